@@ -11,7 +11,7 @@ from rich.console import Console, Group
 
 from callctl.calls.board import Board, Snapshot
 from callctl.calls.event import CallEvent
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 from callctl.support.clock import Clock
 from callctl.views.live.frame import Frame, draw, lay_out
 from callctl.views.live.sorted_legs import SortedLegs
@@ -37,18 +37,18 @@ def with_live(calls: int) -> Board:
     return board
 
 
-def opened(path: Path, *, world: str = WORLD) -> EventStore:
+def opened(path: Path, *, world: str = WORLD) -> SqliteStore:
     """Open or make a store."""
-    return EventStore.open_for_watch(path, world=world)
+    return SqliteStore.open_for_watch(path, world=world)
 
 
-def fill(store: EventStore, count: int, event: Callable[[int], CallEvent]) -> None:
+def fill(store: SqliteStore, count: int, event: Callable[[int], CallEvent]) -> None:
     """Put ``count`` events into a store."""
     for first in range(0, count, MANY):
         keep(store, [event(number) for number in range(first, min(first + MANY, count))])
 
 
-def keep(store: EventStore, events: Iterable[CallEvent]) -> None:
+def keep(store: SqliteStore, events: Iterable[CallEvent]) -> None:
     """Have a store keep events, and wait until all are on the disk."""
     waiting: list[Future[bool]] = [store.submit(event) for event in events]
     if not all(one.result() for one in waiting):

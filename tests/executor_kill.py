@@ -23,7 +23,7 @@ from callctl.api.client import ApiClient
 from callctl.rules.executor import Executor
 from callctl.rules.rule import Action, Cancel, Hangup, Redirect, Rule, When, after_dial_rule
 from callctl.settings import load
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 from callctl.support.clock import Clock
 
 KILLED = 9
@@ -58,7 +58,7 @@ class Job:
 
         clock = Clock(wall=lambda: datetime.now(UTC) + timedelta(seconds=later))
         api: Any = KillSwitch(client)
-        claims: Any = KillSwitch(EventStore.open(Path(self.home) / "events.db", world=WORLD))
+        claims: Any = KillSwitch(SqliteStore.open(Path(self.home) / "events.db", world=WORLD))
         executor = Executor(api, claims, clock=clock, sleep=_at_once, applies=lambda _: True, report=_say_nothing)
         action = Action(self.rule, self.sid, self.about, self.sid, needs_precheck=True, is_own=True)
         for claim in claims.expired_claims(

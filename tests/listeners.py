@@ -14,7 +14,7 @@ from twilio.request_validator import RequestValidator
 from callctl.calls.event import CallEvent
 from callctl.calls.watch_trouble import Trouble
 from callctl.errors import StoreError
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 from callctl.support.server import TcpServer
 from callctl.watch.listener.listener import Listener
 
@@ -30,7 +30,7 @@ def sign(url: str, form: Mapping[str, str] | None = None, *, token: str = TOKEN)
 class FailingStore:
     """A store that can't keep anything while ``fails`` is set, and else is the real one."""
 
-    def __init__(self, store: EventStore, failure: Exception | None = None) -> None:
+    def __init__(self, store: SqliteStore, failure: Exception | None = None) -> None:
         self._store = store
         self._failure = failure or StoreError("can't write to the event store: database or disk is full")
         self.fails = True

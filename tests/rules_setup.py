@@ -36,7 +36,7 @@ from callctl.rules.rule import Rule
 from callctl.rules.runner import RuleRunner
 from callctl.settings import load
 from callctl.simulator import Simulator, SimulatorError
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 from callctl.support.clock import Clock
 from callctl.support.threads import start_in_thread
 
@@ -70,7 +70,7 @@ class RulesSetup:
         self.home = home
         self.client = client_for(simulator, home)
         self.board = Board()
-        self.claims = EventStore.open(home / "events.db", world=WORLD)
+        self.claims = SqliteStore.open(home / "events.db", world=WORLD)
         self.runner: RuleRunner | None = None
         self.clock = self.make_clock()
         self._lost: Callable[[dict[str, str]], bool] = lambda _: False

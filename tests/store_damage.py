@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 from callctl.store.sqlite.log_index import checksum
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 
 
 def log_of(path: Path) -> Path:
@@ -35,7 +35,7 @@ def other_database(path: Path, *, rows: int = 50) -> Path:
 def other_store(path: Path) -> Path:
     """Return a sound store with nothing in it, which lies beside the store."""
     other = path.with_name("other.db")
-    EventStore.open_for_watch(other, world="other").close()
+    SqliteStore.open_for_watch(other, world="other").close()
     return other
 
 

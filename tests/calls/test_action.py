@@ -10,7 +10,7 @@ from running import Callctl, env_for
 
 from callctl.calls.action import ActionEvent
 from callctl.simulator import Simulator
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 
 CALL = "CA" + "1" * 32
 ACTION = ActionEvent(
@@ -40,7 +40,7 @@ def test_what_is_no_record_is_refused() -> None:
 
 
 def test_a_store_keeps_actions_by_call_and_by_world(tmp_path: Path) -> None:
-    mine, other = (EventStore.open_for_watch(tmp_path / "events.db", world=world) for world in ("mine", "other"))
+    mine, other = (SqliteStore.open_for_watch(tmp_path / "events.db", world=world) for world in ("mine", "other"))
     try:
         mine.record_actions([ACTION])
         other.record_actions([ACTION])

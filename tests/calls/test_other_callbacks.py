@@ -16,7 +16,7 @@ from callctl.calls.action import ActionEvent
 from callctl.calls.event import CallEvent, NotACallEventError
 from callctl.calls.event_record import signed_form
 from callctl.calls.other_callbacks import FEATURES
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 from callctl.views.jsonl import JsonLinesView
 from callctl.views.lines import event_fields, short_line
 
@@ -153,7 +153,7 @@ def test_a_call_can_not_be_cut_out_of_a_conferences_callback() -> None:
 
 
 def test_a_store_keeps_them_and_takes_none_for_a_live_call(tmp_path: Path) -> None:
-    store = EventStore.open_for_watch(tmp_path / "events.db", world=WORLD)
+    store = SqliteStore.open_for_watch(tmp_path / "events.db", world=WORLD)
     events = [event_of(one, received=number) for number, one in enumerate((AMD, RECORDING, LEAVE, ENDED))]
     assert [store.append(one) for one in [*events, *events]] == [True] * 4 + [False] * 4
     assert list(store.family(sid(1))) == events[:3]

@@ -12,21 +12,21 @@ from running import env_for
 from callctl.calls.event import CallEvent
 from callctl.settings import load
 from callctl.simulator import Simulator
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 
 
 @contextmanager
-def store_of(home: Path, simulator: Simulator) -> Iterator[EventStore]:
+def store_of(home: Path, simulator: Simulator) -> Iterator[SqliteStore]:
     """Open the store that callctl uses in this home with this simulator."""
     settings = load({"HOME": str(home), **env_for(simulator)}, cwd=home)
-    store = EventStore.open_for_watch(settings.store, world=settings.world)
+    store = SqliteStore.open_for_watch(settings.store, world=settings.world)
     try:
         yield store
     finally:
         store.close()
 
 
-def add_callback(store: EventStore, sid: str, status: str, *, at: datetime, **fields: str) -> None:
+def add_callback(store: SqliteStore, sid: str, status: str, *, at: datetime, **fields: str) -> None:
     """Append a callback's event that was sent at a moment and came a little later."""
     form = {
         "CallSid": sid,

@@ -15,7 +15,7 @@ from running import Callctl, Outcome, env_for
 from callctl.calls.event import CallEvent
 from callctl.settings import load
 from callctl.simulator import Received, Simulator
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 
 UNKNOWN = "CA" + "0" * 32
 ANSWERS, NEVER, BUSY = "+12025550100", "+12025550103", "+12025550102"
@@ -73,7 +73,7 @@ class CliSetup:
         environ = {"HOME": str(self.home), **env_for(self.simulator), **(env or {})}
         settings = load(environ, cwd=self.home)
         settings.store.parent.mkdir(parents=True, exist_ok=True)
-        store = EventStore.open_for_watch(settings.store, world=settings.world)
+        store = SqliteStore.open_for_watch(settings.store, world=settings.world)
         store.append(CallEvent.from_form(fields.items(), received_at=at, world=settings.world, verified=True))
         store.close()
 

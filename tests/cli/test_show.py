@@ -14,7 +14,7 @@ from running import Callctl
 
 from callctl.calls.action import ActionEvent
 from callctl.calls.event import CallEvent
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 
 ANSWERS = "+12025550100"
 ACCOUNT = "AC" + "0" * 32
@@ -29,13 +29,13 @@ def family(frozen: Frozen) -> tuple[str, str]:
 
 
 @pytest.fixture
-def store(frozen: Frozen, home: Path) -> Iterator[EventStore]:
+def store(frozen: Frozen, home: Path) -> Iterator[SqliteStore]:
     with store_of(home, frozen.simulator) as store:
         yield store
 
 
 @pytest.fixture
-def recorded_family(store: EventStore, family: tuple[str, str]) -> tuple[str, str]:
+def recorded_family(store: SqliteStore, family: tuple[str, str]) -> tuple[str, str]:
     """Return the family, of which the store knows some events and a redirect."""
     parent, child = family
     add_callback(store, parent, "ringing", at=NOON + timedelta(seconds=1))
@@ -73,7 +73,7 @@ def test_of_a_child_it_shows_the_parent(frozen: Frozen, recorded_family: tuple[s
 
 
 def test_where_rest_is_behind_the_callbacks_these_count_and_it_is_said(
-    frozen: Frozen, recorded_family: tuple[str, str], store: EventStore
+    frozen: Frozen, recorded_family: tuple[str, str], store: SqliteStore
 ) -> None:
     parent, child = recorded_family
     ahead = json.loads(frozen("show", parent, "--json").out)
@@ -211,7 +211,7 @@ def test_an_unknown_call_exits_3_with_one_error(frozen: Frozen) -> None:
     assert "errors and warnings" not in outcome.err
 
 
-def test_what_a_watch_received_is_shown(frozen: Frozen, recorded_family: tuple[str, str], store: EventStore) -> None:
+def test_what_a_watch_received_is_shown(frozen: Frozen, recorded_family: tuple[str, str], store: SqliteStore) -> None:
     now = datetime(2026, 1, 5, 12, 1, tzinfo=UTC)
     event = CallEvent.from_form(
         [("CallSid", recorded_family[0]), ("CallStatus", "completed"), ("CallDuration", "62")],
@@ -224,7 +224,7 @@ def test_what_a_watch_received_is_shown(frozen: Frozen, recorded_family: tuple[s
 
 
 @pytest.fixture
-def recorded(store: EventStore, recorded_family: tuple[str, str]) -> str:
+def recorded(store: SqliteStore, recorded_family: tuple[str, str]) -> str:
     """Return the call of a family of which also a detection, a recording and a conference were reported."""
     parent, _ = recorded_family
     for second, fields in enumerate(
@@ -271,7 +271,7 @@ def test_the_timeline_has_detections_recordings_and_conferences(frozen: Frozen, 
     ],
 )
 def test_a_live_calls_page_says_for_how_long_it_is_as_it_is(
-    frozen: Frozen, store: EventStore, number: str, after: int, reported_at: int | None, words: str
+    frozen: Frozen, store: SqliteStore, number: str, after: int, reported_at: int | None, words: str
 ) -> None:
     """By the API's clock, and as callbacks reported it: REST has when a call was dialled, not when it was answered."""
     sid = frozen.place(number, "--twiml", "<Response><Pause length='600'/></Response>")

@@ -19,7 +19,7 @@ from running import Callctl, env_for
 
 from callctl.simulator import Simulator
 from callctl.store.sqlite.schema import MIGRATIONS
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 
 
 class TestSettingsFile:
@@ -65,14 +65,14 @@ class TestSettingsFile:
 
 class TestStore:
     def test_one_that_is_there(self, callctl: Callctl, simulator: Simulator, home: Path) -> None:
-        EventStore.open_for_watch(home / "events.db", world="w").close()
+        SqliteStore.open_for_watch(home / "events.db", world="w").close()
         env = env_for(simulator) | {"CALLCTL_STORE": str(home / "events.db")}
         code, findings = doctor(callctl, env)
         assert (code, findings["store"]["text"]) == (0, f"{home / 'events.db'}, for you alone")
 
     def test_one_that_others_may_read(self, callctl: Callctl, simulator: Simulator, home: Path) -> None:
         path = home / "events.db"
-        EventStore.open_for_watch(path, world="w").close()
+        SqliteStore.open_for_watch(path, world="w").close()
         path.chmod(0o644)
         code, findings = doctor(callctl, env_for(simulator) | {"CALLCTL_STORE": str(path)})
         assert (code, level(findings, "store"), findings["store"]["fix"]) == (0, "warning", f"chmod 600 {path}")
@@ -83,7 +83,7 @@ class TestStore:
         self, callctl: Callctl, simulator: Simulator, home: Path, part: str
     ) -> None:
         path = home / "data" / "events.db"
-        EventStore.open_for_watch(path, world="w").close()
+        SqliteStore.open_for_watch(path, world="w").close()
         (path.parent / part).chmod(0o777)
         os.chown(path.parent / part, 65534, 65534)
         code, findings = doctor(callctl, env_for(simulator) | {"CALLCTL_STORE": str(path)})
@@ -97,7 +97,7 @@ class TestStore:
         self, callctl: Callctl, simulator: Simulator, home: Path, is_made: bool, part: str, mode: int
     ) -> None:
         path = home / "state" / "callctl" / "events.db"
-        EventStore.open_for_watch(path, world="w").close()
+        SqliteStore.open_for_watch(path, world="w").close()
         if not is_made:
             path.unlink()
         (home / part).chmod(mode)
@@ -115,7 +115,7 @@ class TestStore:
         self, callctl: Callctl, simulator: Simulator, home: Path, version: int, expected: str
     ) -> None:
         path = home / "events.db"
-        EventStore.open_for_watch(path, world="w").close()
+        SqliteStore.open_for_watch(path, world="w").close()
         with closing(sqlite3.connect(path)) as connection:
             connection.execute(f"PRAGMA user_version = {version}")
         code, findings = doctor(callctl, env_for(simulator) | {"CALLCTL_STORE": str(path)})
@@ -124,7 +124,7 @@ class TestStore:
 
     def test_one_that_is_locked(self, callctl: Callctl, simulator: Simulator, home: Path) -> None:
         path = home / "events.db"
-        EventStore.open_for_watch(path, world="w").close()
+        SqliteStore.open_for_watch(path, world="w").close()
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             outcome = callctl("doctor", "--json", env=FREE | env_for(simulator) | {"CALLCTL_STORE": str(path)})
@@ -147,7 +147,7 @@ class TestStore:
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
     def test_rights_that_are_missing(self, callctl: Callctl, simulator: Simulator, home: Path) -> None:
         path = home / "closed" / "events.db"
-        EventStore.open_for_watch(path, world="w").close()
+        SqliteStore.open_for_watch(path, world="w").close()
         path.chmod(0o400)
         _, findings = doctor(callctl, env_for(simulator) | {"CALLCTL_STORE": str(path)})
         assert "can't be read and written by you (mode 400)" in findings["store"]["text"]

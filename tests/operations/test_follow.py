@@ -18,7 +18,7 @@ from callctl.calls.event import CallEvent
 from callctl.calls.filter import CallFilter
 from callctl.errors import NetworkError, NotFoundError, StoreError
 from callctl.operations.follow import FamilyFollower
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 
 PARENT, CHILD = "CA" + "1" * 32, "CA" + "2" * 32
 
@@ -89,7 +89,7 @@ def watched(
         return await FamilyFollower(
             parent("queued"),
             world="w",
-            store=cast(EventStore, fake),
+            store=cast(SqliteStore, fake),
             api=fake,
             view=fake,
             now=lambda: datetime(2026, 1, 5, tzinfo=UTC),

@@ -34,7 +34,7 @@ from callctl.rules.executor import LEASE, DryRun, Executor
 from callctl.rules.outcome import Postponed
 from callctl.rules.rule import Action, Cancel, Hangup, Limit, Operation, Redirect, Rule, When, after_dial_rule
 from callctl.store.records import OpenClaim
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 
 BUSY = RateLimitedError("too many requests", status=429, code="20429")
 REFUSED_CONNECTION = NetworkError("connection refused")
@@ -77,8 +77,8 @@ class FailingApi(UnexpectedRequest):
 
 
 @pytest.fixture
-def claims(tmp_path: Path) -> Iterator[EventStore]:
-    claims = EventStore.open(tmp_path / "events.db", world=WORLD)
+def claims(tmp_path: Path) -> Iterator[SqliteStore]:
+    claims = SqliteStore.open(tmp_path / "events.db", world=WORLD)
     yield claims
     claims.close()
 
@@ -96,7 +96,7 @@ def after_dial_action(*, needs_precheck: bool = False, duration: int | None = No
 
 def executor(
     api: FailingApi,
-    claims: EventStore,
+    claims: SqliteStore,
     *,
     pauses: list[float],
     applies: int = 10**6,
@@ -117,7 +117,7 @@ def executor(
 @pytest.mark.parametrize("failure", [BUSY, REFUSED_CONNECTION], ids=["429", "refused"])
 @pytest.mark.parametrize("operation", [Hangup(), SURVEY, Limit(60)], ids=["hangup", "redirect", "limit"])
 def test_what_was_never_processed_is_repeated_with_growing_pauses(
-    claims: EventStore, failure: CallctlError, operation: Operation
+    claims: SqliteStore, failure: CallctlError, operation: Operation
 ) -> None:
     api, pauses = FailingApi([failure] * 7), list[float]()
     event = executor(api, claims, pauses=pauses).execute(action(operation))
@@ -127,7 +127,7 @@ def test_what_was_never_processed_is_repeated_with_growing_pauses(
     assert len(api.sent) == 8
 
 
-def test_nothing_is_repeated_when_the_rule_no_longer_asks_for_it(claims: EventStore) -> None:
+def test_nothing_is_repeated_when_the_rule_no_longer_asks_for_it(claims: SqliteStore) -> None:
     api = FailingApi([BUSY] * 99)
     event = executor(api, claims, pauses=[], applies=2).execute(action(Hangup()))
     assert isinstance(event, ActionEvent)
@@ -159,7 +159,7 @@ class MovingCallApi(FailingApi):
 
 
 @pytest.mark.parametrize("repeats", [True, False])
-def test_a_call_that_was_answered_while_a_hang_up_waited_is_not_cut(claims: EventStore, repeats: bool) -> None:
+def test_a_call_that_was_answered_while_a_hang_up_waited_is_not_cut(claims: SqliteStore, repeats: bool) -> None:
     """No callback has reported the answer: the rule would still propose it."""
     api = MovingCallApi(status="ringing", repeats=repeats)
     rule = Rule(name="mine", when=When(statuses=frozenset({"ringing"})), then=Hangup())
@@ -169,7 +169,7 @@ def test_a_call_that_was_answered_while_a_hang_up_waited_is_not_cut(claims: Even
     assert (event.result, event.outcome, api.sent) == (LATE, "it was answered meanwhile and left alone", ["hangup"])
 
 
-def test_what_callbacks_reported_while_a_hang_up_waited_counts_as_well(claims: EventStore) -> None:
+def test_what_callbacks_reported_while_a_hang_up_waited_counts_as_well(claims: SqliteStore) -> None:
     api = MovingCallApi(status="ringing", then="ringing", repeats=True)  # REST lags
     rule = Rule(name="mine", when=When(statuses=frozenset({"ringing"})), then=Hangup())
     proposal = Action(rule, sid(1), sid(1), sid(1), needs_precheck=False, is_own=True)
@@ -186,14 +186,14 @@ class RedialledCallerApi(MovingCallApi):
 
 
 @pytest.mark.parametrize("repeats", [True, False])
-def test_a_caller_who_talks_to_somebody_else_by_then_is_not_redirected(claims: EventStore, repeats: bool) -> None:
+def test_a_caller_who_talks_to_somebody_else_by_then_is_not_redirected(claims: SqliteStore, repeats: bool) -> None:
     api = RedialledCallerApi(status="in-progress", repeats=repeats)
     result = executor(api, claims, pauses=[]).execute(after_dial_action())
     assert result == Postponed(retry=True)
     assert len(api.sent) == 1
 
 
-def test_a_service_in_trouble_when_it_is_looked_at_again_is_waited_for(claims: EventStore) -> None:
+def test_a_service_in_trouble_when_it_is_looked_at_again_is_waited_for(claims: SqliteStore) -> None:
     """A redirect that was refused with 429 was not carried out, whatever the look after it meets."""
 
     class Troubled(FailingApi):
@@ -215,7 +215,7 @@ def is_past(now: datetime, claim: OpenClaim) -> bool:
     return claim.lease is None or claim.lease <= now
 
 
-def test_a_claim_is_held_while_the_api_client_waits_for_longer_than_a_lease(claims: EventStore) -> None:
+def test_a_claim_is_held_while_the_api_client_waits_for_longer_than_a_lease(claims: SqliteStore) -> None:
     """Else another watch on the same store would take it for one that a crash left open."""
     seconds = 0
     open_claims: list[OpenClaim] = []
@@ -263,7 +263,7 @@ OVER = WrongCallStateError("Call is not in-progress.", status=400, code="21220")
     [("completed", UNKNOWN), ("canceled", UNKNOWN), ("busy", LATE), ("no-answer", LATE)],
 )
 def test_a_call_that_is_over_may_have_been_ended_by_a_try_that_was_not_answered(
-    claims: EventStore, status: str, result: str
+    claims: SqliteStore, status: str, result: str
 ) -> None:
     api = FailingApi([not_answered(), OVER], status=status)
     event = executor(api, claims, pauses=[]).execute(action(Hangup()))
@@ -271,7 +271,7 @@ def test_a_call_that_is_over_may_have_been_ended_by_a_try_that_was_not_answered(
     assert (event.result, event.status, api.sent) == (result, status, ["hangup", "hangup"])
 
 
-def test_a_try_that_was_never_processed_does_not_undo_one_that_was_not_answered(claims: EventStore) -> None:
+def test_a_try_that_was_never_processed_does_not_undo_one_that_was_not_answered(claims: SqliteStore) -> None:
     api = FailingApi([not_answered(), BUSY, OVER], status="completed")
     event = executor(api, claims, pauses=[]).execute(action(Hangup()))
     assert isinstance(event, ActionEvent)
@@ -279,7 +279,7 @@ def test_a_try_that_was_never_processed_does_not_undo_one_that_was_not_answered(
 
 
 @pytest.mark.parametrize("status", [500, 599])
-def test_after_any_server_error_a_hang_up_is_sent_again_and_a_redirect_is_not(claims: EventStore, status: int) -> None:
+def test_after_any_server_error_a_hang_up_is_sent_again_and_a_redirect_is_not(claims: SqliteStore, status: int) -> None:
     for operation, result, count in ((Hangup(), DONE, 2), (SURVEY, UNKNOWN, 1)):
         api = FailingApi([ApiError("it broke", status=status)])
         event = executor(api, claims, pauses=[]).execute(action(operation))
@@ -288,14 +288,14 @@ def test_after_any_server_error_a_hang_up_is_sent_again_and_a_redirect_is_not(cl
         claims.release(OpenClaim("mine", sid(1), sid(1), operation.action))
 
 
-def test_what_a_rule_no_longer_asks_for_may_have_been_done(claims: EventStore) -> None:
+def test_what_a_rule_no_longer_asks_for_may_have_been_done(claims: SqliteStore) -> None:
     api = FailingApi([not_answered()] * 99)
     event = executor(api, claims, pauses=[], applies=2).execute(action(Hangup()))
     assert isinstance(event, ActionEvent)
     assert (event.result, event.outcome) == (UNKNOWN, "outcome unknown: a request was not answered")
 
 
-def test_what_follows_a_dial_may_be_asked_for_again_if_it_was_not_sent(claims: EventStore) -> None:
+def test_what_follows_a_dial_may_be_asked_for_again_if_it_was_not_sent(claims: SqliteStore) -> None:
     """The caller got another leg meanwhile: at its end the rule applies, and no claim may prevent it."""
     proposal, api = after_dial_action(), FailingApi([BUSY] * 99)
     assert executor(api, claims, pauses=[], applies=2).execute(proposal) == Postponed(retry=False)
@@ -308,7 +308,7 @@ def test_what_follows_a_dial_may_be_asked_for_again_if_it_was_not_sent(claims: E
 class OvertakenStore:
     """Claims of which somebody else has been quicker by the time that one is claimed."""
 
-    def __init__(self, claims: EventStore, quicker: Callable[[], object]) -> None:
+    def __init__(self, claims: SqliteStore, quicker: Callable[[], object]) -> None:
         self._claims, self._quicker = claims, quicker
 
     def __getattr__(self, name: str) -> Any:
@@ -322,11 +322,11 @@ class OvertakenStore:
 THANKS = OpenClaim("thanks", sid(1), sid(2), "redirect")
 
 
-def test_of_two_rules_that_redirect_a_caller_at_once_one_does(claims: EventStore) -> None:
+def test_of_two_rules_that_redirect_a_caller_at_once_one_does(claims: SqliteStore) -> None:
     """Both have looked before either claims; the one that comes second looks again, and sees what came of the first."""
     proposal, api = after_dial_action(), FailingApi()
     first = partial(claims.claim, THANKS, now=moment(0), until=moment(90), exclusive=True)
-    overtaken = cast("EventStore", OvertakenStore(claims, first))
+    overtaken = cast("SqliteStore", OvertakenStore(claims, first))
     assert executor(api, overtaken, pauses=[]).execute(proposal) == Postponed(retry=True)
     assert claims.claim_keys() == {("thanks", sid(1))}
     claims.settle(THANKS, ActionEvent(moment(0), sid(1), "redirect", (), "redirected", rule="thanks", result=DONE))
@@ -336,23 +336,23 @@ def test_of_two_rules_that_redirect_a_caller_at_once_one_does(claims: EventStore
     assert api.sent == []
 
 
-def test_a_rule_that_has_redirected_a_caller_before_the_claim_of_another_keeps_it(claims: EventStore) -> None:
+def test_a_rule_that_has_redirected_a_caller_before_the_claim_of_another_keeps_it(claims: SqliteStore) -> None:
     done = ActionEvent(moment(0), sid(1), "redirect", (), "redirected", rule="thanks", result=DONE)
 
     def quicker() -> None:
         claims.claim(THANKS, now=moment(0), until=moment(90), exclusive=True)
         claims.settle(THANKS, done)
 
-    api, overtaken = FailingApi(), cast("EventStore", OvertakenStore(claims, quicker))
+    api, overtaken = FailingApi(), cast("SqliteStore", OvertakenStore(claims, quicker))
     event = executor(api, overtaken, pauses=[]).execute(after_dial_action())
     assert isinstance(event, ActionEvent)
     assert (event.result, event.outcome) == (DECLINED, "callctl itself changed it before (redirect)")
     assert api.sent == []
 
 
-def test_a_command_that_begins_between_the_look_and_the_claim_is_waited_for(claims: EventStore, tmp_path: Path) -> None:
-    store = EventStore.open_for_watch(tmp_path / "events.db", world=WORLD)
-    overtaken = cast("EventStore", OvertakenStore(claims, lambda: store.add_intents([sid(1)], until=moment(60))))
+def test_a_command_that_begins_between_look_and_claim_is_waited_for(claims: SqliteStore, tmp_path: Path) -> None:
+    store = SqliteStore.open_for_watch(tmp_path / "events.db", world=WORLD)
+    overtaken = cast("SqliteStore", OvertakenStore(claims, lambda: store.add_intents([sid(1)], until=moment(60))))
     api = FailingApi()
     assert executor(api, overtaken, pauses=[]).execute(after_dial_action()) == Postponed(retry=True)
     assert claims.claim_keys() == set()
@@ -360,7 +360,7 @@ def test_a_command_that_begins_between_the_look_and_the_claim_is_waited_for(clai
     store.close()
 
 
-def test_while_rest_is_behind_the_callbacks_nothing_is_claimed(claims: EventStore) -> None:
+def test_while_rest_is_behind_the_callbacks_nothing_is_claimed(claims: SqliteStore) -> None:
     proposal, api = after_dial_action(needs_precheck=True), FailingApi(status="ringing")
     assert executor(api, claims, pauses=[]).execute(proposal) == Postponed(retry=True)
     assert claims.claim_keys() == set()
@@ -372,7 +372,7 @@ def test_while_rest_is_behind_the_callbacks_nothing_is_claimed(claims: EventStor
 
 @pytest.mark.parametrize("leg", [1, 2], ids=["parent", "child"])
 @pytest.mark.parametrize("what", ["redirect", "hangup", "cancel"])
-def test_after_a_dial_nothing_is_done_where_callctl_changed_either_leg(claims: EventStore, what: str, leg: int) -> None:
+def test_after_a_dial_nothing_is_done_where_callctl_changed_a_leg(claims: SqliteStore, what: str, leg: int) -> None:
     claim, api = OpenClaim("other", sid(leg), sid(leg), what), FailingApi()
     claims.claim(claim, now=moment(0), until=moment(90))
     event = DryRun(api, claims, clock=clock_of(lambda: moment(0))).execute(after_dial_action())
@@ -387,7 +387,7 @@ def test_after_a_dial_nothing_is_done_where_callctl_changed_either_leg(claims: E
 
 
 def test_after_a_dial_nothing_is_done_while_an_action_on_the_leg_can_not_be_read(
-    claims: EventStore, tmp_path: Path
+    claims: SqliteStore, tmp_path: Path
 ) -> None:
     claims.record_actions([ActionEvent(moment(0), sid(1), "redirect", (), "redirected")])
     with closing(sqlite3.connect(tmp_path / "events.db")) as connection, connection:
@@ -400,7 +400,7 @@ def test_after_a_dial_nothing_is_done_while_an_action_on_the_leg_can_not_be_read
 
 @pytest.mark.parametrize(("duration", "ended_by_limit"), [(None, True), (60, True), (59, False)])
 def test_after_a_dial_nothing_is_done_where_callctl_had_the_leg_end(
-    claims: EventStore, duration: int | None, ended_by_limit: bool
+    claims: SqliteStore, duration: int | None, ended_by_limit: bool
 ) -> None:
     limit = Limit(60)
     for leg in (1, 2):  # that of the parent has not ended it: it is in progress
@@ -412,7 +412,7 @@ def test_after_a_dial_nothing_is_done_where_callctl_had_the_leg_end(
     assert event.result == (DECLINED if ended_by_limit else DONE)
 
 
-def test_a_hang_up_is_repeated_after_a_broken_answer_and_a_redirect_is_not(claims: EventStore) -> None:
+def test_a_hang_up_is_repeated_after_a_broken_answer_and_a_redirect_is_not(claims: SqliteStore) -> None:
     api = FailingApi([BROKEN])
     event = executor(api, claims, pauses=[]).execute(action(Hangup()))
     assert isinstance(event, ActionEvent)
@@ -420,7 +420,7 @@ def test_a_hang_up_is_repeated_after_a_broken_answer_and_a_redirect_is_not(claim
 
 
 @pytest.mark.parametrize("failure", [BROKEN, OutcomeUnknownError("no answer came")])
-def test_a_redirect_that_may_have_been_done_is_reported_as_unknown(claims: EventStore, failure: CallctlError) -> None:
+def test_a_redirect_that_may_have_been_done_is_reported_as_unknown(claims: SqliteStore, failure: CallctlError) -> None:
     api = FailingApi([failure])
     event = executor(api, claims, pauses=[]).execute(action(SURVEY))
     assert isinstance(event, ActionEvent)
@@ -429,7 +429,7 @@ def test_a_redirect_that_may_have_been_done_is_reported_as_unknown(claims: Event
     assert event.may_have_changed_it
 
 
-def test_a_call_that_got_there_first_is_an_ordinary_outcome(claims: EventStore) -> None:
+def test_a_call_that_got_there_first_is_an_ordinary_outcome(claims: SqliteStore) -> None:
     api = FailingApi([WrongCallStateError("Call is not in-progress", status=400, code="21220")])
     event = executor(api, claims, pauses=[]).execute(action(SURVEY))
     assert isinstance(event, ActionEvent)
@@ -447,7 +447,7 @@ IN_DIAL = WrongCallStateError("Call is not in a state for this", status=400, cod
     ids=["left alone", "cut"],
 )
 def test_a_cancel_that_is_refused_is_read_back_like_one_that_is_not(
-    claims: EventStore, operation: Cancel, result: str, sent: list[str]
+    claims: SqliteStore, operation: Cancel, result: str, sent: list[str]
 ) -> None:
     """A leg that rings inside Dial may be refused for one that was answered: Twilio counts it as in progress."""
     api = FailingApi([IN_DIAL], status="ringing", parent=sid(9))
@@ -457,7 +457,7 @@ def test_a_cancel_that_is_refused_is_read_back_like_one_that_is_not(
 
 
 @pytest.mark.parametrize("status", ["in-progress", "busy", "completed"])
-def test_a_cancel_that_came_too_late_ends_nothing(claims: EventStore, status: str) -> None:
+def test_a_cancel_that_came_too_late_ends_nothing(claims: SqliteStore, status: str) -> None:
     api = FailingApi([IN_DIAL], status=status)
     event = executor(api, claims, pauses=[]).execute(action(Cancel(cut_answered=True)))
     assert isinstance(event, ActionEvent)
@@ -465,7 +465,7 @@ def test_a_cancel_that_came_too_late_ends_nothing(claims: EventStore, status: st
 
 
 @pytest.mark.parametrize("operation", [Cancel(cut_answered=True), Hangup()], ids=["cancel", "hangup"])
-def test_while_rest_is_behind_a_refused_leg_is_not_hung_up_again(claims: EventStore, operation: Operation) -> None:
+def test_while_rest_is_behind_a_refused_leg_is_not_hung_up_again(claims: SqliteStore, operation: Operation) -> None:
     """It was answered or is over, and REST still shows it as ringing."""
     api = FailingApi([IN_DIAL], status="ringing")
     event = executor(api, claims, pauses=[]).execute(action(operation))
@@ -476,7 +476,7 @@ def test_while_rest_is_behind_a_refused_leg_is_not_hung_up_again(claims: EventSt
 
 
 @pytest.mark.parametrize("cut", [False, True])
-def test_a_call_that_rings_nowhere_but_in_rest_is_not_hung_up(claims: EventStore, cut: bool) -> None:
+def test_a_call_that_rings_nowhere_but_in_rest_is_not_hung_up(claims: SqliteStore, cut: bool) -> None:
     """No <Dial> rings it, so Twilio has ended it, or it was answered and REST lags: ``completed`` would cut it."""
     api = FailingApi(status="ringing")
     event = executor(api, claims, pauses=[]).execute(action(Cancel(cut_answered=cut)))
@@ -486,8 +486,8 @@ def test_a_call_that_rings_nowhere_but_in_rest_is_not_hung_up(claims: EventStore
     assert api.sent == ["cancel"]
 
 
-def test_what_the_store_has_outranks_what_rest_shows(tmp_path: Path, claims: EventStore) -> None:
-    store = EventStore.open_for_watch(tmp_path / "events.db", world=WORLD)
+def test_what_the_store_has_outranks_what_rest_shows(tmp_path: Path, claims: SqliteStore) -> None:
+    store = SqliteStore.open_for_watch(tmp_path / "events.db", world=WORLD)
     store.append(event(1, "in-progress", number=2))
     store.close()
     api = FailingApi([IN_DIAL], status="ringing", parent=sid(9))
@@ -497,7 +497,7 @@ def test_what_the_store_has_outranks_what_rest_shows(tmp_path: Path, claims: Eve
     assert api.sent == ["cancel"]
 
 
-def test_a_refusal_is_reported_with_its_code(claims: EventStore) -> None:
+def test_a_refusal_is_reported_with_its_code(claims: SqliteStore) -> None:
     for failure in (AuthenticationError("who?", status=401, code="20003"), ApiError("no", status=400, code="21218")):
         claims.release(OpenClaim("mine", sid(1), sid(1), "limit"))
         event = executor(FailingApi([failure]), claims, pauses=[]).execute(action(Limit(60)))
@@ -505,14 +505,14 @@ def test_a_refusal_is_reported_with_its_code(claims: EventStore) -> None:
         assert (event.result, event.code) == (REFUSED, failure.code)
 
 
-def test_it_is_done_once_also_by_another_watch(claims: EventStore) -> None:
+def test_it_is_done_once_also_by_another_watch(claims: SqliteStore) -> None:
     first, second = FailingApi(), FailingApi()
     assert executor(first, claims, pauses=[]).execute(action(SURVEY)) is not None
     assert executor(second, claims, pauses=[]).execute(action(SURVEY)) is None
     assert (len(first.sent), second.sent) == (1, [])
 
 
-def test_without_a_claim_nothing_is_sent(claims: EventStore) -> None:
+def test_without_a_claim_nothing_is_sent(claims: SqliteStore) -> None:
     api, pauses, reports = FailingApi(), list[float](), list[str]()
     claims.close()
     done = executor(api, claims, pauses=pauses, applies=3, report=reports.append).execute(action(Hangup()))
@@ -523,7 +523,7 @@ def test_without_a_claim_nothing_is_sent(claims: EventStore) -> None:
 class FullAtFirst:
     """Claims on a disk that is full for so many writes of one kind."""
 
-    def __init__(self, claims: EventStore, kind: str, *, times: int) -> None:
+    def __init__(self, claims: SqliteStore, kind: str, *, times: int) -> None:
         self._claims, self._kind, self.times = claims, kind, times
 
     def __getattr__(self, name: str) -> Any:
@@ -540,7 +540,7 @@ class FullAtFirst:
 @pytest.mark.parametrize("operation", [Hangup(), SURVEY], ids=["hangup", "redirect"])
 @pytest.mark.parametrize("kind", ["claim", "renew", "settle", "all_actions"])
 def test_a_full_disk_is_waited_for_and_the_request_goes_out_once(
-    claims: EventStore, kind: str, operation: Operation
+    claims: SqliteStore, kind: str, operation: Operation
 ) -> None:
     api, reports = FailingApi(), list[str]()
     full: Any = FullAtFirst(claims, kind, times=3)
@@ -553,7 +553,7 @@ def test_a_full_disk_is_waited_for_and_the_request_goes_out_once(
 
 
 @pytest.mark.parametrize("kind", ["claim", "renew"])
-def test_who_answers_while_a_full_disk_is_waited_for_is_not_hung_up(claims: EventStore, kind: str) -> None:
+def test_who_answers_while_a_full_disk_is_waited_for_is_not_hung_up(claims: SqliteStore, kind: str) -> None:
     rule = Rule(name="mine", when=When(statuses=frozenset({"ringing"})), then=Hangup())
     full: Any = FullAtFirst(claims, kind, times=2)
     api, now = FailingApi(status="ringing"), 0.0
@@ -572,7 +572,7 @@ def test_who_answers_while_a_full_disk_is_waited_for_is_not_hung_up(claims: Even
     assert (event.result, event.status) == (LATE, "in-progress")
 
 
-def test_what_can_not_be_written_down_stays_open_for_the_next_look(claims: EventStore) -> None:
+def test_what_can_not_be_written_down_stays_open_for_the_next_look(claims: SqliteStore) -> None:
     api, pauses = FailingApi(), list[float]()
     full: Any = FullAtFirst(claims, "settle", times=99)
     with pytest.raises(StoreError):
@@ -582,14 +582,14 @@ def test_what_can_not_be_written_down_stays_open_for_the_next_look(claims: Event
     assert [claim.call_sid for claim in claims.expired_claims(is_over=lambda _: True)] == [sid(1)]
 
 
-def expired_claims(claims: EventStore, operation: Operation) -> OpenClaim:
+def expired_claims(claims: SqliteStore, operation: Operation) -> OpenClaim:
     claim = OpenClaim("mine", sid(1), sid(1), operation.action)
     claims.claim(claim, now=moment(0) - 2 * LEASE, until=moment(0) - timedelta(seconds=1))
     (claim,) = claims.expired_claims(is_over=lambda _: True)
     return claim
 
 
-def test_after_a_crash_a_hang_up_is_sent_again_and_a_redirect_is_reported_as_unknown(claims: EventStore) -> None:
+def test_after_a_crash_a_hang_up_is_sent_again_and_a_redirect_is_reported_as_unknown(claims: SqliteStore) -> None:
     for operation, sent, result in ((Hangup(), ["hangup"], DONE), (SURVEY, [], UNKNOWN)):
         claim, api = expired_claims(claims, operation), FailingApi()
         event = executor(api, claims, pauses=[]).recover(claim, action(operation))
@@ -599,7 +599,7 @@ def test_after_a_crash_a_hang_up_is_sent_again_and_a_redirect_is_reported_as_unk
         claims.release(claim)
 
 
-def test_after_a_crash_nothing_is_sent_for_a_rule_that_no_longer_asks(claims: EventStore) -> None:
+def test_after_a_crash_nothing_is_sent_for_a_rule_that_no_longer_asks(claims: SqliteStore) -> None:
     api = FailingApi()
     event = executor(api, claims, pauses=[]).recover(expired_claims(claims, Hangup()), None)
     assert isinstance(event, ActionEvent)
@@ -608,7 +608,7 @@ def test_after_a_crash_nothing_is_sent_for_a_rule_that_no_longer_asks(claims: Ev
 
 
 def test_what_a_crash_left_is_settled_when_the_rule_no_longer_asks_while_it_could_not_be_sent(
-    claims: EventStore,
+    claims: SqliteStore,
 ) -> None:
     claim, api = expired_claims(claims, Hangup()), FailingApi([BUSY] * 99)
     event = executor(api, claims, pauses=[], applies=2).recover(claim, action(Hangup()))
@@ -618,7 +618,7 @@ def test_what_a_crash_left_is_settled_when_the_rule_no_longer_asks_while_it_coul
     assert claims.actions(sid(1)) == [event]
 
 
-def test_what_a_crash_left_stays_open_while_rest_is_behind(claims: EventStore) -> None:
+def test_what_a_crash_left_stays_open_while_rest_is_behind(claims: SqliteStore) -> None:
     claim, api = expired_claims(claims, Hangup()), FailingApi(status="ringing")
     proposal = replace(action(Hangup()), needs_precheck=True)
     assert executor(api, claims, pauses=[]).recover(claim, proposal) is None
@@ -626,7 +626,7 @@ def test_what_a_crash_left_stays_open_while_rest_is_behind(claims: EventStore) -
     assert claims.expired_claims(is_over=lambda _: True) == [claim]
 
 
-def test_a_dry_run_sends_claims_and_keeps_nothing(claims: EventStore) -> None:
+def test_a_dry_run_sends_claims_and_keeps_nothing(claims: SqliteStore) -> None:
     api = FailingApi()
     event = DryRun(api, claims, clock=clock_of(lambda: moment(0))).execute(action(SURVEY))
     assert isinstance(event, ActionEvent)
@@ -638,7 +638,7 @@ def test_a_dry_run_sends_claims_and_keeps_nothing(claims: EventStore) -> None:
 
 
 def test_an_action_is_dated_before_its_request_for_callbacks_may_be_quicker_than_the_answer(
-    claims: EventStore,
+    claims: SqliteStore,
 ) -> None:
     now = moment(0)
 

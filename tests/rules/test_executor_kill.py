@@ -14,7 +14,7 @@ from running import env_for
 
 from callctl.calls.action import DONE, LATE, NOT_ENDED, UNKNOWN
 from callctl.simulator.settings import CANCEL_SPARES_DIAL_LEGS
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 
 PAUSE = "<Pause length='36000'/>"
 # What is requested, and at how many steps a watch can die at least: before its search for open claims, the
@@ -93,7 +93,7 @@ def check(setup: ManualClockSetup, job: Job, what: str) -> None:
 
 
 def results_of(setup: RulesSetup, sid: str) -> list[str]:
-    store = EventStore.open_for_watch(setup.home / "events.db", world=WORLD)
+    store = SqliteStore.open_for_watch(setup.home / "events.db", world=WORLD)
     results = [event.result for event in store.actions(sid)]
     store.close()
     return results

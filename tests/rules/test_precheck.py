@@ -15,7 +15,7 @@ from callctl.calls.call import Call
 from callctl.rules.outcome import Outcome, Postponed
 from callctl.rules.precheck import precheck
 from callctl.rules.rule import FOUND_SOON, Action, Hangup, On, Rule, Trigger, When
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 
 RINGS, PARENT = sid(1), sid(2)
 LASTING = timedelta(seconds=30)
@@ -42,7 +42,7 @@ def ringing(*, created: float | None, as_of: float | None = NOW) -> Call:
 
 
 def update(
-    claims: EventStore,
+    claims: SqliteStore,
     *calls: Call,
     on: On = On.THIS,
     timestamp: datetime | None = None,
@@ -57,8 +57,8 @@ def update(
 
 
 @pytest.fixture
-def claims(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EventStore]:
-    claims = EventStore.open(tmp_path_factory.mktemp("store") / "events.db", world="w")
+def claims(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqliteStore]:
+    claims = SqliteStore.open(tmp_path_factory.mktemp("store") / "events.db", world="w")
     yield claims
     claims.close()
 
@@ -67,12 +67,12 @@ def claims(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EventStore]:
     ("age", "wait"),
     [(0.0, 28.0), (27.0, 1.0), (28.0, None), (40.0, None)],
 )
-def test_an_action_waits_until_rest_allows_the_age(claims: EventStore, age: float, wait: float | None) -> None:
+def test_an_action_waits_until_rest_allows_the_age(claims: SqliteStore, age: float, wait: float | None) -> None:
     result = update(claims, ringing(created=NOW - age))
     assert result == (None if wait is None else Postponed(retry=True, not_before=timedelta(seconds=wait)))
 
 
-def test_the_leg_that_a_rule_looks_at_counts_and_not_the_one_that_it_ends(claims: EventStore) -> None:
+def test_the_leg_that_a_rule_looks_at_counts_and_not_the_one_that_it_ends(claims: SqliteStore) -> None:
     parent = Call(PARENT, "in-progress", start_time=START, as_of=moment(NOW))
     result = update(claims, ringing(created=NOW - 10), parent, on=On.PARENT)
     assert result == Postponed(retry=True, not_before=timedelta(seconds=18))
@@ -82,13 +82,13 @@ def test_the_leg_that_a_rule_looks_at_counts_and_not_the_one_that_it_ends(claims
 @pytest.mark.parametrize(("created", "as_of"), [(None, NOW), (0.0, None), (NOW + 3600, NOW)])
 @pytest.mark.parametrize(("watched", "wait"), [(None, 30.0), (NOW - 10, 20.0), (NOW - 30, None)])
 def test_without_dates_that_can_be_so_this_process_must_have_waited_itself(
-    claims: EventStore, created: float | None, as_of: float | None, watched: float | None, wait: float | None
+    claims: SqliteStore, created: float | None, as_of: float | None, watched: float | None, wait: float | None
 ) -> None:
     result = update(claims, ringing(created=created, as_of=as_of), watched=None if watched is None else moment(watched))
     assert result == (None if wait is None else Postponed(retry=True, not_before=timedelta(seconds=wait)))
 
 
-def test_the_later_of_creation_and_timestamp_counts(claims: EventStore) -> None:
+def test_the_later_of_creation_and_timestamp_counts(claims: SqliteStore) -> None:
     assert update(claims, ringing(created=0), timestamp=moment(NOW - 5)) == Postponed(
         retry=True, not_before=timedelta(seconds=23)
     )
@@ -98,7 +98,9 @@ def test_the_later_of_creation_and_timestamp_counts(claims: EventStore) -> None:
 
 
 @pytest.mark.parametrize(("started", "wait"), [(NOW - 10, 18.0), (NOW - 30, None)])
-def test_the_start_of_a_call_counts_before_its_creation(claims: EventStore, started: float, wait: float | None) -> None:
+def test_the_start_of_a_call_counts_and_not_its_creation(
+    claims: SqliteStore, started: float, wait: float | None
+) -> None:
     # One that was queued for an hour has rung since it was dialled.
     call = replace(ringing(created=NOW - 3600), start_time=moment(started))
     result = update(claims, call)
@@ -107,7 +109,7 @@ def test_the_start_of_a_call_counts_before_its_creation(claims: EventStore, star
 
 @pytest.mark.parametrize(("age", "acts"), [(100.0, True), (1200.0, False)])
 def test_a_conversation_that_a_poll_found_is_as_old_as_its_call_by_the_date_of_the_reply(
-    claims: EventStore, age: float, acts: bool
+    claims: SqliteStore, age: float, acts: bool
 ) -> None:
     # The engine took it for new: this machine's clock is behind.
     rule = Rule(name="r", when=When(statuses=frozenset({"in-progress"})), then=Hangup())

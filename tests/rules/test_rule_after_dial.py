@@ -12,7 +12,7 @@ from rules_setup import ManualClockSetup, RulesSetup
 from callctl.calls.action import DECLINED, DONE, ActionEvent
 from callctl.rules.rule import Redirect, after_dial_rule
 from callctl.rules.runner import RETRY_PAUSES
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 
 PAUSE = "<Pause length='36000'/>"
 SETTLE = seconds(0.3)
@@ -86,7 +86,7 @@ def test_after_a_redirect_by_hand_nothing_is_done(setup: RulesSetup, whose: str)
     chosen = parent if whose == "parent" else setup.only_child(parent)
     request = (("Twiml", "<Response><Hangup/></Response>" if whose == "child" else f"<Response>{PAUSE}</Response>"),)
     setup.redirect_by_hand(chosen, request[0][1])
-    store = EventStore.open_for_watch(setup.home / "events.db", world=WORLD)
+    store = SqliteStore.open_for_watch(setup.home / "events.db", world=WORLD)
     store.record_actions([ActionEvent(setup.now(), chosen, "redirect", request, "to other TwiML", "in-progress")])
     store.close()
     setup.until(lambda: bool(setup.events))
@@ -148,7 +148,7 @@ def test_a_command_whose_answer_is_late_is_waited_for(setup: RulesSetup, is_done
     parent = dial(setup, who="sip:answers@example.com", after=PAUSE)
     setup.until(lambda: any(leg.status == "in-progress" for leg in setup.legs_under(parent)))
     child = setup.only_child(parent)
-    store = EventStore.open_for_watch(setup.home / "events.db", world=WORLD)
+    store = SqliteStore.open_for_watch(setup.home / "events.db", world=WORLD)
     store.add_intents([child], until=setup.now() + timedelta(hours=1))
     setup.client.hangup(child)
     setup.until(lambda: setup.status(child) == "completed")

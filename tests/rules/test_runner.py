@@ -26,7 +26,7 @@ from callctl.rules.rule import Action, Cancel, Declined, Hangup, Rule, When, max
 from callctl.rules.runner import RetryQueue, RuleRunner, RunInThread
 from callctl.simulator.settings import TIME_LIMIT_ALONE
 from callctl.store.records import OpenClaim
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 from callctl.support.threads import start_in_thread
 
 RING = ring_limit_rule(seconds(10), cancel=Cancel())
@@ -39,7 +39,7 @@ def setup(tmp_path: Path) -> Iterator[ManualClockSetup]:
 
 
 def test_a_call_of_somebody_else_is_left_alone_and_one_that_callctl_placed_is_not(setup: ManualClockSetup) -> None:
-    store = EventStore.open_for_watch(setup.home / "events.db", world=WORLD)
+    store = SqliteStore.open_for_watch(setup.home / "events.db", world=WORLD)
     for scope, placed in ((Scope.OWN, False), (Scope.OWN, True), (Scope.ALL, False)):
         setup.act(RING, scope=scope)
         sid = setup.place("+12025550103", callbacks=False)

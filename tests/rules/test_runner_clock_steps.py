@@ -25,7 +25,7 @@ from callctl.rules.rule import (
     ring_limit_rule,
 )
 from callctl.store.records import OpenClaim
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 
 NEVER = "+12025550103"  # rings until Twilio's own limit of a minute
 PAUSE = "<Pause length='36000'/>"
@@ -236,7 +236,7 @@ def test_a_command_that_changes_a_call_just_now_is_left_its_time(
     setup.act(after_dial_rule(Redirect("survey", f"{setup.site.url}/survey"), settle=seconds(5)))
     parent = dial(setup, "sip:hangs-up@example.com")
     setup.until(lambda: any(leg.is_final for leg in setup.legs_under(parent)))
-    store = EventStore.open_for_watch(tmp_path / "events.db", world=WORLD)
+    store = SqliteStore.open_for_watch(tmp_path / "events.db", world=WORLD)
     store.add_intents([parent], until=setup.clock.wall() + timedelta(seconds=60))
     setup.clock_step = step
     setup.settle(30)

@@ -10,7 +10,7 @@ from events import event, sid
 from watches import RecordingView, ago, settings_in
 
 from callctl.store.sqlite.rows import Row, insert
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 from callctl.watch.follower import Follower
 from callctl.watch.options import WatchOptions
 from callctl.watch.registry import WatchRecord
@@ -18,7 +18,7 @@ from callctl.watch.registry import WatchRecord
 
 async def test_a_record_that_can_not_be_read_is_said_and_what_comes_after_it_shown(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
-    store, url = EventStore.open_for_watch(settings.store, world=settings.world), "http://127.0.0.1:9"
+    store, url = SqliteStore.open_for_watch(settings.store, world=settings.world), "http://127.0.0.1:9"
     record = WatchRecord(url, url, str(settings.account_sid), settings.api_url, os.getpid(), "n", "0")
     follower, view = Follower(settings, WatchOptions("127.0.0.1", 0), record, now=ago), RecordingView()
     await follower.start_up()
@@ -44,7 +44,7 @@ async def test_a_record_that_can_not_be_read_is_said_and_what_comes_after_it_sho
 
 async def test_a_store_that_can_not_be_read_is_said_and_what_came_shown_once_it_can(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
-    store, url = EventStore.open_for_watch(settings.store, world=settings.world), "http://127.0.0.1:9"
+    store, url = SqliteStore.open_for_watch(settings.store, world=settings.world), "http://127.0.0.1:9"
     record = WatchRecord(url, url, str(settings.account_sid), settings.api_url, os.getpid(), "n", "0")
     follower, view = Follower(settings, WatchOptions("127.0.0.1", 0), record, now=ago), RecordingView()
     await follower.start_up()

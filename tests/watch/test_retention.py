@@ -22,7 +22,7 @@ from callctl.calls.filter import CallFilter
 from callctl.errors import StoreError
 from callctl.settings import Settings
 from callctl.store.records import OpenClaim
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 from callctl.support.clock import Clock
 from callctl.watch.options import WatchOptions
 from callctl.watch.retention import INTERVAL, PAUSE, STEP, Retention
@@ -30,7 +30,7 @@ from callctl.watch.retention import INTERVAL, PAUSE, STEP, Retention
 
 def fill(settings: Settings, *, calls: range, age: timedelta) -> None:
     at = datetime.now(UTC) - age
-    store = EventStore.open_for_watch(settings.store, world=settings.world)
+    store = SqliteStore.open_for_watch(settings.store, world=settings.world)
     for call in calls:
         fields = form(call, "completed").items()
         store.submit(CallEvent.from_form(fields, received_at=at, world=settings.world, verified=True))
@@ -38,7 +38,7 @@ def fill(settings: Settings, *, calls: range, age: timedelta) -> None:
 
 
 def kept(settings: Settings) -> int:
-    store = EventStore.open_for_watch(settings.store, world=settings.world)
+    store = SqliteStore.open_for_watch(settings.store, world=settings.world)
     try:
         return len(list(store.replay(since=None)))
     finally:
@@ -71,7 +71,7 @@ async def test_what_is_older_than_the_days_kept_is_deleted_in_small_steps(tmp_pa
     settings = settings_in(tmp_path)
     fill(settings, calls=range(2 * STEP + 50), age=timedelta(days=31))
     fill(settings, calls=range(1000, 1010), age=timedelta(days=29))
-    store = EventStore.open_for_watch(settings.store, world=settings.world)
+    store = SqliteStore.open_for_watch(settings.store, world=settings.world)
     steps: list[int] = []
 
     class Counted(InTime):
@@ -80,7 +80,7 @@ async def test_what_is_older_than_the_days_kept_is_deleted_in_small_steps(tmp_pa
             return steps[-1]
 
     retention = Retention(
-        cast(EventStore, Counted()),
+        cast(SqliteStore, Counted()),
         Board(),
         days=30,
         since=timedelta(hours=1),
@@ -100,7 +100,7 @@ async def test_a_watch_trims_when_it_starts_and_keeps_the_rest(tmp_path: Path) -
     fill(settings, calls=range(3), age=timedelta(days=8))
     fill(settings, calls=range(10, 12), age=timedelta(days=6))
     async with running_watch(settings, WatchOptions("127.0.0.1", 0, keep_days=7), api=ApiWithServerTime()):
-        reader = EventStore.open_readonly(settings.store, world=settings.world)
+        reader = SqliteStore.open_readonly(settings.store, world=settings.world)
         await until(lambda: len(list(reader.replay(since=None))) == 2)
         reader.close()
     assert kept(settings) == 2
@@ -131,7 +131,7 @@ async def test_ended_families_leave_the_board_after_a_while() -> None:
         raise KeyError(text)  # leave the endless loop
 
     retention = Retention(
-        cast(EventStore, Locked()),
+        cast(SqliteStore, Locked()),
         board,
         days=30,
         since=timedelta(minutes=1),
@@ -162,7 +162,7 @@ async def test_a_clock_that_is_set_takes_no_family_off_the_board(step: timedelta
         raise KeyError(text)
 
     retention = Retention(
-        cast(EventStore, Store()),
+        cast(SqliteStore, Store()),
         board,
         days=30,
         since=timedelta(),
@@ -181,7 +181,7 @@ async def test_a_clock_that_is_set_makes_nothing_old(tmp_path: Path, step: timed
     settings = settings_in(tmp_path)
     elapsed, ahead = moment(0), timedelta()
     clock = clock_of(lambda: elapsed + ahead, elapsed=lambda: elapsed)
-    store = EventStore.open_for_watch(settings.store, world=settings.world)
+    store = SqliteStore.open_for_watch(settings.store, world=settings.world)
     retention = Retention(
         store, Board(), days=days, since=timedelta(hours=1), trouble=print, clock=clock, twilio_time=clock.wall
     )
@@ -200,7 +200,7 @@ async def test_a_clock_that_was_ahead_when_the_watch_started_makes_nothing_old(
     tmp_path: Path, reported: float | None
 ) -> None:
     settings = settings_in(tmp_path)
-    store = EventStore.open_for_watch(settings.store, world=settings.world)
+    store = SqliteStore.open_for_watch(settings.store, world=settings.world)
     for call, day in ((1, 0), (2, 20), (3, 400)):  # the last was received by the clock that is ahead
         fields = form(call, "completed").items()
         at = moment(day * 86400)
@@ -252,7 +252,7 @@ async def test_a_watch_trims_again_while_it_runs(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("callctl.watch.retention.INTERVAL", 0.01)
     settings = settings_in(tmp_path)
     async with running_watch(settings, WatchOptions("127.0.0.1", 0, keep_days=7), api=ApiWithServerTime()):
-        reader = EventStore.open_readonly(settings.store, world=settings.world)
+        reader = SqliteStore.open_readonly(settings.store, world=settings.world)
         for calls in (range(3), range(10, 13)):
             fill(settings, calls=calls, age=timedelta(days=8))
             await until(lambda: list(reader.replay(since=None)) == [])
@@ -279,7 +279,7 @@ async def test_time_goes_on_for_board_and_store_and_trouble_that_comes_again_is_
     reported: list[str] = []
     clock = clock_of(lambda: moment(3600) + timedelta(minutes=min(len(limits), 5)))
     retention = Retention(
-        cast(EventStore, LockedAtTimes()),
+        cast(SqliteStore, LockedAtTimes()),
         board,
         days=30,
         since=timedelta(),
@@ -307,7 +307,7 @@ async def test_whatever_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) ->
             raise OverflowError("date value out of range")
 
     retention = Retention(
-        cast(EventStore, Odd()),
+        cast(SqliteStore, Odd()),
         Board(),
         days=30,
         since=timedelta(hours=1),
@@ -325,7 +325,7 @@ async def test_whatever_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) ->
 async def test_between_two_steps_callbacks_are_let_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = settings_in(tmp_path)
     fill(settings, calls=range(STEP + 1), age=timedelta(days=31))
-    store = EventStore.open_for_watch(settings.store, world=settings.world)
+    store = SqliteStore.open_for_watch(settings.store, world=settings.world)
     done: list[str] = []
 
     class RecordingStore(InTime):
@@ -339,7 +339,7 @@ async def test_between_two_steps_callbacks_are_let_in(tmp_path: Path, monkeypatc
     monkeypatch.setattr("callctl.watch.retention.asyncio.sleep", sleep)
     clock = Clock(wall=lambda: datetime.now(UTC))
     await Retention(
-        cast(EventStore, RecordingStore()),
+        cast(SqliteStore, RecordingStore()),
         Board(),
         days=30,
         since=timedelta(),
@@ -361,7 +361,7 @@ async def test_it_goes_on_at_once_when_the_machine_wakes(suspension: Suspension)
 
     clock = Clock(wall=lambda: datetime.now(UTC))
     retention = Retention(
-        cast(EventStore, Store()),
+        cast(SqliteStore, Store()),
         Board(),
         days=30,
         since=timedelta(),
@@ -383,7 +383,7 @@ class Turned:
     def __init__(self, wall: float) -> None:
         self.wall, self.twilio = wall, 0.0
 
-    def retention(self, store: EventStore, *, days: int = 30) -> Retention:
+    def retention(self, store: SqliteStore, *, days: int = 30) -> Retention:
         return Retention(
             store,
             Board(),
@@ -435,7 +435,7 @@ async def test_what_came_while_the_clock_was_far_behind_is_kept_once_it_is_right
 
 async def test_what_rules_did_while_the_clock_was_behind_is_kept_with_the_call(tmp_path: Path) -> None:
     settings, clock = settings_in(tmp_path), Turned(YEARS)
-    store = EventStore.open_for_watch(settings.store, world=settings.world)
+    store = SqliteStore.open_for_watch(settings.store, world=settings.world)
     store.append(event(1, "in-progress", at=YEARS, received=0))
     for call in (1, 2):
         store.claim(OpenClaim("after-dial", sid(call), sid(call), "redirect"), now=moment(0), until=moment(60))
@@ -452,7 +452,7 @@ async def test_what_rules_did_while_the_clock_was_behind_is_kept_with_the_call(t
 @pytest.mark.parametrize("verified", [True, False])
 async def test_an_absurd_timestamp_keeps_no_event_forever(tmp_path: Path, verified: bool) -> None:
     settings, clock = settings_in(tmp_path), Turned(0)
-    store = EventStore.open_for_watch(settings.store, world=settings.world)
+    store = SqliteStore.open_for_watch(settings.store, world=settings.world)
     retention = clock.retention(store)
     for call in range(STEP + 1):
         store.append(event_of(form(call, "completed", Timestamp=ABSURD), received=0, verified=verified))
@@ -469,7 +469,7 @@ async def test_an_absurd_timestamp_keeps_no_event_forever(tmp_path: Path, verifi
 
 async def test_a_clock_that_was_ahead_keeps_no_event_for_so_much_longer(tmp_path: Path) -> None:
     settings, clock = settings_in(tmp_path), Turned(0)
-    store = EventStore.open_for_watch(settings.store, world=settings.world)
+    store = SqliteStore.open_for_watch(settings.store, world=settings.world)
     store.append(event(1, "completed", at=0, received=YEARS))
     await clock.retention(store).trim()
     clock.wall = clock.twilio = 31 * DAY
@@ -480,7 +480,7 @@ async def test_a_clock_that_was_ahead_keeps_no_event_for_so_much_longer(tmp_path
 
 async def test_a_clock_that_is_behind_makes_no_event_older_than_it_is(tmp_path: Path) -> None:
     settings, clock = settings_in(tmp_path), Turned(0)
-    store = EventStore.open_for_watch(settings.store, world=settings.world)
+    store = SqliteStore.open_for_watch(settings.store, world=settings.world)
     store.append(event(1, "completed", at=YEARS, received=0))
     clock.twilio = YEARS
     await clock.retention(store).trim()
@@ -496,7 +496,7 @@ async def test_a_clock_that_is_behind_makes_no_event_older_than_it_is(tmp_path: 
 @pytest.mark.parametrize("timestamp", [ABSURD, format_datetime(moment(YEARS))])
 async def test_no_days_keep_nothing_whatever_its_time(tmp_path: Path, timestamp: str) -> None:
     settings, clock = settings_in(tmp_path), Turned(0)
-    store = EventStore.open_for_watch(settings.store, world=settings.world)
+    store = SqliteStore.open_for_watch(settings.store, world=settings.world)
     store.append(event_of(form(1, "completed", Timestamp=timestamp), received=0))
     store.claim(OpenClaim("after-dial", sid(1), sid(1), "redirect"), now=moment(0), until=moment(60))
     clock.retention(store, days=0).end()

@@ -10,7 +10,7 @@ from events import form
 from listeners import TOKEN, sign
 from watches import Application, running_watch, settings_in
 
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 from callctl.watch.options import WatchOptions
 from callctl.watch.selftest import selftest, why_not_ours
 
@@ -29,7 +29,7 @@ async def test_a_watch_that_can_be_reached_shows_the_round_trip(tmp_path: Path) 
         await watch.view.until(lambda view: view.header is not None and view.header.round_trip is not None)
         header = watch.session.header()
         assert (header.unreachable, header.accepted, header.refused, header.last_callback_at) == (None, 0, 0, None)
-        reader = EventStore.open_readonly(settings.store, world=settings.world)
+        reader = SqliteStore.open_readonly(settings.store, world=settings.world)
         assert list(reader.replay(since=None)) == []  # a self-test is no event
         reader.close()
 

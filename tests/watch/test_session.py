@@ -21,7 +21,7 @@ from callctl.calls.action import DONE, DRY_RUN, ActionEvent
 from callctl.calls.board import Change, Snapshot
 from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import PortTakenError
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 from callctl.support.clock import Clock
 from callctl.support.threads import run_in_thread
 from callctl.watch import registry
@@ -152,9 +152,9 @@ class StoppedRules:
 
 
 async def test_rules_use_the_sessions_own_store(tmp_path: Path) -> None:
-    stores: list[EventStore] = []
+    stores: list[SqliteStore] = []
 
-    def make_rules(store: EventStore) -> Any:
+    def make_rules(store: SqliteStore) -> Any:
         stores.append(store)
         return StoppedRules()
 

@@ -27,7 +27,7 @@ from callctl.calls.watch_trouble import Trouble
 from callctl.errors import CallctlError
 from callctl.settings import Settings
 from callctl.store.sqlite.rows import INSERT_ACTION, action_row
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 from callctl.watch.options import WatchOptions
 
 PLAN = WatchOptions("127.0.0.1", 0)
@@ -64,7 +64,7 @@ class RecordingRules:
 def fill(settings: Settings, *, calls: int, each: int) -> None:
     """Fill a store with calls that never ended, of many events each."""
     at = datetime.now(UTC) - timedelta(minutes=5)
-    store = EventStore.open_for_watch(settings.store, world=settings.world)
+    store = SqliteStore.open_for_watch(settings.store, world=settings.world)
     for number in range(calls * each):
         call, sequence = divmod(number, each)
         fields = form(call, "ringing", number=sequence).items()
@@ -75,15 +75,15 @@ def fill(settings: Settings, *, calls: int, each: int) -> None:
 @pytest.fixture
 def go_on(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """Pause each reader of the store after some events, until this is set."""
-    go_on, replay = threading.Event(), EventStore.replay
+    go_on, replay = threading.Event(), SqliteStore.replay
 
-    def paused_replay(reader: EventStore, **options: Any) -> Iterator[CallEvent]:
+    def paused_replay(reader: SqliteStore, **options: Any) -> Iterator[CallEvent]:
         for number, event in enumerate(replay(reader, **options)):
             if number == 1500:
                 go_on.wait(LIMIT)
             yield event
 
-    monkeypatch.setattr(EventStore, "replay", paused_replay)
+    monkeypatch.setattr(SqliteStore, "replay", paused_replay)
     yield go_on
     go_on.set()
 
@@ -141,7 +141,7 @@ async def test_an_action_that_can_not_be_read_hides_no_other(tmp_path: Path) -> 
     settings = settings_in(tmp_path)
     async with running_watch(settings, PLAN) as running:
         await until(live(running))
-        with closing(EventStore.open_for_watch(settings.store, world=settings.world)) as command:
+        with closing(SqliteStore.open_for_watch(settings.store, world=settings.world)) as command:
             actions = [ActionEvent(datetime.now(UTC), sid(n), "hangup", (), f"number {n}") for n in (1, 2, 3)]
             with command._writing.transaction() as connection:
                 rows = [action_row(one, world=settings.world) for one in actions]

@@ -32,7 +32,7 @@ from callctl.errors import NetworkError
 from callctl.operations.missing_callbacks import comparable_url
 from callctl.settings import Settings
 from callctl.simulator import Faults, Simulator
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 from callctl.watch.options import WatchOptions
 from callctl.watch.silent_calls import SilentCalls
 
@@ -78,7 +78,7 @@ class SilentCallSetup:
         )
         sid = (await asyncio.to_thread(self.client.place, request)).sid
         if is_remembered:
-            store = EventStore.open_for_watch(self.settings.store, world=self.settings.world)
+            store = SqliteStore.open_for_watch(self.settings.store, world=self.settings.world)
             store.remember_placed(sid, at=datetime.now(UTC), callback=comparable_url(callback), events=events)
             store.close()
         return sid
@@ -288,7 +288,7 @@ async def test_a_clock_that_is_set_makes_no_call_silent_and_hides_none(
     seconds, ahead = 0.0, timedelta()
     clock = clock_of(lambda: moment(seconds) + ahead, elapsed=lambda: moment(seconds))
     callback_url = "http://127.0.0.1:9/status"
-    with closing(EventStore.open_for_watch(setup.settings.store, world="w")) as store:
+    with closing(SqliteStore.open_for_watch(setup.settings.store, world="w")) as store:
         silent_calls = SilentCalls(
             store,
             setup.client,

@@ -12,7 +12,7 @@ import typer
 from callctl.calls.call import Call
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.options import common, completion
-from callctl.cli.options.calls import one_call, open_store
+from callctl.cli.options.calls import one_call, open_store_to_read
 from callctl.errors import ApiError, CallctlError, NotFoundError, StoreError
 from callctl.settings import Settings
 from callctl.support.threads import start_in_thread
@@ -138,7 +138,7 @@ def _why(error: CallctlError) -> str:
 
 def history_of(runtime: Runtime, settings: Settings, sid: str) -> tuple[list[CallEvent], list[ActionEvent]]:
     """Return what the local store holds of the call and its family; what can't be read is said, and left out."""
-    reader = open_store(runtime, settings)
+    reader = open_store_to_read(runtime, settings)
     if reader is None:
         return [], []
     try:

@@ -10,7 +10,7 @@ import typer
 
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.options import common, completion
-from callctl.cli.options.calls import one_call, open_store
+from callctl.cli.options.calls import one_call, open_store_to_read
 from callctl.cli.options.common import WAITING
 from callctl.errors import CallctlError, StoreError
 from callctl.settings import Settings
@@ -20,7 +20,7 @@ from callctl.support.dates import read_duration
 if TYPE_CHECKING:
     from callctl.api.client import ApiClient
     from callctl.operations.wait import Goal, Waited, Waiter
-    from callctl.store.sqlite.store import EventStore
+    from callctl.store.event_store import EventStore
 
 # How long a watch that answered is taken to be running, in seconds: asking it is a request on loopback.
 _RUNNING_FOR = 5.0
@@ -147,7 +147,7 @@ class WatchedStore:
 
     def _open(self) -> EventStore | None:
         if self._reader is None:
-            self._reader = open_store(self._runtime, self._settings)
+            self._reader = open_store_to_read(self._runtime, self._settings)
         return self._reader
 
     def _has_watch(self) -> bool:

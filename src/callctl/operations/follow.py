@@ -24,7 +24,7 @@ from callctl.operations.reported_status import with_reported_status
 from callctl.support.threads import failure_reason, run_in_thread
 
 if TYPE_CHECKING:
-    from callctl.store.sqlite.store import EventStore
+    from callctl.store.event_store import EventStore
 
 FRAME = 0.25  # seconds between two reads of the store, and between two frames at least
 COUNTING_FRAME = 1.0  # a clock in the table counts

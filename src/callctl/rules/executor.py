@@ -34,8 +34,8 @@ from callctl.operations.reported_status import reported_leg
 from callctl.rules.outcome import Outcome, Postponed, too_late
 from callctl.rules.precheck import handled_already, precheck
 from callctl.rules.rule import Action, Cancel, Declined, Hangup, Limit, Operation, Proposal, Redirect
+from callctl.store.event_store import EventStore
 from callctl.store.records import OpenClaim
-from callctl.store.sqlite.store import EventStore
 from callctl.support.backoff import Backoff
 from callctl.support.clock import Clock
 

@@ -10,7 +10,7 @@ from callctl.calls.call import Call, rank_of
 from callctl.operations.family import live_children
 from callctl.rules.outcome import Outcome, Postponed, too_late
 from callctl.rules.rule import Action
-from callctl.store.sqlite.store import EventStore
+from callctl.store.event_store import EventStore
 from callctl.support.clock import Clock
 
 # How wrong a time in a status may be, because of dates in whole seconds and the time that a request takes.

@@ -21,8 +21,8 @@ from callctl.rules.executor import LEASE, Applies, DryRun, Executor
 from callctl.rules.outcome import Postponed
 from callctl.rules.rate_limit import Admission, RateLimit
 from callctl.rules.rule import Action, Declined
+from callctl.store.event_store import EventStore
 from callctl.store.records import OpenClaim
-from callctl.store.sqlite.store import EventStore
 from callctl.support.backoff import Backoff
 from callctl.support.clock import Clock
 from callctl.support.threads import failure_reason

@@ -25,7 +25,7 @@ from callctl.views.view import View, WatchState
 
 if TYPE_CHECKING:
     from callctl.rules.runner import RuleRunner
-    from callctl.store.sqlite.store import EventStore
+    from callctl.store.event_store import EventStore
 
 SHORTEST_FRAME = 0.25
 COUNTING_FRAME = 1.0

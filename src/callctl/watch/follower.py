@@ -13,7 +13,8 @@ from callctl.calls.event import CallEvent
 from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import CallctlError, StoreError
 from callctl.settings import Settings
-from callctl.store.sqlite.store import EventStore
+from callctl.store.event_store import EventStore
+from callctl.store.opening import open_file_readonly
 from callctl.support.clock import repeat
 from callctl.support.threads import background_tasks, describe, run_in_thread
 from callctl.views.view import View, WatchState
@@ -53,7 +54,7 @@ class Follower:
             StoreError: It can't be read.
         """
         self._path = Path(self._record.store) if self._record.store else self._settings.store
-        self._reader = reader = EventStore.open_readonly(self._path, world=self._settings.world)
+        self._reader = reader = open_file_readonly(self._path, world=self._settings.world)
         self._last_event = self._feed.load(reader, since=self._now() - self._options.since)
         where = urlsplit(self._record.health_url)
         return Ready(
@@ -153,7 +154,7 @@ class Follower:
         self._feed.trouble(Trouble(what, Cause.WATCH_GONE, url=record.health_url, is_over=True))
 
     async def _read_from(self, path: Path) -> None:
-        reader = EventStore.open_readonly(path, world=self._settings.world)
+        reader = open_file_readonly(path, world=self._settings.world)
         try:
             last = reader.last_event_id()
             missed = await run_in_thread(lambda: list(reader.replay(since=self._alive_at, up_to=last)))

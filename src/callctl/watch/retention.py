@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from callctl.calls.board import Board
 from callctl.calls.watch_trouble import Cause, Trouble
-from callctl.store.sqlite.store import EventStore
+from callctl.store.event_store import EventStore
 from callctl.support.clock import Clock, repeat
 from callctl.support.threads import failure_reason, run_in_thread
 

@@ -22,7 +22,8 @@ from callctl.calls.event import CallEvent
 from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import CallctlError, PortTakenError
 from callctl.settings import Settings
-from callctl.store.sqlite.store import EventStore
+from callctl.store.event_store import EventStore
+from callctl.store.opening import open_for_watch
 from callctl.support.clock import Clock, repeat
 from callctl.support.threads import background_tasks, describe, run_in_thread
 from callctl.views.view import View, WatchState
@@ -125,9 +126,7 @@ class Session:
 
     async def _start_up(self) -> Ready:
         await self._check_for_watch()  # before the store is opened: what follows a watch writes nothing
-        self._store = EventStore.open_for_watch(
-            self._settings.checked_store(), world=self._settings.world, on_trouble=self._store_trouble_in_any_thread()
-        )
+        self._store = open_for_watch(self._settings, on_trouble=self._store_trouble_in_any_thread())
         if self._make_rules is not None:
             self._feed.rules = self._make_rules(self._store)
         self._feed.load(self._store, since=self._clock.wall() - self._options.since)

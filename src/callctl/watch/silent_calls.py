@@ -17,7 +17,7 @@ from callctl.calls.watch_trouble import Trouble
 from callctl.errors import CallctlError, NotFoundError, StoreError
 from callctl.operations import missing_callbacks
 from callctl.operations.missing_callbacks import Cause, comparable_url, find_cause, is_overdue
-from callctl.store.sqlite.store import EventStore
+from callctl.store.event_store import EventStore
 from callctl.support.clock import Clock, repeat
 from callctl.support.threads import failure_reason, run_in_thread
 from callctl.watch.poll import is_news

@@ -25,7 +25,7 @@ from processes import OnTerminal, Piped, environment
 from running import Callctl, Meanwhile, Outcome, env_for
 
 from callctl.simulator import Simulator
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 
 AGREED = ("--yes", "--max", "10")
 
@@ -693,19 +693,19 @@ def test_no_hang_up_waits_for_long_where_the_store_is_locked(
     callctl: Callctl, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     was_sent: Queue[bool] = Queue()  # while the store was still locked
-    add_intents = EventStore.add_intents
+    add_intents = SqliteStore.add_intents
 
     with IntentReader(home, [rings(1)]) as server:
         assert server.run(callctl, *AGREED).code == 0  # makes the store
 
-        def wait(store: EventStore, sids: Iterable[str], *, until: datetime) -> set[str]:
+        def wait(store: SqliteStore, sids: Iterable[str], *, until: datetime) -> set[str]:
             before, deadline = len(server.ended), time.monotonic() + 20
             while len(server.ended) == before and time.monotonic() < deadline:
                 time.sleep(0.01)
             was_sent.put(len(server.ended) > before)
             return add_intents(store, sids, until=until)
 
-        monkeypatch.setattr(EventStore, "add_intents", wait)
+        monkeypatch.setattr(SqliteStore, "add_intents", wait)
         assert server.run(callctl, *AGREED).code == 0
         assert was_sent.get(timeout=60)
 

@@ -17,7 +17,7 @@ from callctl.cli.io.runtime import Runtime
 from callctl.cli.options.calls import calls_to_change, one_call
 from callctl.errors import UnknownCallError, UsageError
 from callctl.settings import load
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 
 BUSY, RINGS = "+12025550102", "+12025550103"
 UUID = "1f0c2a9e-1b2c-4d3e-8f90-123456789abc"
@@ -43,8 +43,8 @@ class Chooser:
         runtime = self.runtime(stdin)
         return calls_to_change(runtime, self.settings, runtime.client(self.settings), texts)
 
-    def store(self) -> EventStore:
-        return EventStore.open_for_watch(self.settings.store, world=self.settings.world)
+    def store(self) -> SqliteStore:
+        return SqliteStore.open_for_watch(self.settings.store, world=self.settings.world)
 
     def add_callback(self, sid: str, status: str) -> None:
         form = [("CallSid", sid), ("CallStatus", status), ("SequenceNumber", "0")]

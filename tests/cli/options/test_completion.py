@@ -17,7 +17,7 @@ from callctl.cli.io.runtime import Runtime
 from callctl.cli.main import app
 from callctl.cli.options import completion
 from callctl.settings import load
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 
 ACCOUNT = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "0" * 32}
 LIVE, OVER = "CA" + "1" * 32, "CA" + "2" * 32
@@ -51,7 +51,7 @@ def rows(line: str, home: Path, env: Mapping[str, str] | None = None) -> list[st
 def known(home: Path) -> Path:
     """Let the store know a live call and one that is over."""
     settings = load({"HOME": str(home), **ACCOUNT}, cwd=home)
-    store = EventStore.open_for_watch(settings.store, world=settings.world)
+    store = SqliteStore.open_for_watch(settings.store, world=settings.world)
     for sid, status in ((LIVE, "ringing"), (OVER, "busy")):
         form = [("CallSid", sid), ("CallStatus", status)]
         now = datetime(2026, 1, 5, tzinfo=UTC)
@@ -73,7 +73,7 @@ def test_a_call_is_offered_with_number_status_and_age(
 ) -> None:
     began = datetime(2026, 1, 5, tzinfo=UTC)
     settings = load({"HOME": str(home), **ACCOUNT}, cwd=home)
-    store = EventStore.open_for_watch(settings.store, world=settings.world)
+    store = SqliteStore.open_for_watch(settings.store, world=settings.world)
     fields = {"To": "+12025550103", "From": "+15005550006", "Direction": "outbound-api"}
     for sid, status, more in (
         (LIVE, "ringing", fields),
@@ -136,7 +136,7 @@ def test_the_explanation_of_a_name_shows_no_password(home: Path) -> None:
 @pytest.mark.parametrize("shell", ["zsh", "fish", "bash"])
 def test_the_number_beside_a_call_shows_no_password(home: Path, shell: str) -> None:
     settings = load({"HOME": str(home), **ACCOUNT}, cwd=home)
-    store = EventStore.open_for_watch(settings.store, world=settings.world)
+    store = SqliteStore.open_for_watch(settings.store, world=settings.world)
     for sid in (LIVE, "CA" + "3" * 32):
         form = [("CallSid", sid), ("CallStatus", "ringing"), ("To", "sip:ann:fake-word@example.com")]
         store.append(CallEvent.from_form(form, received_at=datetime.now(UTC), world=settings.world, verified=True))

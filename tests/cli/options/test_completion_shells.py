@@ -14,7 +14,7 @@ from processes import OnTerminal
 
 from callctl.calls.event import CallEvent
 from callctl.settings import load
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 
 BIN = Path(sys.executable).parent
 LIVE, OTHER, OVER = "CA" + "1" * 32, "CB" + "1" * 32, "CA" + "2" * 32
@@ -83,7 +83,7 @@ def shell(request: pytest.FixtureRequest, home: Path) -> Iterator[Shell]:
 def known(home: Path) -> None:
     """Let the store know live calls and one that is over."""
     settings = load({"HOME": str(home), **SETTINGS}, cwd=home)
-    store = EventStore.open_for_watch(settings.store, world=settings.world)
+    store = SqliteStore.open_for_watch(settings.store, world=settings.world)
     now = datetime.now(UTC)
     for sid, status, to in ((LIVE, "ringing", CALLED), (OTHER, "in-progress", "client:ann"), (OVER, "busy", CALLED)):
         form = [("CallSid", sid), ("CallStatus", status), ("To", to), ("Direction", "outbound-api")]

@@ -18,7 +18,7 @@ from callctl.cli.io.runtime import Runtime
 from callctl.cli.options.history import History, StatusSince
 from callctl.errors import ApiError, CallctlError, NoLongerWantedError, OutcomeUnknownError, WrongCallStateError
 from callctl.settings import load
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 
 CREATED, DIALLED, CHANGED = moment(0), moment(2), moment(9)
 
@@ -74,7 +74,7 @@ class Requests:
     def __init__(self, home: Path, *, has_store: bool) -> None:
         self.settings = load({"HOME": str(home), "TWILIO_ACCOUNT_SID": ACCOUNT}, cwd=home)
         if has_store:
-            EventStore.open(self.settings.store, world=self.settings.world).close()
+            SqliteStore.open(self.settings.store, world=self.settings.world).close()
         quiet = io.StringIO()
         self.runtime = Runtime({}, home, quiet, quiet, quiet, now=lambda: moment(50))
 
@@ -94,7 +94,7 @@ class Requests:
     @property
     def recorded(self) -> list[tuple[str, str, str]]:
         """What the store has of it."""
-        with closing(EventStore.open_readonly(self.settings.store, world=self.settings.world)) as store:
+        with closing(SqliteStore.open_readonly(self.settings.store, world=self.settings.world)) as store:
             return [(action.action, action.result, action.outcome) for action in store.actions(sid(1))]
 
 

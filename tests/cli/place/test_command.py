@@ -162,7 +162,7 @@ def test_an_answer_that_breaks_off_is_said_to(callctl: Callctl) -> None:
 
 
 @pytest.mark.parametrize("fault", [UnicodeError("odd"), KeyboardInterrupt()])
-@pytest.mark.parametrize("where", ["store.sqlite.store.EventStore.remember_placed", "cli.place.placed.show_new_call"])
+@pytest.mark.parametrize("where", ["store.sqlite.store.SqliteStore.remember_placed", "cli.place.placed.show_new_call"])
 def test_whatever_fails_afterwards_loses_no_sid(
     callctl: Callctl, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, where: str, fault: BaseException
 ) -> None:

@@ -22,7 +22,7 @@ from callctl.cli.options.history import History
 from callctl.cli.watch.operator import SENT_WITHIN, TableOperator
 from callctl.operations.redirect import child_goes_on
 from callctl.settings import load
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 from callctl.views.live.operator import ActionOutcome
 from callctl.views.live.state import HangUp, Redirect, Target
 
@@ -309,7 +309,7 @@ def test_what_becomes_of_the_children_is_said_by_what_is_known(
     for number in numbers:
         board.apply(event(number, TALKS, number=1, parent=1, To=f"client:ann{number - 1}"))
         table.setup.add_callback(sid(number), TALKS, at=datetime.now(UTC))
-    store = EventStore.open_for_watch(table.settings.store, world=table.settings.world)
+    store = SqliteStore.open_for_watch(table.settings.store, world=table.settings.world)
     gone = [sid(number) for number in numbers[:redirected]]
     store.record_actions(ActionEvent(REDIRECTED_AT, child, "redirect", (), "to survey", TALKS) for child in gone)
     store.close()

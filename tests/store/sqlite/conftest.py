@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from events import WORLD
 
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(path: Path) -> Iterator[EventStore]:
-    store = EventStore.open_for_watch(path, world=WORLD, busy_timeout=0.05)
+def store(path: Path) -> Iterator[SqliteStore]:
+    store = SqliteStore.open_for_watch(path, world=WORLD, busy_timeout=0.05)
     yield store
     store.close()

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from events import WORLD, event
 
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 
 OTHER = """
 import sys
 from pathlib import Path
-from callctl.store.sqlite.store import EventStore
-EventStore.open_for_watch(Path(sys.argv[1]), world="other").close()
+from callctl.store.sqlite.store import SqliteStore
+SqliteStore.open_for_watch(Path(sys.argv[1]), world="other").close()
 """
 
 
@@ -32,12 +32,12 @@ def test_a_name_that_reads_like_a_uri_is_the_name_of_a_file(
     before = foreign.read_bytes()
     monkeypatch.chdir(folder)
     if is_there:
-        EventStore.open_for_watch(folder / "home" / "app.db", world=WORLD).close()
-    store = EventStore.open_for_watch(Path("file:../../home/app.db"), world=WORLD)
+        SqliteStore.open_for_watch(folder / "home" / "app.db", world=WORLD).close()
+    store = SqliteStore.open_for_watch(Path("file:../../home/app.db"), world=WORLD)
     store.append(event(1, "ringing"))
     store.close()
     assert foreign.read_bytes() == before
-    with closing(EventStore.open_readonly(folder / "home" / "app.db", world=WORLD)) as store:
+    with closing(SqliteStore.open_readonly(folder / "home" / "app.db", world=WORLD)) as store:
         assert len(list(store.replay(since=None))) == 1
 
 
@@ -45,30 +45,30 @@ def test_a_file_may_be_called_memory(path: Path, monkeypatch: pytest.MonkeyPatch
     path.parent.mkdir(parents=True, exist_ok=True)
     monkeypatch.chdir(path.parent)
     for _ in range(2):
-        with closing(EventStore.open_for_watch(Path(":memory:"), world=WORLD)) as store:
+        with closing(SqliteStore.open_for_watch(Path(":memory:"), world=WORLD)) as store:
             store.append(event(1, "ringing"))
     assert Path(":memory:").stat().st_size
 
 
 def test_a_store_without_a_log_is_waited_for_while_another_process_has_it(path: Path) -> None:
-    EventStore.open_for_watch(path, world=WORLD).close()
+    SqliteStore.open_for_watch(path, world=WORLD).close()
     other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     other.execute("PRAGMA journal_mode = DELETE")  # as in a copy that was restored
     other.execute("BEGIN IMMEDIATE")  # SQLite refuses to turn the log on, and does not wait
     threading.Timer(0.2, lambda: other.execute("ROLLBACK")).start()
-    EventStore.open_for_watch(path, world=WORLD).close()
+    SqliteStore.open_for_watch(path, world=WORLD).close()
     other.close()
 
 
 def test_a_second_connection_here_and_a_visitor_leave_the_log_alone(path: Path) -> None:
     """The last process that closes a store removes its log; a second one must see that the first has it open."""
-    store = EventStore.open_for_watch(path, world=WORLD)
+    store = SqliteStore.open_for_watch(path, world=WORLD)
     store.append(event(1, "ringing"))
-    EventStore.open_for_watch(path, world=WORLD).close()
+    SqliteStore.open_for_watch(path, world=WORLD).close()
     subprocess.run([sys.executable, "-c", OTHER, str(path)], check=True, timeout=120)
     assert path.with_name("events.db-wal").exists()
     store.append(event(2, "ringing"))
     store.close()
-    reopened = EventStore.open_for_watch(path, world=WORLD)
+    reopened = SqliteStore.open_for_watch(path, world=WORLD)
     assert len(list(reopened.replay(since=None))) == 2
     reopened.close()

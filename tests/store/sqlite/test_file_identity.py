@@ -16,7 +16,7 @@ from events import WORLD, event, sid
 from callctl.errors import StoreError
 from callctl.store.sqlite.connection import check_writable
 from callctl.store.sqlite.schema import APPLICATION_ID, MIGRATIONS
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 
 Files = dict[str, tuple[int, int, bytes]]
 # What a 0.1.0 that is killed before its first checkpoint leaves: all of it is in the log.
@@ -78,9 +78,9 @@ def one_with_a_log(path: Path) -> None:
 
 OTHERS = [a_text, nothing, a_database, one_with_a_version, a_marked_one, one_without_tables, one_with_a_log]
 USES: dict[str, Callable[[Path], object]] = {
-    "write": lambda path: EventStore.open_for_watch(path, world=WORLD),
-    "claim": lambda path: EventStore.open(path, world=WORLD),
-    "read": lambda path: EventStore.open_readonly(path, world=WORLD),
+    "write": lambda path: SqliteStore.open_for_watch(path, world=WORLD),
+    "claim": lambda path: SqliteStore.open(path, world=WORLD),
+    "read": lambda path: SqliteStore.open_readonly(path, world=WORLD),
     "check": check_writable,
 }
 
@@ -105,7 +105,7 @@ def marks(path: Path) -> tuple[int, int]:
 
 
 def test_a_new_store_is_marked_from_its_first_byte_on(path: Path) -> None:
-    store = EventStore.open_for_watch(path, world=WORLD)
+    store = SqliteStore.open_for_watch(path, world=WORLD)
     assert path.read_bytes()[68:72] == APPLICATION_ID.to_bytes(4, "big") == b"CCTL"
     assert sorted(one.name for one in path.parent.iterdir()) == ["events.db", "events.db-shm", "events.db-wal"]
     store.close()
@@ -127,24 +127,24 @@ def test_a_store_from_before_the_mark_is_known_and_marked_when_it_is_written(
             connection.executescript(unmarked(version))
     before = files(tmp_path)
     with suppress(StoreError):  # an older version can't be read before it is brought up to date
-        EventStore.open_readonly(path, world=WORLD).close()
+        SqliteStore.open_readonly(path, world=WORLD).close()
     if not is_killed:
         assert files(tmp_path) == before
-    store = EventStore.open_for_watch(path, world=WORLD)
+    store = SqliteStore.open_for_watch(path, world=WORLD)
     assert store.append(event(1, "ringing"))
     store.close()
     assert marks(path) == (APPLICATION_ID, len(MIGRATIONS))
-    reader = EventStore.open_readonly(path, world=WORLD)
+    reader = SqliteStore.open_readonly(path, world=WORLD)
     assert [one.call_sid for one in reader.replay(since=None)] == [sid(1)]
     reader.close()
 
 
 def test_looking_takes_no_lock_of_this_process_away(path: Path) -> None:
     """POSIX drops all locks of a process on a file that it closes: another one would then remove the log."""
-    store = EventStore.open_for_watch(path, world=WORLD)
+    store = SqliteStore.open_for_watch(path, world=WORLD)
     store.append(event(1, "ringing"))
     for _ in range(3):
-        EventStore.open_readonly(path, world=WORLD).close()
+        SqliteStore.open_readonly(path, world=WORLD).close()
         check_writable(path)
     code = (
         "import sqlite3, sys; connection = sqlite3.connect(sys.argv[1]);"
@@ -161,7 +161,7 @@ def test_a_log_without_its_database_is_neither_applied_nor_removed(path: Path) -
     path.unlink()
     before = files(path.parent)
     with pytest.raises(StoreError, match="the log of another database") as refused:
-        EventStore.open_for_watch(path, world=WORLD)
+        SqliteStore.open_for_watch(path, world=WORLD)
     assert files(path.parent) == before
     assert "else remove it" in (refused.value.hint or "")
 
@@ -171,14 +171,14 @@ def test_a_journal_without_its_database_is_not_removed(path: Path) -> None:
     path.with_name("events.db-journal").write_bytes(b"what undoes a change")
     before = files(path.parent)
     with pytest.raises(StoreError, match=r"the log of another database, .*events\.db-journal, lies beside it"):
-        EventStore.open_for_watch(path, world=WORLD)
+        SqliteStore.open_for_watch(path, world=WORLD)
     assert files(path.parent) == before
 
 
 @pytest.mark.parametrize("end", ["-wal", "-shm", "-journal"])
 @pytest.mark.parametrize("what", ["a link", "a folder", "a pipe"])
 def test_what_sqlite_keeps_beside_it_must_be_files(path: Path, end: str, what: str) -> None:
-    EventStore.open_for_watch(path, world=WORLD).close()
+    SqliteStore.open_for_watch(path, world=WORLD).close()
     beside, precious = path.with_name(path.name + end), path.with_name("precious")
     precious.write_text("precious")
     if what == "a link":
@@ -194,17 +194,17 @@ def test_what_sqlite_keeps_beside_it_must_be_files(path: Path, end: str, what: s
 
 
 def test_links_lead_to_a_store_or_are_refused(path: Path, tmp_path: Path) -> None:
-    EventStore.open_for_watch(path, world=WORLD).close()
+    SqliteStore.open_for_watch(path, world=WORLD).close()
     good, dangling, circle = (tmp_path / name for name in ("good", "dangling", "circle"))
     good.symlink_to(path)
     dangling.symlink_to(tmp_path / "nothing")
     circle.symlink_to(circle)
-    store = EventStore.open_for_watch(good, world=WORLD)
+    store = SqliteStore.open_for_watch(good, world=WORLD)
     assert store.append(event(1, "ringing"))
     store.close()
     for link in (dangling, circle, dangling / "events.db", circle / "deep" / "events.db"):
         with pytest.raises(StoreError, match="a symbolic link that leads nowhere"):
-            EventStore.open_for_watch(link, world=WORLD)
+            SqliteStore.open_for_watch(link, world=WORLD)
     assert not (tmp_path / "nothing").exists()
 
 
@@ -213,7 +213,7 @@ def test_a_file_system_without_second_names_for_files_will_do(path: Path, monkey
         raise PermissionError
 
     monkeypatch.setattr(os, "link", refuse)
-    store = EventStore.open_for_watch(path, world=WORLD)
+    store = SqliteStore.open_for_watch(path, world=WORLD)
     assert store.append(event(1, "ringing"))
     store.close()
     assert path.stat().st_mode & 0o777 == 0o600
@@ -229,7 +229,7 @@ PLANTED = [
 @pytest.mark.parametrize("statement", PLANTED, ids=["trigger", "view", "virtual table"])
 @pytest.mark.parametrize("is_in_log", [False, True])
 def test_a_store_with_code_in_it_is_none_of_ours(path: Path, statement: str, is_in_log: bool) -> None:
-    EventStore.open_for_watch(path, world=WORLD).close()
+    SqliteStore.open_for_watch(path, world=WORLD).close()
     if is_in_log:
         one_statement = KILLED.replace('sys.stdin.read().split(";")', "[sys.stdin.read()]")
         killed = subprocess.run(
@@ -246,7 +246,7 @@ def test_a_store_with_code_in_it_is_none_of_ours(path: Path, statement: str, is_
 
 
 def test_what_a_schema_says_is_not_trusted(path: Path) -> None:
-    store = EventStore.open(path, world=WORLD)
+    store = SqliteStore.open(path, world=WORLD)
     assert store._writing.connection.execute("PRAGMA trusted_schema").fetchone() == (0,)
     store.close()
 
@@ -259,8 +259,8 @@ def test_a_store_can_not_take_the_name_of_what_belongs_to_another(path: Path, na
             USES[use](other)
         assert "CALLCTL_STORE" in (refused.value.hint or "")
     assert not other.exists()
-    EventStore.open_for_watch(path, world=WORLD).close()
+    SqliteStore.open_for_watch(path, world=WORLD).close()
     path.rename(other)
     link.symlink_to(other)
     with pytest.raises(StoreError, match="under such a name"):
-        EventStore.open_readonly(link, world=WORLD)
+        SqliteStore.open_readonly(link, world=WORLD)

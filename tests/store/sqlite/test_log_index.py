@@ -17,7 +17,7 @@ from callctl.store.records import OpenClaim
 from callctl.store.sqlite.files import Files, Log
 from callctl.store.sqlite.log_index import LogIndex, _handles
 from callctl.store.sqlite.repair import RepairingConnection
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 
 EVENTS = 30
 
@@ -27,7 +27,7 @@ def after_a_crash(path: Path) -> set[str]:
     copy = path.parent.with_name("after-a-crash")
     shutil.copytree(path.parent, copy)
     index_of(copy / path.name).unlink()
-    with closing(EventStore.open_for_watch(copy / path.name, world=WORLD)) as reopened:
+    with closing(SqliteStore.open_for_watch(copy / path.name, world=WORLD)) as reopened:
         assert reopened._writing.connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         return {one.call_sid for one in reopened.replay(since=None)}
 
@@ -44,7 +44,7 @@ def is_right(path: Path) -> bool:
 @pytest.mark.parametrize("damage", INDEX_DAMAGES, ids=lambda damage: damage.__name__)
 def test_an_index_that_was_written_into_loses_no_event(path: Path, damage: Callable[[Path], None]) -> None:
     troubles: list[str] = []
-    with closing(EventStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)) as store:
+    with closing(SqliteStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)) as store:
         for number in range(EVENTS):
             store.append(event(number, "ringing"))
         damage(path)
@@ -64,8 +64,8 @@ def test_what_others_wrote_where_a_damaged_index_led_them_hurts_nothing_else(
 ) -> None:
     claim = OpenClaim("rule", sid(2), sid(2), "hangup")
     with (
-        closing(EventStore.open_for_watch(path, world=WORLD)) as store,
-        closing(EventStore.open(path, world=WORLD)) as claims,
+        closing(SqliteStore.open_for_watch(path, world=WORLD)) as store,
+        closing(SqliteStore.open(path, world=WORLD)) as claims,
     ):
         for number in range(EVENTS):
             store.append(event(number, "ringing"))
@@ -83,7 +83,7 @@ def test_what_others_wrote_where_a_damaged_index_led_them_hurts_nothing_else(
 
 
 def test_it_is_found_where_nothing_is_written(path: Path) -> None:
-    with closing(EventStore.open_for_watch(path, world=WORLD)) as store:
+    with closing(SqliteStore.open_for_watch(path, world=WORLD)) as store:
         for number in range(EVENTS):
             store.append(event(number, "ringing"))
         raise_index(path)
@@ -93,7 +93,7 @@ def test_it_is_found_where_nothing_is_written(path: Path) -> None:
 
 def test_nothing_that_sqlite_does_is_taken_for_damage(path: Path) -> None:
     troubles: list[str] = []
-    with closing(EventStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)) as store:
+    with closing(SqliteStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)) as store:
         number = 0
 
         def write() -> None:
@@ -134,7 +134,7 @@ def test_nothing_that_sqlite_does_is_taken_for_damage(path: Path) -> None:
 
 def test_a_log_of_several_blocks_is_compared_whole(path: Path) -> None:
     troubles: list[str] = []
-    with closing(EventStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)) as store:
+    with closing(SqliteStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)) as store:
         for number in range(45):
             store.append(event(number, "ringing", Filling="x" * 800_000))
         keeper = store._writing
@@ -153,7 +153,7 @@ def test_a_log_of_several_blocks_is_compared_whole(path: Path) -> None:
 
 def test_what_a_process_wrote_that_was_killed_before_it_noted_it_in_the_index_is_no_damage(path: Path) -> None:
     troubles: list[str] = []
-    with closing(EventStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)) as store:
+    with closing(SqliteStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)) as store:
         store.append(event(1, "ringing"))
         header = index_of(path).read_bytes()[:96]
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -171,7 +171,7 @@ def test_a_transaction_that_rewrites_its_frames_at_its_end_is_no_damage(
     path: Path,
 ) -> None:
     troubles: list[str] = []
-    with closing(EventStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)) as store:
+    with closing(SqliteStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)) as store:
         store.append(event(1, "ringing"))
         log = path.with_name(f"{path.name}-wal")
         with log.open("r+b") as stream:  # a frame as another process writes it before it knows its checksum
@@ -202,7 +202,7 @@ def test_a_log_that_a_checkpoint_empties_between_a_look_at_its_size_and_one_at_i
                 assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
         return files
 
-    with closing(EventStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)) as store:
+    with closing(SqliteStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)) as store:
         store.append(event(1, "ringing"))
         monkeypatch.setattr("callctl.store.sqlite.file_checks.Files.at", look_and_empty)
         assert store.append(event(2, "ringing"))
@@ -212,11 +212,11 @@ def test_a_log_that_a_checkpoint_empties_between_a_look_at_its_size_and_one_at_i
 
 def test_a_handle_is_closed_once_no_connection_can_use_the_file(path: Path) -> None:
     before = set(_handles)
-    EventStore.open_for_watch(path, world=WORLD).close()
+    SqliteStore.open_for_watch(path, world=WORLD).close()
     assert set(_handles) <= before
-    store, claims = EventStore.open_for_watch(path, world=WORLD), EventStore.open(path, world=WORLD)
+    store, claims = SqliteStore.open_for_watch(path, world=WORLD), SqliteStore.open(path, world=WORLD)
     store.close()
     (kept,) = set(_handles) - before  # closing it would drop the locks of the other connection
     claims.close()
-    EventStore.open_for_watch(path.with_name("other.db"), world=WORLD).close()
+    SqliteStore.open_for_watch(path.with_name("other.db"), world=WORLD).close()
     assert kept not in _handles

@@ -40,7 +40,7 @@ from callctl.store.records import OpenClaim
 from callctl.store.sqlite.connection import locked_folder
 from callctl.store.sqlite.file_checks import NewestEvent
 from callctl.store.sqlite.rescue import set_aside, settle_leftovers
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 
 CLAIM = OpenClaim("rule", sid(2), sid(2), "hangup")
 UNTIL = START + timedelta(minutes=1)
@@ -59,20 +59,20 @@ def troubles() -> list[str]:
 
 
 @pytest.fixture
-def store(path: Path, troubles: list[str]) -> Iterator[EventStore]:
-    store = EventStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)
+def store(path: Path, troubles: list[str]) -> Iterator[SqliteStore]:
+    store = SqliteStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)
     yield store
     store.close()
 
 
 def kept(path: Path) -> set[str]:
     """Return the calls of which a store that is opened anew, as after a crash, has events."""
-    with closing(EventStore.open_for_watch(path, world=WORLD)) as reopened:
+    with closing(SqliteStore.open_for_watch(path, world=WORLD)) as reopened:
         assert reopened._writing.connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         return {one.call_sid for one in reopened.replay(since=None)}
 
 
-def fill(store: EventStore) -> set[str]:
+def fill(store: SqliteStore) -> set[str]:
     for number in range(EVENTS):
         store.append(event(number, "ringing"))
     return {sid(number) for number in range(EVENTS)}
@@ -97,15 +97,15 @@ def checkpoint(path: Path) -> None:
 def test_what_a_watch_before_has_written_is_there_though_the_log_is_damaged(
     path: Path, damage: Damage, is_killed: bool
 ) -> None:
-    with closing(EventStore.open_for_watch(path, world=WORLD)) as before:
+    with closing(SqliteStore.open_for_watch(path, world=WORLD)) as before:
         for number in range(0, 3000, 100):
             waiting = [before.submit(event(one, "ringing")) for one in range(number, number + 100)]
             assert all(one.result() for one in waiting)
         if is_killed:
             path = copy_of(path)
     with (
-        closing(EventStore.open_for_watch(path, world=WORLD)) as store,
-        closing(EventStore.open(path, world=WORLD)) as claims,
+        closing(SqliteStore.open_for_watch(path, world=WORLD)) as store,
+        closing(SqliteStore.open(path, world=WORLD)) as claims,
     ):
         for number in range(3000, 3050):
             store.append(event(number, "ringing"))
@@ -122,7 +122,7 @@ def test_what_a_watch_before_has_written_is_there_though_the_log_is_damaged(
 @pytest.mark.parametrize("is_checkpointed", [False, True])
 @pytest.mark.parametrize("damage", DAMAGES, ids=named)
 def test_all_that_was_acknowledged_is_there_after_a_crash(
-    path: Path, store: EventStore, troubles: list[str], damage: Damage, is_checkpointed: bool
+    path: Path, store: SqliteStore, troubles: list[str], damage: Damage, is_checkpointed: bool
 ) -> None:
     acknowledged = fill(store)
     if is_checkpointed:
@@ -162,11 +162,11 @@ def test_all_that_was_acknowledged_is_at_the_path_where_a_link_leads_to_the_same
 ) -> None:
     opened = path
     if is_linked:
-        EventStore.open_for_watch(path, world=WORLD).close()
+        SqliteStore.open_for_watch(path, world=WORLD).close()
         opened = path.parent.with_name("link.db")
         opened.symlink_to(path)
-    with closing(EventStore.open_for_watch(opened, world=WORLD, on_trouble=troubles.append)) as store:
-        reader = EventStore.open_readonly(opened, world=WORLD)
+    with closing(SqliteStore.open_for_watch(opened, world=WORLD, on_trouble=troubles.append)) as store:
+        reader = SqliteStore.open_readonly(opened, world=WORLD)
         acknowledged = fill(store)
         move(path)
         if is_linked and move is not link_folder_with_second_name:  # this link leads where the other one does
@@ -192,7 +192,7 @@ def test_a_folder_that_is_moved_while_a_link_leads_to_it_loses_nothing(path: Pat
     folder, moved = path.parent.with_name("one"), path.parent.with_name("other")
     folder.mkdir()
     path.parent.symlink_to(folder)
-    with closing(EventStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)) as store:
+    with closing(SqliteStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)) as store:
         acknowledged = fill(store)
         folder.rename(moved)
         path.parent.unlink()
@@ -208,7 +208,7 @@ def test_a_folder_that_is_moved_while_a_link_leads_to_it_loses_nothing(path: Pat
 
 @pytest.mark.parametrize("end", ["", "-wal", "-shm"])
 def test_a_pipe_in_place_of_a_file_keeps_nobody_waiting(
-    path: Path, store: EventStore, troubles: list[str], end: str
+    path: Path, store: SqliteStore, troubles: list[str], end: str
 ) -> None:
     acknowledged = fill(store)
     file = path.with_name(path.name + end)
@@ -223,7 +223,7 @@ def test_a_pipe_in_place_of_a_file_keeps_nobody_waiting(
 
 @pytest.mark.parametrize("damage", [copy_large_database_over, copy_store_over])
 def test_another_database_is_noticed_at_once_also_where_all_was_checked_just_before(
-    path: Path, store: EventStore, damage: Damage, monkeypatch: pytest.MonkeyPatch
+    path: Path, store: SqliteStore, damage: Damage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("callctl.store.sqlite.file_checks._CHECK_PAUSE", 10**9)
     acknowledged = fill(store)
@@ -236,8 +236,8 @@ def test_another_database_is_noticed_at_once_also_where_all_was_checked_just_bef
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=named)
-def test_no_rule_acts_twice(path: Path, store: EventStore, damage: Damage) -> None:
-    claims = EventStore.open(path, world=WORLD)
+def test_no_rule_acts_twice(path: Path, store: SqliteStore, damage: Damage) -> None:
+    claims = SqliteStore.open(path, world=WORLD)
     claims.claim(CLAIM, now=START, until=UNTIL)
     claims.settle(CLAIM, ActionEvent(START, sid(2), "hangup", (), "done", rule="rule"))
     store.remember_placed(sid(7), at=START)
@@ -253,11 +253,11 @@ def test_no_rule_acts_twice(path: Path, store: EventStore, damage: Damage) -> No
 
 
 def test_a_store_larger_than_the_memory_of_its_connection_loses_nothing_that_lies_in_its_log(
-    path: Path, store: EventStore
+    path: Path, store: SqliteStore
 ) -> None:
     store._writing.connection.execute("PRAGMA cache_size = 10")
     acknowledged = fill(store)
-    with closing(EventStore.open_for_watch(path, world="other")) as other:
+    with closing(SqliteStore.open_for_watch(path, world="other")) as other:
         other.append(event(1, "ringing"))  # what was in memory of the files is read anew
     empty_log(path)
     with suppress(StoreError):
@@ -269,7 +269,7 @@ def test_megabytes_of_a_database_that_is_overwritten_can_still_be_read(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("callctl.store.sqlite.writer._MOST_RECENT", 10)
-    with closing(EventStore.open_for_watch(path, world=WORLD)) as store:
+    with closing(SqliteStore.open_for_watch(path, world=WORLD)) as store:
         for number in range(300):
             store.append(event(number, "ringing", Filling="x" * 20_000))
         store._writing.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
@@ -281,7 +281,7 @@ def test_megabytes_of_a_database_that_is_overwritten_can_still_be_read(
 
 
 def test_a_log_that_cannot_be_opened_just_now_is_no_damage(
-    path: Path, store: EventStore, troubles: list[str], monkeypatch: pytest.MonkeyPatch
+    path: Path, store: SqliteStore, troubles: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     acknowledged = fill(store)
 
@@ -302,9 +302,9 @@ def test_a_log_that_cannot_be_opened_just_now_is_no_damage(
 
 
 def test_the_newest_event_that_another_watch_deletes_is_no_damage(
-    path: Path, store: EventStore, troubles: list[str]
+    path: Path, store: SqliteStore, troubles: list[str]
 ) -> None:
-    with closing(EventStore.open_for_watch(path, world="other")) as other:
+    with closing(SqliteStore.open_for_watch(path, world="other")) as other:
         other.append(event(1, "ringing"))
         store.delete_older_than(START)  # a commit that sees it
         assert other.delete_older_than(START + timedelta(days=1)) == 1
@@ -315,7 +315,7 @@ def test_the_newest_event_that_another_watch_deletes_is_no_damage(
 
 @pytest.mark.parametrize("damage", [copy_small_database_over, copy_large_database_over, copy_store_over])
 def test_a_database_of_another_program_is_never_taken_for_what_the_store_held(
-    path: Path, store: EventStore, troubles: list[str], damage: Damage
+    path: Path, store: SqliteStore, troubles: list[str], damage: Damage
 ) -> None:
     acknowledged = fill(store)
     checkpoint(path)
@@ -333,11 +333,11 @@ def test_a_database_of_another_program_is_never_taken_for_what_the_store_held(
     assert not list(path.parent.glob("*.damaged-2*"))
 
 
-def test_what_could_not_be_read_is_said(path: Path, store: EventStore, troubles: list[str]) -> None:
+def test_what_could_not_be_read_is_said(path: Path, store: SqliteStore, troubles: list[str]) -> None:
     fill(store)
     store._writing.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     store.close()
-    with closing(EventStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)) as reopened:
+    with closing(SqliteStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)) as reopened:
         with path.open("r+b") as file:
             file.seek(4096)
             file.write(bytes(path.stat().st_size - 4096))
@@ -349,7 +349,7 @@ def test_what_could_not_be_read_is_said(path: Path, store: EventStore, troubles:
 
 
 def test_a_checkpoint_of_somebody_else_that_empties_the_log_is_no_damage(
-    path: Path, store: EventStore, troubles: list[str]
+    path: Path, store: SqliteStore, troubles: list[str]
 ) -> None:
     acknowledged = fill(store)
     for number in range(EVENTS, EVENTS + 3):
@@ -366,7 +366,7 @@ def test_a_checkpoint_of_somebody_else_that_empties_the_log_is_no_damage(
     assert acknowledged <= kept(copy_of(path))
 
 
-def test_a_log_that_is_cut_while_it_is_written_to_is_noticed(path: Path, store: EventStore) -> None:
+def test_a_log_that_is_cut_while_it_is_written_to_is_noticed(path: Path, store: SqliteStore) -> None:
     acknowledged = fill(store)
     connection = store._writing.connection
     connection.create_function("damage", 0, lambda: cut_log(path))
@@ -377,7 +377,7 @@ def test_a_log_that_is_cut_while_it_is_written_to_is_noticed(path: Path, store: 
     assert acknowledged | {sid(99)} <= kept(copy_of(path))
 
 
-async def test_who_waits_for_the_commit_that_finds_the_damage_gets_the_error(path: Path, store: EventStore) -> None:
+async def test_who_waits_for_the_commit_that_finds_the_damage_gets_the_error(path: Path, store: SqliteStore) -> None:
     await store.append_async(event(0, "ringing"))
     connection = store._writing.connection
     connection.create_function("damage", 0, lambda: remove_log(path))
@@ -390,7 +390,7 @@ async def test_who_waits_for_the_commit_that_finds_the_damage_gets_the_error(pat
     assert {sid(0), sid(3)} <= kept(copy_of(path))
 
 
-def test_damaged_files_lie_together_under_another_name(path: Path, store: EventStore) -> None:
+def test_damaged_files_lie_together_under_another_name(path: Path, store: SqliteStore) -> None:
     acknowledged = fill(store)
     remove_database(path)
     store.append(event(99, "ringing"))
@@ -410,7 +410,7 @@ def test_damaged_files_lie_together_under_another_name(path: Path, store: EventS
 
 
 def test_the_reader_finds_the_damage_where_nothing_is_written(
-    path: Path, store: EventStore, troubles: list[str]
+    path: Path, store: SqliteStore, troubles: list[str]
 ) -> None:
     acknowledged = fill(store)
     remove_log(path)
@@ -425,9 +425,9 @@ def test_the_reader_finds_the_damage_where_nothing_is_written(
     assert acknowledged <= kept(copy_of(path))
 
 
-def test_others_wait_for_who_mends_it(path: Path, store: EventStore) -> None:
+def test_others_wait_for_who_mends_it(path: Path, store: SqliteStore) -> None:
     acknowledged = fill(store)
-    follower, claims = EventStore.open_readonly(path, world=WORLD), EventStore.open(path, world=WORLD)
+    follower, claims = SqliteStore.open_readonly(path, world=WORLD), SqliteStore.open(path, world=WORLD)
     remove_log(path)
     with pytest.raises(StoreError, match="was changed from outside"):
         follower.last_event_id()
@@ -442,7 +442,7 @@ def test_others_wait_for_who_mends_it(path: Path, store: EventStore) -> None:
 
 @pytest.mark.parametrize("damage", [empty_log, remove_log, zero_log, remove_database], ids=named)
 def test_who_reads_on_gets_nothing_twice_and_all_that_is_new(
-    path: Path, store: EventStore, troubles: list[str], damage: Damage
+    path: Path, store: SqliteStore, troubles: list[str], damage: Damage
 ) -> None:
     def ask(call: int) -> None:
         store.record_actions([ActionEvent(START, sid(call), "hangup", (), "done")])
@@ -458,7 +458,7 @@ def test_who_reads_on_gets_nothing_twice_and_all_that_is_new(
         ask(number)
     with closing(sqlite3.connect(path)) as other:  # what follows is in the log alone, and gets other ids
         other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    reader = EventStore.open_readonly(path, world=WORLD)
+    reader = SqliteStore.open_readonly(path, world=WORLD)
     at = {"event": reader.last_event_id(), "action": reader.last_action_id()}
     ask(10)
     store.append(event(10, "ringing"))
@@ -481,9 +481,9 @@ def test_who_reads_on_gets_nothing_twice_and_all_that_is_new(
     reader.close()
 
 
-def test_a_command_leaves_it_to_the_watch(path: Path, store: EventStore) -> None:
+def test_a_command_leaves_it_to_the_watch(path: Path, store: SqliteStore) -> None:
     acknowledged = fill(store)
-    with closing(EventStore.open(path, world=WORLD)) as command:
+    with closing(SqliteStore.open(path, world=WORLD)) as command:
         command.remember_placed(sid(1), at=START)
         remove_log(path)
         with pytest.raises(StoreError, match="was changed from outside"):
@@ -491,13 +491,13 @@ def test_a_command_leaves_it_to_the_watch(path: Path, store: EventStore) -> None
         assert not path.with_name("events.db.damaged-1").exists()
         store.append(event(99, "ringing"))
         command.remember_placed(sid(3), at=START)
-    with closing(EventStore.open(path, world=WORLD)) as claims:
+    with closing(SqliteStore.open(path, world=WORLD)) as claims:
         assert [claims.was_placed(sid(number)) for number in (1, 2, 3)] == [True, False, True]
     assert acknowledged <= kept(copy_of(path))
 
 
 def test_a_database_that_others_write_to_is_checked_now_and_then(
-    path: Path, store: EventStore, troubles: list[str], monkeypatch: pytest.MonkeyPatch
+    path: Path, store: SqliteStore, troubles: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checks: list[tuple[bool, bool]] = []
     fill(store)
@@ -517,9 +517,9 @@ def test_a_database_that_others_write_to_is_checked_now_and_then(
     assert troubles == []
 
 
-def test_two_watches_that_share_a_store_mend_it_together(path: Path, store: EventStore) -> None:
+def test_two_watches_that_share_a_store_mend_it_together(path: Path, store: SqliteStore) -> None:
     acknowledged = fill(store)
-    with closing(EventStore.open_for_watch(path, world="other")) as other:
+    with closing(SqliteStore.open_for_watch(path, world="other")) as other:
         remove_log(path)
         with suppress(StoreError):
             store.append(event(98, "ringing"))
@@ -530,8 +530,8 @@ def test_two_watches_that_share_a_store_mend_it_together(path: Path, store: Even
     assert not path.with_name("events.db.damaged-2").exists()
 
 
-def test_each_of_two_watches_restores_its_own_events(path: Path, store: EventStore) -> None:
-    with closing(EventStore.open_for_watch(path, world="other")) as other:
+def test_each_of_two_watches_restores_its_own_events(path: Path, store: SqliteStore) -> None:
+    with closing(SqliteStore.open_for_watch(path, world="other")) as other:
         acknowledged = fill(other)
         fill(store)
         empty_log(path)
@@ -544,16 +544,16 @@ def test_each_of_two_watches_restores_its_own_events(path: Path, store: EventSto
 
 @pytest.mark.parametrize("is_made_anew", [False, True])
 def test_a_purge_stays_one_and_no_rule_acts_twice(
-    path: Path, store: EventStore, troubles: list[str], is_made_anew: bool
+    path: Path, store: SqliteStore, troubles: list[str], is_made_anew: bool
 ) -> None:
-    claims = EventStore.open(path, world=WORLD)
+    claims = SqliteStore.open(path, world=WORLD)
     claims.claim(CLAIM, now=START, until=UNTIL)
     store.remember_placed(sid(7), at=START)
     fill(store)
     for file in path.parent.iterdir():
         file.unlink()
     if is_made_anew:  # as a command does that has something to write down
-        EventStore.open_for_watch(path, world="other").close()
+        SqliteStore.open_for_watch(path, world="other").close()
     store.append(event(99, "ringing"))
     assert kept(copy_of(path)) == {sid(99)}
     assert not claims.claim(CLAIM, now=START, until=UNTIL)
@@ -565,7 +565,7 @@ def test_a_purge_stays_one_and_no_rule_acts_twice(
 
 
 def test_a_copy_that_could_not_be_made_is_made_with_the_next_event(
-    path: Path, store: EventStore, monkeypatch: pytest.MonkeyPatch
+    path: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     acknowledged = fill(store)
     remove_log(path)
@@ -583,9 +583,9 @@ def test_a_copy_that_could_not_be_made_is_made_with_the_next_event(
 
 
 def test_there_is_always_a_store_while_it_is_copied_and_what_others_write_then_is_copied_too(
-    path: Path, store: EventStore, monkeypatch: pytest.MonkeyPatch
+    path: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    acknowledged, claims = fill(store), EventStore.open(path, world=WORLD)
+    acknowledged, claims = fill(store), SqliteStore.open(path, world=WORLD)
     there: list[set[str]] = []
 
     def take_away(folder: Path) -> Path | None:
@@ -606,7 +606,7 @@ def test_there_is_always_a_store_while_it_is_copied_and_what_others_write_then_i
     claims.close()
 
 
-def test_a_store_that_is_closed_is_mended_before(path: Path, store: EventStore) -> None:
+def test_a_store_that_is_closed_is_mended_before(path: Path, store: SqliteStore) -> None:
     acknowledged = fill(store)
     zero_log(path)
     store.close()
@@ -619,11 +619,11 @@ import os, sys
 from datetime import UTC, datetime
 from pathlib import Path
 from callctl.store.sqlite import repair, rescue
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 
 setattr({"link_or_copy": rescue, "set_aside": repair}[sys.argv[2]], sys.argv[2], lambda *_: os._exit(9))
 path = Path(sys.argv[1])
-store = EventStore.open_for_watch(path, world=sys.argv[3])
+store = SqliteStore.open_for_watch(path, world=sys.argv[3])
 path.with_name(path.name + "-wal").unlink()
 store.delete_older_than(datetime(2000, 1, 1, tzinfo=UTC))
 """
@@ -635,7 +635,7 @@ def work_folders(path: Path) -> list[Path]:
 
 @pytest.mark.parametrize("step", ["set_aside", "link_or_copy"])
 def test_the_copy_of_a_watch_that_was_killed_while_it_repaired_is_used_or_removed(path: Path, step: str) -> None:
-    with closing(EventStore.open_for_watch(path, world=WORLD)) as store:
+    with closing(SqliteStore.open_for_watch(path, world=WORLD)) as store:
         expected = fill(store)
     program = [sys.executable, "-c", _KILLED, str(path), step, WORLD]
     assert subprocess.run(program, check=False).returncode == 9
@@ -649,7 +649,7 @@ def test_the_copy_of_a_watch_that_was_killed_while_it_repaired_is_used_or_remove
 
 
 def test_a_purged_store_does_not_come_back_from_a_copy(path: Path) -> None:
-    with closing(EventStore.open_for_watch(path, world=WORLD)) as store:
+    with closing(SqliteStore.open_for_watch(path, world=WORLD)) as store:
         fill(store)
     subprocess.run([sys.executable, "-c", _KILLED, str(path), "link_or_copy", WORLD], check=False)
     for file in path.parent.glob(f"{path.name}*"):
@@ -659,7 +659,7 @@ def test_a_purged_store_does_not_come_back_from_a_copy(path: Path) -> None:
 
 
 def test_what_is_not_callctls_stays_beside_the_store(path: Path) -> None:
-    EventStore.open_for_watch(path, world="any").close()
+    SqliteStore.open_for_watch(path, world="any").close()
     other, linked, file = (path.with_name(f".{path.name}.{end}") for end in ("other", "link", "swp"))
     other.mkdir()
     (other / "notes").write_text("theirs")
@@ -668,7 +668,7 @@ def test_what_is_not_callctls_stays_beside_the_store(path: Path) -> None:
     (target / path.name).write_text("theirs")
     linked.symlink_to(target)
     file.write_text("theirs")
-    EventStore.open_for_watch(path, world="any").close()
+    SqliteStore.open_for_watch(path, world="any").close()
     assert (other / "notes").exists()
     assert (target / path.name).exists()
     assert linked.is_symlink()

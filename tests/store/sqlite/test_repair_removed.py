@@ -11,13 +11,13 @@ from events import START, WORLD, event, sid
 
 from callctl.calls.action import ActionEvent
 from callctl.store.records import OpenClaim
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 
 CLAIM = OpenClaim("rule", sid(2), sid(2), "hangup")
 
 
 def kept(path: Path) -> list[str]:
-    reader = EventStore.open_readonly(path, world=WORLD)
+    reader = SqliteStore.open_readonly(path, world=WORLD)
     sids = [one.call_sid for one in reader.replay(since=None)]
     reader.close()
     return sids
@@ -30,9 +30,9 @@ def purge(path: Path, whole: str) -> None:
 
 @pytest.mark.parametrize("whole", ["events.db*"])
 def test_what_is_acknowledged_after_a_purge_is_kept_and_what_came_before_is_gone(
-    path: Path, store: EventStore, whole: str
+    path: Path, store: SqliteStore, whole: str
 ) -> None:
-    claims = EventStore.open(path, world=WORLD)
+    claims = SqliteStore.open(path, world=WORLD)
     for number in range(100):
         store.append(event(number, "ringing"))
     purge(path, whole)
@@ -47,18 +47,18 @@ def test_what_is_acknowledged_after_a_purge_is_kept_and_what_came_before_is_gone
     assert path.stat().st_mode & 0o077 == 0
 
 
-def test_the_folder_may_go_too(path: Path, store: EventStore) -> None:
+def test_the_folder_may_go_too(path: Path, store: SqliteStore) -> None:
     store.append(event(1, "ringing"))
     shutil.rmtree(path.parent)
     assert store.append(event(2, "ringing"))
     assert kept(path) == [sid(2)]
 
 
-def test_a_follower_goes_on_with_the_new_file(path: Path, store: EventStore) -> None:
+def test_a_follower_goes_on_with_the_new_file(path: Path, store: SqliteStore) -> None:
     for number in range(10):
         store.append(event(number, "ringing"))
     store.record_actions([ActionEvent(START, sid(1), "hangup", (), "done")])
-    reader = EventStore.open_readonly(path, world=WORLD)
+    reader = SqliteStore.open_readonly(path, world=WORLD)
     last, last_action = reader.last_event_id(), reader.last_action_id()
     assert (reader.after(last), reader.actions_after(last_action)) == ([], [])
     purge(path, "events.db*")

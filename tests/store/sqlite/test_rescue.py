@@ -19,7 +19,7 @@ from callctl.errors import StoreError
 from callctl.store.records import OpenClaim
 from callctl.store.sqlite.file_checks import NewestEvent
 from callctl.store.sqlite.rescue import copy_to_new_file, set_aside
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 
 CLAIM = OpenClaim("rule", sid(2), sid(2), "hangup")
 UNTIL = START + timedelta(minutes=1)
@@ -33,8 +33,8 @@ def troubles() -> list[str]:
 
 
 @pytest.fixture
-def store(path: Path, troubles: list[str]) -> Iterator[EventStore]:
-    store = EventStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)
+def store(path: Path, troubles: list[str]) -> Iterator[SqliteStore]:
+    store = SqliteStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)
     yield store
     store.close()
 
@@ -42,8 +42,8 @@ def store(path: Path, troubles: list[str]) -> Iterator[EventStore]:
 def filled(path: Path, *, filling: int) -> None:
     """Make a store with an event of each of some calls, and one thing of each other kind, all of it in the database."""
     with (
-        closing(EventStore.open_for_watch(path, world=WORLD)) as store,
-        closing(EventStore.open(path, world=WORLD)) as claims,
+        closing(SqliteStore.open_for_watch(path, world=WORLD)) as store,
+        closing(SqliteStore.open(path, world=WORLD)) as claims,
     ):
         for number in range(EVENTS):
             store.append(event(number, "ringing", Filling=f"<{number}>" + "x" * filling))
@@ -87,7 +87,7 @@ def test_what_lies_before_and_behind_an_unreadable_page_is_copied_with_all_else(
     after = counted(path)
     assert EVENTS - 4 <= after.pop("events") < before.pop("events") == EVENTS
     assert after == before
-    with closing(EventStore.open_for_watch(path, world=WORLD)) as store:
+    with closing(SqliteStore.open_for_watch(path, world=WORLD)) as store:
         sids = {one.call_sid for one in store.replay(since=None)}
         assert {sid(0), sid(EVENTS - 1)} <= sids
         assert [one.outcome for one in store.actions(sid(1))] == ["by a command"]
@@ -101,7 +101,7 @@ def test_an_event_whose_call_is_lost_is_not_in_the_way_when_it_is_reported_again
     kept = counted(path)
     assert 0 < kept["calls"] < EVENTS
     assert kept["events"] <= kept["calls"]
-    with closing(EventStore.open_for_watch(path, world=WORLD)) as store:
+    with closing(SqliteStore.open_for_watch(path, world=WORLD)) as store:
         are_new = [store.append(event(one, "ringing", Filling=f"<{one}>")) for one in range(EVENTS)]
         assert are_new.count(True) == EVENTS - kept["events"]
         assert {one.call_sid for one in store.replay(since=None)} == {sid(one) for one in range(EVENTS)}
@@ -109,16 +109,16 @@ def test_an_event_whose_call_is_lost_is_not_in_the_way_when_it_is_reported_again
 
 @pytest.mark.parametrize("is_claim_in_database", [False, True])
 def test_what_others_wrote_of_rules_and_commands_is_held_in_memory(
-    path: Path, store: EventStore, monkeypatch: pytest.MonkeyPatch, is_claim_in_database: bool
+    path: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch, is_claim_in_database: bool
 ) -> None:
     monkeypatch.setattr("callctl.store.sqlite.rescue._REFRESH_PAUSE", 0)
-    with closing(EventStore.open(path, world=WORLD)) as claims:
+    with closing(SqliteStore.open(path, world=WORLD)) as claims:
         claims.claim(CLAIM, now=START, until=UNTIL)
         if is_claim_in_database:  # open in the database
             with closing(sqlite3.connect(path)) as other:
                 assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
         claims.settle(CLAIM, ActionEvent(START, sid(2), "hangup", (), "done", rule="rule"))
-        with closing(EventStore.open(path, world=WORLD)) as command:
+        with closing(SqliteStore.open(path, world=WORLD)) as command:
             command.remember_placed(sid(7), at=START, dial_action="survey")
             command.add_intents([sid(8)], until=UNTIL)
         store.append(event(1, "ringing"))  # a look
@@ -135,7 +135,7 @@ def test_what_others_wrote_of_rules_and_commands_is_held_in_memory(
 
 
 def test_where_the_old_files_are_is_said_though_the_new_one_could_not_be_named_at_first(
-    path: Path, store: EventStore, troubles: list[str], monkeypatch: pytest.MonkeyPatch
+    path: Path, store: SqliteStore, troubles: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(10):
         store.append(event(number, "ringing"))
@@ -157,7 +157,7 @@ def test_where_the_old_files_are_is_said_though_the_new_one_could_not_be_named_a
 
 
 def test_files_that_are_removed_one_after_the_other_are_a_purge(
-    path: Path, store: EventStore, troubles: list[str], monkeypatch: pytest.MonkeyPatch
+    path: Path, store: SqliteStore, troubles: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.append(event(1, "ringing"))
     path.unlink()
@@ -196,7 +196,7 @@ def test_a_copy_that_is_damaged_too_takes_no_name(path: Path, monkeypatch: pytes
 
 
 def test_another_programs_database_in_the_place_of_all_files_is_no_store(
-    path: Path, store: EventStore, troubles: list[str]
+    path: Path, store: SqliteStore, troubles: list[str]
 ) -> None:
     store.append(event(1, "ringing"))
     other = other_database(path)
@@ -213,9 +213,9 @@ def test_another_programs_database_in_the_place_of_all_files_is_no_store(
         assert kept.execute("SELECT count(*) FROM notes").fetchone() == (50,)
 
 
-def test_what_the_watch_itself_wrote_of_rules_is_held_in_memory(path: Path, store: EventStore) -> None:
+def test_what_the_watch_itself_wrote_of_rules_is_held_in_memory(path: Path, store: SqliteStore) -> None:
     released, opened = (OpenClaim("rule", sid(number), sid(number), "hangup") for number in (3, 4))
-    with closing(EventStore.open(path, world=WORLD)) as other:
+    with closing(SqliteStore.open(path, world=WORLD)) as other:
         other.remember_placed(sid(7), at=START)
     store.append(event(1, "ringing"))
     for claim in (CLAIM, released, opened):
@@ -232,7 +232,7 @@ def test_what_the_watch_itself_wrote_of_rules_is_held_in_memory(path: Path, stor
     assert [one.outcome for one in store.actions(sid(2))] == ["done"]
 
 
-def test_what_the_watch_has_deleted_of_rules_does_not_come_back_with_damage(path: Path, store: EventStore) -> None:
+def test_what_the_watch_has_deleted_of_rules_does_not_come_back_with_damage(path: Path, store: SqliteStore) -> None:
     store.claim(CLAIM, now=START, until=UNTIL)
     store.settle(CLAIM, ActionEvent(START, sid(2), "hangup", (), "done", rule="rule"))
     store.delete_older_than(UNTIL)
@@ -245,7 +245,7 @@ def test_what_the_watch_has_deleted_of_rules_does_not_come_back_with_damage(path
     assert store.actions(sid(2)) == []
 
 
-def test_what_was_purged_does_not_come_back_with_the_next_damage(path: Path, store: EventStore) -> None:
+def test_what_was_purged_does_not_come_back_with_the_next_damage(path: Path, store: SqliteStore) -> None:
     store.append(event(1, "ringing"))
     for file in path.parent.iterdir():
         file.unlink()
@@ -260,12 +260,12 @@ def test_what_was_purged_does_not_come_back_with_the_next_damage(path: Path, sto
 
 
 def test_an_answer_that_one_watch_has_seen_closes_the_claim_that_another_brought_back(
-    path: Path, store: EventStore, monkeypatch: pytest.MonkeyPatch
+    path: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("callctl.store.sqlite.rescue._REFRESH_PAUSE", 0)
     with (
-        closing(EventStore.open_for_watch(path, world="other")) as other,
-        closing(EventStore.open(path, world=WORLD)) as claims,
+        closing(SqliteStore.open_for_watch(path, world="other")) as other,
+        closing(SqliteStore.open(path, world=WORLD)) as claims,
     ):
         claims.claim(CLAIM, now=START, until=UNTIL)
         other.append(event(1, "ringing"))

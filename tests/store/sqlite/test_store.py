@@ -18,19 +18,19 @@ from callctl.calls.event_record import pairs_key
 from callctl.errors import StoreError
 from callctl.store.records import PlacedCall
 from callctl.store.sqlite.schema import MIGRATIONS
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 
 
 def keys(events: object) -> list[str]:
     return [one.key for one in events]  # type: ignore[attr-defined]
 
 
-def test_it_is_an_event_store(store: EventStore) -> None:
-    as_protocol: EventStore = store
+def test_it_is_an_event_store(store: SqliteStore) -> None:
+    as_protocol: SqliteStore = store
     assert as_protocol.append(event(1, "ringing"))
 
 
-def test_events_come_back_whole_in_their_order_of_arrival(store: EventStore) -> None:
+def test_events_come_back_whole_in_their_order_of_arrival(store: SqliteStore) -> None:
     events = [
         event(2, "ringing", at=5),
         event(1, "ringing", at=3),
@@ -40,18 +40,18 @@ def test_events_come_back_whole_in_their_order_of_arrival(store: EventStore) -> 
     assert list(store.replay(since=None)) == events
 
 
-def test_the_same_event_is_kept_once(store: EventStore) -> None:
+def test_the_same_event_is_kept_once(store: SqliteStore) -> None:
     assert store.append(event(1, "ringing", received=1))
     assert not store.append(event(1, "ringing", received=2))
     assert [one.received_at for one in store.replay(since=None)] == [moment(1)]
 
 
-def test_the_same_event_twice_in_one_commit_is_kept_once(store: EventStore) -> None:
+def test_the_same_event_twice_in_one_commit_is_kept_once(store: SqliteStore) -> None:
     futures = [store.submit(event(1, "ringing")) for _ in range(50)]
     assert sum(future.result() for future in futures) == 1
 
 
-def test_all_samples_are_kept_and_come_back(store: EventStore) -> None:
+def test_all_samples_are_kept_and_come_back(store: SqliteStore) -> None:
     events = []
     for sample in samples("callbacks.jsonl"):
         try:
@@ -64,23 +64,23 @@ def test_all_samples_are_kept_and_come_back(store: EventStore) -> None:
 
 
 def test_a_restart_shows_what_was_there(path: Path) -> None:
-    first = EventStore.open_for_watch(path, world=WORLD)
+    first = SqliteStore.open_for_watch(path, world=WORLD)
     first.append(event(1, "in-progress", at=1))
     first.close()
-    second = EventStore.open_for_watch(path, world=WORLD)
+    second = SqliteStore.open_for_watch(path, world=WORLD)
     assert list(second.replay(since=None)) == [event(1, "in-progress", at=1)]
     assert not second.append(event(1, "in-progress", at=1))
     second.close()
 
 
-def test_since_counts_by_the_later_of_arrival_and_the_events_own_time(store: EventStore) -> None:
+def test_since_counts_by_the_later_of_arrival_and_the_events_own_time(store: SqliteStore) -> None:
     store.append(event(1, "completed", at=100, received=0))  # the clock was behind
     store.append(event(2, "completed", at=0, received=100))
     store.append(event(3, "completed", at=0, received=0))
     assert {one.call_sid for one in store.replay(since=moment(50))} == {sid(1), sid(2)}
 
 
-def test_since_leaves_out_what_is_over_and_untouched(store: EventStore) -> None:
+def test_since_leaves_out_what_is_over_and_untouched(store: SqliteStore) -> None:
     store.append(event(1, "in-progress", at=0))  # not over
     store.append(event(2, "completed", at=0))  # over, long ago
     store.append(event(3, "completed", at=100))  # over, touched since
@@ -88,7 +88,7 @@ def test_since_leaves_out_what_is_over_and_untouched(store: EventStore) -> None:
     assert sids == {sid(1), sid(3)}
 
 
-def test_a_family_comes_whole_however_old_its_first_events(store: EventStore) -> None:
+def test_a_family_comes_whole_however_old_its_first_events(store: SqliteStore) -> None:
     store.append(event(1, "completed", at=0))
     store.append(event(2, "busy", at=1, parent=1))
     store.append(event(3, "completed", at=100, parent=1))
@@ -99,15 +99,15 @@ def test_a_family_comes_whole_however_old_its_first_events(store: EventStore) ->
     assert list(store.family(sid(8))) == []
 
 
-def test_a_long_replay_is_whole_and_in_order(store: EventStore) -> None:
+def test_a_long_replay_is_whole_and_in_order(store: SqliteStore) -> None:
     events = [event(number % 7, "in-progress", number=number) for number in range(2500)]
     for future in [store.submit(one) for one in events]:
         future.result()
     assert keys(store.replay(since=None)) == keys(events)
 
 
-def test_worlds_are_kept_apart(path: Path, store: EventStore) -> None:
-    other = EventStore.open_for_watch(path, world="other")
+def test_worlds_are_kept_apart(path: Path, store: SqliteStore) -> None:
+    other = SqliteStore.open_for_watch(path, world="other")
     theirs = CallEvent.from_form(form(1, "ringing").items(), received_at=moment(0), world="other", verified=True)
     assert store.append(event(1, "in-progress"))
     assert other.append(theirs)
@@ -122,17 +122,17 @@ def test_worlds_are_kept_apart(path: Path, store: EventStore) -> None:
     other.close()
 
 
-def test_the_call_placed_last_is_remembered(path: Path, store: EventStore) -> None:
+def test_the_call_placed_last_is_remembered(path: Path, store: SqliteStore) -> None:
     assert store.last_placed() is None
     store.remember_placed(sid(1), at=moment(0))
     store.remember_placed(sid(2), at=moment(1))
     assert store.last_placed() == sid(2)
-    with_nothing_else = EventStore.open_readonly(path, world=WORLD)
+    with_nothing_else = SqliteStore.open_readonly(path, world=WORLD)
     assert with_nothing_else.last_placed() == sid(2)
     with_nothing_else.close()
 
 
-def test_calls_are_found_by_the_start_of_their_sid(store: EventStore) -> None:
+def test_calls_are_found_by_the_start_of_their_sid(store: SqliteStore) -> None:
     for call in (11, 12, 2):
         store.append(event(call, "ringing", at=call))
     rows = store.calls_starting(sid(12)[:33])
@@ -142,7 +142,7 @@ def test_calls_are_found_by_the_start_of_their_sid(store: EventStore) -> None:
     assert len(store.calls_starting("CA", limit=2)) == 2
 
 
-def test_live_calls_are_those_not_over(store: EventStore) -> None:
+def test_live_calls_are_those_not_over(store: SqliteStore) -> None:
     store.append(event(1, "ringing", at=1))
     store.append(event(2, "completed", at=2))
     (row,) = store.live_calls()
@@ -157,7 +157,7 @@ STATUSES = ["queued", "ringing", "in-progress", "completed", "busy", "failed", "
 def test_a_calls_row_agrees_with_the_board(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int | None, int]]
 ) -> None:
-    store = EventStore.open_for_watch(tmp_path_factory.mktemp("rows") / "events.db", world=WORLD)
+    store = SqliteStore.open_for_watch(tmp_path_factory.mktemp("rows") / "events.db", world=WORLD)
     board = Board()
     for status, number, at in steps:
         one = event(1, status, number=number, at=at)
@@ -169,9 +169,9 @@ def test_a_calls_row_agrees_with_the_board(
     assert (row.status, row.is_final, row.last_event_at) == (leg.status, leg.is_final, leg.last_event_at)
 
 
-def test_a_follower_reads_what_is_written_meanwhile(path: Path, store: EventStore) -> None:
+def test_a_follower_reads_what_is_written_meanwhile(path: Path, store: SqliteStore) -> None:
     store.append(event(1, "ringing"))
-    follower = EventStore.open_readonly(path, world=WORLD)
+    follower = SqliteStore.open_readonly(path, world=WORLD)
     begin = follower.last_event_id()
     store.append(event(1, "in-progress"))
     store.append(event(2, "ringing"))
@@ -183,9 +183,9 @@ def test_a_follower_reads_what_is_written_meanwhile(path: Path, store: EventStor
     follower.close()
 
 
-def test_a_follower_can_not_write(path: Path, store: EventStore) -> None:
+def test_a_follower_can_not_write(path: Path, store: SqliteStore) -> None:
     store.append(event(1, "ringing"))
-    follower = EventStore.open_readonly(path, world=WORLD)
+    follower = SqliteStore.open_readonly(path, world=WORLD)
     with pytest.raises(StoreError, match="readonly"):
         follower._rows("DELETE FROM events")
     follower.close()
@@ -193,10 +193,10 @@ def test_a_follower_can_not_write(path: Path, store: EventStore) -> None:
 
 def test_a_reader_of_nothing_says_so(path: Path) -> None:
     with pytest.raises(StoreError, match=r"can't read .*events\.db"):
-        EventStore.open_readonly(path, world=WORLD)
+        SqliteStore.open_readonly(path, world=WORLD)
 
 
-def test_old_calls_are_deleted_in_small_steps(store: EventStore) -> None:
+def test_old_calls_are_deleted_in_small_steps(store: SqliteStore) -> None:
     for call in range(1, 6):
         store.append(event(call, "completed", at=call))
         store.append(event(call, "ringing", at=call))
@@ -211,7 +211,7 @@ def test_old_calls_are_deleted_in_small_steps(store: EventStore) -> None:
     assert store.append(event(2, "completed", at=2))  # a deleted event may come back
 
 
-def test_the_directory_and_files_are_the_owners_alone(path: Path, store: EventStore) -> None:
+def test_the_directory_and_files_are_the_owners_alone(path: Path, store: SqliteStore) -> None:
     store.append(event(1, "ringing"))
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
@@ -219,19 +219,19 @@ def test_the_directory_and_files_are_the_owners_alone(path: Path, store: EventSt
 
 
 def test_a_file_that_others_could_read_is_closed_to_them(path: Path) -> None:
-    EventStore.open_for_watch(path, world=WORLD).close()
+    SqliteStore.open_for_watch(path, world=WORLD).close()
     path.chmod(0o644)
-    EventStore.open_for_watch(path, world=WORLD).close()
+    SqliteStore.open_for_watch(path, world=WORLD).close()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_commits_reach_the_disk(store: EventStore) -> None:
+def test_commits_reach_the_disk(store: SqliteStore) -> None:
     connection = store._writing.connection
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
 
 
-def test_a_full_disk_fails_what_waits_and_is_recovered_from(store: EventStore) -> None:
+def test_a_full_disk_fails_what_waits_and_is_recovered_from(store: SqliteStore) -> None:
     store.append(event(1, "ringing"))
     connection = store._writing.connection
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
@@ -249,7 +249,7 @@ def test_a_full_disk_fails_what_waits_and_is_recovered_from(store: EventStore) -
     assert len(list(store.replay(since=None))) == 1 + len(big)
 
 
-def test_a_locked_database_fails_what_waits_and_is_recovered_from(path: Path, store: EventStore) -> None:
+def test_a_locked_database_fails_what_waits_and_is_recovered_from(path: Path, store: SqliteStore) -> None:
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StoreError, match="locked") as caught:
@@ -263,7 +263,7 @@ def test_a_locked_database_fails_what_waits_and_is_recovered_from(path: Path, st
 
 
 def test_nothing_is_taken_in_after_closing(path: Path) -> None:
-    store = EventStore.open_for_watch(path, world=WORLD)
+    store = SqliteStore.open_for_watch(path, world=WORLD)
     waiting = [store.submit(event(call, "ringing")) for call in range(100)]
     store.close()
     assert all(future.result() for future in waiting)
@@ -276,40 +276,40 @@ def test_what_is_no_database_is_named(path: Path) -> None:
     path.parent.mkdir()
     path.write_text("not a database, whatever its name says\n" * 100)
     with pytest.raises(StoreError, match=r"can't open .*events\.db: file is not a database") as caught:
-        EventStore.open_for_watch(path, world=WORLD)
+        SqliteStore.open_for_watch(path, world=WORLD)
     assert caught.value.hint is not None
 
 
 def test_a_directory_in_the_files_place_is_named(path: Path) -> None:
     path.mkdir(parents=True)
     with pytest.raises(StoreError, match="irectory"):
-        EventStore.open_for_watch(path, world=WORLD)
+        SqliteStore.open_for_watch(path, world=WORLD)
 
 
 def test_a_store_of_a_newer_version_is_left_alone(path: Path) -> None:
-    EventStore.open_for_watch(path, world=WORLD).close()
+    SqliteStore.open_for_watch(path, world=WORLD).close()
     connection = sqlite3.connect(path)
     connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
     connection.close()
     with pytest.raises(StoreError, match="newer callctl"):
-        EventStore.open_for_watch(path, world=WORLD)
+        SqliteStore.open_for_watch(path, world=WORLD)
     with pytest.raises(StoreError, match="newer callctl"):
-        EventStore.open_readonly(path, world=WORLD)
+        SqliteStore.open_readonly(path, world=WORLD)
 
 
 def test_a_migration_happens_wholly_or_not_at_all(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = EventStore.open_for_watch(path, world=WORLD)
+    first = SqliteStore.open_for_watch(path, world=WORLD)
     first.append(event(1, "ringing"))
     first.close()
     broken = (*MIGRATIONS, "CREATE TABLE half (x); CREATE TABLE half (x)")
     monkeypatch.setattr("callctl.store.sqlite.schema.MIGRATIONS", broken)
     with pytest.raises(StoreError, match="already exists"):
-        EventStore.open_for_watch(path, world=WORLD)
+        SqliteStore.open_for_watch(path, world=WORLD)
 
     monkeypatch.setattr(
         "callctl.store.sqlite.schema.MIGRATIONS", (*MIGRATIONS, "ALTER TABLE calls ADD COLUMN note TEXT")
     )
-    migrated = EventStore.open_for_watch(path, world=WORLD)
+    migrated = SqliteStore.open_for_watch(path, world=WORLD)
     assert [one.call_sid for one in migrated.replay(since=None)] == [sid(1)]
     migrated.close()
     connection = sqlite3.connect(path)
@@ -320,9 +320,9 @@ def test_a_migration_happens_wholly_or_not_at_all(path: Path, monkeypatch: pytes
 
 def test_several_processes_may_open_a_new_store_at_once(path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from callctl.store.sqlite.store import EventStore\n"
+        "import sys; from pathlib import Path; from callctl.store.sqlite.store import SqliteStore\n"
         "from datetime import UTC, datetime\n"
-        "store = EventStore.open_for_watch(Path(sys.argv[1]), world='w')\n"
+        "store = SqliteStore.open_for_watch(Path(sys.argv[1]), world='w')\n"
         "store.remember_placed('CA1', at=datetime.now(UTC))\n"
         "store.close()"
     )
@@ -330,7 +330,7 @@ def test_several_processes_may_open_a_new_store_at_once(path: Path) -> None:
     assert [one.wait(timeout=120) for one in started] == [0] * 6
 
 
-def test_a_restart_finds_recent_calls_by_index(store: EventStore) -> None:
+def test_a_restart_finds_recent_calls_by_index(store: SqliteStore) -> None:
     # The opening of a large store must not read all of it.
     from callctl.store.sqlite import store as store_module
 
@@ -340,7 +340,7 @@ def test_a_restart_finds_recent_calls_by_index(store: EventStore) -> None:
     assert [step for *_, step in plan if step.startswith(("SCAN calls", "SCAN events"))] == []
 
 
-def test_placed_calls_are_known_with_where_their_callbacks_go(store: EventStore) -> None:
+def test_placed_calls_are_known_with_where_their_callbacks_go(store: SqliteStore) -> None:
     url = "https://example.com/status"
     store.remember_placed(sid(1), at=moment(0), callback=url, events=("initiated", "completed"))
     store.remember_placed(sid(2), at=moment(5), callback=url)
@@ -358,12 +358,12 @@ def test_a_store_from_before_callbacks_were_noted_is_brought_up_to_date(
 ) -> None:
     with monkeypatch.context() as before:
         before.setattr("callctl.store.sqlite.schema.MIGRATIONS", MIGRATIONS[:2])
-        EventStore.open_for_watch(path, world=WORLD).close()
+        SqliteStore.open_for_watch(path, world=WORLD).close()
     connection = sqlite3.connect(path)
     with connection:
         connection.execute("INSERT INTO placed_calls (world, sid, at) VALUES (?, ?, 0)", (WORLD, sid(1)))
     connection.close()
-    store = EventStore.open_for_watch(path, world=WORLD)
+    store = SqliteStore.open_for_watch(path, world=WORLD)
     store.remember_placed(sid(2), at=moment(0), callback="https://example.com", events=("completed",))
     assert [one.call_sid for one in store.placed_since(moment(-1), callback="https://example.com")] == [sid(2)]
     store.close()
@@ -377,10 +377,10 @@ def test_a_retry_across_the_update_of_a_store_of_0_1_0_counts_once(path: Path, m
     with monkeypatch.context() as before:
         before.setattr("callctl.store.sqlite.schema.MIGRATIONS", MIGRATIONS[:6])
         before.setattr("callctl.store.sqlite.rows._stored_before", lambda *_args, **_more: set())
-        old = EventStore.open_for_watch(path, world=WORLD)
+        old = SqliteStore.open_for_watch(path, world=WORLD)
         assert old.append(as_before(known))
         old.close()
-    store = EventStore.open_for_watch(path, world=WORLD)
+    store = SqliteStore.open_for_watch(path, world=WORLD)
     assert [store.append(one) for one in (known, other, other, event(2, "ringing"), known)] == [
         False,
         True,

@@ -13,7 +13,7 @@ from events import START, WORLD, event, moment, sid
 from callctl.calls.action import ActionEvent
 from callctl.errors import StoreError
 from callctl.store.records import OpenClaim
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 
 CLAIM = OpenClaim("after-dial", sid(1), sid(2), "redirect")
 EVENT = ActionEvent(moment(5), sid(1), "redirect", (("Url", "https://example.com/"),), "redirected", rule="after-dial")
@@ -25,15 +25,15 @@ def at(seconds: float) -> Callable[[OpenClaim], bool]:
 
 
 @pytest.fixture
-def claims(path: Path) -> Iterator[EventStore]:
-    claims = EventStore.open(path, world=WORLD)
+def claims(path: Path) -> Iterator[SqliteStore]:
+    claims = SqliteStore.open(path, world=WORLD)
     yield claims
     claims.close()
 
 
-def test_a_claim_is_given_once_also_to_another_watch(claims: EventStore, path: Path) -> None:
+def test_a_claim_is_given_once_also_to_another_watch(claims: SqliteStore, path: Path) -> None:
     assert claims.claim(CLAIM, now=moment(0), until=LEASE)
-    other = EventStore.open(path, world=WORLD)
+    other = SqliteStore.open(path, world=WORLD)
     assert not other.claim(CLAIM, now=moment(0), until=LEASE)
     assert other.claim_keys() == {("after-dial", sid(1))}
     other.close()
@@ -43,7 +43,7 @@ def test_of_many_who_claim_at_once_one_gets_it(path: Path) -> None:
     got: list[bool] = []
 
     def claim() -> None:
-        mine = EventStore.open(path, world=WORLD)
+        mine = SqliteStore.open(path, world=WORLD)
         got.append(mine.claim(CLAIM, now=moment(0), until=LEASE))
         mine.close()
 
@@ -55,9 +55,9 @@ def test_of_many_who_claim_at_once_one_gets_it(path: Path) -> None:
     assert sorted(got) == [False] * 7 + [True]
 
 
-def test_worlds_are_kept_apart(claims: EventStore, path: Path) -> None:
+def test_worlds_are_kept_apart(claims: SqliteStore, path: Path) -> None:
     assert claims.claim(CLAIM, now=moment(0), until=LEASE)
-    other = EventStore.open(path, world="other")
+    other = SqliteStore.open(path, world="other")
     assert other.claim_keys() == set()
     assert other.expired_claims(is_over=lambda _: True) == []
     assert other.action_in_progress(sid(1), other_than="another") is None
@@ -70,14 +70,14 @@ def test_worlds_are_kept_apart(claims: EventStore, path: Path) -> None:
     other.close()
 
 
-def test_a_claim_that_is_settled_is_not_opened_again_by_who_still_renews_it(claims: EventStore) -> None:
+def test_a_claim_that_is_settled_is_not_opened_again_by_who_still_renews_it(claims: SqliteStore) -> None:
     claims.claim(CLAIM, now=moment(0), until=LEASE)
     claims.settle(CLAIM, EVENT)
     claims.renew(CLAIM, until=moment(90))
     assert claims.expired_claims(is_over=lambda _: True) == []
 
 
-def test_an_open_claim_may_be_taken_over_once_its_lease_is_over(claims: EventStore) -> None:
+def test_an_open_claim_may_be_taken_over_once_its_lease_is_over(claims: SqliteStore) -> None:
     claims.claim(CLAIM, now=moment(0), until=LEASE)
     assert claims.expired_claims(is_over=at(59)) == []
     claims.renew(CLAIM, until=moment(90))
@@ -89,7 +89,7 @@ def test_an_open_claim_may_be_taken_over_once_its_lease_is_over(claims: EventSto
     assert not claims.take_over(CLAIM, until=moment(300))
 
 
-def test_a_claim_that_is_renewed_after_it_was_read_stays_with_its_holder(claims: EventStore) -> None:
+def test_a_claim_that_is_renewed_after_it_was_read_stays_with_its_holder(claims: SqliteStore) -> None:
     claims.claim(CLAIM, now=moment(0), until=LEASE)
     (read,) = claims.expired_claims(is_over=at(60))
     claims.renew(CLAIM, until=moment(61))
@@ -98,7 +98,7 @@ def test_a_claim_that_is_renewed_after_it_was_read_stays_with_its_holder(claims:
     assert not claims.take_over(read, until=moment(200))
 
 
-def test_a_settled_claim_stays_and_what_came_of_it_is_kept(claims: EventStore, path: Path) -> None:
+def test_a_settled_claim_stays_and_what_came_of_it_is_kept(claims: SqliteStore, path: Path) -> None:
     claims.claim(CLAIM, now=moment(0), until=LEASE)
     claims.settle(CLAIM, EVENT)
     assert claims.expired_claims(is_over=lambda _: True) == []
@@ -106,12 +106,12 @@ def test_a_settled_claim_stays_and_what_came_of_it_is_kept(claims: EventStore, p
     assert claims.expired_claims(is_over=lambda _: True) == []
     assert not claims.claim(CLAIM, now=moment(0), until=LEASE)
     assert claims.all_actions(sid(1)) == [EVENT]
-    store = EventStore.open_for_watch(path, world=WORLD)
+    store = SqliteStore.open_for_watch(path, world=WORLD)
     assert store.actions(sid(1)) == [EVENT]
     store.close()
 
 
-def test_a_claim_given_back_is_free(claims: EventStore) -> None:
+def test_a_claim_given_back_is_free(claims: SqliteStore) -> None:
     claims.claim(CLAIM, now=moment(0), until=LEASE)
     claims.release(CLAIM)
     assert claims.claim(CLAIM, now=moment(0), until=LEASE)
@@ -121,7 +121,7 @@ def test_of_many_rules_that_claim_a_leg_for_themselves_alone_one_gets_it(path: P
     got: list[str] = []
 
     def claim(rule: str) -> None:
-        mine = EventStore.open(path, world=WORLD)
+        mine = SqliteStore.open(path, world=WORLD)
         if mine.claim(OpenClaim(rule, sid(1), sid(2), "redirect"), now=moment(0), until=LEASE, exclusive=True):
             got.append(rule)
         mine.close()
@@ -134,7 +134,7 @@ def test_of_many_rules_that_claim_a_leg_for_themselves_alone_one_gets_it(path: P
     assert len(got) == 1
 
 
-def test_a_leg_is_free_for_another_rule_once_the_answer_is_recorded(claims: EventStore) -> None:
+def test_a_leg_is_free_for_another_rule_once_the_answer_is_recorded(claims: SqliteStore) -> None:
     other = OpenClaim("another", sid(1), sid(2), "redirect")
     claims.claim(OpenClaim("max-duration", sid(1), sid(1), "limit"), now=moment(0), until=LEASE)
     assert claims.claim(CLAIM, now=moment(0), until=LEASE, exclusive=True)  # a limit ends nothing by itself
@@ -144,7 +144,7 @@ def test_a_leg_is_free_for_another_rule_once_the_answer_is_recorded(claims: Even
     assert claims.claim(other, now=moment(1), until=LEASE, exclusive=True)
 
 
-def test_every_call_that_was_placed_is_remembered_and_dropped_when_old(claims: EventStore, store: EventStore) -> None:
+def test_every_call_that_was_placed_is_remembered_and_dropped_when_old(claims: SqliteStore, store: SqliteStore) -> None:
     store.remember_placed(sid(1), at=moment(0))
     store.remember_placed(sid(2), at=moment(9))
     claims.claim(CLAIM, now=moment(0), until=LEASE)
@@ -157,7 +157,7 @@ def test_every_call_that_was_placed_is_remembered_and_dropped_when_old(claims: E
     assert not claims.has_intent(sid(4), is_over=lambda _: False)  # its command was killed
 
 
-def test_what_other_rules_are_changing_is_reported_until_the_answer_is_recorded(claims: EventStore) -> None:
+def test_what_other_rules_are_changing_is_reported_until_the_answer_is_recorded(claims: SqliteStore) -> None:
     claims.claim(CLAIM, now=moment(0), until=LEASE)
     claims.claim(OpenClaim("max-duration", sid(3), sid(3), "limit"), now=moment(0), until=LEASE)
     assert claims.action_in_progress(sid(1), other_than="another") == "redirect"
@@ -169,7 +169,7 @@ def test_what_other_rules_are_changing_is_reported_until_the_answer_is_recorded(
 
 
 def test_what_a_command_is_about_to_change_is_known_until_it_gives_up_or_is_late(
-    claims: EventStore, store: EventStore
+    claims: SqliteStore, store: SqliteStore
 ) -> None:
     assert store.add_intents([sid(1), sid(2)], until=moment(60)) == set()
     assert store.add_intents([sid(2), sid(4)], until=moment(90)) == {sid(2)}  # once more
@@ -182,22 +182,22 @@ def test_what_a_command_is_about_to_change_is_known_until_it_gives_up_or_is_late
     assert intents == [[False, True, False], [False, True, False], [False, False, False]]
 
 
-def test_what_was_asked_of_a_call_ends_the_intent_to_ask_it(claims: EventStore, store: EventStore) -> None:
+def test_what_was_asked_of_a_call_ends_the_intent_to_ask_it(claims: SqliteStore, store: SqliteStore) -> None:
     store.add_intents([EVENT.call_sid, sid(2)], until=moment(60))
     store.record_actions([EVENT])
     intents = [claims.has_intent(one, is_over=lambda _: False) for one in (EVENT.call_sid, sid(2))]
     assert intents == [False, True]
 
 
-def test_where_the_dial_of_a_placed_call_sends_it_is_remembered(claims: EventStore, store: EventStore) -> None:
+def test_where_the_dial_of_a_placed_call_sends_it_is_remembered(claims: SqliteStore, store: SqliteStore) -> None:
     store.remember_placed(sid(1), at=moment(0), dial_action="survey")
     store.remember_placed(sid(2), at=moment(0))
     assert [claims.dial_action(sid(number)) for number in (1, 2, 3)] == ["survey", None, None]
 
 
 def test_a_claim_that_can_not_be_kept_is_an_error(path: Path) -> None:
-    blocker = EventStore.open(path, world=WORLD)
-    blocked = EventStore.open(path, world=WORLD, busy_timeout=0.05)
+    blocker = SqliteStore.open(path, world=WORLD)
+    blocked = SqliteStore.open(path, world=WORLD, busy_timeout=0.05)
     with blocker._writing.transaction(), pytest.raises(StoreError, match="locked"):
         blocked.claim(CLAIM, now=moment(0), until=moment(0) + timedelta(seconds=1))
     blocker.close()
@@ -205,7 +205,7 @@ def test_a_claim_that_can_not_be_kept_is_an_error(path: Path) -> None:
 
 
 def test_what_was_asked_of_a_leg_is_not_taken_for_nothing_where_it_can_not_be_read(
-    claims: EventStore, store: EventStore
+    claims: SqliteStore, store: SqliteStore
 ) -> None:
     store.record_actions([ActionEvent(START, sid(number), "hangup", (), "done") for number in (1, 2)])
     with store._writing.transaction() as connection:
@@ -217,7 +217,7 @@ def test_what_was_asked_of_a_leg_is_not_taken_for_nothing_where_it_can_not_be_re
 
 
 @pytest.mark.parametrize("time", [10**18, -(10**18), "'soon'"])
-def test_an_absurd_time_in_one_row_hides_no_other(claims: EventStore, store: EventStore, time: object) -> None:
+def test_an_absurd_time_in_one_row_hides_no_other(claims: SqliteStore, store: SqliteStore, time: object) -> None:
     for number in (1, 2):
         store.remember_placed(sid(number), at=START, callback="http://here")
         store.add_intents([sid(number)], until=START)

@@ -13,7 +13,7 @@ import pytest
 from events import WORLD, event
 
 from callctl.store.sqlite.connection import check_writable
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 
 WRITER = Path(__file__).with_name("writing_process.py")
 
@@ -23,7 +23,7 @@ def test_every_acknowledged_event_survives_a_kill(path: Path, acknowledged: int)
     confirmed: list[str] = []
     for _ in range(2):  # the second run begins with the store of the first one
         confirmed += _write_until_killed(path, acknowledged)
-        store = EventStore.open_for_watch(path, world="w")
+        store = SqliteStore.open_for_watch(path, world="w")
         kept = [event.key for event in store.replay(since=None)]
         check = store._writing.connection.execute("PRAGMA integrity_check").fetchone()
         store.close()
@@ -44,12 +44,12 @@ def _write_until_killed(path: Path, acknowledged: int) -> list[str]:
     return [line.decode().strip() for line in lines if line.endswith(b"\n")]
 
 
-@pytest.mark.parametrize("opens", [EventStore.open_for_watch, EventStore.open_readonly])
+@pytest.mark.parametrize("opens", [SqliteStore.open_for_watch, SqliteStore.open_readonly])
 @pytest.mark.parametrize("pages", [1, 3, 7])
 def test_a_store_whose_checkpoint_was_cut_off_opens_with_all_that_is_in_its_log(
-    path: Path, opens: Callable[..., EventStore], pages: int
+    path: Path, opens: Callable[..., SqliteStore], pages: int
 ) -> None:
-    with closing(EventStore.open_for_watch(path, world=WORLD)) as store:
+    with closing(SqliteStore.open_for_watch(path, world=WORLD)) as store:
         events = [event(number, "ringing") for number in range(100)]
         for one in events:
             store.append(one)

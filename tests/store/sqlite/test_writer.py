@@ -19,7 +19,7 @@ from callctl.errors import StoreError
 from callctl.store.sqlite import writer
 from callctl.store.sqlite.rows import Row
 from callctl.store.sqlite.rows import insert as rows_insert
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 
 FAILURES = [
     DeprecationWarning("Binding 1 ('?1') is a named parameter"),
@@ -32,7 +32,7 @@ FAILURES = [
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
 async def test_a_failure_of_any_kind_is_reported_to_each_who_waits_and_the_next_event_is_kept(
-    store: EventStore, monkeypatch: pytest.MonkeyPatch, failure: Exception
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
     def fail(*_: Any, **__: Any) -> list[bool]:
         raise failure
@@ -50,7 +50,7 @@ async def test_a_failure_of_any_kind_is_reported_to_each_who_waits_and_the_next_
 
 
 async def test_one_event_that_can_not_be_written_fails_none_that_share_its_commit(
-    store: EventStore, monkeypatch: pytest.MonkeyPatch
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def insert(connection: sqlite3.Connection, rows: Sequence[Row], *, world: str) -> list[bool]:
         if any(row.call[0] == sid(2) for row in rows):
@@ -66,7 +66,7 @@ async def test_one_event_that_can_not_be_written_fails_none_that_share_its_commi
     assert {one.call_sid for one in store.replay(since=None)} == {sid(1), sid(3)}
 
 
-def test_one_who_gave_up_waiting_keeps_no_other_waiting(store: EventStore) -> None:
+def test_one_who_gave_up_waiting_keeps_no_other_waiting(store: SqliteStore) -> None:
     waiting: list[Future[bool]] = [Future() for _ in range(3)]
     waiting[0].cancel()
     waiting[1].set_result(False)
@@ -77,7 +77,7 @@ def test_one_who_gave_up_waiting_keeps_no_other_waiting(store: EventStore) -> No
 
 
 def test_a_thread_that_could_not_be_started_is_started_for_the_next_event(
-    store: EventStore, monkeypatch: pytest.MonkeyPatch
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -89,7 +89,7 @@ def test_a_thread_that_could_not_be_started_is_started_for_the_next_event(
     assert store.submit(event(2, "ringing")).result(timeout=60) is True
 
 
-def test_a_transaction_that_was_left_open_does_not_keep_the_next_from_being_written(store: EventStore) -> None:
+def test_a_transaction_that_was_left_open_does_not_keep_the_next_from_being_written(store: SqliteStore) -> None:
     store._writing.connection.execute("BEGIN IMMEDIATE")
     assert store.append(event(1, "ringing"))
 
@@ -103,7 +103,7 @@ def test_no_statement_has_numbered_placeholders() -> None:
 
 
 def test_all_that_is_known_of_worlds_stays_apart_in_large_groups(path: Path) -> None:
-    stores = [EventStore.open_for_watch(path, world=world) for world in (WORLD, "other")]
+    stores = [SqliteStore.open_for_watch(path, world=world) for world in (WORLD, "other")]
     for store in stores:
         for future in [store.submit(event(call, "ringing")) for call in range(70)]:
             assert future.result(timeout=60)
@@ -114,7 +114,7 @@ def test_all_that_is_known_of_worlds_stays_apart_in_large_groups(path: Path) -> 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
 def test_a_look_at_the_files_that_fails_ends_no_thread(
-    store: EventStore, monkeypatch: pytest.MonkeyPatch, failure: Exception
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
     looked = threading.Event()
 

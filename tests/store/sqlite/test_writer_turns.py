@@ -10,17 +10,17 @@ import pytest
 from events import WORLD, event
 
 from callctl.errors import StoreError
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 5, 16, 17, 63, 64, 65, 256, 257, 700])
-async def test_groups_of_every_size_are_kept_whole_and_in_order(store: EventStore, count: int) -> None:
+async def test_groups_of_every_size_are_kept_whole_and_in_order(store: SqliteStore, count: int) -> None:
     events = [event(call, "ringing", number=0) for call in range(count)]
     assert await asyncio.gather(*map(store.append_async, events)) == [True] * count
     assert [one.key for one in store.replay(since=None)] == [one.key for one in events]
 
 
-async def test_of_a_turn_only_the_new_are_reported_new(store: EventStore) -> None:
+async def test_of_a_turn_only_the_new_are_reported_new(store: SqliteStore) -> None:
     old = [event(call, "ringing", number=0) for call in range(0, 100, 3)]
     await asyncio.gather(*map(store.append_async, old))
     mixed = [event(call, "ringing", number=0) for call in range(100) for _ in range(2)]
@@ -29,7 +29,7 @@ async def test_of_a_turn_only_the_new_are_reported_new(store: EventStore) -> Non
     assert len(list(store.replay(since=None))) == 100
 
 
-async def test_a_turn_is_one_commit(store: EventStore) -> None:
+async def test_a_turn_is_one_commit(store: SqliteStore) -> None:
     await store.append_async(event(1, "ringing"))
     commits: list[str] = []
     store._writing.connection.set_trace_callback(lambda sql: commits.append(sql) if sql.startswith("COMMIT") else None)
@@ -38,7 +38,7 @@ async def test_a_turn_is_one_commit(store: EventStore) -> None:
 
 
 async def test_what_a_closing_store_was_given_in_the_same_turn_is_kept(path: Path) -> None:
-    store = EventStore.open_for_watch(path, world=WORLD)
+    store = SqliteStore.open_for_watch(path, world=WORLD)
     waiting = [asyncio.ensure_future(store.append_async(event(call, "ringing"))) for call in range(10)]
     await asyncio.sleep(0)  # they are gathered, and not yet handed over
     store.close()
@@ -47,7 +47,7 @@ async def test_what_a_closing_store_was_given_in_the_same_turn_is_kept(path: Pat
         await store.append_async(event(11, "ringing"))
 
 
-def test_a_loop_that_ends_within_a_turn_keeps_no_other_waiting(store: EventStore) -> None:
+def test_a_loop_that_ends_within_a_turn_keeps_no_other_waiting(store: SqliteStore) -> None:
     async def leave() -> None:
         asyncio.ensure_future(store.append_async(event(1, "ringing"))).cancel()
         waiting = asyncio.ensure_future(store.append_async(event(2, "ringing")))
@@ -63,7 +63,7 @@ def test_a_loop_that_ends_within_a_turn_keeps_no_other_waiting(store: EventStore
     assert {one.call_sid[-1] for one in store.replay(since=None)} >= {"3", "4"}
 
 
-async def test_a_group_that_can_not_be_written_fails_wholly(path: Path, store: EventStore) -> None:
+async def test_a_group_that_can_not_be_written_fails_wholly(path: Path, store: SqliteStore) -> None:
     await store.append_async(event(0, "ringing"))
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -77,7 +77,7 @@ async def test_a_group_that_can_not_be_written_fails_wholly(path: Path, store: E
     assert len(list(store.replay(since=None))) == 1
 
 
-async def test_who_gives_up_leaves_the_others_of_the_commit_answered(path: Path, store: EventStore) -> None:
+async def test_who_gives_up_leaves_the_others_of_the_commit_answered(path: Path, store: SqliteStore) -> None:
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")  # so that none is written before the first has given up
     waiting = [asyncio.ensure_future(store.append_async(event(call, "ringing"))) for call in range(3)]

@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from callctl.calls.event import CallEvent
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 
 
-def append_without_end(store: EventStore, thread: int) -> None:
+def append_without_end(store: SqliteStore, thread: int) -> None:
     for number in itertools.count():
         pairs = [("CallSid", f"CA{thread}-{number // 4}"), ("CallStatus", "ringing"), ("Number", str(number))]
         event = CallEvent.from_form(pairs, received_at=datetime.now(UTC), world="w", verified=True)
@@ -22,6 +22,6 @@ def append_without_end(store: EventStore, thread: int) -> None:
 
 
 if __name__ == "__main__":
-    store = EventStore.open_for_watch(Path(sys.argv[1]), world="w")
+    store = SqliteStore.open_for_watch(Path(sys.argv[1]), world="w")
     for thread in range(8):
         threading.Thread(target=append_without_end, args=(store, thread)).start()

@@ -8,7 +8,7 @@ import pytest
 from events import ACCOUNT, WORLD
 from listeners import PUBLIC, TOKEN, FailingStore, Reports, Start
 
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 from callctl.watch.listener.address import Address
 from callctl.watch.listener.listener import Listener, ListenerConfig
 from callctl.watch.listener.server import Limits
@@ -20,14 +20,14 @@ def reports() -> Reports:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[EventStore]:
-    store = EventStore.open_for_watch(tmp_path / "events.db", world=WORLD, busy_timeout=0.05)
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    store = SqliteStore.open_for_watch(tmp_path / "events.db", world=WORLD, busy_timeout=0.05)
     yield store
     store.close()
 
 
 @pytest.fixture
-async def start(store: EventStore, reports: Reports) -> AsyncIterator[Start]:
+async def start(store: SqliteStore, reports: Reports) -> AsyncIterator[Start]:
     """Start listeners on free ports, and stop them in the end."""
     started: list[Listener] = []
 
@@ -36,7 +36,7 @@ async def start(store: EventStore, reports: Reports) -> AsyncIterator[Start]:
         public_url: str | None = PUBLIC,
         keys: tuple[str, ...] | None = (TOKEN,),
         other_keys: tuple[str, ...] = (),
-        kept_by: EventStore | FailingStore = store,
+        kept_by: SqliteStore | FailingStore = store,
         port: int = 0,
         limits: Limits | None = None,
         documents: tuple[str, ...] = (),

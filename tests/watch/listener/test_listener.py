@@ -13,14 +13,14 @@ from watches import until
 from yarl import URL
 
 from callctl.errors import CallctlError, PortTakenError, SettingsError, StoreError
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 from callctl.watch.listener.address import Address
 from callctl.watch.listener.listener import Listener, ListenerConfig
 from callctl.watch.listener.server import Limits
 
 
 async def test_a_signed_callback_is_stored_answered_and_reported(
-    start: Start, reports: Reports, store: EventStore, http: aiohttp.ClientSession
+    start: Start, reports: Reports, store: SqliteStore, http: aiohttp.ClientSession
 ) -> None:
     listener = await start()
     fields = form(1, "ringing", number=1, CallerCity="", CalledCity="São Paulo", CallerName="A&B=C+D %")
@@ -34,7 +34,7 @@ async def test_a_signed_callback_is_stored_answered_and_reported(
 
 
 async def test_numbers_of_five_thousand_digits_are_kept_and_count_as_absent(
-    start: Start, reports: Reports, store: EventStore, http: aiohttp.ClientSession
+    start: Start, reports: Reports, store: SqliteStore, http: aiohttp.ClientSession
 ) -> None:
     listener = await start()
     huge = "9" * 5000
@@ -101,7 +101,7 @@ async def test_two_keys_count_while_a_token_is_rotated(start: Start, http: aioht
 
 
 async def test_a_replayed_callback_is_a_duplicate(
-    start: Start, reports: Reports, store: EventStore, http: aiohttp.ClientSession
+    start: Start, reports: Reports, store: SqliteStore, http: aiohttp.ClientSession
 ) -> None:
     listener = await start()
     fields = form(1, "completed", number=3)
@@ -166,7 +166,7 @@ async def test_no_key_at_all_is_said_at_once(start: Start) -> None:
 
 
 async def test_a_store_that_fails_is_said_once_and_recovers(
-    start: Start, reports: Reports, store: EventStore, http: aiohttp.ClientSession
+    start: Start, reports: Reports, store: SqliteStore, http: aiohttp.ClientSession
 ) -> None:
     failing = FailingStore(store)
     listener = await start(kept_by=failing)
@@ -195,7 +195,7 @@ async def test_a_store_that_fails_is_said_once_and_recovers(
     "failure", [StoreError("can't write to /home/ann/events.db"), KeyError("/home/ann/events.db")], ids=repr
 )
 async def test_whatever_keeps_an_event_from_being_stored_health_says_so_until_one_is(
-    start: Start, reports: Reports, store: EventStore, http: aiohttp.ClientSession, failure: Exception
+    start: Start, reports: Reports, store: SqliteStore, http: aiohttp.ClientSession, failure: Exception
 ) -> None:
     failing = FailingStore(store, failure)
     listener = await start(kept_by=failing)
@@ -218,7 +218,7 @@ async def test_whatever_keeps_an_event_from_being_stored_health_says_so_until_on
 
 
 async def test_a_disk_that_does_not_answer_keeps_nobody_waiting_until_twilio_gives_up(
-    start: Start, reports: Reports, store: EventStore, http: aiohttp.ClientSession
+    start: Start, reports: Reports, store: SqliteStore, http: aiohttp.ClientSession
 ) -> None:
     listener = await start(limits=Limits(store_seconds=0.5))
     fields = form(1, "ringing")
@@ -239,7 +239,7 @@ async def test_a_disk_that_does_not_answer_keeps_nobody_waiting_until_twilio_giv
 
 
 async def test_what_was_kept_though_it_was_answered_with_500_is_reported_once_it_is_sent_again(
-    start: Start, reports: Reports, store: EventStore, http: aiohttp.ClientSession
+    start: Start, reports: Reports, store: SqliteStore, http: aiohttp.ClientSession
 ) -> None:
     listener = await start(limits=Limits(store_seconds=0.2))
     fields = form(1, "ringing")
@@ -258,7 +258,7 @@ async def test_what_was_kept_though_it_was_answered_with_500_is_reported_once_it
 
 
 async def test_a_full_database_is_answered_with_500_until_there_is_room(
-    start: Start, store: EventStore, http: aiohttp.ClientSession
+    start: Start, store: SqliteStore, http: aiohttp.ClientSession
 ) -> None:
     listener = await start()
     (pages,) = store._writing.connection.execute("PRAGMA page_count").fetchone()
@@ -294,7 +294,7 @@ async def test_a_taken_port_is_named(start: Start) -> None:
     assert "--port" in caught.value.hint
 
 
-async def test_an_address_that_is_not_ours_is_named(store: EventStore, reports: Reports) -> None:
+async def test_an_address_that_is_not_ours_is_named(store: SqliteStore, reports: Reports) -> None:
     listener = Listener(
         ListenerConfig(address=Address("192.0.2.1", 0, "/status", None), keys=[TOKEN], world="w"),
         append=store.append_async,
@@ -306,7 +306,7 @@ async def test_an_address_that_is_not_ours_is_named(store: EventStore, reports: 
 
 
 async def test_many_at_once_are_all_kept(
-    start: Start, reports: Reports, store: EventStore, http: aiohttp.ClientSession
+    start: Start, reports: Reports, store: SqliteStore, http: aiohttp.ClientSession
 ) -> None:
     listener = await start()
 
@@ -330,7 +330,7 @@ async def test_it_stops_while_a_client_is_connected(start: Start) -> None:
 
 
 async def test_what_twilio_appends_to_a_url_counts_not_what_the_url_had(
-    start: Start, reports: Reports, http: aiohttp.ClientSession, store: EventStore
+    start: Start, reports: Reports, http: aiohttp.ClientSession, store: SqliteStore
 ) -> None:
     listener = await start()
     own = "?From=me&CallStatus=done&CallSid=mine"
@@ -352,7 +352,7 @@ async def test_a_subaccounts_get_is_explained(start: Start, reports: Reports, ht
 
 
 async def test_detections_recordings_and_conferences_are_stored_answered_and_counted_by_kind(
-    start: Start, reports: Reports, store: EventStore, http: aiohttp.ClientSession
+    start: Start, reports: Reports, store: SqliteStore, http: aiohttp.ClientSession
 ) -> None:
     listener = await start()
     recording = {"CallSid": sid(1), "RecordingSid": "RE1", "RecordingStatus": "completed", "RecordingDuration": "25"}
@@ -374,7 +374,7 @@ async def test_detections_recordings_and_conferences_are_stored_answered_and_cou
 
 
 async def test_callbacks_without_a_status_get_no_twiml_where_documents_are_served(
-    start: Start, reports: Reports, store: EventStore, http: aiohttp.ClientSession
+    start: Start, reports: Reports, store: SqliteStore, http: aiohttp.ClientSession
 ) -> None:
     failing = FailingStore(store)
     listener = await start(kept_by=failing, documents=("survey",))
@@ -391,7 +391,7 @@ async def test_callbacks_without_a_status_get_no_twiml_where_documents_are_serve
 
 
 async def test_a_recording_that_can_not_be_stored_is_not_acknowledged(
-    start: Start, reports: Reports, store: EventStore, http: aiohttp.ClientSession
+    start: Start, reports: Reports, store: SqliteStore, http: aiohttp.ClientSession
 ) -> None:
     listener = await start(kept_by=FailingStore(store))
     fields = {"CallSid": sid(1), "RecordingSid": "RE1", "RecordingStatus": "completed"}

@@ -5,7 +5,7 @@ import pytest
 from events import form, sid
 from listeners import PUBLIC, TOKEN, Reports, Start, raw, sign
 
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 
 FORM_TYPE = {"Content-Type": "application/x-www-form-urlencoded"}
 
@@ -17,7 +17,7 @@ def trouble(cause: str, *, url: str | None, status: int) -> dict[str, object]:
 
 @pytest.mark.parametrize("signature", [None, "", "AAAA", "\xfc\xfc", "=" * 5000])
 async def test_a_wrong_signature_leaves_nothing_but_a_count(
-    start: Start, reports: Reports, store: EventStore, http: aiohttp.ClientSession, signature: str | None
+    start: Start, reports: Reports, store: SqliteStore, http: aiohttp.ClientSession, signature: str | None
 ) -> None:
     listener = await start()
     headers = {} if signature is None else {"X-Twilio-Signature": signature}

@@ -15,7 +15,7 @@ import pytest
 from events import WORLD, form
 from listeners import PUBLIC, Reports, Start, sign
 
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 
 LARGEST = 64 * 1024 * 1024  # a larger one is no test's to fill
 
@@ -43,7 +43,7 @@ def disk() -> Iterator[Path]:
 async def test_a_full_disk_is_answered_with_500_until_there_is_room(
     disk: Path, start: Start, reports: Reports, http: aiohttp.ClientSession, spared: int
 ) -> None:
-    store = EventStore.open_for_watch(disk / "events.db", world=WORLD)
+    store = SqliteStore.open_for_watch(disk / "events.db", world=WORLD)
     listener = await start(kept_by=store)
 
     async def post(call: int) -> int:
@@ -65,7 +65,7 @@ async def test_a_full_disk_is_answered_with_500_until_there_is_room(
 
     await listener.stop()
     store.close()
-    reopened = EventStore.open_for_watch(disk / "events.db", world=WORLD)
+    reopened = SqliteStore.open_for_watch(disk / "events.db", world=WORLD)
     kept = [int(event.call_sid[2:]) for event in reopened.replay(since=None)]
     check = reopened._writing.connection.execute("PRAGMA integrity_check").fetchone()
     reopened.close()

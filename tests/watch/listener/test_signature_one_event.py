@@ -18,7 +18,7 @@ from yarl import URL
 
 from callctl.calls.event import CallEvent, NotACallEventError
 from callctl.calls.event_record import signed_form, signed_key
-from callctl.store.sqlite.store import EventStore
+from callctl.store.sqlite.store import SqliteStore
 from callctl.watch.listener.server import SELFTEST_FIELD
 from callctl.watch.listener.signature import SignatureCheck, SignedRequest, signature_of
 
@@ -127,7 +127,7 @@ def test_a_get_makes_one_event_however_it_is_sent_again(
 
 @pytest.mark.parametrize("query", ["", "?room=7", "?who=%27me%27%40%3A"])
 async def test_a_captured_callback_sent_in_every_way_is_one_event(
-    start: Start, reports: Reports, http: aiohttp.ClientSession, store: EventStore, query: str
+    start: Start, reports: Reports, http: aiohttp.ClientSession, store: SqliteStore, query: str
 ) -> None:
     listener = await start()
     fields = form(1, "ringing", number=1, at=1)
@@ -161,7 +161,7 @@ async def test_a_captured_callback_sent_in_every_way_is_one_event(
 
 @pytest.mark.parametrize("cut", [0, 7, 12])
 async def test_a_captured_self_test_is_no_event_whatever_the_query_of_the_url(
-    start: Start, http: aiohttp.ClientSession, store: EventStore, cut: int
+    start: Start, http: aiohttp.ClientSession, store: SqliteStore, cut: int
 ) -> None:
     listener = await start()
     query = f"?CallSid={HEX}&CallStatus=completed&Z="

@@ -16,13 +16,13 @@ from callctl.cli.io.runtime import Runtime
 from callctl.cli.options.checks import no_sid, why_no_call_sid
 from callctl.cli.options.filters import find_calls
 from callctl.errors import StoreError, UnknownCallError, UsageError
-from callctl.store.sqlite.location import store_exists
+from callctl.store.opening import open_existing, open_readonly
 
 if TYPE_CHECKING:
     from callctl.api.client import ApiClient
     from callctl.settings import Settings
+    from callctl.store.event_store import EventStore
     from callctl.store.records import CallRow
-    from callctl.store.sqlite.store import EventStore
 
 LAST = "@last"
 # How many of the newest calls a reading command looks through for a start that the store does not know.
@@ -161,7 +161,7 @@ def _described(call: Call) -> str:
 
 
 def _known(runtime: Runtime, settings: Settings, start: str) -> list[CallRow]:
-    reader = open_store(runtime, settings)
+    reader = open_store_to_read(runtime, settings)
     if reader is None:
         return []
     with closing(reader):
@@ -171,7 +171,7 @@ def _known(runtime: Runtime, settings: Settings, start: str) -> list[CallRow]:
 def _last(runtime: Runtime, settings: Settings) -> str:
     sid = None
     try:
-        reader = _open_readonly(settings)
+        reader = open_readonly(settings)
         if reader is not None:
             with closing(reader):
                 sid = reader.last_placed()
@@ -191,30 +191,19 @@ def _last(runtime: Runtime, settings: Settings) -> str:
     return sid
 
 
-def open_store(runtime: Runtime, settings: Settings) -> EventStore | None:
+def open_store_to_read(runtime: Runtime, settings: Settings) -> EventStore | None:
     """Return the local store for reading, or None, having said why, if it can't be read; without one, say nothing."""
     try:
-        return _open_readonly(settings)
+        return open_readonly(settings)
     except StoreError as error:
         runtime.warn(error)
     return None
 
 
 def open_store_for_writing(runtime: Runtime, settings: Settings) -> EventStore | None:
-    """Return the local store for reading and writing, or None as ``open_store`` does."""
+    """Return the local store for reading and writing, or None as ``open_store_to_read`` does."""
     try:
-        if store_exists(settings.checked_store()):
-            from callctl.store.sqlite.store import EventStore
-
-            return EventStore.open_existing(settings.store, world=settings.world)
+        return open_existing(settings)
     except StoreError as error:
         runtime.warn(error)
     return None
-
-
-def _open_readonly(settings: Settings) -> EventStore | None:
-    if not store_exists(settings.checked_store()):
-        return None
-    from callctl.store.sqlite.store import EventStore
-
-    return EventStore.open_readonly(settings.store, world=settings.world)

@@ -21,8 +21,8 @@ from callctl.errors import CallctlError, without_secrets
 
 if TYPE_CHECKING:
     from callctl.settings import Settings
+    from callctl.store.event_store import EventStore
     from callctl.store.records import CallRow
-    from callctl.store.sqlite.store import EventStore
 
 SORTS = ("start", "duration", "status")  # of ``list --sort``
 
@@ -110,12 +110,13 @@ def _beginning(found: Iterable[tuple[str, str]], incomplete: str) -> Offer:
 
 def _live(settings: Settings, start: str, *, now: datetime) -> Offer:
     """Return the live calls that begin so, the last touched first, with number, status and age where there are few."""
-    from callctl.store.sqlite.store import EventStore
+    from callctl.store.opening import open_readonly
 
     try:
-        if not settings.checked_store().exists():
+        reader = open_readonly(settings, busy_timeout=0.2)
+        if reader is None:
             return []
-        with closing(EventStore.open_readonly(settings.store, world=settings.world, busy_timeout=0.2)) as reader:
+        with closing(reader):
             calls = [row for row in reversed(reader.live_calls()) if row.call_sid.startswith(start)]
             few = len(calls) <= _DESCRIBED
             return [(row.call_sid, _described(reader, row, now=now) if few else row.status) for row in calls]

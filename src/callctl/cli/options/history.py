@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 from callctl.calls.call import Call, rank_of
 from callctl.cli.io.runtime import Runtime
-from callctl.cli.options.calls import open_store, open_store_for_writing
+from callctl.cli.options.calls import open_store_for_writing, open_store_to_read
 from callctl.errors import CallctlError, NoLongerWantedError, StoreError, WrongCallStateError
 from callctl.support.threads import run_with_time_limit
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from callctl.calls.leg import Leg
     from callctl.cli.io.results import Outcome, Request
     from callctl.settings import Settings
-    from callctl.store.sqlite.store import EventStore
+    from callctl.store.event_store import EventStore
 
 _NOT_WRITTEN = "the outcome is unknown, and not written down: "
 # The longest that a request may take: five tries of ten seconds each, and the pauses between.
@@ -54,7 +54,7 @@ class History:
 
     def __enter__(self) -> Self:
         if self._readonly:
-            self._reader = open_store(self._runtime, self._settings)
+            self._reader = open_store_to_read(self._runtime, self._settings)
         else:  # one connection reads and writes
             self._reader = self._store = open_store_for_writing(self._runtime, self._settings)
         return self
@@ -241,10 +241,10 @@ class History:
         return outcome.to_event(self._requested_at(outcome.sid))
 
     def _opened_store(self) -> EventStore:
-        from callctl.store.sqlite.store import EventStore
+        from callctl.store.opening import open_store
 
         if self._store is None:
-            self._store = EventStore.open(self._settings.checked_store(), world=self._settings.world)
+            self._store = open_store(self._settings)
         return self._store
 
     def _record(self, actions: Sequence[ActionEvent], *, before: str = "done, but not written down: ") -> None:

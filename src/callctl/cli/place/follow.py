@@ -26,7 +26,8 @@ from callctl.cli.options.checks import check_reachable, signing_trouble
 from callctl.cli.place.placed import forget_last_on_failure, remember_placed, say_sid_on_failure
 from callctl.errors import without_secrets
 from callctl.operations.follow import FamilyFollower
-from callctl.store.sqlite.store import EventStore
+from callctl.store.event_store import EventStore
+from callctl.store.opening import open_for_watch
 from callctl.views.view import WatchState
 
 if TYPE_CHECKING:
@@ -89,8 +90,7 @@ async def _place_and_watch(
             loop.call_soon_threadsafe(lambda: report(Trouble(text, Cause.STORE)))
 
     async with AsyncExitStack() as stack:
-        path = settings.checked_store()
-        store = EventStore.open_for_watch(path, world=settings.world, on_trouble=report_from_thread)
+        store = open_for_watch(settings, on_trouble=report_from_thread)
         stack.enter_context(closing(store))
         target = await _callback_target(runtime, settings, store, stack, status_callback=planned.status_callback)
         request = planned.request_to(target.callback)

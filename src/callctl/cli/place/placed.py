@@ -62,10 +62,10 @@ def forget_last_on_failure(runtime: Runtime, settings: Settings) -> Iterator[Non
 
 
 def _forget_last(settings: Settings, *, at: datetime) -> None:
-    from callctl.store.sqlite.store import EventStore
+    from callctl.store.opening import has_store, open_store
 
-    if settings.checked_store().exists():
-        with closing(EventStore.open(settings.store, world=settings.world)) as store:
+    if has_store(settings):
+        with closing(open_store(settings)) as store:
             store.forget_last_placed(at=at)
 
 
@@ -74,10 +74,10 @@ def _remember(
 ) -> None:
     from callctl.errors import without_secrets
     from callctl.operations.missing_callbacks import comparable_url
-    from callctl.store.sqlite.store import EventStore
+    from callctl.store.opening import open_store
 
     callback = comparable_url(request.status_callback) if request.status_callback else None
-    store = EventStore.open(settings.checked_store(), world=settings.world)
+    store = open_store(settings)
     try:
         store.remember_placed(
             call.sid,

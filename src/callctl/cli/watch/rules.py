@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from callctl.api.client import ApiClient
     from callctl.rules.rule import Action, Rule
     from callctl.rules.runner import RuleRunner
-    from callctl.store.sqlite.store import EventStore
+    from callctl.store.event_store import EventStore
     from callctl.support.clock import Clock
 
 RingLimit: TypeAlias = Annotated[

@@ -59,7 +59,7 @@ _THIS_CLAIM = "world = :world AND rule = :rule AND sid = :sid"
 _OTHER_CLAIMS = "world = :world AND lease > 0 AND sid = :sid AND rule != :rule AND action != 'limit'"
 
 
-class EventStore:
+class SqliteStore:
     """The part of a store that belongs to one world: one account at one API address. Safe to use from several threads.
 
     A method that writes has committed when it returns. Every method raises StoreError where the store can't be read or
@@ -100,7 +100,7 @@ class EventStore:
     # Opening
 
     @classmethod
-    def open(cls, path: Path, *, world: str, busy_timeout: float = 5.0) -> EventStore:
+    def open(cls, path: Path, *, world: str, busy_timeout: float = 5.0) -> SqliteStore:
         """Open the store at ``path``, or make it. Files that somebody damages meanwhile are left for a watch to repair.
 
         Args:
@@ -122,7 +122,7 @@ class EventStore:
         world: str,
         busy_timeout: float = 5.0,
         on_trouble: Callable[[str], None] = lambda _text: None,
-    ) -> EventStore:
+    ) -> SqliteStore:
         """Do what ``open`` does; repair the files where somebody changes them, and read while others write.
 
         ``on_trouble`` is called, in any thread, with what was done to the files and what became of their content.
@@ -145,7 +145,7 @@ class EventStore:
         return store
 
     @classmethod
-    def open_existing(cls, path: Path, *, world: str, busy_timeout: float = 5.0) -> EventStore:
+    def open_existing(cls, path: Path, *, world: str, busy_timeout: float = 5.0) -> SqliteStore:
         """Open a store that is there, for reading and writing.
 
         Raises:
@@ -155,7 +155,7 @@ class EventStore:
         return cls(opened, path=path, world=world)
 
     @classmethod
-    def open_readonly(cls, path: Path, *, world: str, busy_timeout: float = 5.0) -> EventStore:
+    def open_readonly(cls, path: Path, *, world: str, busy_timeout: float = 5.0) -> SqliteStore:
         """Open a store that is there, and that another process may be writing, for reading only.
 
         Raises:

@@ -1,0 +1,186 @@
+"""EventStore: what keeps the events of a world, what was done to its calls, and which rule may act.
+
+A world is one account at one API address. ``store/opening.py`` opens the store that the settings name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
+    from concurrent.futures import Future
+
+    from callctl.calls.action import ActionEvent
+    from callctl.calls.event import CallEvent
+    from callctl.store.records import CallRow, OpenClaim, PlacedCall
+
+
+class EventStore(Protocol):
+    """The part of a store that belongs to one world. Safe to use from several threads.
+
+    A method that writes has committed when it returns. Every method raises StoreError where the store can't be read or
+    written, or is closed.
+    """
+
+    # How many events and actions were left out, since their records can't be read.
+    unreadable: int
+    unreadable_actions: int
+
+    def close(self, *, timeout: float = 5.0) -> None:
+        """Write what was submitted and close the store; wait ``timeout`` seconds at most."""
+
+    # Events
+
+    def append(self, event: CallEvent) -> bool:
+        """Store an event; return False if it was stored before."""
+
+    def submit(self, event: CallEvent) -> Future[bool]:
+        """Do what ``append`` does, without waiting; the future is settled in the writer's thread."""
+
+    def append_async(self, event: CallEvent) -> asyncio.Future[bool]:
+        """Do what ``append`` does, in an event loop. All that share a commit are woken at once."""
+
+    def replay(self, *, since: datetime | None, up_to: int | None = None) -> Iterator[CallEvent]:
+        """Yield, in their order of arrival, the events of the families that are not over or were touched since.
+
+        With None, of all families. A family comes whole, however old its first events are; but nothing that came
+        after the event with the id ``up_to``, if that is given.
+        """
+
+    def family(self, call_sid: str) -> Iterator[CallEvent]:
+        """Return the events of a call, its parent, its siblings and its children, in their order of arrival."""
+
+    def after(self, event_id: int, *, limit: int = ...) -> list[tuple[int, CallEvent]]:
+        """Return the events that came after the one with this id, with their ids, at most ``limit``."""
+
+    def last_event_id(self) -> int:
+        """Return the id after which new events come, or 0."""
+
+    # Calls
+
+    def call(self, call_sid: str) -> CallRow | None:
+        """Return what is known of one call."""
+
+    def calls_starting(self, start: str, *, limit: int = 10) -> list[CallRow]:
+        """Return the calls whose SID begins with a text, the latest first."""
+
+    def live_calls(self) -> list[CallRow]:
+        """Return the calls of which no final status is stored."""
+
+    def delete_older_than(self, moment: datetime, *, limit: int = 100) -> int:
+        """Delete at most ``limit`` calls without an event since, with their events; return how many.
+
+        A small step, for one transaction must not keep callbacks waiting: call it again until it returns 0. What rules
+        and commands did to a call stays as long as the call: its time is the machine's, which may have been wrong.
+        """
+
+    def cap_times(self, latest: datetime, *, limit: int = 100) -> int:
+        """Set the time of calls that lies after ``latest`` to that, of at most ``limit``; return of how many.
+
+        Else a time that can't be right, of an absurd Timestamp or a clock that was ahead, would keep them forever. It
+        is a small step as ``delete_older_than`` is.
+        """
+
+    # Placed calls
+
+    def remember_placed(
+        self,
+        call_sid: str,
+        *,
+        at: datetime,
+        callback: str | None = None,
+        events: Iterable[str] = (),
+        dial_action: str | None = None,
+    ) -> None:
+        """Store the call that was placed last: what ``@last`` stands for in this world.
+
+        Args:
+            call_sid: The call.
+            at: When it was placed.
+            callback: Where its callbacks go, without what may be secret.
+            events: The names of the events of which it sends callbacks.
+            dial_action: The name of where its <Dial> sends it.
+        """
+
+    def forget_last_placed(self, *, at: datetime) -> None:
+        """Store that the call that was placed last, if it was, is not known: ``@last`` stands for no call then."""
+
+    def last_placed(self) -> str | None:
+        """Return the SID of the call that was placed last in this world; it is empty where that is not known."""
+
+    def placed_since(self, moment: datetime, *, callback: str) -> list[PlacedCall]:
+        """Return the calls that callctl placed since, with callbacks to this very URL, the first one first."""
+
+    def was_placed(self, call_sid: str) -> bool:
+        """Return whether callctl placed a call."""
+
+    def dial_action(self, call_sid: str) -> str | None:
+        """Return where the <Dial> of a call that callctl placed sends it, as its user called it; None if nowhere."""
+
+    # Actions, and the intents that precede them
+
+    def record_actions(self, actions: Iterable[ActionEvent]) -> None:
+        """Store actions on several calls with one commit; the intents to change these calls end."""
+
+    def actions(self, call_sid: str) -> list[ActionEvent]:
+        """Return the actions of commands and rules on one call that can be read, the first one first."""
+
+    def all_actions(self, call_sid: str) -> list[ActionEvent]:
+        """Return the actions on one call; where one can't be read, no rule may act as if there had been none.
+
+        Raises:
+            StoreError: One can't be read.
+        """
+
+    def actions_after(self, action_id: int, *, limit: int = ...) -> list[tuple[int, ActionEvent]]:
+        """Return the actions that came after the one with this id, with their ids, at most ``limit``."""
+
+    def last_action_id(self) -> int:
+        """Return the id after which new actions come, or 0."""
+
+    def add_intents(self, call_sids: Iterable[str], *, until: datetime) -> set[str]:
+        """Store that a command is about to change calls, until a time at most; return those that had an intent before.
+
+        An intent ends when the action is recorded, or with ``remove_intents``. One whose time is over is of a command
+        that was cut off, and may have changed the call.
+        """
+
+    def remove_intents(self, call_sids: Iterable[str]) -> None:
+        """Remove the intents to change calls."""
+
+    def has_intent(self, call_sid: str, *, is_over: Callable[[datetime], bool]) -> bool:
+        """Return whether a command is about to change a call. ``is_over`` returns whether the intent has lapsed."""
+
+    # Claims: what a rule may do once per leg, kept here so that restarts and other watches know of it. A claim is
+    # committed before the request goes out, and stays open until the answer is recorded, in the same commit. An open
+    # claim whose lease is over belonged to a watch that crashed, and may be taken over.
+
+    def claim(self, claim: OpenClaim, *, now: datetime, until: datetime, exclusive: bool = False) -> bool:
+        """Claim a rule's action on a leg, with a lease until a time; return False if it was claimed before.
+
+        With ``exclusive`` also if another rule's action on the leg is in progress: of two that claim at once, one wins.
+        """
+
+    def renew(self, claim: OpenClaim, *, until: datetime) -> None:
+        """Extend the lease of an open claim."""
+
+    def take_over(self, claim: OpenClaim, *, until: datetime) -> bool:
+        """Take an open claim; return False if it was renewed, taken over or settled since it was read."""
+
+    def settle(self, claim: OpenClaim, event: ActionEvent) -> None:
+        """Close a claim and store the action's result, both or neither."""
+
+    def release(self, claim: OpenClaim) -> None:
+        """Delete a claim, because nothing was sent and the rule no longer asks for the action."""
+
+    def expired_claims(self, *, is_over: Callable[[OpenClaim], bool]) -> list[OpenClaim]:
+        """Return the open claims whose lease is over, as ``is_over`` returns for each."""
+
+    def claim_keys(self) -> set[tuple[str, str]]:
+        """Return rule and leg of all claims, open and settled."""
+
+    def action_in_progress(self, call_sid: str, *, other_than: str) -> str | None:
+        """Return the action of an open claim on a leg that belongs to another rule than ``other_than``."""
