@@ -124,11 +124,25 @@ def test_one_marked_leg_is_named_by_its_sid_too() -> None:
 
 def test_urls_are_chosen_by_letter() -> None:
     assert asked(ChoosingUrl((PARENT,)), urls=["music", "queue\x1b"]) == [
-        "redirect +12025550101 ● in-progress 1:02:05 to   a: music   b: queue\ufffd   t: type a URL   Esc: no"
+        "redirect +12025550101 ● in-progress 1:02:05 to   t: type a URL   a: music   b: queue\ufffd   Esc: no"
     ]
     assert asked(ChoosingUrl((PARENT, CHILD), are_marked=True), urls=["music"]) == [
-        "redirect 2 marked legs to   a: music   t: type a URL   Esc: no"
+        "redirect 2 marked legs to   t: type a URL   a: music   Esc: no"
     ]
+
+
+def test_names_without_a_letter_are_typed_and_those_that_begin_so_are_shown() -> None:
+    urls = [f"u{number:02}" for number in range(26)]
+    (line,) = asked(ChoosingUrl((PARENT,)), urls=urls)
+    assert "to   t: type a URL, or a name: 2 more have no letter   a: u00   b: u01   " in line
+    assert line.endswith("   z: u23   Esc: no")
+    assert asked(ChoosingUrl((PARENT,), typed="U2"), urls=urls)[1] == (
+        "Enter goes on, Esc leaves it   names: u20  u21  u22  u23  u24  u25"
+    )
+    assert asked(ChoosingUrl((PARENT,), typed=""), urls=urls)[1].endswith(
+        "names: u00  u01  u02  u03  u04  u05  u06  u07  …"
+    )
+    assert asked(ChoosingUrl((PARENT,), typed="u26"), urls=urls)[1] == "Enter goes on, Esc leaves it"
 
 
 def test_a_url_that_is_typed_shows_without_its_password() -> None:

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from callctl.support.clock import Age
 
 
+# How many names are shown while one is typed.
+_NAMED = 8
+
+
 def question(state: ViewState, latest: Snapshot, *, age: Age, urls: Sequence[str], effects: str) -> Sequence[str]:
     """Return the question, else the message, as lines; none if there is neither.
 
@@ -125,7 +129,16 @@ def _choice(asked: ChoosingUrl, message: str, latest: Snapshot, *, age: Age, url
     if asked.typed is not None:
         return [
             f"redirect {which} to: {printable(without_secrets(asked.typed))}▏",
-            message or "Enter goes on, Esc leaves it",
+            message or f"Enter goes on, Esc leaves it{_names_that_begin(asked.typed, urls)}",
         ]
     named = [f"{letter}: {printable(name)}" for letter, name in zip(LETTERS, urls, strict=False)]
-    return [f"redirect {which} to   {'   '.join([*named, f'{TYPE_LETTER}: type a URL'])}   Esc: no"]
+    rest = len(urls) - len(named)
+    typing = f"{TYPE_LETTER}: type a URL" + (f", or a name: {rest} more have no letter" if rest else "")
+    return [f"redirect {which} to   {'   '.join([typing, *named])}   Esc: no"]
+
+
+def _names_that_begin(typed: str, urls: Sequence[str]) -> str:
+    """Return the names of URLs that begin with what was typed: the first of them, and whether there are more."""
+    names = [printable(name) for name in urls if name.lower().startswith(typed.strip().lower())]
+    more = ["…"] if len(names) > _NAMED else []
+    return f"   names: {'  '.join([*names[:_NAMED], *more])}" if names else ""
