@@ -24,8 +24,8 @@ LONG = 1_000_000  # events of a call that does not end
 
 
 def event_of(call: int, sequence: int, *, depth: int = LONG, ago: timedelta = timedelta()) -> CallEvent:
-    """Return an event of a call, the last of ``depth`` events being its end, received ``ago``."""
-    pairs = form(call, sequence, depth=depth)
+    """Return an event of a call, the last of ``depth`` events being its end, sent and received ``ago``."""
+    pairs = form(call, sequence, depth=depth, ago=ago.total_seconds())
     return CallEvent.from_form(pairs, received_at=datetime.now(UTC) - ago, world=WORLD, verified=True)
 
 

@@ -72,8 +72,10 @@ def position(load: Load, number: int) -> tuple[int, int]:
     return block * load.width + call, sequence
 
 
-def form(call: int, sequence: int, *, depth: int) -> list[tuple[str, str]]:
-    """Return a callback's form, with all that Twilio sends of a call between two numbers of the USA."""
+def form(call: int, sequence: int, *, depth: int, ago: float = 0.0) -> list[tuple[str, str]]:
+    """Return a callback's form of ``ago`` seconds ago, with all that Twilio sends of a call between two numbers of the
+    USA.
+    """
     is_last = sequence == depth - 1
     status = STATUSES[-1] if is_last else STATUSES[min(sequence, 2)]
     pairs = [
@@ -86,7 +88,7 @@ def form(call: int, sequence: int, *, depth: int) -> list[tuple[str, str]]:
         ("Called", f"+1202555{100 + call % 100:04d}"),
         ("CallStatus", status),
         ("Direction", "outbound-api"),
-        ("Timestamp", time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime())),
+        ("Timestamp", time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime(time.time() - ago))),
         ("CallbackSource", "call-progress-events"),
         ("SequenceNumber", str(sequence)),
     ]
