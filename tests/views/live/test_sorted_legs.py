@@ -195,6 +195,30 @@ def test_a_clock_that_is_set_crosses_no_threshold_and_changes_no_order(legs: Leg
     assert legs.rows() == [2, 1, 4, 3]
 
 
+def test_thousands_that_ring_too_long_at_once_are_found_in_several_updates(legs: Legs) -> None:
+    for call in range(1, 2201):
+        legs.event(call, "ringing")
+    legs.listing()
+    legs.now += 31
+    found = [len(legs.listing().rings_too_long) for _ in range(4)]
+    assert found == sorted(found)
+    assert 0 < found[0] < 2200
+    assert found[-1] == 2200
+
+
+def test_a_time_that_is_asked_for_is_over_by_time_alone(legs: Legs) -> None:
+    legs.event(1, "ringing")
+    legs.event(2, "in-progress", ago=20)
+    longer = replace(FREE, text_filter=TextFilter.read(">10s"))
+    shorter = replace(FREE, text_filter=TextFilter.read("<30s"))
+    assert legs.rows(longer) == [2]
+    legs.now += 10
+    assert legs.rows(longer) == [2, 1]
+    assert legs.rows(shorter) == [1]
+    legs.now += 20
+    assert legs.rows(shorter) == []
+
+
 def test_a_failure_is_old_after_five_minutes(legs: Legs) -> None:
     legs.event(1, "in-progress")
     legs.event(2, "failed")

@@ -7,12 +7,14 @@ each family keeps its place in a sorted list until one of its legs changes, or a
 from __future__ import annotations
 
 import heapq
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import chain, compress, islice, repeat
+from operator import and_, is_not
 from typing import TYPE_CHECKING
 
 from callctl.calls.board import Snapshot
@@ -35,6 +37,10 @@ if TYPE_CHECKING:
 MOST_FAILURES = 3
 # The row that stands for all failures, among the SIDs of legs.
 FAILURES = "failures"
+
+# How many families an update looks at anew because of the time alone. Where ten thousand legs began to ring at once,
+# the others are for the next updates, so that no key and no answer to a callback waits for all of them.
+_DUE_AT_ONCE = 1000
 
 # Where a family stands: its urgency, a time by which it is sorted among equals, and its SID.
 _Place = tuple[int, float, str]
@@ -116,11 +122,13 @@ class SortedLegs:
     def __init__(self, clock: Clock, *, rings_too_long: timedelta = RINGS_TOO_LONG) -> None:
         self._clock, self._limit = clock, rings_too_long
         self._arrangement = Arrangement()
+        self._snapshot = Snapshot()  # the last one
         self._families: dict[str, Family[Leg]] = {}
         self._root_of: dict[str, str] = {}  # by leg
         self._standings: dict[str, _Standing] = {}
         self._place_of: dict[str, _Place] = {}  # where a family stands: while the order is kept, not where it belongs
         self._places: list[_Place] = []  # these, sorted
+        self._chosen_at: list[Sequence[str]] = []  # the legs in ``_chosen`` of the family at each of these places
         self._new: dict[str, None] = {}  # families that came while the order was kept, and stand last
         self._folded: dict[str, None] = {}  # families that take one row together
         self._touched: set[str] = set()  # families whose standing is to be found anew
@@ -130,7 +138,8 @@ class SortedLegs:
         self._failed_actions: dict[str, Failure] = {}
         self._failures: dict[str, Failure] = {}
         self._rings_too_long: set[str] = set()
-        self._matching: dict[str, tuple[Family[Leg], Sequence[str], Sequence[datetime]]] = {}
+        self._chosen: dict[str, Sequence[str]] = {}  # the legs of a family that match the filter
+        self._rows: tuple[list[str], list[str]] | None = None  # None: they have changed
         self._has_news = False
 
     def add_failure(self, sid: str, failure: Failure) -> None:
@@ -149,14 +158,19 @@ class SortedLegs:
         dismissed = before.dismissed ^ arrangement.dismissed
         for sid, _ in dismissed:
             self._touch_family_of(sid)
-        if before.text_filter != arrangement.text_filter:
-            self._matching.clear()
         self._find_standings()
+        if before.text_filter != arrangement.text_filter:
+            self._choose(self._families, now=self._clock.now())
+            self._line_up()
+        if before.failures_open is not arrangement.failures_open:
+            self._rows = None
         if before.sort is not arrangement.sort:
             self._sort()
         elif dismissed or not arrangement.order_is_kept:
             self._move()
-        rows, folded = self._rows()
+        if self._rows is None:
+            self._rows = self._make_rows()
+        rows, folded = self._rows
         shown = len(rows) - (FAILURES in rows) + len(folded)
         return Listing(
             snapshot=snapshot,
@@ -174,9 +188,9 @@ class SortedLegs:
 
     def _take_in(self, snapshot: Snapshot) -> None:
         known = self._families
-        changed = [
-            (known.get(family.sid), family) for family in snapshot.families if known.get(family.sid) is not family
-        ]
+        candidates = _not_at_the_same_place(snapshot.families, self._snapshot.families)
+        self._snapshot = snapshot
+        changed = [(known.get(family.sid), family) for family in candidates if known.get(family.sid) is not family]
         for _, family in changed:
             known[family.sid] = family
             self._touched.add(family.sid)
@@ -207,11 +221,12 @@ class SortedLegs:
         self._take_out(self._families.pop(root))
         self._touched.discard(root)
         self._moved.discard(root)
-        for of_family in (self._standings, self._matching, self._new, self._folded):
+        for of_family in (self._standings, self._chosen, self._new, self._folded):
             of_family.pop(root, None)
+        self._rows = None
         place = self._place_of.pop(root, None)
         if place is not None:
-            del self._places[bisect_left(self._places, place)]
+            self._take_away(place)
 
     def _touch_family_of(self, sid: str) -> None:
         root = self._root_of.get(sid)
@@ -221,17 +236,24 @@ class SortedLegs:
     # Standings
 
     def _find_standings(self) -> None:
-        """Find the standing of each family that was touched, or whose time has come."""
+        """Find the standing of each family that was touched, or whose time has come: of many of these, some."""
         now = self._clock.now()
-        while self._due and self._due[0][0] <= now:
+        for _ in range(_DUE_AT_ONCE):
+            if not self._due or self._due[0][0] > now:
+                break
             self._touched.add(heapq.heappop(self._due)[1])
         touched = [root for root in self._touched if root in self._families]
         self._touched.clear()
         for root in touched:
             self._standings[root] = self._standing(self._families[root], now=now)
         self._moved.update(touched)
+        for root in self._choose(touched, now=now):
+            if root in self._place_of:
+                self._chosen_at[bisect_left(self._places, self._place_of[root])] = self._chosen[root]
         new = [self._belongs(root) for root in touched if root not in self._place_of and root not in self._new]
-        self._new |= dict.fromkeys(root for _, _, root in sorted(new))
+        if new:
+            self._new |= dict.fromkeys(root for _, _, root in sorted(new))
+            self._rows = None
 
     def _standing(self, family: Family[Leg], *, now: datetime) -> _Standing:
         since = [self._clock.steady(leg.status_since) for leg in family.legs]
@@ -294,6 +316,7 @@ class SortedLegs:
         """Put every family where it belongs."""
         self._place_of = {root: self._belongs(root) for root in self._families}
         self._places = sorted(self._place_of.values())
+        self._line_up()
         self._have_moved()
 
     def _move(self) -> None:
@@ -305,15 +328,28 @@ class SortedLegs:
             old, place = self._place_of.get(root), self._belongs(root)
             if old != place:
                 if old is not None:
-                    del self._places[bisect_left(self._places, old)]
-                insort(self._places, place)
+                    self._take_away(old)
+                index = bisect_left(self._places, place)
+                self._places.insert(index, place)
+                self._chosen_at.insert(index, self._chosen[root])
                 self._place_of[root] = place
+                self._rows = None
         self._have_moved()
+
+    def _take_away(self, place: _Place) -> None:
+        index = bisect_left(self._places, place)
+        del self._places[index], self._chosen_at[index]
+
+    def _line_up(self) -> None:
+        self._chosen_at = [self._chosen[root] for _, _, root in self._places]
+        self._rows = None
 
     def _have_moved(self) -> None:
         self._moved.clear()
         self._new.clear()
-        self._folded = self._families_to_fold()
+        before, self._folded = self._folded, self._families_to_fold()
+        if before != self._folded:
+            self._rows = None
 
     def _families_to_fold(self) -> dict[str, None]:
         """Return the families that take one row together: they have failed and no leg of them is live."""
@@ -327,42 +363,59 @@ class SortedLegs:
 
     # Rows
 
-    def _rows(self) -> tuple[list[str], list[str]]:
+    def _choose(self, roots: Iterable[str], *, now: datetime) -> Sequence[str]:
+        """Find the legs of some families that match the filter; return the families where these are others now."""
+        changed = []
+        text_filter = self._arrangement.text_filter
+        for root in roots:
+            standing = self._standings[root]
+            sids = standing.sids
+            if not text_filter.is_empty:
+                matching = list(map(text_filter.matches, self._families[root].legs, standing.texts))
+                if text_filter.concerns_time:
+                    matching = list(map(and_, matching, self._match_times(standing, root=root, now=now)))
+                sids = tuple(compress(sids, matching))
+            if self._chosen.get(root) != sids:
+                self._chosen[root] = sids
+                changed.append(root)
+        if changed:
+            self._rows = None
+        return changed
+
+    def _match_times(self, standing: _Standing, *, root: str, now: datetime) -> Iterator[bool]:
+        """Yield of each leg whether the times of the filter let it through; it is looked at anew when one is over."""
+        text_filter = self._arrangement.text_filter
+        for since in standing.since:
+            for limit in (text_filter.longer_than, text_filter.shorter_than):
+                if limit is not None and since + limit > now:
+                    heapq.heappush(self._due, (since + limit, root))
+            yield text_filter.matches_time(since, now=now)
+
+    def _make_rows(self) -> tuple[list[str], list[str]]:
         """Return the rows, and the legs that have none of their own because failures share one."""
+        chosen, to_fold = self._chosen, self._folded
+        new = [sid for root in self._new for sid in chosen[root]]
+        if not (to_fold and self._arrangement.text_filter.is_empty):
+            return [*chain.from_iterable(self._chosen_at), *new], []
         rows: list[str] = []
-        if not self._arrangement.text_filter.is_empty:
-            now = self._clock.now()
-            for root in self._roots():
-                rows += self._matching_legs(self._families[root], now=now)
-            return rows, []
-        standings, to_fold = self._standings, self._folded
         is_open, has_row = self._arrangement.failures_open, False
-        for root in self._roots():
+        for _, _, root in self._places:
             if root in to_fold:
                 if not has_row:
                     rows.append(FAILURES)
                     has_row = True
                 if not is_open:
                     continue
-            rows += standings[root].sids
-        folded = [] if is_open else [sid for root in to_fold for sid in standings[root].sids]
-        return rows, folded
+            rows += chosen[root]
+        folded = [] if is_open else [sid for root in to_fold for sid in chosen[root]]
+        return rows + new, folded
 
-    def _roots(self) -> Iterator[str]:
-        for place in self._places:
-            yield place[2]
-        yield from self._new
 
-    def _matching_legs(self, family: Family[Leg], *, now: datetime) -> Sequence[str]:
-        """Return the legs of a family that match the filter."""
-        chosen = self._arrangement.text_filter
-        known = self._matching.get(family.sid)
-        if known is None or known[0] is not family:
-            standing = self._standings[family.sid]
-            every = zip(family.legs, standing.texts, standing.since, strict=True)
-            matching = [(leg.call_sid, since) for leg, text, since in every if chosen.matches(leg, text)]
-            known = self._matching[family.sid] = family, [sid for sid, _ in matching], [since for _, since in matching]
-        _, sids, times = known
-        if not (sids and chosen.concerns_time):
-            return sids
-        return [sid for sid, since in zip(sids, times, strict=True) if chosen.matches_time(since, now=now)]
+def _not_at_the_same_place(families: Sequence[Family[Leg]], before: Sequence[Family[Leg]]) -> Iterator[Family[Leg]]:
+    """Yield the families that do not stand where they stood before, counted from the last, the oldest.
+
+    Of ten thousand that is all but a few: only their addresses are compared, and none of them is looked at.
+    """
+    new = max(0, len(families) - len(before))
+    aligned = islice(before, max(0, len(before) - len(families)), None)
+    return compress(families, chain(repeat(True, new), map(is_not, islice(families, new, None), aligned)))
