@@ -284,12 +284,12 @@ async def _show(runtime: Runtime, settings: Settings, session: Session | Followe
     import asyncio
 
     from callctl.cli.io.signals import stop_on_signals
-    from callctl.watch.session import collect_garbage_seldom
+    from callctl.watch.session import prepare_to_serve
 
     with stop_on_signals(session.stop) as stopped:
         try:
             ready = await session.start_up()
-            collect_garbage_seldom()
+            prepare_to_serve()
             guide = say_where(runtime, ready, call_filter=shown.call_filter)
             if runtime.form is Form.TABLE:
                 await _run_table(runtime, settings, session, ready, shown=shown, guide=guide)
