@@ -9,23 +9,37 @@ from typing import Any
 from events import clock_of, event, moment, sid
 
 from callctl.calls.board import Board, Snapshot
-from callctl.views.live.keys import PASTE, Key
-from callctl.views.live.sorted_legs import Listing, SortedLegs
-from callctl.views.live.state import (
-    Intent,
-    KeysPage,
-    LegPage,
-    Mode,
-    Surroundings,
-    ViewState,
-    changed,
-    drawn,
-    press,
-    settle,
+from callctl.views.live.asking import CONFIRM_AFTER
+from callctl.views.live.intents import Intent
+from callctl.views.live.keys import (
+    BACKSPACE,
+    CTRL_B,
+    CTRL_F,
+    CTRL_U,
+    CTRL_Z,
+    DOWN,
+    END,
+    ENTER,
+    ESCAPE,
+    HOME,
+    PAGE_DOWN,
+    PAGE_UP,
+    PASTE,
+    UP,
+    Key,
 )
+from callctl.views.live.press import press
+from callctl.views.live.settle import changed, drawn, settle
+from callctl.views.live.sorted_legs import Listing, SortedLegs
+from callctl.views.live.state import Confirming, KeysPage, LegPage, Mode, Surroundings, ViewState
 
 # What is read between two frames by nobody who could have seen the first of them, in seconds.
 AT_ONCE = 0.001
+# Every key that does something somewhere, and one that never does.
+KEYS = [
+    *(UP, DOWN, PAGE_UP, PAGE_DOWN, HOME, END, ENTER, ESCAPE, BACKSPACE, CTRL_B, CTRL_F, CTRL_U, CTRL_Z, PASTE),
+    *"jkgGxr a/scCdp?qyft1n",
+]
 
 
 class LiveTable:
@@ -114,3 +128,12 @@ class LiveTable:
         """Take it that a command or a rule changed a leg."""
         self.state = changed(self.state, sid(call), what, at=self.now)
         self.draw()
+
+
+def asked(table: LiveTable, *names: str) -> Confirming:
+    """Press keys that ask for a confirmation; return the question, once it can be answered."""
+    assert table.type(*names) is None
+    assert isinstance(table.state.mode, Confirming)
+    table.wait(CONFIRM_AFTER)
+    assert isinstance(table.state.mode, Confirming)
+    return table.state.mode

@@ -185,6 +185,11 @@ class Snapshot:
         """Return the leg with this SID; None if no event reported it."""
         return self.legs.get(call_sid)
 
+    def live_family(self, call_sid: str) -> list[Leg]:
+        """Return the live legs of the family that a leg belongs to."""
+        family = self.family_of.get(call_sid)
+        return [] if family is None else [leg for leg in family.legs if leg.is_live]
+
 
 @dataclass(slots=True)
 class Change:

@@ -8,20 +8,9 @@ import pytest
 from events import age_at, moment, sid
 from legs import board_of, callback
 
+from callctl.views.live.intents import HangUp, Leave, Redirect, Target
 from callctl.views.live.question import question
-from callctl.views.live.state import (
-    ChoosingUrl,
-    Confirming,
-    Dismissing,
-    Filtering,
-    HangUp,
-    KeysPage,
-    Leave,
-    Mode,
-    Redirect,
-    Target,
-    ViewState,
-)
+from callctl.views.live.state import ChoosingUrl, Confirming, Dismissing, Filtering, KeysPage, Mode, ViewState
 
 EVENTS = [
     callback(sid(1), "in-progress", second=0, sequence=2, to="+12025550101"),

@@ -20,8 +20,8 @@ from callctl.cli.options.history import History
 from callctl.errors import CallctlError, NoLongerWantedError, without_secrets
 from callctl.support.clock import elapsed
 from callctl.support.threads import describe, run_with_time_limit, start_in_thread
+from callctl.views.live.intents import HangUp, Redirect, Target
 from callctl.views.live.operator import ActionOutcome
-from callctl.views.live.state import HangUp, Redirect, Target, live_family
 from callctl.views.terminal_safe import printable
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ class TableOperator:
         leg = snapshot.leg(target.sid)
         if leg is None:
             return ""
-        children = [other for other in live_family(leg.call_sid, snapshot) if other.parent_call_sid == leg.call_sid]
+        children = [other for other in snapshot.live_family(leg.call_sid) if other.parent_call_sid == leg.call_sid]
         if leg.parent_call_sid is None and not children:
             return ""
         from callctl.operations.redirect import ACTION_IS_ASKED, effect_on_parent

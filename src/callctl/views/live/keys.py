@@ -27,3 +27,10 @@ class Key:
         if self.name == PASTE:
             return " ".join(self.text.split())
         return self.name if len(self.name) == 1 else ""
+
+
+def edited(text: str, key: Key) -> str:
+    """Return a text that is typed after one more key."""
+    if key.name == BACKSPACE:
+        return text[:-1]
+    return "" if key.name == CTRL_U else text + key.typed

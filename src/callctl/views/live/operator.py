@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from callctl.calls.board import Snapshot
-    from callctl.views.live.state import HangUp, Redirect
+    from callctl.views.live.intents import HangUp, Redirect
 
 
 @dataclass(frozen=True, slots=True)

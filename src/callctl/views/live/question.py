@@ -8,23 +8,12 @@ from typing import TYPE_CHECKING
 from callctl.calls.call import CallStatus, is_final
 from callctl.calls.sid import SHOWN_START
 from callctl.errors import without_secrets
+from callctl.views.live.asking import LETTERS, TYPE_LETTER
 from callctl.views.live.attention import failures_in_words
 from callctl.views.live.filter import TextFilter
+from callctl.views.live.intents import HangUp, Leave, Redirect, Target
 from callctl.views.live.rows import phone
-from callctl.views.live.state import (
-    LETTERS,
-    TYPE_LETTER,
-    ChoosingUrl,
-    Confirming,
-    Dismissing,
-    Filtering,
-    HangUp,
-    Leave,
-    Redirect,
-    Target,
-    ViewState,
-    live_family,
-)
+from callctl.views.live.state import ChoosingUrl, Confirming, Dismissing, Filtering, ViewState
 from callctl.views.table import clock, shown_status
 from callctl.views.terminal_safe import printable
 
@@ -102,7 +91,7 @@ def _by_key(asked: Confirming, latest: Snapshot, *, age: Age, effects: str) -> l
         )
         return [f"{_verb(asked)} {what}?   y: yes   any other key: no"]
     target = asked.targets[0]
-    has_family = isinstance(asked.intent, HangUp) and len(live_family(target.sid, latest)) > 1
+    has_family = isinstance(asked.intent, HangUp) and len(latest.live_family(target.sid)) > 1
     family = "   f: family" if has_family else ""
     lines = [f"{_verb(asked)} {_leg(target.sid, latest, age=age)}{_where(asked)}?   y: yes{family}   other: no"]
     return [*lines, effects] if effects else lines

@@ -20,31 +20,15 @@ from callctl.support.dates import time_of_day
 from callctl.views.lines import action_line, short_line
 from callctl.views.live.attention import RINGS_TOO_LONG, failed_action
 from callctl.views.live.frame import EVENT_LINES, PLAIN, TROUBLE, Frame, Layout, Line, draw, lay_out, wrapped_page
+from callctl.views.live.intents import Copy, HangUp, Intent, Leave, OpenPage, Redirect, Suspend
 from callctl.views.live.keyboard import Keyboard
 from callctl.views.live.keys import CTRL_C, Key
 from callctl.views.live.keys_page import keys_page
+from callctl.views.live.press import press
 from callctl.views.live.question import question
+from callctl.views.live.settle import changed, drawn, outlived, resumed, settle
 from callctl.views.live.sorted_legs import Listing, SortedLegs
-from callctl.views.live.state import (
-    Confirming,
-    Copy,
-    HangUp,
-    Intent,
-    KeysPage,
-    Leave,
-    LegPage,
-    OpenPage,
-    Redirect,
-    Surroundings,
-    Suspend,
-    ViewState,
-    changed,
-    drawn,
-    outlived,
-    press,
-    resumed,
-    settle,
-)
+from callctl.views.live.state import Confirming, KeysPage, LegPage, Surroundings, ViewState
 from callctl.views.view import WatchState
 
 if TYPE_CHECKING:
