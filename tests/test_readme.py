@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import readme
 from paths import ROOT
-from processes import OnTerminal
+from processes import OnTerminal, Piped
 from running import env_for, run
+from web_site import free_port
 
 from callctl.rules import file as rules_file
 from callctl.rules.rule import Cancel
@@ -59,6 +60,7 @@ def test_each_block_of_commands_is_tried_somewhere_here() -> None:
         *blocks(section("callctl"))[:1],
         *blocks(section("Try it without an account")),
         *blocks(section("Set up")),
+        *blocks(section("Listen")),
         *blocks(section("Contributing")),
     ]
     assert blocks(README) == tried
@@ -91,6 +93,18 @@ def test_setting_up(simulator: Simulator, home: Path) -> None:
         terminal.until(lambda rows: any("https://example.ngrok.app/status" in row for row in rows))
     sid = run(*words(place), "--status-callback", "none", home=home, env=env).out.strip()
     assert run(*(sid if word == "CAxxx" else word for word in words(hang_up)), home=home, env=env).code == 0
+
+
+def test_a_listener_and_a_watch_that_follows_it(simulator: Simulator, home: Path) -> None:
+    ((listen, watch),) = blocks(section("Listen"))
+    env, free = env_for(simulator), str(free_port())
+    args = [*words(listen)[:-1], free]  # free ports, since something else may run on this machine
+    with Piped(*args, "--port", "0", home=home, env=env) as service:
+        said = service.until_said("statusCallbackMethod")
+        assert f"/metrics are at http://127.0.0.1:{free}" in said
+        assert "StatusCallback=https://calls.example.com/status" in said
+        with OnTerminal(*words(watch), home=home, env=env, columns=120) as terminal:
+            terminal.until(lambda rows: any("following process" in row for row in rows))
 
 
 def test_three_terminals(terminals: tuple[OnTerminal, OnTerminal], home: Path) -> None:

@@ -74,6 +74,15 @@ CATALOGUE = (
         ("callctl watch --tunnel cloudflared", "callctl watch --after-dial survey --dry-run"),
     ),
     Entry(
+        "listen",
+        "listen.command:listen",
+        "Take status callbacks and store them, as a service.",
+        (
+            "callctl listen --public-url https://calls.example.com --health-port 9100",
+            "callctl listen --tunnel cloudflared --poll",
+        ),
+    ),
+    Entry(
         "doctor",
         "doctor:doctor",
         "Check settings, credentials and callback URL, and say what to fix.",

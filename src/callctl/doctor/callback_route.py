@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -62,11 +62,17 @@ async def route_findings(
     if watch is not None:
         return [
             _watch_at_port(watch, settings),
-            await _public(settings, watch.callback_url, source="of the running watch"),
+            await _public(settings, watch.callback_url, source=f"of the running {watch.noun}"),
             # A refusal would say nothing of the route.
             skipped("round trip", f"not tried: the token to sign it with is in question, see {route.doubted} above")
             if route.doubted
-            else await _round_trip(settings, watch.callback_url, nonce=watch.nonce, hint=_HINT_WATCH),
+            else await _round_trip(
+                settings,
+                watch.callback_url,
+                nonce=watch.nonce,
+                others=registry.others(settings, watch),
+                hint=_HINT_WATCH,
+            ),
             *_misdirected(watch),
         ]
     listener = _listener(settings, route, now=now)
@@ -146,7 +152,7 @@ async def _listening(listener: Listener) -> AsyncIterator[None]:
 
 def _watch_at_port(watch: registry.WatchRecord, settings: Settings) -> Finding:
     beside = "" if watch.port == settings.port else f", not at {settings.port}"
-    return fine("port", f"a watch of this account listens at {watch.port}{beside} (process {watch.pid})")
+    return fine("port", f"a {watch.noun} of this account listens at {watch.port}{beside} (process {watch.pid})")
 
 
 def _misdirected(watch: registry.WatchRecord) -> list[Finding]:
@@ -254,13 +260,14 @@ async def _round_trip(
     *,
     nonce: str,
     awaited: set[SelftestId] | None = None,
+    others: Callable[[], Collection[str]] = tuple,
     hint: str = _HINT_ROUTE,
     doubted: str | None = None,
 ) -> Finding:
     if _refused(settings, url):
         return skipped("round trip", "not tried: Twilio could not use this URL")
     keys = settings.signing_keys or None
-    result = await selftest(url, keys=keys, nonce=nonce, awaited=awaited)
+    result = await selftest(url, keys=keys, nonce=nonce, awaited=awaited, others=others)
     if result.round_trip is not None:
         what, but = ("a request", f"; of signatures it says nothing, see {doubted} above") if doubted else (_SIGNED, "")
         text = f"{what} came back in {result.round_trip * 1000:.0f} ms{but}"

@@ -32,6 +32,12 @@ class EventStore(Protocol):
     def close(self, *, timeout: float = 5.0) -> None:
         """Write what was submitted and close the store; wait ``timeout`` seconds at most."""
 
+    def check_writable(self) -> None:
+        """Commit a change that leaves everything as it is, as a test that something can be stored now."""
+
+    def observe_commits(self, observe: Callable[[float, int], None]) -> None:
+        """Have ``observe`` called, in any thread, with the seconds that each commit of events took and their number."""
+
     # Events
 
     def append(self, event: CallEvent) -> bool:

@@ -1,4 +1,4 @@
-"""Another watch's store, read only: what a second ``callctl watch`` shows while the first one listens."""
+"""A store that another one writes: what ``callctl watch`` shows while ``callctl listen`` or another watch listens."""
 
 from __future__ import annotations
 
@@ -28,12 +28,15 @@ HEALTH_INTERVAL = 2.0
 
 
 class Follower:
-    """Shows what another watch of the same account and API address stores. It neither listens nor writes nor acts."""
+    """Shows what another watch, or ``callctl listen``, of the same account and API address stores.
+
+    It neither listens nor writes nor acts.
+    """
 
     def __init__(
         self, settings: Settings, options: WatchOptions, record: registry.WatchRecord, *, now: Callable[[], datetime]
     ) -> None:
-        """Prepare; nothing is opened yet. ``record`` is that of the watch that listens."""
+        """Prepare; nothing is opened yet. ``record`` is that of the one that listens."""
         self._settings, self._options, self._record, self._now = settings, options, record, now
         self._feed = BoardFeed(header=self.header)
         self._path = settings.store
@@ -66,6 +69,7 @@ class Follower:
             account_sid=self._record.account_sid,
             is_twilio=self._settings.is_twilio,
             follows=self._record.pid,
+            follows_service=self._record.is_service,
         )
 
     async def run(self, view: View) -> None:
@@ -102,7 +106,7 @@ class Follower:
         self._feed.event(event)
 
     async def _check_watch(self) -> float:
-        """Report when the other watch is gone, for then nothing new can come; follow the next one at its port."""
+        """Report when the one that listens is gone, for then nothing new can come; follow the next one."""
         try:
             record = await run_in_thread(self._listening)
             if record is None:
@@ -117,25 +121,35 @@ class Follower:
         return HEALTH_INTERVAL
 
     def _listening(self) -> registry.WatchRecord | None:
-        """Return the record of the watch that listens: that which was followed so far, or another at the same port."""
+        """Return the record of the one that listens: that which was followed so far, or another at the same port.
+
+        A service may be at any port when it is started again, and several may store the same.
+        """
         if registry.is_alive(self._record):
             return self._record
-        return next((record for record in registry.running(self._settings) if record.port == self._record.port), None)
+        found = [record for record in registry.running(self._settings) if self._may_follow(record)]
+        return min(found, key=lambda record: record.port != self._record.port, default=None)
+
+    def _may_follow(self, record: registry.WatchRecord) -> bool:
+        return record.port == self._record.port or (record.is_service and self._record.is_service)
 
     def _report_gone(self) -> None:
         if self._gone:
             return
+        noun = "listener" if self._record.is_service else "watch that listens"
         if registry.is_stopped(self._record.pid):
-            self._gone = "the watch that listens is stopped"
+            self._gone = f"the {noun} is stopped"
             what = f"{registry.stopped_in_words(self._record)}; {registry.resume_hint(self._record)}"
         else:
-            self._gone = "the watch that listens is gone"
-            what = f"the watch that listens (process {self._record.pid}) is gone; start `callctl watch` again to listen"
+            self._gone = f"the {noun} is gone"
+            again = f"start `callctl {self._record.command}` again to listen"
+            what = f"the {noun} (process {self._record.pid}) is gone; {again}"
         self._feed.trouble(Trouble(what, Cause.WATCH_GONE, url=self._record.health_url))
 
     def _stay_with(self, record: registry.WatchRecord) -> None:
         if self._gone:
-            what = f"the watch that listens (process {record.pid}) is there again"
+            noun = "listener" if record.is_service else "watch that listens"
+            what = f"the {noun} (process {record.pid}) is there again"
             self._feed.trouble(Trouble(what, Cause.WATCH_GONE, url=record.health_url, is_over=True))
         self._gone, self._alive_at = None, self._now()
 

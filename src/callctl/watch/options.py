@@ -9,6 +9,7 @@ from typing import Any
 
 from callctl.errors import PortTakenError, without_secrets
 from callctl.watch.listener.twiml_responder import Documents
+from callctl.watch.monitoring import MonitoringAddress
 from callctl.watch.registry import WatchRecord
 from callctl.watch.tunnel.ngrok import NGROK_AGENT
 
@@ -21,7 +22,8 @@ class WatchOptions:
     the local API of an ngrok agent that may run. With ``unverified`` unsigned callbacks are accepted, and through a
     public address only if ``forgeries_accepted``. With ``forward_insecure`` the application may have any certificate.
     ``since`` is how far back a start looks; ``keep_days`` for how many days the store keeps events, 0 for none beyond
-    the run.
+    the run. ``is_service``: it is ``callctl listen``, which shows no calls; ``monitoring`` is where it answers those
+    who watch over it.
     """
 
     host: str
@@ -38,17 +40,20 @@ class WatchOptions:
     title: str = "watch"
     since: timedelta = timedelta(hours=1)
     keep_days: int = 30
+    is_service: bool = False
+    monitoring: MonitoringAddress | None = None
 
     @property
     def acts(self) -> bool:
         """Whether it is to do more than show calls, so that following another watch is not enough."""
-        return bool(self.tunnel or self.documents.files or self.forward_to)
+        return bool(self.is_service or self.tunnel or self.documents.files or self.forward_to)
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
     """Where a watch listens, as data. ``documents`` are the URLs of what it serves; ``follows`` names the process whose
-    store it reads, where it does not listen itself. A password in a URL is there in clear; ``to_json`` leaves it out.
+    store it reads, where it does not listen itself; ``follows_service``: that is ``callctl listen``. A password in a
+    URL is there in clear; ``to_json`` leaves it out.
     """
 
     host: str
@@ -61,6 +66,8 @@ class Ready:
     is_reachable: bool = True
     documents: Mapping[str, str] = field(default_factory=dict)
     follows: int | None = None
+    follows_service: bool = False
+    monitoring_url: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields of the ``ready`` record."""
@@ -73,6 +80,7 @@ class Ready:
             "account_sid": self.account_sid,
             "documents": {name: without_secrets(url) for name, url in self.documents.items()},
             "follows": self.follows,
+            **({} if self.monitoring_url is None else {"monitoring_url": self.monitoring_url}),
         }
 
 
@@ -81,8 +89,8 @@ class WatchAtPortError(PortTakenError):
 
     def __init__(self, record: WatchRecord, *, port: int) -> None:
         super().__init__(
-            f"the port {port} is taken by a watch of the same account (process {record.pid}), which can only be "
-            "followed: no --serve, --tunnel or --forward-to",
+            f"the port {port} is taken by a {record.noun} of the same account (process {record.pid}), which can only "
+            "be followed: no --serve, --tunnel or --forward-to",
             hint="stop that one first, or start another with --port",
         )
         self.record = record

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from urllib.parse import urlsplit
 
@@ -34,6 +34,7 @@ class Reachability:
 
     ``api_is_local`` means that the API runs on this machine and so reaches loopback addresses. ``trouble`` is
     given what goes wrong, and that it is over; ``moved`` is called when the callback URL has become another one.
+    ``others`` looks up the nonces of other listeners that may answer at the same URL.
     """
 
     def __init__(
@@ -44,9 +45,10 @@ class Reachability:
         api_is_local: bool,
         trouble: Callable[[Trouble], None],
         moved: Callable[[], object],
+        others: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self._options, self._listener, self._api_is_local = options, listener, api_is_local
-        self._trouble, self._moved = trouble, moved
+        self._trouble, self._moved, self._others = trouble, moved, others
         self._tunnel: Tunnel | None = None
         self._known: frozenset[str] = frozenset()  # what the tunnel had printed when its address was chosen
         self._tunnel_ended: str | None = None
@@ -133,7 +135,8 @@ class Reachability:
 
     async def _selftest(self, url: str, *, limit: float) -> SelftestResult:
         config, awaited = self._listener.config, self._listener.awaited_selftests
-        return await selftest(url, keys=config.keys, nonce=config.nonce, awaited=awaited, limit=limit)
+        others = self._others
+        return await selftest(url, keys=config.keys, nonce=config.nonce, awaited=awaited, others=others, limit=limit)
 
     async def watch_tunnel(self) -> None:
         """Report the end of the tunnel that was started."""

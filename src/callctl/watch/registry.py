@@ -1,4 +1,4 @@
-"""The records by which ``place`` finds a running watch, one for each watch.
+"""The records by which other commands find a running watch or ``callctl listen``, one for each.
 
 A record may be left behind by a watch that was killed, so it is only believed if the watch answers with its nonce.
 It says where callbacks go, so it counts only in folders that no other user can write to.
@@ -12,7 +12,7 @@ import os
 import stat
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,13 +34,18 @@ STARTING = "starting"
 # The field by which a `place --watch` names its world, as long as it listens for its call.
 PLACING = "placing"
 _LONGEST_RECORD = 65536
+# Fields that records of older versions lack.
+_ADDED = ("store", "command")
 # Where Linux lists processes; other systems are asked by ``ps``.
 PROC = Path("/proc")
 
 
 @dataclass(frozen=True, slots=True)
 class WatchRecord:
-    """Where a watch can be reached, and for which account at which API address it works."""
+    """Where a watch can be reached, and for which account at which API address it works.
+
+    ``command`` is the command that runs: ``watch`` or ``listen``.
+    """
 
     callback_url: str
     health_url: str
@@ -50,6 +55,17 @@ class WatchRecord:
     nonce: str
     version: str
     store: str = ""
+    command: str = "watch"
+
+    @property
+    def is_service(self) -> bool:
+        """Whether it is ``callctl listen``, which others follow whatever its port."""
+        return self.command == "listen"
+
+    @property
+    def noun(self) -> str:
+        """What it is called in sentences."""
+        return "listener" if self.is_service else "watch"
 
     @property
     def port(self) -> int | None:
@@ -131,6 +147,35 @@ def running(settings: Settings, *, timeout: float = HEALTH_LIMIT) -> Iterator[Wa
                 path.unlink()  # left behind by a watch that was killed
 
 
+def services(settings: Settings) -> list[WatchRecord]:
+    """Return the records of the ``callctl listen`` that run for this account and API address: first that at the
+    port that is set, then the newest.
+
+    Raises:
+        CallctlError: The folder of the records can't be looked at, or is not to be trusted.
+    """
+    found = [record for record in running(settings) if record.is_service]
+    return sorted(found, key=lambda record: record.port != settings.port)
+
+
+def others(settings: Settings, record: WatchRecord) -> Callable[[], Collection[str]]:
+    """Return what looks up by which nonces others of this machine answer at the same callback URL.
+
+    They take turns with the one of ``record`` behind a proxy, and store the same.
+    """
+
+    def look_up() -> Collection[str]:
+        with suppress(CallctlError):
+            return {
+                other.nonce
+                for _, other in _records(settings)
+                if (other.callback_url, other.store) == (record.callback_url, record.store)
+            } - {record.nonce}
+        return ()
+
+    return look_up
+
+
 def stopped(settings: Settings) -> WatchRecord | None:
     """Return the record of the newest watch of this account and API address whose process is stopped (Ctrl-Z).
 
@@ -172,7 +217,7 @@ def _state_by_ps(pid: int) -> str:
 
 def stopped_in_words(record: WatchRecord) -> str:
     """Say that a watch is stopped."""
-    return f"the watch (process {record.pid}) is stopped, as by Ctrl-Z: it takes nothing in until it goes on"
+    return f"the {record.noun} (process {record.pid}) is stopped, as by Ctrl-Z: it takes nothing in until it goes on"
 
 
 def resume_hint(record: WatchRecord) -> str:
@@ -296,9 +341,9 @@ def _read(path: Path) -> WatchRecord | None:
         if not (stat.S_ISREG(found.st_mode) and is_own) or found.st_size > _LONGEST_RECORD:
             return None
         fields = read_json(path.read_text(encoding="utf-8"))
-        # A record that an older callctl left names no store.
+        # A record that an older callctl left lacks the last ones.
         record = WatchRecord(
-            **{name: fields[name] for name in WatchRecord.__slots__ if name != "store" or name in fields}
+            **{name: fields[name] for name in WatchRecord.__slots__ if name not in _ADDED or name in fields}
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

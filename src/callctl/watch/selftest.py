@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 
 from callctl.support.dates import read_json
+from callctl.support.threads import run_in_thread
 from callctl.support.urls import is_loopback_url, reason_of, tls_reason, without_user_and_fragment
 from callctl.watch.listener.server import SELFTEST_FIELD, SelftestId
 from callctl.watch.listener.signature import signature_of
@@ -37,6 +38,7 @@ async def selftest(
     keys: Sequence[str] | None,
     nonce: str,
     awaited: set[SelftestId] | None = None,
+    others: Callable[[], Collection[str]] = tuple,
     limit: float = LIMIT,
     clock: Callable[[], float] = time.perf_counter,
 ) -> SelftestResult:
@@ -47,6 +49,7 @@ async def selftest(
         keys: The tokens that may sign, of which the first one does; None where nothing is verified.
         nonce: By which the watch is known. Anybody can read it in the health report and answer with that.
         awaited: Where the watch, if it is in this process, notes what has arrived (``Listener.awaited_selftests``).
+        others: Looks up, in a thread, the nonces of other listeners that may answer in its place: they store the same.
         limit: How many seconds the answer may take.
         clock: Seconds, to measure with.
     """
@@ -55,8 +58,10 @@ async def selftest(
     headers = {"X-Twilio-Signature": signature_of(url, form, key=keys[0])} if keys else {}
     began = clock()
     with _awaiting(awaited, ("POST", value)) as why_not_here:
-        failure, status = await _why_not_from(nonce, "POST", url, limit=limit, data=list(form), headers=headers)
-        failure = failure or why_not_here()
+        failure, answered_by, status = await _ask(url, "POST", limit=limit, data=list(form), headers=headers)
+        if failure is None and answered_by != nonce and answered_by in await run_in_thread(others):
+            return SelftestResult(round_trip=clock() - began)
+        failure = failure or _why_another(nonce, answered_by, status) or why_not_here()
     if failure is not None:
         return SelftestResult(failure=failure, status=status)
     return SelftestResult(round_trip=clock() - began)
@@ -72,8 +77,8 @@ async def why_not_ours(
     """
     value = secrets.token_hex(16)
     with _awaiting(awaited, ("GET", value)) as why_not_here:
-        failure, _ = await _why_not_from(nonce, "GET", url, limit=limit, params={SELFTEST_FIELD: value})
-        return failure or why_not_here()
+        failure, answered_by, status = await _ask(url, "GET", limit=limit, params={SELFTEST_FIELD: value})
+        return failure or _why_another(nonce, answered_by, status) or why_not_here()
 
 
 @contextmanager
@@ -91,9 +96,8 @@ def _awaiting(awaited: set[SelftestId] | None, one: SelftestId) -> Iterator[Call
         awaited.discard(one)
 
 
-async def _why_not_from(
-    nonce: str, method: str, url: str, *, limit: float, **request: Any
-) -> tuple[str | None, int | None]:
+async def _ask(url: str, method: str, *, limit: float, **request: Any) -> tuple[str | None, str | None, int | None]:
+    """Return why there is no answer, else the nonce in it, if it has one, and its status."""
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=limit)) as http,
@@ -103,14 +107,14 @@ async def _why_not_from(
         ):
             status, body = reply.status, await reply.content.read(65536)
     except TimeoutError:
-        return f"no answer within {limit:g} s", None
+        return f"no answer within {limit:g} s", None, None
     except aiohttp.ClientError as error:
-        return _why_no_answer(error), None
+        return _why_no_answer(error), None, None
     except ValueError:  # a host that no name may have, a proxy's address that is none
-        return "it can't be asked for", None
+        return "it can't be asked for", None, None
     except Exception as error:  # one odd answer must not end the self-tests
-        return f"it can't be asked ({type(error).__name__})", None
-    return None if _is_from(nonce, body) else _why_another(status, body), status
+        return f"it can't be asked ({type(error).__name__})", None, None
+    return None, _nonce_in(body), status
 
 
 def _proxy_to(url: str) -> str | None:
@@ -143,24 +147,22 @@ def _why_no_answer(error: aiohttp.ClientError) -> str:
     return "the connection broke"
 
 
-def _is_from(nonce: str, body: bytes) -> bool:
-    answer = _as_object(body)
-    return answer is not None and answer.get("nonce") == nonce
-
-
-def _why_another(status: int, body: bytes) -> str:
-    if "nonce" in (_as_object(body) or {}):
+def _why_another(nonce: str, answered_by: str | None, status: int | None) -> str | None:
+    """Say why an answer is none of the watch with this nonce; None if it is."""
+    if answered_by == nonce:
+        return None
+    if answered_by is not None:
         return "another watch answers there"
-    if 300 <= status < 400:
+    if status is not None and 300 <= status < 400:
         return f"it redirects (HTTP {status}), which loses the form"
     if status == 403:
         return "the request is refused (HTTP 403), as if its signature were wrong; is this the URL that callers use?"
     return f"something else answers there (HTTP {status})"
 
 
-def _as_object(body: bytes) -> dict[str, object] | None:
+def _nonce_in(body: bytes) -> str | None:
     try:
         answer = read_json(body.decode("utf-8", "replace"))
     except ValueError:
         return None
-    return answer if isinstance(answer, dict) else None
+    return str(answer["nonce"]) if isinstance(answer, dict) and "nonce" in answer else None

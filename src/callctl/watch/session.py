@@ -11,7 +11,8 @@ import contextlib
 import gc
 import os
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -33,7 +34,10 @@ from callctl.watch.board_feed import BoardFeed
 from callctl.watch.listener.address import Address
 from callctl.watch.listener.forward import Forwarder
 from callctl.watch.listener.listener import Listener, ListenerConfig
+from callctl.watch.listener.server import Limits
 from callctl.watch.listener.twiml_responder import TwimlResponder
+from callctl.watch.metrics import Exposition, Figures, exposition
+from callctl.watch.monitoring import Monitoring, StoreTest, open_claims
 from callctl.watch.options import Ready, WatchAtPortError, WatchOptions
 from callctl.watch.poll import Poller, PollLoop
 from callctl.watch.reachability import Reachability
@@ -64,6 +68,8 @@ _GC_THRESHOLDS = (20_000, 5, 1000)
 SWITCH_INTERVAL = 0.001
 # Ctrl-C tidies up within a second.
 SHUT_DOWN_LIMIT = 0.9
+# Seconds for which a service that is to end may answer what is under way: as long as an event may take to be stored.
+DRAIN_LIMIT = 10.0
 
 Work = Callable[[], Coroutine[Any, Any, None]]
 MakeRules: TypeAlias = "Callable[[EventStore], RuleRunner]"
@@ -91,7 +97,9 @@ class Session:
         self._settings, self._options, self._clock = settings, options, clock
         self._api = api
         address = Address(options.host, options.port, options.path, options.public_url, tuple(options.documents.files))
-        self.listener_config = ListenerConfig.of(settings, address, unverified=options.unverified)
+        config = ListenerConfig.of(settings, address, unverified=options.unverified)
+        limits = Limits(stop_seconds=DRAIN_LIMIT) if options.is_service else config.limits
+        self.listener_config = replace(config, limits=limits)
         self._feed = BoardFeed(header=self.header)
         self._make_rules = make_rules
         self._say = say
@@ -111,6 +119,9 @@ class Session:
         self._work: dict[str, Work] = {}  # background work, by what it does
         self._record_failure: str | None = None
         self._view: View | None = None
+        self._monitoring: Monitoring | None = None
+        self._monitoring_url: str | None = None
+        self._store_test: StoreTest | None = None
 
     async def start_up(self) -> Ready:
         """Open the store, listen, make it reachable for Twilio, write the record for ``place``.
@@ -136,6 +147,7 @@ class Session:
         listener = self._make_listener(self._store)
         await self._listen(listener)
         self._listener = listener
+        await self._start_monitoring(self._store, listener)
         if self._forwarder is not None:
             self._forwarder.start()
         self._reachability = self._make_reachability(listener)
@@ -215,6 +227,43 @@ class Session:
             responder=TwimlResponder(self._options.documents, forwarder=self._forwarder, trouble=self._feed.trouble),
         )
 
+    async def _start_monitoring(self, store: EventStore, listener: Listener) -> None:
+        """Answer those who watch over this, at a port of its own, where that is asked for.
+
+        Raises:
+            CallctlError: The port is taken, or the address can't be bound.
+        """
+        if self._options.monitoring is None:
+            return
+        test, counts = StoreTest(store.check_writable, now=self._clock.wall), listener.counts
+
+        def observe(seconds: float, events: int) -> None:
+            counts.commit(seconds, events)
+            test.committed()
+
+        store.observe_commits(observe)
+        self._store_test = test
+        self._monitoring = Monitoring(
+            self._options.monitoring,
+            is_listening=lambda: listener.is_listening,
+            store_test=test,
+            metrics=lambda accept: self._metrics(store, listener, accept),
+        )
+        self._monitoring_url = await self._monitoring.start()
+
+    async def _metrics(self, store: EventStore, listener: Listener, accept: str) -> Exposition | None:
+        claims = await open_claims(lambda: len(store.expired_claims(is_over=lambda _claim: True)))
+        figures = Figures(
+            counts=listener.counts,
+            duplicates=listener.duplicates,
+            ignored=listener.ignored,
+            live_legs=self._feed.board.snapshot().live,
+            open_claims=claims,
+            is_reachable=self._reachability is None or self._reachability.unreachable is None,
+            last_commit_at=None if self._store_test is None else self._store_test.last_commit_at,
+        )
+        return exposition(figures, accept=accept)
+
     def _make_reachability(self, listener: Listener) -> Reachability:
         return Reachability(
             self._options,
@@ -222,7 +271,15 @@ class Session:
             api_is_local=self._settings.is_loopback,
             trouble=self._feed.trouble,
             moved=self._write_record,
+            others=self._others,
         )
+
+    def _others(self) -> Collection[str]:
+        """Return the nonces of others that store the same and may answer at this callback URL: a proxy chooses."""
+        if self._listener is None or self._reachability is None:
+            return ()
+        record = self._record(self._ready(self._listener, self._reachability))
+        return registry.others(self._settings, record)()
 
     def _make_retention(self, store: EventStore) -> Retention:
         return Retention(
@@ -303,6 +360,7 @@ class Session:
             is_twilio=self._settings.is_twilio,
             is_reachable=reachability.is_reachable,
             documents={name: listener.address.document_url(name) for name in self._options.documents.files},
+            monitoring_url=self._monitoring_url,
         )
 
     def _register(self, ready: Ready) -> None:
@@ -346,6 +404,7 @@ class Session:
             nonce=self.listener_config.nonce,
             version=__version__,
             store=str(self._settings.store.absolute()),
+            command="listen" if self._options.is_service else "watch",
         )
 
     async def run(self, view: View) -> None:
@@ -399,11 +458,16 @@ class Session:
         """Return the board as it is now."""
         return self._feed.board.snapshot()
 
-    async def shut_down(self) -> None:
-        """Remove the record, stop listening, close the view and the store; each step even if one before fails."""
+    async def shut_down(self, *, limit: float = SHUT_DOWN_LIMIT) -> None:
+        """Remove the record, stop listening, close the view and the store; each step even if one before fails.
+
+        What is under way may be answered for ``limit`` seconds at most; of a watch it is half a second.
+        """
         async with contextlib.AsyncExitStack() as stack:
             if self._store is not None:
                 stack.callback(self._store.close)
+            if self._monitoring is not None:
+                stack.push_async_callback(_in_time, self._monitoring.stop)
             if self._retention is not None:
                 stack.callback(self._retention.end)
             if self._view is not None:
@@ -414,7 +478,7 @@ class Session:
             if self._reachability is not None:
                 stack.push_async_callback(_in_time, self._reachability.close)
             if self._listener is not None:
-                stack.push_async_callback(_in_time, self._listener.stop)
+                stack.push_async_callback(_in_time, self._listener.stop, limit)
                 stack.callback(registry.remove_record, self._settings, self.listener_config.nonce)
 
     async def _show_last_events(self, view: View) -> None:
@@ -423,9 +487,9 @@ class Session:
         self._feed.finish(view)
 
 
-async def _in_time(step: Callable[[], Awaitable[None]]) -> None:
+async def _in_time(step: Callable[[], Awaitable[None]], limit: float = SHUT_DOWN_LIMIT) -> None:
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(SHUT_DOWN_LIMIT):
+        async with asyncio.timeout(limit):
             await step()
 
 

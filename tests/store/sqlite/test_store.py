@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sqlite3
 import stat
@@ -49,6 +50,37 @@ def test_the_same_event_is_kept_once(store: SqliteStore) -> None:
 def test_the_same_event_twice_in_one_commit_is_kept_once(store: SqliteStore) -> None:
     futures = [store.submit(event(1, "ringing")) for _ in range(50)]
     assert sum(future.result() for future in futures) == 1
+
+
+def test_a_test_whether_it_can_be_written_leaves_no_trace(store: SqliteStore) -> None:
+    store.append(event(1, "ringing"))
+    before = list(store.replay(since=None))
+    store.check_writable()
+    store.check_writable()
+    assert list(store.replay(since=None)) == before
+    assert not store.has_intent("", is_over=lambda _until: False)
+
+
+def test_a_test_whether_it_can_be_written_fails_where_another_holds_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "events.db"
+    with (
+        contextlib.closing(SqliteStore.open(path, world=WORLD, busy_timeout=0.1)) as store,
+        contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other,
+    ):
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match="locked"):
+            store.check_writable()
+        other.execute("ROLLBACK")
+        store.check_writable()
+
+
+def test_commits_are_observed_with_their_time_and_the_number_of_their_events(store: SqliteStore) -> None:
+    commits: list[tuple[float, int]] = []
+    store.observe_commits(lambda seconds, events: commits.append((seconds, events)))
+    for future in [store.submit(event(call, "ringing")) for call in range(50)]:
+        future.result()
+    assert sum(events for _, events in commits) == 50
+    assert all(seconds > 0 for seconds, _ in commits)
 
 
 def test_all_samples_are_kept_and_come_back(store: SqliteStore) -> None:

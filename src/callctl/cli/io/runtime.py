@@ -69,6 +69,7 @@ class Runtime:
         self.back_off, self.now, self.elapsed = back_off, now, elapsed
         # Options that every command has.
         self.json = self.debug = False
+        self.json_messages = False  # messages are JSON Lines as well: stderr is a log
         self.request_timeout = 10.0  # seconds
         self.api_url: str | None = None  # where the API is, once known, if it is not Twilio's
         # Takes a line of progress off the terminal before anything is written.
@@ -154,8 +155,17 @@ class Runtime:
                 return
             if self.make_room is not None:
                 self.make_room()
+            if self.json_messages:
+                self._write_json_message({"v": 1, "type": "note", "text": text.removeprefix("callctl: ")})
+                return
             self.stderr.write("".join(f"{printable(line)}\n" for line in text.split("\n")))
             self.stderr.flush()
+
+    def _write_json_message(self, record: Mapping[str, Any]) -> None:
+        from callctl.views.terminal_safe import json_text
+
+        self.stderr.write(json_text(self._in_its_world(record)) + "\n")
+        self.stderr.flush()
 
     @contextmanager
     def beside_table(self, note: Callable[[str], None]) -> Iterator[None]:
@@ -199,11 +209,7 @@ class Runtime:
         ``of`` is the SID of the call that it is about, where there are several.
         """
         if self.json:
-            from callctl.views.terminal_safe import json_text
-
-            record = self._in_its_world(error_record(error, code=code))
-            self.stderr.write(json_text(record) + "\n")
-            self.stderr.flush()
+            self._write_json_message(error_record(error, code=code))
             return
         whose = "" if error.message.startswith(of) else f"{of}: "
         self.say(f"callctl: error: {whose}{error.message}")

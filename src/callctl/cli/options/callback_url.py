@@ -92,9 +92,10 @@ def _of_running_watch(runtime: Runtime, settings: Settings) -> str | None:
     record = find_watch(runtime, settings)
     if record is None:
         return None
-    runtime.say(f"callctl: status callbacks go to the running watch, {without_secrets(record.callback_url)}")
+    runtime.say(f"callctl: status callbacks go to the running {record.noun}, {without_secrets(record.callback_url)}")
     if why := why_callbacks_may_be_lost(record):
-        runtime.say(f"callctl: warning: {why}\nhint: see what the watch says; `callctl doctor` looks for the cause")
+        look = f"see what the {record.noun} says; `callctl doctor` looks for the cause"
+        runtime.say(f"callctl: warning: {why}\nhint: {look}")
     return with_retries(settings, record.callback_url)
 
 

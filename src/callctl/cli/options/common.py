@@ -20,7 +20,7 @@ WAITING = "Waiting"
 WHICH = "Which calls"
 HOW = "How they are ended"
 OUTPUT = "Output"
-LISTEN, SHOW, KEEP, ACT = "Listen", "Show", "Keep", "Act"
+LISTEN, SHOW, KEEP, ACT, MONITOR = "Listen", "Show", "Keep", "Act", "Monitor"
 ADVANCED = "Advanced"
 
 EnvFile: TypeAlias = Annotated[

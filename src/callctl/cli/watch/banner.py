@@ -1,4 +1,4 @@
-"""What ``watch`` says when it starts: its address, and how to point Twilio at it; and the view for a pipe."""
+"""What ``watch`` and ``listen`` say when they start: where, and how to point Twilio there; and the view for a pipe."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from callctl.watch.options import Ready
 
 
-def say_where(runtime: Runtime, ready: Ready, *, call_filter: CallFilter | None) -> list[str]:
+def say_where(runtime: Runtime, ready: Ready, *, call_filter: CallFilter | None, command: str = "watch") -> list[str]:
     """Say on stderr how to point Twilio here, and return those lines."""
-    guide = _follow_guide(ready) if ready.follows else [*_reachability_guide(ready), *paste_guide(ready)]
+    guide = _follow_guide(ready) if ready.follows else [*_reachability_guide(ready, command), *paste_guide(ready)]
     runtime.say(f"callctl: {'following' if ready.follows else 'listening on'} {ready.host}:{ready.port}")
+    if ready.monitoring_url is not None:
+        runtime.say(f"callctl: /healthz, /readyz and /metrics are at {ready.monitoring_url}")
     for line in guide:
         runtime.say(line)
     if call_filter is not None:
@@ -48,21 +50,31 @@ def _lines(runtime: Runtime, ready: Ready) -> View:
 
 
 def _follow_guide(ready: Ready) -> list[str]:
+    if ready.follows_service:
+        return [
+            f"A listener of this account is at the port {ready.port} (process {ready.follows}).",
+            "This shows what that stores; what keys ask of calls goes to Twilio from here.",
+        ]
     return [
         f"A watch of this account holds the port {ready.port} (process {ready.follows}).",
         "This one shows what that one stores: it only reads, and no rules run here.",
     ]
 
 
-def _reachability_guide(ready: Ready) -> list[str]:
+def _reachability_guide(ready: Ready, command: str) -> list[str]:
     """Return how to make the listener reachable for Twilio; nothing if it is."""
     if ready.is_reachable:
         return []
     return [
         "Twilio can't reach this listener. Three ways to change that:",
-        "  callctl watch --tunnel cloudflared        (or ngrok, or any command with {port})",
-        f"  ngrok http {ready.port}, then callctl watch      (a running ngrok agent is found)",
-        "  callctl watch --public-url https://…      (any other way to this port)",
+        *(
+            f"  {way:<41} {what}"
+            for way, what in (
+                (f"callctl {command} --tunnel cloudflared", "(or ngrok, or any command with {port})"),
+                (f"ngrok http {ready.port}, then callctl {command}", "(a running ngrok agent is found)"),
+                (f"callctl {command} --public-url https://…", "(any other way to this port)"),
+            )
+        ),
         "",
     ]
 

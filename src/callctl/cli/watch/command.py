@@ -12,14 +12,11 @@ import typer
 from callctl.api.calls_api import CallsApi
 from callctl.cli.io.event_loop import allow_many_files, run_loop
 from callctl.cli.io.runtime import Form, Runtime
-from callctl.cli.options import common
-from callctl.cli.options.callback_url import STATUS_PATH
-from callctl.cli.options.checks import check_host
-from callctl.cli.options.common import ACT, ADVANCED, KEEP, LISTEN, SHOW
+from callctl.cli.options import common, listener
+from callctl.cli.options.common import SHOW
 from callctl.cli.watch import filters
 from callctl.cli.watch import rules as rules_options
 from callctl.cli.watch.banner import open_lines, paste_guide, say_where
-from callctl.cli.watch.checks import check_credentials, check_exposure, check_forwarding, read_public_url
 from callctl.errors import without_secrets
 from callctl.settings import Settings
 from callctl.support.clock import Clock
@@ -34,53 +31,12 @@ if TYPE_CHECKING:
 
 def watch(
     ctx: typer.Context,
-    host: Annotated[
-        str, typer.Option("--host", metavar="HOST", help="Listen on this address.", rich_help_panel=LISTEN)
-    ] = "127.0.0.1",
-    port: Annotated[
-        int | None,
-        typer.Option(
-            "--port",
-            metavar="PORT",
-            min=0,
-            max=65535,
-            help="Listen on this port, 0 for any; else CALLCTL_PORT or 8765.",
-            rich_help_panel=LISTEN,
-        ),
-    ] = None,
-    public_url: Annotated[
-        str | None,
-        typer.Option(
-            "--public-url",
-            metavar="URL",
-            help="Where Twilio reaches it; else CALLCTL_PUBLIC_URL.",
-            rich_help_panel=LISTEN,
-        ),
-    ] = None,
-    tunnel: Annotated[
-        str | None,
-        typer.Option(
-            "--tunnel",
-            metavar="COMMAND",
-            help="Run cloudflared, ngrok or a command with {port}.\n\n"
-            "The tunnel's address is the one that it prints, once a request has come back through it.",
-            rich_help_panel=LISTEN,
-        ),
-    ] = None,
-    unverified: Annotated[
-        bool,
-        typer.Option(
-            "--unverified", help="Believe callbacks without a signature; each is marked.", rich_help_panel=LISTEN
-        ),
-    ] = False,
-    accept_forgeries: Annotated[
-        bool,
-        typer.Option(
-            "--accept-forgeries",
-            help="Allow --unverified where others can reach it.",
-            rich_help_panel=ADVANCED,
-        ),
-    ] = False,
+    host: listener.Host = listener.LOOPBACK,
+    port: listener.Port = None,
+    public_url: listener.PublicUrl = None,
+    tunnel: listener.Tunnel = None,
+    unverified: listener.Unverified = False,
+    accept_forgeries: listener.AcceptForgeries = False,
     call: filters.Call = None,
     to: filters.To = None,
     from_: filters.From = None,
@@ -120,40 +76,10 @@ def watch(
         typer.Option("--read-only", help="Have no key change a call.", rich_help_panel=SHOW),
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Write JSON to stdout.", rich_help_panel=SHOW)] = False,
-    keep_days: Annotated[
-        int,
-        typer.Option(
-            "--keep-days",
-            metavar="DAYS",
-            min=0,
-            max=36500,
-            help="Delete older events; 0: none are kept.\n\nWith 0, nothing is kept beyond the run.",
-            rich_help_panel=KEEP,
-        ),
-    ] = 30,
-    serve: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--serve", metavar="NAME=FILE", help="Serve this TwiML at /twiml/NAME; repeatable.", rich_help_panel=ACT
-        ),
-    ] = None,
-    forward_to: Annotated[
-        str | None,
-        typer.Option(
-            "--forward-to",
-            metavar="URL",
-            help="Pass verified requests on, unchanged.\n\nTo an application of yours, which answers them.",
-            rich_help_panel=ACT,
-        ),
-    ] = None,
-    forward_insecure: Annotated[
-        bool,
-        typer.Option(
-            "--forward-insecure",
-            help="Accept any certificate from --forward-to.\n\nOnly on loopback. SSL_CERT_FILE names a CA to trust.",
-            rich_help_panel=ADVANCED,
-        ),
-    ] = False,
+    keep_days: listener.KeepDays = 30,
+    serve: listener.Serve = None,
+    forward_to: listener.ForwardTo = None,
+    forward_insecure: listener.ForwardInsecure = False,
     hangup_ringing_after: rules_options.RingLimit = None,
     after_dial: rules_options.AfterDial = None,
     max_duration: rules_options.MaxDuration = None,
@@ -181,9 +107,6 @@ def watch(
     docs/rules.md tells of every key, of what Twilio does without callctl, and of
     what is unproven on live Twilio.
     """
-    from callctl.watch.listener.twiml_responder import Documents
-    from callctl.watch.options import WatchOptions
-
     runtime = common.runtime_of(ctx, json=json, debug=debug)
     history = _history(runtime, since)
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
@@ -199,24 +122,21 @@ def watch(
         max_actions=max_actions,
     )
     options.check(unverified=unverified)
-    check_host(host)
-    check_credentials(settings, unverified=unverified)
-    watch_options = WatchOptions(
+    watch_options = listener.read_listener_options(
+        runtime,
+        settings,
         host=host,
-        port=settings.port if port is None else port,
-        path=STATUS_PATH,
-        public_url=read_public_url(settings, public_url),
+        port=port,
+        public_url=public_url,
         tunnel=tunnel,
         unverified=unverified,
-        forgeries_accepted=accept_forgeries,
-        documents=Documents.read_options(serve or [], folder=runtime.cwd),
+        accept_forgeries=accept_forgeries,
+        keep_days=keep_days,
+        serve=serve,
         forward_to=forward_to,
         forward_insecure=forward_insecure,
         since=history,
-        keep_days=keep_days,
     )
-    check_exposure(watch_options)
-    check_forwarding(watch_options)
     call_filter = filters.read_filter(runtime, settings, call=call, to=to, from_=from_, status=status)
     shown = ShownOptions(
         call_filter=call_filter,
@@ -228,11 +148,41 @@ def watch(
     clock = runtime.clock()
     make_rules = rules_options.runner_factory(runtime, settings, options, clock=clock)
     allow_many_files()
+    may_follow = make_rules is None and not _is_any_given(ctx, _OF_A_LISTENER)
     code = run_loop(
         runtime,
-        _watch(runtime, settings, watch_options, clock=clock, api=api, make_rules=make_rules, shown=shown),
+        _watch(
+            runtime,
+            settings,
+            watch_options,
+            clock=clock,
+            api=api,
+            make_rules=make_rules,
+            shown=shown,
+            may_follow=may_follow,
+        ),
     )
     raise typer.Exit(code)
+
+
+# Where one of these is given, a watch is to listen by itself.
+_OF_A_LISTENER = (
+    "host",
+    "port",
+    "public_url",
+    "tunnel",
+    "unverified",
+    "accept_forgeries",
+    "keep_days",
+    "serve",
+    "forward_to",
+    "forward_insecure",
+)
+
+
+def _is_any_given(ctx: typer.Context, names: Sequence[str]) -> bool:
+    sources = (ctx.get_parameter_source(name) for name in names)
+    return any(source is not None and source.name == "COMMANDLINE" for source in sources)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,12 +210,21 @@ async def _watch(
     api: CallsApi | None,
     make_rules: MakeRules | None,
     shown: ShownOptions,
+    may_follow: bool,
 ) -> int:
-    """Run one watch until Ctrl-C or SIGTERM; where another one holds the port, follow that. Return the exit code."""
+    """Run one watch until Ctrl-C or SIGTERM; where another one holds the port, follow that. Return the exit code.
+
+    ``may_follow``: follow a ``callctl listen`` of this account too, whatever its port.
+    """
+    from callctl.support.threads import run_in_thread
+    from callctl.watch import registry
     from callctl.watch.follower import Follower
     from callctl.watch.options import WatchAtPortError
     from callctl.watch.session import Session
 
+    services = await run_in_thread(lambda: registry.services(settings)) if may_follow else []
+    if services:
+        return await _show(runtime, settings, Follower(settings, watch_options, services[0], now=runtime.now), shown)
     if watch_options.tunnel is not None:
         runtime.say(f"callctl: starting the tunnel: {without_secrets(watch_options.tunnel)}")
     try:
@@ -275,7 +234,7 @@ async def _watch(
         if watch_options.acts:
             raise
         if make_rules is not None:
-            runtime.say("callctl: no rules here: this only follows the watch that holds the port")
+            runtime.say(f"callctl: no rules here: this only follows the {error.record.noun} that holds the port")
         return await _show(runtime, settings, Follower(settings, watch_options, error.record, now=runtime.now), shown)
 
 

@@ -172,6 +172,17 @@ class SqliteStore:
         if is_written:
             self._writing.close()
 
+    def check_writable(self) -> None:
+        """Commit a change that leaves everything as it is, as a test that something can be stored now."""
+        with self._writing.transaction() as connection:
+            # No call has this SID. The pages are written, though nothing in them changes.
+            connection.execute("INSERT OR REPLACE INTO intents (world, sid, until) VALUES (?, '', 0)", (self._world,))
+            connection.execute(_DELETE_INTENT, {"world": self._world, "sid": ""})
+
+    def observe_commits(self, observe: Callable[[float, int], None]) -> None:
+        """Have ``observe`` called, in the writer's thread, with the seconds that each commit took and its events."""
+        self._writer.observe = observe
+
     # Events
 
     def append(self, event: CallEvent) -> bool:

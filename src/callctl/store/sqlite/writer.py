@@ -10,8 +10,9 @@ from __future__ import annotations
 import queue
 import sqlite3
 import threading
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from pathlib import Path
@@ -55,6 +56,8 @@ class GroupWriter:
         self._thread: threading.Thread | None = None
         self._closed = False
         self._recent: deque[Row] = deque(maxlen=_MOST_RECENT)  # the newest; under the connection's lock
+        # Called in the thread with each commit's seconds and events.
+        self.observe: Callable[[float, int], None] = lambda _seconds, _events: None
 
     def put(self, event: CallEvent, future: Future[bool]) -> None:
         """Hand an event over; ``future`` is settled after its commit, or with StoreError.
@@ -178,10 +181,12 @@ class GroupWriter:
 
     def _commit(self, rows: Sequence[Row]) -> list[bool]:
         outcomes: list[bool] = []
+        began = time.perf_counter()
         with self._guarded.transaction() as connection:
             for start in range(0, len(rows), CHUNK):
                 outcomes += insert(connection, rows[start : start + CHUNK], world=self._world)
             self._recent.extend(rows)
+        self.observe(time.perf_counter() - began, len(rows))
         return outcomes
 
 

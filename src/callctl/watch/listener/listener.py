@@ -16,6 +16,7 @@ from datetime import datetime
 from aiohttp import web
 
 from callctl import __version__
+from callctl.calls.call import CallStatus
 from callctl.calls.event import TWIML_REQUEST, CallEvent, NotACallEventError
 from callctl.calls.other_callbacks import FEATURES
 from callctl.calls.watch_trouble import Cause, Trouble
@@ -23,6 +24,7 @@ from callctl.errors import StoreError
 from callctl.settings import Settings, may_be_token
 from callctl.support.server import TcpServer
 from callctl.support.threads import AfterTurn, TimeLimit, describe
+from callctl.watch.counts import Counts
 from callctl.watch.listener.address import Address
 from callctl.watch.listener.forward import Forwarder
 from callctl.watch.listener.server import (
@@ -40,6 +42,7 @@ from callctl.watch.listener.signature import SIGNATURE_HEADERS, RequestedUrl, Si
 from callctl.watch.listener.twiml_responder import NOT_FOR_TWIML, TwimlResponder
 
 _HEALTH_PATH = "/healthz"
+_STATUSES = frozenset(("", *CallStatus))
 # The most wrong paths of signed requests that are reported: a captured request can be sent to any path.
 _MOST_PATHS = 8
 # The most events that are remembered as answered with 500. Twilio has stopped sending the first of them by then.
@@ -83,8 +86,8 @@ class Listener:
     what was acknowledged, ``responder`` answers requests for TwiML; without it they are answered with 404.
 
     The counters may be read at any time, the URLs and the port once it has started; ``features`` counts, by kind, the
-    events that carry no status. ``health`` is what /healthz says, with 503 while the last event could not be stored.
-    A self-test that arrives is taken out of ``awaited_selftests``.
+    events that carry no status; ``counts`` are for monitoring. ``health`` is what /healthz says, with 503 while the
+    last event could not be stored. A self-test that arrives is taken out of ``awaited_selftests``.
 
     Raises:
         SettingsError: ``keys`` is empty.
@@ -114,6 +117,7 @@ class Listener:
         self._misdirected_to: set[str] = set()
         self._unreported: dict[str, None] = {}  # keys of events that were answered with 500, the newest last
         self.features: Counter[str] = Counter()
+        self.counts = Counts()
         self.last_callback_at: datetime | None = None
         self.move_to(config.address)
 
@@ -138,10 +142,15 @@ class Listener:
         self.move_to(replace(address, port=self._server.port))
 
     async def stop(self) -> None:
-        """Stop listening."""
-        if self._server is not None:
-            await self._server.close()
-            self._server = None
+        """Stop listening, and answer what is under way, for ``limits.stop_seconds`` at most."""
+        server, self._server = self._server, None
+        if server is not None:
+            await server.close()
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether new connections are accepted."""
+        return self._server is not None
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         target = target_of(request)
@@ -150,6 +159,15 @@ class Listener:
             if request.method != "GET":
                 return not_allowed("GET")
             return web.json_response(self.health, status=200 if self._store_works else 503)
+        try:
+            response = await self._answer_to(request, path, target)
+        except Exception:
+            self.counts.answers[500] += 1
+            raise
+        self.counts.answers[response.status] += 1
+        return response
+
+    async def _answer_to(self, request: web.BaseRequest, path: str, target: str) -> web.Response:
         own_path = self._paths.get(path.rstrip("/"))  # a trailing slash too many is left to the signature
         if own_path is None and (request.method not in ("GET", "POST") or not _says_it_is_signed(request)):
             return web.Response(status=404)
@@ -158,6 +176,7 @@ class Listener:
         try:
             received = await receive(request, target, limits=self.config.limits)
         except BodyRefusedError as error:
+            self.counts.refusals["body"] += 1
             return error.answer()
         return self._misdirected(path, received) if own_path is None else await self._accept(own_path, received)
 
@@ -166,6 +185,7 @@ class Listener:
         keys = self.config.keys
         if keys and SignatureCheck(self.address.urls_at(path), keys=keys).accepts(received.signed):
             self.misdirected += 1
+            self.counts.refusals["path"] += 1
             path = path[:200]
             self.health["misdirected"] = {"count": self.misdirected, "path": path}
             if path not in self._misdirected_to and len(self._misdirected_to) < _MOST_PATHS:
@@ -183,6 +203,7 @@ class Listener:
             return self._answer_selftest(received)
         if check is not None and not check.accepts(received.signed):
             self.refused += 1
+            self.counts.refusals["signature" if received.signed.signature else "unsigned"] += 1
             requested = RequestedUrl.read(received.headers)
             if text := check.refusals.explain_once(received.signed, requested=requested, now=received_at):
                 self._on_trouble(Trouble(text, Cause.REFUSED, url=self.callback_url, status=403))
@@ -191,6 +212,7 @@ class Listener:
             return self._answer_selftest(received)
         if received.may_be_selftest:  # captured on its way and sent again, as a call that the URL's query names
             self.refused += 1
+            self.counts.refusals["selftest"] += 1
             return web.Response(status=403)
         try:
             event = CallEvent.from_form(
@@ -220,6 +242,7 @@ class Listener:
         return await self._responder.answer(path, received)
 
     async def _store(self, event: CallEvent, path: str, received: ReceivedRequest) -> web.Response:
+        self.counts.pending += 1
         try:
             outcome = asyncio.ensure_future(self._append(event))
             self._time_limit.add(outcome)
@@ -234,6 +257,8 @@ class Listener:
             return await self._not_stored(error.message, event, path, received)
         except Exception as error:  # whatever it is, the request is answered in time and it is reported
             return await self._not_stored(f"can't keep an event: {describe(error)}", event, path, received)
+        finally:
+            self.counts.pending -= 1
         self._store_works_again()
         # The store may have kept it before, though it was answered with 500: then it was not reported.
         is_new |= self._unreported.pop(event.key, False) is None
@@ -242,6 +267,9 @@ class Listener:
         else:
             self.accepted += is_new
         self.duplicates += not is_new
+        if is_new:
+            # Anybody may send a status where nothing is verified.
+            self.counts.events[event.kind, event.status if event.status in _STATUSES else "other"] += 1
         self.last_callback_at = event.received_at
         self._stored.put(event, is_new)  # reported once this task, which goes on to write the answer, has let go
         if event.kind == TWIML_REQUEST or (path != self.address.path and event.kind not in FEATURES):

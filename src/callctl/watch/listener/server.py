@@ -39,7 +39,7 @@ class Limits:
     """What a client may cost: ``body_bytes``, seconds for the header, the body and an idle connection, connections.
 
     ``store_seconds`` is how long an event may take to be stored: Twilio waits 15 s for an answer (docs/twilio.md,
-    "Delivery").
+    "Delivery"). ``stop_seconds`` is how long requests under way may still be answered once the server is to stop.
     """
 
     body_bytes: int = 64 * 1024
@@ -48,6 +48,7 @@ class Limits:
     idle_seconds: float = 60.0
     connections: int = 256
     store_seconds: float = 10.0
+    stop_seconds: float = 0.5
 
 
 @dataclass(slots=True)
@@ -177,8 +178,7 @@ async def serve(answer: Answer, *, host: str, port: int, limits: Limits) -> TcpS
         PortTakenError: Another process listens there.
         CallctlError: The address can't be bound.
     """
-    # A request that is being answered when it stops gets half a second.
-    runner = web.ServerRunner(BoundedServer(answer, limits=limits), shutdown_timeout=0.5)
+    runner = web.ServerRunner(BoundedServer(answer, limits=limits), shutdown_timeout=limits.stop_seconds)
     await runner.setup()
     try:
         return await TcpServer.open(runner.server, cleanup=runner.cleanup, host=host, port=port)

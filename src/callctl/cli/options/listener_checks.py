@@ -1,4 +1,4 @@
-"""What ``watch`` checks before it listens: credentials, addresses, and options that would let anybody act."""
+"""What is checked before anything listens: credentials, addresses, and options that would let anybody act."""
 
 from __future__ import annotations
 

@@ -1,0 +1,23 @@
+"""What systemd is told of a service's state, where systemd runs it and wants to know (``Type=notify``)."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+
+READY = "READY=1"
+STOPPING = "STOPPING=1"
+
+
+def notify(environ: Mapping[str, str], state: str) -> None:
+    """Tell the service manager that started this process a state (sd_notify(3)); do nothing where there is none."""
+    address = environ.get("NOTIFY_SOCKET", "")
+    if not address.startswith(("/", "@")):
+        return
+    if address.startswith("@"):  # Linux's abstract names
+        address = "\0" + address[1:]
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            channel.sendto(state.encode(), address)
+    except OSError:  # nobody is there to hear it
+        return

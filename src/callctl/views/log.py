@@ -1,0 +1,49 @@
+"""What a service writes: what goes wrong, and what rules did. Events are in the store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from callctl.calls.action import ActionEvent
+    from callctl.calls.board import Change, Snapshot
+    from callctl.calls.event import CallEvent
+    from callctl.calls.watch_trouble import Trouble
+    from callctl.views.view import View, WatchState
+
+
+class LogView:
+    """Passes on to another view what belongs in a log, and leaves out the calls."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+
+    def begin(self, snapshot: Snapshot) -> None:
+        """Do nothing: calls are not shown."""
+
+    def event(self, event: CallEvent, change: Change | None) -> None:
+        """Do nothing: calls are not shown."""
+
+    def action(self, action: ActionEvent) -> None:
+        """Pass on what a rule did: nobody else says so. Commands say themselves what they did."""
+        if action.rule:
+            self._view.action(action)
+
+    def note(self, text: str) -> None:
+        """Pass it on."""
+        self._view.note(text)
+
+    def trouble(self, trouble: Trouble) -> None:
+        """Pass it on."""
+        self._view.trouble(trouble)
+
+    def refresh(self, snapshot: Snapshot, header: WatchState) -> None:
+        """Do nothing: calls are not shown."""
+
+    def is_stale(self) -> bool:
+        """Return False: nothing is drawn."""
+        return False
+
+    def close(self) -> None:
+        """Close the other view."""
+        self._view.close()

@@ -1,0 +1,219 @@
+"""``callctl listen`` as a process of its own: what it says, how it ends, what its monitoring port answers."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import signal
+import socket
+import sqlite3
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from callback_load import Load, call_and_number, kept_in
+from events import form
+from processes import LIMIT, Piped
+from running import Callctl, env_for
+from services import Service
+from web_site import free_port
+
+from callctl.settings import load
+from callctl.simulator import Simulator
+from callctl.watch.session import SHUT_DOWN_LIMIT
+
+ROUNDS = 3
+
+
+def store_of(home: Path) -> Path:
+    return home / ".local" / "state" / "callctl" / "events.db"
+
+
+def test_it_says_once_where_it_listens_and_what_to_paste(home: Path, simulator: Simulator) -> None:
+    port = str(free_port())
+    with Piped("listen", "--port", port, home=home, env=env_for(simulator)) as service:
+        said = service.until_said("statusCallbackMethod")
+        assert f"callctl: listening on 127.0.0.1:{port}" in said
+        assert f"StatusCallback=http://127.0.0.1:{port}/status" in said
+        assert service.terminate() == 0
+        assert list(service.lines()) == []  # stdout is for data, and there is none
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_how_it_ends(home: Path, simulator: Simulator, sent: signal.Signals, code: int) -> None:
+    with Service(home=home, env=env_for(simulator)) as service:
+        assert service.ready["follows"] is None
+        assert (service.terminate() if sent == signal.SIGTERM else service.interrupt()) == code
+
+
+def test_a_service_manager_hears_when_it_listens_and_when_it_ends(home: Path, simulator: Simulator) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(home / "notify"))
+        manager.settimeout(LIMIT)
+        with Service(home=home, env={**env_for(simulator), "NOTIFY_SOCKET": str(home / "notify")}) as service:
+            assert manager.recv(100) == b"READY=1"
+            assert service.send(simulator, form(1, "ringing")) == 204
+            assert service.terminate() == 0
+            assert manager.recv(100) == b"STOPPING=1"
+
+
+def test_what_goes_wrong_is_a_record_as_those_of_watch(home: Path, simulator: Simulator) -> None:
+    with Service(home=home, env=env_for(simulator)) as service:
+        assert service.send(simulator, form(1, "ringing"), signed=False) == 403
+        (trouble,) = service.records("trouble")
+        assert trouble.keys() == {"v", "type", "cause", "text", "url", "status", "call_sid", "api_url"}
+        assert (trouble["cause"], trouble["status"]) == ("refused", 403)
+
+
+def test_an_error_at_the_start_is_json_too(callctl: Callctl, simulator: Simulator) -> None:
+    outcome = callctl("listen", "--json", "--health-host", "127.0.0.1", env=env_for(simulator))
+    assert outcome.code == 2
+    assert json.loads(outcome.err.splitlines()[-1])["message"] == "--health-host goes with --health-port"
+
+
+def test_place_finds_it(callctl: Callctl, home: Path, simulator: Simulator) -> None:
+    env = env_for(simulator)
+    with Service(home=home, env=env) as service:
+        url = service.ready["callback_url"]
+        placed = callctl("place", "+12025550100", "--say", "Hello", env=env)
+        assert f"status callbacks go to the running listener, {url}" in placed.err
+
+
+def test_at_the_port_of_another_it_is_refused(callctl: Callctl, home: Path, simulator: Simulator) -> None:
+    env = env_for(simulator)
+    with Service(home=home, env=env) as service:
+        outcome = callctl("listen", "--port", str(service.port), env=env)
+        assert outcome.code == 1
+        assert f"the port {service.port} is taken by a listener of the same account" in outcome.err
+
+
+def test_rest_is_asked_only_where_that_is_wanted(home: Path, simulator: Simulator) -> None:
+    env = env_for(simulator)
+    with Service(home=home, env=env) as service:
+        assert service.send(simulator, form(1, "ringing")) == 204
+        assert service.terminate() == 0
+    assert not simulator.requests
+    with Service("--poll", home=home, env=env) as service:
+        service.until(lambda: bool(simulator.requests))
+        assert service.terminate() == 0
+
+
+def test_what_rules_do_is_in_the_log_and_calls_are_not(callctl: Callctl, home: Path, simulator: Simulator) -> None:
+    env = env_for(simulator)
+    with Service("--hangup-ringing-after", "1s", home=home, env=env) as service:
+        assert service.ready
+        sid = callctl("place", "+12025550103", "--say", "Hello", env=env).out.strip()
+        (action,) = service.records("action")
+        assert (action["call_sid"], action["action"]) == (sid, "cancel")
+        assert service.terminate() == 0
+        kinds = {json.loads(line)["type"] for line in service.until_said("").splitlines()}
+        assert not kinds & {"event", "snapshot"}
+
+
+# Nothing acknowledged is lost
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])
+def test_what_was_acknowledged_is_there_however_it_ends(home: Path, simulator: Simulator, sent: signal.Signals) -> None:
+    env, chance, numbers = env_for(simulator), random.Random(7), itertools.count()
+    answered: list[int] = []
+    for _ in range(ROUNDS):
+        with Service(home=home, env=env) as service:
+            sending = Load(service.port, token=simulator.auth_token, numbers=numbers)
+            sending.until(chance.randrange(20, 300))
+            if sent == signal.SIGTERM:
+                assert service.terminate() == 0
+            else:
+                service.kill()
+            sending.end()
+        answered += sending.answered
+    kept = kept_in(load({"HOME": str(home), **env}, cwd=home))
+    assert set(map(call_and_number, answered)) <= kept.keys()
+    assert set(kept.values()) == {1}
+
+
+def test_sigterm_lets_what_is_under_way_be_stored_and_answered(home: Path, simulator: Simulator) -> None:
+    codes: list[int] = []
+    with Service(home=home, env=env_for(simulator)) as service:
+        assert service.send(simulator, form(1, "initiated")) == 204
+        with closing(sqlite3.connect(store_of(home), isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")  # nothing can be stored meanwhile
+            caller = threading.Thread(target=lambda: codes.append(service.send(simulator, form(1, "ringing"))))
+            caller.start()
+            service.until(lambda: service.metrics()["callctl_pending_events"] == 1)
+            ending = threading.Thread(target=lambda: codes.append(service.terminate()))
+            ending.start()
+            service.until(lambda: service.ask("/readyz")[0] == 503)
+            assert "not taken in" in service.ask("/readyz")[1]
+            began = time.monotonic()
+            service.until(lambda: time.monotonic() - began > 2 * SHUT_DOWN_LIMIT)  # a watch would not wait so long
+            other.execute("ROLLBACK")
+        caller.join()
+        ending.join()
+    assert codes == [204, 0]
+
+
+# The monitoring port
+
+
+def test_it_is_alive_and_ready(home: Path, simulator: Simulator) -> None:
+    with Service(home=home, env=env_for(simulator)) as service:
+        assert service.ask("/healthz")[0] == 200
+        code, text = service.ask("/readyz")
+        assert (code, json.loads(text)["last_commit_at"]) == (200, None)
+        assert service.send(simulator, form(1, "ringing")) == 204
+        code, text = service.ask("/readyz")
+        assert code == 200
+        assert json.loads(text)["last_commit_at"].endswith("Z")
+        assert service.ask("/")[0] == 404
+
+
+def test_it_is_not_ready_while_the_store_cannot_be_written(home: Path, simulator: Simulator) -> None:
+    with Service(home=home, env=env_for(simulator)) as service:
+        assert service.ask("/readyz")[0] == 200
+        with closing(sqlite3.connect(store_of(home), isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            service.until(lambda: service.ask("/readyz")[0] == 503)
+            assert "the event store" in json.loads(service.ask("/readyz")[1])["why"]
+            assert service.ask("/healthz")[0] == 200
+            other.execute("ROLLBACK")
+        service.until(lambda: service.ask("/readyz")[0] == 200)
+
+
+def test_the_metrics_equal_what_was_sent(home: Path, simulator: Simulator) -> None:
+    with Service(home=home, env=env_for(simulator)) as service:
+        for call in range(3):
+            for number, status in enumerate(("initiated", "ringing")):
+                assert service.send(simulator, form(call, status, number=number)) == 204
+        assert service.send(simulator, form(0, "completed", number=2)) == 204
+        for _ in range(4):
+            assert service.send(simulator, form(1, "ringing", number=1)) == 204
+        assert service.send(simulator, form(1, "busy"), signed=False) == 403
+        assert service.send(simulator, form(1, "busy"), path="/elsewhere") == 404
+        service.until(lambda: service.metrics()["callctl_live_legs"] == 2)  # the board follows the answers
+        found = service.metrics()
+        assert {name: value for name, value in found.items() if name.startswith("callctl_events_total")} == {
+            'callctl_events_total{kind="callback",status="initiated"}': 3,
+            'callctl_events_total{kind="callback",status="ringing"}': 3,
+            'callctl_events_total{kind="callback",status="completed"}': 1,
+        }
+        assert found["callctl_duplicates_total"] == 4
+        assert found['callctl_answers_total{code="204"}'] == 11
+        assert found['callctl_answers_total{code="403"}'] == found['callctl_refusals_total{cause="unsigned"}'] == 1
+        assert found['callctl_answers_total{code="404"}'] == found['callctl_refusals_total{cause="path"}'] == 1
+        assert found["callctl_commit_events_sum"] == 11
+        assert found["callctl_commit_seconds_count"] == found["callctl_commit_events_count"] == 11
+        assert found["callctl_pending_events"] == found["callctl_open_claims"] == 0
+        assert found["callctl_reachable"] == 1
+
+
+def test_without_the_library_there_are_no_metrics(home: Path, simulator: Simulator) -> None:
+    (home / "prometheus_client.py").write_text("raise ImportError")
+    with Service(home=home, env={**env_for(simulator), "PYTHONPATH": str(home)}) as service:
+        code, text = service.ask("/metrics")
+        assert code == 404
+        assert "pip install 'callctl[metrics]'" in text
+        assert service.ask("/readyz")[0] == 200
