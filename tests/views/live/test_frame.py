@@ -19,8 +19,9 @@ from callctl.calls.event import CallEvent
 from callctl.views.lines import short_line
 from callctl.views.live import rows
 from callctl.views.live.frame import PLAIN, TROUBLE, Line, wrapped_page
+from callctl.views.live.intents import Target
 from callctl.views.live.keys_page import keys_page
-from callctl.views.live.state import Filtering, ViewState
+from callctl.views.live.state import ChoosingUrl, Filtering, ViewState
 from callctl.views.view import WatchState
 
 
@@ -253,6 +254,19 @@ def test_a_message_stands_beside_the_figures() -> None:
     assert "x hang up" in long[-1]
 
 
+@pytest.mark.parametrize(
+    ("width", "lines"),
+    [
+        (46, [" redirect +12025550100 to   t: type a URL", " a: music   b: survey   Esc: no"]),
+        (30, [" redirect +12025550100 to", " t: type a URL   a: music", " b: survey   Esc: no"]),
+    ],
+)
+def test_a_key_and_what_it_does_are_not_parted_in_a_question(width: int, lines: list[str]) -> None:
+    asks = ChoosingUrl((Target(PARENT, "in-progress"),))
+    question = "redirect +12025550100 to   t: type a URL   a: music   b: survey   Esc: no"
+    assert foot_of(width=width, message=question, mode=asks)[-len(lines) :] == lines
+
+
 def test_while_a_filter_is_typed_a_message_does_not_hide_it() -> None:
     lines = foot_of(width=80, message="not ended", filter="ringing", mode=Filtering())
     assert "not ended" in lines[-2]
@@ -280,6 +294,12 @@ def test_a_page_is_wrapped_rather_than_cut(lines: list[str], width: int) -> None
     wrapped = wrapped_page(lines, width=width)
     assert all(len(line) <= width for line in wrapped)
     assert "".join("".join(wrapped).split()) == "".join("".join(lines).split())
+
+
+@pytest.mark.parametrize("may_act", [True, False])
+def test_the_page_of_the_keys_stands_in_two_columns_at_80(may_act: bool) -> None:
+    lines = keys_page([], may_act=may_act)
+    assert wrapped_page(lines, width=78) == lines
 
 
 def test_the_page_of_the_keys_says_all_of_it_at_40_columns() -> None:

@@ -40,6 +40,9 @@ _KEYS = (
     ("q quit", 3),
 )
 _CLEARS = ("Esc clears", 2)  # while there is a filter, or marks
+# What may be chosen in the foot: between three blanks, and with single ones, at which no line ends.
+_CHOICE = re.compile(r"\S+:( \S+)+")
+_KEPT_BLANK = "\u00a0"
 _FIGURES = 24  # cells that the figures take beside a message
 
 
@@ -70,7 +73,8 @@ class Frame:
     ``has_keys``: it is operated, and with ``may_act`` keys change calls. ``is_last``: it stays when the watch has
     ended, and no other will show more.
     ``waiting`` counts the events that came since the picture was held, at ``held_since``; ``row_age`` is the age of
-    what the rows show, if it is not ``age``. ``pending`` says which actions are in flight.
+    what the rows show, if it is not ``age``. ``in_flight`` says which actions
+    have no outcome yet.
     """
 
     header: WatchState
@@ -88,7 +92,7 @@ class Frame:
     waiting: int = 0
     held_since: str = ""
     row_age: Age | None = None
-    pending: Sequence[str] = ()
+    in_flight: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,21 +386,28 @@ def _foot(frame: Frame, *, width: int, height: int) -> list[Text]:
     below = [] if len(below) > height // 3 else below
     if not _scrolls(frame):
         return below
-    below += [text(f" {line}", QUESTION) for line in _few(frame.pending, most=max(1, height // 8))]
+    below += [text(f" {line}", QUESTION) for line in _few(frame.in_flight, most=max(1, height // 8))]
     if not frame.question or _is_short_message(frame, width=width):
         return below
-    wide = max(20, width - 2)
-    wrapped = [
-        part for line in frame.question for part in textwrap.wrap(printable(line), wide, break_on_hyphens=False) or [""]
-    ]
+    wrapped = [part for line in frame.question for part in _wrapped(printable(line), max(20, width - 2))]
     return [*below, *(text(f" {part}", QUESTION) for part in wrapped[: max(1, height // 3)])]
 
 
-def _few(pending: Sequence[str], *, most: int) -> Sequence[str]:
+def _wrapped(line: str, width: int) -> list[str]:
+    """Return a line of the foot on as many as it needs; a key and what it does, as in ``y: yes``, are kept together."""
+    kept = [
+        part.replace(" ", _KEPT_BLANK) if _CHOICE.fullmatch(part) and cells(part) <= width else part
+        for part in line.split("   ")
+    ]
+    wrapped = textwrap.wrap("   ".join(kept), width, break_on_hyphens=False) or [""]
+    return [part.replace(_KEPT_BLANK, " ") for part in wrapped]
+
+
+def _few(actions: Sequence[str], *, most: int) -> Sequence[str]:
     """Return the lines for the actions in flight, the newest last; how many there are where they are too many."""
-    if len(pending) <= most:
-        return pending
-    return [*pending[len(pending) - most + 1 :], f"{len(pending) - most + 1} other actions in flight …"]
+    if len(actions) <= most:
+        return actions
+    return [*actions[len(actions) - most + 1 :], f"{len(actions) - most + 1} other actions in flight …"]
 
 
 def _last_line(frame: Frame, layout: Layout) -> Text:

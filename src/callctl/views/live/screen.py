@@ -88,17 +88,18 @@ class _PictureClock(Clock):
         return self._clock.steady(moment)
 
 
-class _Pending:
-    """An action in flight since some moment of elapsed time, in seconds."""
+@dataclass(frozen=True, slots=True)
+class _InFlight:
+    """An action that was begun ``since`` some moment of elapsed time, in seconds, and has no outcome yet."""
 
-    def __init__(self, intent: HangUp | Redirect, *, since: float) -> None:
-        self._intent, self._since = intent, since
+    intent: HangUp | Redirect
+    since: float
 
     def in_words(self, *, at: float) -> str:
         """Return what is being done, and for how long."""
-        verb, targets = "ending" if isinstance(self._intent, HangUp) else "redirecting", self._intent.targets
+        verb, targets = "ending" if isinstance(self.intent, HangUp) else "redirecting", self.intent.targets
         which = targets[0].sid if len(targets) == 1 else f"{len(targets)} legs"
-        return f"{verb} {which} … {max(0, int(at - self._since))} s"
+        return f"{verb} {which} … {max(0, int(at - self.since))} s"
 
 
 class LiveView:
@@ -134,7 +135,7 @@ class LiveView:
         self._layout: Layout | None = None
         self._page: Sequence[str] = ()
         self._effects: tuple[Intent, str] | None = None
-        self._pending: list[_Pending] = []
+        self._in_flight: list[_InFlight] = []
         self._has_begun = False
         self._drawn_at: ConsoleDimensions | None = None
         self._keys: SimpleQueue[Key] = SimpleQueue()
@@ -324,12 +325,12 @@ class LiveView:
             return
         match intent:
             case HangUp() | Redirect():
-                pending = _Pending(intent, since=elapsed())
-                self._pending.append(pending)
+                action = _InFlight(intent, since=elapsed())
+                self._in_flight.append(action)
                 operator.act(
                     intent,
                     asked_at=self._clock.wall() - timedelta(seconds=asked_for),
-                    report=lambda outcome: self._take_outcome(pending, outcome),
+                    report=lambda outcome: self._take_outcome(action, outcome),
                 )
             case OpenPage(sid):
                 self._page = [_LOADING]
@@ -341,14 +342,14 @@ class LiveView:
             case Suspend():
                 operator.suspend()
 
-    def _take_outcome(self, pending: _Pending, outcome: ActionOutcome) -> None:
+    def _take_outcome(self, action: _InFlight, outcome: ActionOutcome) -> None:
         """Show in the foot what came of an action, and among the latest events what the store has no record of.
 
         May be called in any thread.
         """
 
         def show() -> None:
-            self._pending.remove(pending)
+            self._in_flight.remove(action)
             self._state = outlived(self._state, outcome.unchanged).saying(outcome.sentence, elapsed())
             for sentence in outcome.unrecorded:
                 self._say(sentence, look=PLAIN)
@@ -422,7 +423,7 @@ class LiveView:
             waiting=self._waiting,
             held_since=self._held_since,
             row_age=self._picture_clock.age,
-            pending=[pending.in_words(at=elapsed()) for pending in self._pending],
+            in_flight=[action.in_words(at=elapsed()) for action in self._in_flight],
         )
 
     def _open_page(self) -> Sequence[str]:
@@ -450,7 +451,7 @@ class LiveView:
     def _print_last(self, frame: Frame) -> None:
         self._go_on()
         listing = self._legs.update(self._latest, ViewState().arrangement(elapsed()))
-        last = replace(frame, listing=listing, state=ViewState(), below=(), question=(), pending=(), is_last=True)
+        last = replace(frame, listing=listing, state=ViewState(), below=(), question=(), in_flight=(), is_last=True)
         size = self._console.size
         layout = lay_out(last, width=size.width, height=max(size.height, LAST_FRAME_LINES))
         self._console.print(_Lines(draw(last, layout)))
