@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import pytest
 from calls_api import UnexpectedRequest
+from claims import claimed, forget_claims
 from events import WORLD, clock_of, event, moment, sid
 
 from callctl.api.requests import RedirectRequest
@@ -33,7 +34,7 @@ from callctl.errors import (
 from callctl.rules.executor import LEASE, DryRun, Executor
 from callctl.rules.outcome import Postponed
 from callctl.rules.rule import Action, Cancel, Hangup, Limit, Operation, Redirect, Rule, When, after_dial_rule
-from callctl.store.records import OpenClaim
+from callctl.store.records import ActionLimit, OpenClaim, Refusal
 from callctl.store.sqlite.store import SqliteStore
 
 BUSY = RateLimitedError("too many requests", status=429, code="20429")
@@ -285,7 +286,7 @@ def test_after_any_server_error_a_hang_up_is_sent_again_and_a_redirect_is_not(cl
         event = executor(api, claims, pauses=[]).execute(action(operation))
         assert isinstance(event, ActionEvent)
         assert (event.result, len(api.sent)) == (result, count)
-        claims.release(OpenClaim("mine", sid(1), sid(1), operation.action))
+        forget_claims(claims)
 
 
 def test_what_a_rule_no_longer_asks_for_may_have_been_done(claims: SqliteStore) -> None:
@@ -314,7 +315,7 @@ class OvertakenStore:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._claims, name)
 
-    def claim(self, claim: OpenClaim, **options: Any) -> bool:
+    def claim(self, claim: OpenClaim, **options: Any) -> OpenClaim | Refusal:
         self._quicker()
         return self._claims.claim(claim, **options)
 
@@ -325,11 +326,15 @@ THANKS = OpenClaim("thanks", sid(1), sid(2), "redirect")
 def test_of_two_rules_that_redirect_a_caller_at_once_one_does(claims: SqliteStore) -> None:
     """Both have looked before either claims; the one that comes second looks again, and sees what came of the first."""
     proposal, api = after_dial_action(), FailingApi()
-    first = partial(claims.claim, THANKS, now=moment(0), until=moment(90), exclusive=True)
-    overtaken = cast("SqliteStore", OvertakenStore(claims, first))
+    held: list[OpenClaim] = []
+
+    def claim_first() -> None:
+        held.append(claimed(claims, THANKS, now=moment(0), until=moment(90), exclusive=True))
+
+    overtaken = cast("SqliteStore", OvertakenStore(claims, claim_first))
     assert executor(api, overtaken, pauses=[]).execute(proposal) == Postponed(retry=True)
     assert claims.claim_keys() == {("thanks", sid(1))}
-    claims.settle(THANKS, ActionEvent(moment(0), sid(1), "redirect", (), "redirected", rule="thanks", result=DONE))
+    claims.settle(held[0], ActionEvent(moment(0), sid(1), "redirect", (), "redirected", rule="thanks", result=DONE))
     event = executor(api, claims, pauses=[]).execute(proposal)
     assert isinstance(event, ActionEvent)
     assert (event.result, event.outcome) == (DECLINED, "callctl itself changed it before (redirect)")
@@ -340,8 +345,8 @@ def test_a_rule_that_has_redirected_a_caller_before_the_claim_of_another_keeps_i
     done = ActionEvent(moment(0), sid(1), "redirect", (), "redirected", rule="thanks", result=DONE)
 
     def quicker() -> None:
-        claims.claim(THANKS, now=moment(0), until=moment(90), exclusive=True)
-        claims.settle(THANKS, done)
+        held = claimed(claims, THANKS, now=moment(0), until=moment(90), exclusive=True)
+        claims.settle(held, done)
 
     api, overtaken = FailingApi(), cast("SqliteStore", OvertakenStore(claims, quicker))
     event = executor(api, overtaken, pauses=[]).execute(after_dial_action())
@@ -352,7 +357,9 @@ def test_a_rule_that_has_redirected_a_caller_before_the_claim_of_another_keeps_i
 
 def test_a_command_that_begins_between_look_and_claim_is_waited_for(claims: SqliteStore, tmp_path: Path) -> None:
     store = SqliteStore.open_for_watch(tmp_path / "events.db", world=WORLD)
-    overtaken = cast("SqliteStore", OvertakenStore(claims, lambda: store.add_intents([sid(1)], until=moment(60))))
+    overtaken = cast(
+        "SqliteStore", OvertakenStore(claims, lambda: store.add_intents([sid(1)], now=moment(0), until=moment(60)))
+    )
     api = FailingApi()
     assert executor(api, overtaken, pauses=[]).execute(after_dial_action()) == Postponed(retry=True)
     assert claims.claim_keys() == set()
@@ -374,12 +381,12 @@ def test_while_rest_is_behind_the_callbacks_nothing_is_claimed(claims: SqliteSto
 @pytest.mark.parametrize("what", ["redirect", "hangup", "cancel"])
 def test_after_a_dial_nothing_is_done_where_callctl_changed_a_leg(claims: SqliteStore, what: str, leg: int) -> None:
     claim, api = OpenClaim("other", sid(leg), sid(leg), what), FailingApi()
-    claims.claim(claim, now=moment(0), until=moment(90))
+    held = claimed(claims, claim, now=moment(0), until=moment(90))
     event = DryRun(api, claims, clock=clock_of(lambda: moment(0))).execute(after_dial_action())
     assert isinstance(event, ActionEvent)
     whose = "it" if leg == 1 else "the leg that ended"
     assert event.outcome == f"dry run: would not be done: callctl itself is changing {whose} ({what})"
-    claims.settle(claim, ActionEvent(moment(0), sid(leg), what, (), "done"))
+    claims.settle(held, ActionEvent(moment(0), sid(leg), what, (), "done"))
     reports = executor(api, claims, pauses=[]).execute(after_dial_action())
     assert isinstance(reports, ActionEvent)
     assert (reports.result, reports.outcome) == (DECLINED, f"callctl itself changed {whose} before ({what})")
@@ -405,8 +412,8 @@ def test_after_a_dial_nothing_is_done_where_callctl_had_the_leg_end(
     limit = Limit(60)
     for leg in (1, 2):  # that of the parent has not ended it: it is in progress
         claim = OpenClaim("max-duration", sid(leg), sid(leg), "limit")
-        claims.claim(claim, now=moment(0), until=moment(90))
-        claims.settle(claim, ActionEvent(moment(0), sid(leg), "limit", limit.request(), "done"))
+        held = claimed(claims, claim, now=moment(0), until=moment(90))
+        claims.settle(held, ActionEvent(moment(0), sid(leg), "limit", limit.request(), "done"))
     event = executor(FailingApi(), claims, pauses=[]).execute(after_dial_action(duration=duration))
     assert isinstance(event, ActionEvent)
     assert event.result == (DECLINED if ended_by_limit else DONE)
@@ -499,7 +506,7 @@ def test_what_the_store_has_outranks_what_rest_shows(tmp_path: Path, claims: Sql
 
 def test_a_refusal_is_reported_with_its_code(claims: SqliteStore) -> None:
     for failure in (AuthenticationError("who?", status=401, code="20003"), ApiError("no", status=400, code="21218")):
-        claims.release(OpenClaim("mine", sid(1), sid(1), "limit"))
+        forget_claims(claims)
         event = executor(FailingApi([failure]), claims, pauses=[]).execute(action(Limit(60)))
         assert isinstance(event, ActionEvent)
         assert (event.result, event.code) == (REFUSED, failure.code)
@@ -596,7 +603,7 @@ def test_after_a_crash_a_hang_up_is_sent_again_and_a_redirect_is_reported_as_unk
         assert isinstance(event, ActionEvent)
         assert (api.sent, event.result) == (sent, result)
         assert executor(api, claims, pauses=[]).recover(claim, action(operation)) is None
-        claims.release(claim)
+        forget_claims(claims)
 
 
 def test_after_a_crash_nothing_is_sent_for_a_rule_that_no_longer_asks(claims: SqliteStore) -> None:
@@ -653,3 +660,31 @@ def test_an_action_is_dated_before_its_request_for_callbacks_may_be_quicker_than
     event = working.execute(action(Hangup()))
     assert isinstance(event, ActionEvent)
     assert event.at == moment(0)
+
+
+def test_nothing_is_sent_by_who_stood_still_while_another_took_its_claim_over(claims: SqliteStore) -> None:
+    """As a watch that was stopped (Ctrl-Z) and goes on after its lease."""
+    api = FailingApi()
+
+    class SlowStore(OvertakenStore):
+        def claim(self, claim: OpenClaim, **options: Any) -> OpenClaim | Refusal:
+            held = self._claims.claim(claim, **options)
+            (read,) = self._claims.expired_claims(is_over=lambda _: True)
+            self._quicker()
+            assert self._claims.take_over(read, now=moment(0), until=moment(90))
+            return held
+
+    stopped = cast("SqliteStore", SlowStore(claims, lambda: None))
+    assert executor(api, stopped, pauses=[]).execute(action(Hangup())) is None
+    assert api.sent == []
+    assert claims.all_actions(sid(1)) == []
+
+
+def test_what_all_watches_did_in_a_minute_counts_for_each(claims: SqliteStore) -> None:
+    limit = ActionLimit(per_second=5, per_minute=1)
+    before = OpenClaim("theirs", sid(2), sid(2), "hangup")
+    assert claims.claim(before, now=moment(0), until=moment(90), limit=limit)
+    api = FailingApi()
+    outcome = executor(api, claims, pauses=[]).execute(action(Hangup()), limit=limit)
+    assert outcome == Postponed(retry=False, limit_reached=True)
+    assert api.sent == []

@@ -149,7 +149,7 @@ def test_a_command_whose_answer_is_late_is_waited_for(setup: RulesSetup, is_done
     setup.until(lambda: any(leg.status == "in-progress" for leg in setup.legs_under(parent)))
     child = setup.only_child(parent)
     store = SqliteStore.open_for_watch(setup.home / "events.db", world=WORLD)
-    store.add_intents([child], until=setup.now() + timedelta(hours=1))
+    store.add_intents([child], now=setup.clock.wall(), until=setup.now() + timedelta(hours=1))
     setup.client.hangup(child)
     setup.until(lambda: setup.status(child) == "completed")
     setup.settle(5)
@@ -171,7 +171,9 @@ def test_what_a_command_that_was_killed_may_have_done_is_taken_for_done(setup: M
     parent = dial(setup, who="sip:answers@example.com", after=PAUSE)
     setup.until(lambda: any(leg.status == "in-progress" for leg in setup.legs_under(parent)))
     child = setup.only_child(parent)
-    setup.claims.add_intents([parent if named == "parent" else child], until=setup.clock.wall() + seconds(60))
+    setup.claims.add_intents(
+        [parent if named == "parent" else child], now=setup.clock.wall(), until=setup.clock.wall() + seconds(60)
+    )
     setup.client.hangup(child)
     setup.settle(50)
     assert setup.events == []

@@ -25,7 +25,7 @@ from callctl.rules.rate_limit import RateLimit
 from callctl.rules.rule import Action, Cancel, Declined, Hangup, Rule, When, max_duration_rules, ring_limit_rule
 from callctl.rules.runner import RetryQueue, RuleRunner, RunInThread
 from callctl.simulator.settings import TIME_LIMIT_ALONE
-from callctl.store.records import OpenClaim
+from callctl.store.records import ActionLimit, OpenClaim
 from callctl.store.sqlite.store import SqliteStore
 from callctl.support.threads import start_in_thread
 
@@ -117,7 +117,7 @@ def test_what_was_postponed_does_not_count_for_the_rate_limit(setup: ManualClock
     sid = setup.place("+12025550103")
     looks = 0
 
-    def postponed(_: Action) -> Postponed:
+    def postponed(_: Action, **_options: object) -> Postponed:
         nonlocal looks
         looks += 1
         return Postponed(retry=True)
@@ -163,6 +163,22 @@ def test_what_the_board_has_forgotten_is_not_looked_at_again() -> None:
     assert [action.call_sid for action in queue.due(now=moment(1))] == [sid(2)]
 
 
+def test_rules_stop_when_all_watches_together_have_done_too_much(setup: ManualClockSetup) -> None:
+    limit = RateLimit(per_minute=2)
+    for number in (1, 2):  # by another watch
+        theirs = OpenClaim("theirs", sid(number), sid(number), "hangup")
+        now = setup.clock.wall()
+        shared = ActionLimit(per_second=10, per_minute=limit.per_minute)
+        assert setup.claims.claim(theirs, now=now, until=now + seconds(90), limit=shared)
+    setup.act(RING, rate_limit=limit)
+    call = setup.place("+12025550103")
+    assert setup.runner is not None
+    setup.until(lambda: bool(setup.notes))
+    assert setup.runner.is_stopped
+    assert "2 actions in a minute (--max-actions)" in str(setup.notes[0])
+    assert setup.client.fetch(call).status == "ringing"
+
+
 END_ALL = Rule(name="end-all", when=When(statuses=frozenset({"in-progress"})), then=Hangup())
 
 
@@ -172,7 +188,7 @@ class RecordingExecutor:
 
     proposals: list[Action | Declined] = field(default_factory=list)
 
-    def execute(self, action: Action) -> ActionEvent | None:
+    def execute(self, action: Action, **_: object) -> ActionEvent | None:
         self.proposals.append(action)
         return None
 
@@ -262,7 +278,7 @@ def test_a_request_that_hangs_keeps_nothing_waiting() -> None:
     advance, second = threading.Event(), threading.Event()
 
     class SlowApi(RecordingExecutor):
-        def execute(self, action: Action) -> ActionEvent | None:
+        def execute(self, action: Action, **_: object) -> ActionEvent | None:
             if action.call_sid == sid(1):
                 advance.wait()
             else:
@@ -294,7 +310,7 @@ def test_where_the_store_can_not_tell_whose_call_it_is_the_rule_waits() -> None:
 
 
 class FailingExecutor(RecordingExecutor):
-    def execute(self, action: Action) -> ActionEvent | None:
+    def execute(self, action: Action, **_: object) -> ActionEvent | None:
         super().execute(action)
         raise KeyError("a mistake of ours")
 

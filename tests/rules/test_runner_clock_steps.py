@@ -237,7 +237,7 @@ def test_a_command_that_changes_a_call_just_now_is_left_its_time(
     parent = dial(setup, "sip:hangs-up@example.com")
     setup.until(lambda: any(leg.is_final for leg in setup.legs_under(parent)))
     store = SqliteStore.open_for_watch(tmp_path / "events.db", world=WORLD)
-    store.add_intents([parent], until=setup.clock.wall() + timedelta(seconds=60))
+    store.add_intents([parent], now=setup.clock.wall(), until=setup.clock.wall() + timedelta(seconds=60))
     setup.clock_step = step
     setup.settle(30)
     assert setup.sent("Url", f"{setup.site.url}/survey") == []

@@ -35,7 +35,7 @@ from callctl.rules.outcome import Outcome, Postponed, too_late
 from callctl.rules.precheck import handled_already, precheck
 from callctl.rules.rule import Action, Cancel, Declined, Hangup, Limit, Operation, Proposal, Redirect
 from callctl.store.event_store import EventStore
-from callctl.store.records import OpenClaim
+from callctl.store.records import ActionLimit, OpenClaim, Refusal
 from callctl.support.backoff import Backoff
 from callctl.support.clock import Clock
 
@@ -74,23 +74,23 @@ class Executor:
         self._applies = applies
         self._report = report
 
-    def execute(self, action: Action) -> ActionEvent | Postponed | None:
-        """Do an action; return what came of it, or None if it was done before.
+    def execute(self, action: Action, *, limit: ActionLimit | None = None) -> ActionEvent | Postponed | None:
+        """Do an action; return what came of it, or None if it was done before, or by another watch meanwhile.
 
-        Nothing is sent before the claim is stored: a full disk is waited for, as long as the rule proposes the action.
+        ``limit`` is for all watches that share the store: beyond it the action is postponed. Nothing is sent before the
+        claim is stored: a full disk is waited for, as long as the rule proposes the action.
 
         Raises:
             StoreError: What came of it could not be stored; the claim stays open, as after a crash.
         """
-        claim = _claim_for(action)
         outcome = self._precheck(action)
         sending = _Sending(self._clock.now())
         if isinstance(outcome, Postponed):
             return outcome
         is_exclusive = action.rule.follows_dial and outcome is None
-        unclaimed = self._claim_with_retries(action, claim, exclusive=is_exclusive)
-        if unclaimed is not None:
-            return unclaimed if isinstance(unclaimed, Postponed) else None
+        claim = self._claim_with_retries(action, exclusive=is_exclusive, limit=limit)
+        if isinstance(claim, Postponed):
+            return None if claim is _DONE_BEFORE else claim
         if is_exclusive:  # between the check and the claim another rule, or a command, may have been quicker
             outcome = self._with_retries(action, partial(handled_already, self._store, action, clock=self._clock))
         outcome = outcome or self._send(action, claim, sending)
@@ -101,8 +101,9 @@ class Executor:
 
     def decline(self, declined: Declined) -> ActionEvent | None:
         """Record why a rule does not propose an action; None if that was recorded before."""
-        claim = _claim_for(declined)
-        if not self._claim(claim):
+        now = self._clock.wall()
+        claim = self._store.claim(_claim_for(declined), now=now, until=now + LEASE)
+        if isinstance(claim, Refusal):
             return None
         return self._settle(claim, declined.operation, Outcome(DECLINED, declined.reason))
 
@@ -111,8 +112,11 @@ class Executor:
 
         What ends a call is sent again, since a call ends only once. A redirect is not: it may have been carried out.
         """
-        if not self._store.take_over(claim, until=self._clock.wall() + LEASE):
+        now = self._clock.wall()
+        taken = self._store.take_over(claim, now=now, until=now + LEASE)
+        if taken is None:
             return None
+        claim = taken
         if action is None or isinstance(action.operation, Redirect):
             why = "the rule no longer asks for it" if action is None and claim.action != "redirect" else "not repeated"
             text = f"outcome unknown: callctl stopped before the answer was recorded; {why}"
@@ -127,29 +131,37 @@ class Executor:
     def _precheck(self, action: Action) -> Outcome | Postponed | None:
         return self._with_retries(action, lambda: precheck(self._api, self._store, action, clock=self._clock))
 
-    def _claim(self, claim: OpenClaim, *, exclusive: bool = False) -> bool:
+    def _claim_with_retries(
+        self, action: Action, *, exclusive: bool, limit: ActionLimit | None
+    ) -> OpenClaim | Postponed:
+        """Claim, also where the store has to be waited for; return the claim, or that nothing may be sent."""
+        claims: list[OpenClaim] = []
+
+        def claim_once() -> Postponed | None:
+            now = self._clock.wall()
+            wanted = _claim_for(action)
+            claimed = self._store.claim(wanted, now=now, until=now + LEASE, exclusive=exclusive, limit=limit)
+            if isinstance(claimed, Refusal):
+                return _UNCLAIMED[claimed]
+            claims.append(claimed)
+            return None
+
+        unclaimed = self._with_retries(action, claim_once)
+        return claims[0] if claims else unclaimed if isinstance(unclaimed, Postponed) else _NO_LONGER_PROPOSED
+
+    def _renew(self, claim: OpenClaim) -> bool:
         now = self._clock.wall()
-        return self._store.claim(claim, now=now, until=now + LEASE, exclusive=exclusive)
-
-    def _claim_with_retries(self, action: Action, claim: OpenClaim, *, exclusive: bool) -> Outcome | Postponed | None:
-        """Claim; return None if that was done, else why not. With ``exclusive`` not while another rule is at work."""
-
-        def claim_once() -> Outcome | Postponed | None:
-            if self._claim(claim, exclusive=exclusive):
-                return None
-            if exclusive and self._store.action_in_progress(action.call_sid, other_than=claim.rule) is not None:
-                return Postponed(retry=True)  # what came of that is seen then
-            return Outcome(DECLINED, "it was done before")
-
-        return self._with_retries(action, claim_once)
+        return self._store.renew(claim, now=now, until=now + LEASE)
 
     def _send(self, action: Action, claim: OpenClaim, sending: _Sending) -> Outcome | Postponed:
         def is_wanted(may_be_done: bool) -> bool:
-            self._store.renew(claim, until=self._clock.wall() + LEASE)  # the pauses may be longer than a lease
+            if not self._renew(claim):  # the pauses may be longer than a lease
+                return False
             return self._recheck(action, may_be_done=may_be_done, with_board=True) is None
 
         def send_once() -> Outcome | Postponed:
-            self._store.renew(claim, until=self._clock.wall() + LEASE)
+            if not self._renew(claim):
+                return _NO_LONGER_PROPOSED  # another watch took the claim over while this one stood still
             # Also where the store was waited for: the callback of an answer may have been refused meanwhile.
             if sending.at is not None or self._clock.now() - sending.checked_at >= _STALE:
                 outcome = self._recheck(action, may_be_done=sending.may_be_done, with_board=False)
@@ -215,19 +227,18 @@ class Executor:
 
     def _settle(
         self, claim: OpenClaim, operation: Operation | None, outcome: Outcome, *, at: datetime | None = None
-    ) -> ActionEvent:
+    ) -> ActionEvent | None:
+        """Record what came of an action; return None where another watch took its claim over, which records it."""
         event = outcome.to_event(claim, operation, at=at or self._clock.wall())
         for pause in islice(PAUSES.pauses(), SETTLE_TRIES):
             try:
-                self._store.settle(claim, event)
-                return event
+                return event if self._store.settle(claim, event) else None
             except StoreError as error:
                 what = f"{claim.action} of {claim.call_sid}: {outcome.text}"
                 text = f"{what}, but it is not written down yet: {error.message}"
                 self._report(Trouble(text, Cause.STORE, call_sid=claim.call_sid))
                 self._sleep(pause)
-        self._store.settle(claim, event)
-        return event
+        return event if self._store.settle(claim, event) else None
 
 
 class DryRun:
@@ -239,7 +250,7 @@ class DryRun:
         self._store = store
         self._clock = clock
 
-    def execute(self, action: Action) -> ActionEvent | Postponed | None:
+    def execute(self, action: Action, *, limit: ActionLimit | None = None) -> ActionEvent | Postponed | None:  # noqa: ARG002
         """Return what would be done, or why it would not."""
         try:
             outcome = precheck(self._api, self._store, action, clock=self._clock)
@@ -282,6 +293,13 @@ class _Sending:
 # A check that is older is repeated before the first request.
 _STALE = timedelta(seconds=1)
 _NO_LONGER_PROPOSED = Postponed(retry=False)
+_DONE_BEFORE = Postponed(retry=False)
+_UNCLAIMED = {
+    Refusal.CLAIMED_BEFORE: _DONE_BEFORE,
+    Refusal.OTHER_IN_PROGRESS: Postponed(retry=True),  # what comes of that is seen then
+    Refusal.SECOND_IS_FULL: Postponed(retry=True, not_before=timedelta(seconds=1)),
+    Refusal.MINUTE_IS_FULL: Postponed(retry=False, limit_reached=True),
+}
 
 
 def _claim_for(proposal: Proposal) -> OpenClaim:

@@ -18,10 +18,12 @@ class Postponed:
     With ``retry`` the action is tried again without that: its caller has another leg, a command is changing one of its
     legs, or REST does not yet show what callbacks reported, and that passes. Otherwise the rule no longer proposes it.
     ``not_before`` is how long another try can't succeed: the time that a leg lacks of what the rule requires.
+    ``limit_reached``: as many actions as are allowed in a minute were begun by all watches that share the store.
     """
 
     retry: bool
     not_before: timedelta = timedelta()
+    limit_reached: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from callctl.api.calls_api import CallsApi
 from callctl.calls.action import DECLINED, DONE, UNKNOWN, ActionEvent
@@ -99,13 +99,9 @@ def handled_already(store: EventStore, action: Action, *, clock: Clock) -> Outco
         in_progress = store.action_in_progress(sid, other_than=action.rule.name)
         if in_progress is not None:
             return Outcome(DECLINED, f"callctl itself is changing {leg} ({in_progress})")
-        if store.has_intent(sid, is_over=_never):  # its time is over, and no command has removed it
+        if store.had_intent(sid):  # its time is over, and no command has removed it
             return Outcome(DECLINED, f"a command that was cut off may have changed {leg}")
     return None
-
-
-def _never(_until: datetime) -> bool:
-    return False
 
 
 def _may_have_changed(event: ActionEvent, action: Action) -> bool:

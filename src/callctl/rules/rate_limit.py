@@ -24,7 +24,7 @@ class RateLimit:
     def __init__(self, *, per_second: int = PER_SECOND, per_minute: int = PER_MINUTE) -> None:
         """Set the two limits."""
         self.per_minute = per_minute
-        self._per_second = per_second
+        self.per_second = per_second
         self._latest: deque[datetime] = deque()
         self.is_exceeded = False
 
@@ -35,10 +35,14 @@ class RateLimit:
         if self.is_exceeded or len(self._latest) >= self.per_minute:
             self.is_exceeded = True
             return Admission.STOPPED
-        if len(self._latest) >= self._per_second and now - self._latest[-self._per_second] < timedelta(seconds=1):
+        if len(self._latest) >= self.per_second and now - self._latest[-self.per_second] < timedelta(seconds=1):
             return Admission.WAIT
         self._latest.append(now)
         return Admission.ALLOWED
+
+    def exceed(self) -> None:
+        """Allow nothing any more: all watches that share a store have done so many in a minute together."""
+        self.is_exceeded = True
 
     def refund(self) -> None:
         """Uncount the latest action, since nothing was sent for it."""

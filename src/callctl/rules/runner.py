@@ -22,7 +22,7 @@ from callctl.rules.outcome import Postponed
 from callctl.rules.rate_limit import Admission, RateLimit
 from callctl.rules.rule import Action, Declined
 from callctl.store.event_store import EventStore
-from callctl.store.records import OpenClaim
+from callctl.store.records import ActionLimit, OpenClaim
 from callctl.support.backoff import Backoff
 from callctl.support.clock import Clock
 from callctl.support.threads import failure_reason
@@ -141,6 +141,9 @@ class RuleRunner:
         """Let rules propose again what was not done, and queue the actions whose pause is over."""
         while self._postponed:
             action, postponed = self._postponed.popleft()
+            if postponed.limit_reached and not self.is_stopped:
+                self._rate_limit.exceed()
+                self._report_stopped()
             self._begun.discard(action.key)
             self._rate_limit.refund()
             if postponed.retry:
@@ -216,7 +219,8 @@ class RuleRunner:
             self._run_and_report(partial(self._executor.decline, proposal))
 
     def _execute(self, action: Action) -> ActionEvent | None:
-        result = self._executor.execute(action)
+        limit = ActionLimit(self._rate_limit.per_second, self._rate_limit.per_minute)
+        result = self._executor.execute(action, limit=limit)
         if isinstance(result, Postponed):
             self._postponed.append((action, result))
             return None

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from callctl.calls.action import ActionEvent
     from callctl.calls.event import CallEvent
-    from callctl.store.records import CallRow, OpenClaim, PlacedCall
+    from callctl.store.records import ActionLimit, CallRow, OpenClaim, PlacedCall, Refusal
 
 
 class EventStore(Protocol):
@@ -147,8 +147,10 @@ class EventStore(Protocol):
     def last_action_id(self) -> int:
         """Return the id after which new actions come, or 0."""
 
-    def add_intents(self, call_sids: Iterable[str], *, until: datetime) -> set[str]:
+    def add_intents(self, call_sids: Iterable[str], *, now: datetime, until: datetime) -> set[str]:
         """Store that a command is about to change calls, until a time at most; return those that had an intent before.
+
+        Times are the caller's, as in ``claim``.
 
         An intent ends when the action is recorded, or with ``remove_intents``. One whose time is over is of a command
         that was cut off, and may have changed the call.
@@ -158,32 +160,55 @@ class EventStore(Protocol):
         """Remove the intents to change calls."""
 
     def has_intent(self, call_sid: str, *, is_over: Callable[[datetime], bool]) -> bool:
-        """Return whether a command is about to change a call. ``is_over`` returns whether the intent has lapsed."""
+        """Return whether a command is about to change a call.
+
+        ``is_over`` returns whether the time of the intent is over, for a store without a clock of its own.
+        """
+
+    def had_intent(self, call_sid: str) -> bool:
+        """Return whether there is an intent to change a call, though its time may be over."""
 
     # Claims: what a rule may do once per leg, kept here so that restarts and other watches know of it. A claim is
     # committed before the request goes out, and stays open until the answer is recorded, in the same commit. An open
     # claim whose lease is over belonged to a watch that crashed, and may be taken over.
 
-    def claim(self, claim: OpenClaim, *, now: datetime, until: datetime, exclusive: bool = False) -> bool:
-        """Claim a rule's action on a leg, with a lease until a time; return False if it was claimed before.
+    def claim(
+        self,
+        claim: OpenClaim,
+        *,
+        now: datetime,
+        until: datetime,
+        exclusive: bool = False,
+        limit: ActionLimit | None = None,
+    ) -> OpenClaim | Refusal:
+        """Claim a rule's action on a leg, with a lease, in one step; return the claim with its fence, or why not.
 
-        With ``exclusive`` also if another rule's action on the leg is in progress: of two that claim at once, one wins.
+        Args:
+            claim: What is claimed.
+            now: The caller's time.
+            until: When the lease ends by that. Where a store has a clock of its own, it lasts as long by that one.
+            exclusive: Whether to refuse while another rule's action on the leg is in progress: of two that claim at
+                once, one wins.
+            limit: How many claims that named a limit there may be; what is released does not count.
         """
 
-    def renew(self, claim: OpenClaim, *, until: datetime) -> None:
-        """Extend the lease of an open claim."""
+    def renew(self, claim: OpenClaim, *, now: datetime, until: datetime) -> bool:
+        """Extend the lease of an open claim; return False, and nothing may be sent, if it was taken over."""
 
-    def take_over(self, claim: OpenClaim, *, until: datetime) -> bool:
-        """Take an open claim; return False if it was renewed, taken over or settled since it was read."""
+    def take_over(self, claim: OpenClaim, *, now: datetime, until: datetime) -> OpenClaim | None:
+        """Take an open claim, under a new fence; return None if it was renewed, taken over or settled since."""
 
-    def settle(self, claim: OpenClaim, event: ActionEvent) -> None:
-        """Close a claim and store the action's result, both or neither."""
+    def settle(self, claim: OpenClaim, event: ActionEvent) -> bool:
+        """Close a claim and store the action's result; return False, with neither, if it was taken over or settled."""
 
     def release(self, claim: OpenClaim) -> None:
         """Delete a claim, because nothing was sent and the rule no longer asks for the action."""
 
     def expired_claims(self, *, is_over: Callable[[OpenClaim], bool]) -> list[OpenClaim]:
-        """Return the open claims whose lease is over, as ``is_over`` returns for each."""
+        """Return the open claims whose lease is over, as ``is_over`` returns for each.
+
+        A store with a clock of its own returns them by that one.
+        """
 
     def claim_keys(self) -> set[tuple[str, str]]:
         """Return rule and leg of all claims, open and settled."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import Enum
 from typing import NamedTuple
 
 
@@ -29,7 +30,9 @@ class PlacedCall(NamedTuple):
 class OpenClaim:
     """A claim whose answer was never recorded: the rule, the leg it acts on, the leg it looked at, and its action.
 
-    ``lease`` is until when its owner may be at work, by the owner's wall clock, where it was read from the store.
+    ``lease`` is until when its owner may be at work, by the store's clock, where it was read from the store. ``fence``
+    is the number that it was given when it was claimed, and another one whenever it is taken over: only who names the
+    present one may renew, settle or release it. It is 0 before that.
     """
 
     rule: str
@@ -37,3 +40,23 @@ class OpenClaim:
     about: str
     action: str
     lease: datetime | None = field(default=None, compare=False)
+    fence: int = field(default=0, compare=False)
+
+
+class Refusal(Enum):
+    """Why an action can't be claimed. It is false, so that what ``claim`` returns is true where that was done."""
+
+    CLAIMED_BEFORE = "claimed-before"  # it is done, or in progress
+    OTHER_IN_PROGRESS = "other-in-progress"  # another rule's action on the same leg
+    SECOND_IS_FULL = "second-is-full"  # as many actions as are allowed in a second
+    MINUTE_IS_FULL = "minute-is-full"
+
+    def __bool__(self) -> bool:
+        return False
+
+
+class ActionLimit(NamedTuple):
+    """How many actions may be claimed in a world, by all that share the store, in a second and in a minute."""
+
+    per_second: int
+    per_minute: int

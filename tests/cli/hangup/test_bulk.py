@@ -682,7 +682,7 @@ def test_what_another_command_was_about_to_do_stays_known_where_this_one_changes
     mine, others = setup.place(), setup.place()
     setup.callctl("hangup", mine, others, "--parallel", "1")
     with store_of(setup.home, setup.simulator) as store:
-        store.add_intents([others], until=datetime.now(UTC))
+        store.add_intents([others], now=datetime.now(UTC), until=datetime.now(UTC))
         for sids in ([mine, others], [others]):
             assert setup.callctl("hangup", *sids).out.count("already-over") == len(sids)
             intents = [store.has_intent(sid, is_over=lambda _: False) for sid in (mine, others)]
@@ -698,12 +698,12 @@ def test_no_hang_up_waits_for_long_where_the_store_is_locked(
     with IntentReader(home, [rings(1)]) as server:
         assert server.run(callctl, *AGREED).code == 0  # makes the store
 
-        def wait(store: SqliteStore, sids: Iterable[str], *, until: datetime) -> set[str]:
+        def wait(store: SqliteStore, sids: Iterable[str], *, now: datetime, until: datetime) -> set[str]:
             before, deadline = len(server.ended), time.monotonic() + 20
             while len(server.ended) == before and time.monotonic() < deadline:
                 time.sleep(0.01)
             was_sent.put(len(server.ended) > before)
-            return add_intents(store, sids, until=until)
+            return add_intents(store, sids, now=now, until=until)
 
         monkeypatch.setattr(SqliteStore, "add_intents", wait)
         assert server.run(callctl, *AGREED).code == 0

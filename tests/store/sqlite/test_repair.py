@@ -16,6 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from claims import claimed
 from events import START, WORLD, event, sid
 from store_damage import (
     DAMAGES,
@@ -238,8 +239,8 @@ def test_another_database_is_noticed_at_once_also_where_all_was_checked_just_bef
 @pytest.mark.parametrize("damage", DAMAGES, ids=named)
 def test_no_rule_acts_twice(path: Path, store: SqliteStore, damage: Damage) -> None:
     claims = SqliteStore.open(path, world=WORLD)
-    claims.claim(CLAIM, now=START, until=UNTIL)
-    claims.settle(CLAIM, ActionEvent(START, sid(2), "hangup", (), "done", rule="rule"))
+    held = claimed(claims, CLAIM, now=START, until=UNTIL)
+    claims.settle(held, ActionEvent(START, sid(2), "hangup", (), "done", rule="rule"))
     store.remember_placed(sid(7), at=START)
     fill(store)
     damage(path)

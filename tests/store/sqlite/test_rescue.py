@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from claims import claimed
 from events import START, WORLD, event, sid
 from store_damage import empty_log, log_of, other_database, remove_index, remove_log, zero_log
 
@@ -49,7 +50,7 @@ def filled(path: Path, *, filling: int) -> None:
             store.append(event(number, "ringing", Filling=f"<{number}>" + "x" * filling))
         store.record_actions([ActionEvent(START, sid(1), "hangup", (), "by a command")])
         store.remember_placed(sid(7), at=START)
-        store.add_intents([sid(8)], until=UNTIL)
+        store.add_intents([sid(8)], now=START, until=UNTIL)
         claims.claim(CLAIM, now=START, until=UNTIL)
         store._writing.connection.execute("INSERT INTO keyed_by_pairs VALUES (5)")
     assert not log_of(path).exists()
@@ -113,14 +114,14 @@ def test_what_others_wrote_of_rules_and_commands_is_held_in_memory(
 ) -> None:
     monkeypatch.setattr("callctl.store.sqlite.rescue._REFRESH_PAUSE", 0)
     with closing(SqliteStore.open(path, world=WORLD)) as claims:
-        claims.claim(CLAIM, now=START, until=UNTIL)
+        held = claimed(claims, CLAIM, now=START, until=UNTIL)
         if is_claim_in_database:  # open in the database
             with closing(sqlite3.connect(path)) as other:
                 assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
-        claims.settle(CLAIM, ActionEvent(START, sid(2), "hangup", (), "done", rule="rule"))
+        claims.settle(held, ActionEvent(START, sid(2), "hangup", (), "done", rule="rule"))
         with closing(SqliteStore.open(path, world=WORLD)) as command:
             command.remember_placed(sid(7), at=START, dial_action="survey")
-            command.add_intents([sid(8)], until=UNTIL)
+            command.add_intents([sid(8)], now=START, until=UNTIL)
         store.append(event(1, "ringing"))  # a look
         store._writing.connection.execute("PRAGMA shrink_memory")
         empty_log(path)
@@ -218,10 +219,9 @@ def test_what_the_watch_itself_wrote_of_rules_is_held_in_memory(path: Path, stor
     with closing(SqliteStore.open(path, world=WORLD)) as other:
         other.remember_placed(sid(7), at=START)
     store.append(event(1, "ringing"))
-    for claim in (CLAIM, released, opened):
-        assert store.claim(claim, now=START, until=UNTIL)
-    store.settle(CLAIM, ActionEvent(START, sid(2), "hangup", (), "done", rule="rule"))
-    store.release(released)
+    held = [claimed(store, claim, now=START, until=UNTIL) for claim in (CLAIM, released, opened)]
+    store.settle(held[0], ActionEvent(START, sid(2), "hangup", (), "done", rule="rule"))
+    store.release(held[1])
     store._writing.connection.execute("PRAGMA shrink_memory")
     empty_log(path)
     for number in (2, 3):
@@ -233,8 +233,8 @@ def test_what_the_watch_itself_wrote_of_rules_is_held_in_memory(path: Path, stor
 
 
 def test_what_the_watch_has_deleted_of_rules_does_not_come_back_with_damage(path: Path, store: SqliteStore) -> None:
-    store.claim(CLAIM, now=START, until=UNTIL)
-    store.settle(CLAIM, ActionEvent(START, sid(2), "hangup", (), "done", rule="rule"))
+    held = claimed(store, CLAIM, now=START, until=UNTIL)
+    store.settle(held, ActionEvent(START, sid(2), "hangup", (), "done", rule="rule"))
     store.delete_older_than(UNTIL)
     store.append(event(1, "ringing"))  # a look
     empty_log(path)
@@ -267,9 +267,9 @@ def test_an_answer_that_one_watch_has_seen_closes_the_claim_that_another_brought
         closing(SqliteStore.open_for_watch(path, world="other")) as other,
         closing(SqliteStore.open(path, world=WORLD)) as claims,
     ):
-        claims.claim(CLAIM, now=START, until=UNTIL)
+        held = claimed(claims, CLAIM, now=START, until=UNTIL)
         other.append(event(1, "ringing"))
-        claims.settle(CLAIM, ActionEvent(START, sid(2), "hangup", (), "done", rule="rule"))
+        claims.settle(held, ActionEvent(START, sid(2), "hangup", (), "done", rule="rule"))
         store.append(event(1, "ringing"))
         other._writing.connection.execute("PRAGMA shrink_memory")
         empty_log(path)

@@ -120,8 +120,8 @@ class History:
         with self._writing, suppress(StoreError, TimeoutError):
             own = frozenset(self._intended)
             self._intended.update(sids)
-            intended, store, until = tuple(self._intended), self._opened_store(), self.now() + _LONGEST
-            before = run_with_time_limit(_PATIENCE, lambda: store.add_intents(intended, until=until))
+            intended, store, now = tuple(self._intended), self._opened_store(), self.now()
+            before = run_with_time_limit(_PATIENCE, lambda: store.add_intents(intended, now=now, until=now + _LONGEST))
             self._intended_before |= before - own
 
     @contextmanager

@@ -23,6 +23,7 @@ from callctl.store.sqlite.schema import APPLICATION_ID, migrate
 
 # What keeps rules from acting twice, and on calls that are not theirs: tables, with the column of their time.
 _RULE_TABLES = {"claims": "at", "placed_calls": "at", "placed": "at", "intents": "until"}
+_LEASE = 6  # its column in "claims"
 # The most rows of each table that are held in memory, the newest. They are not read again for so many times what
 # reading them took.
 _MOST_RECENT = 2000
@@ -229,7 +230,7 @@ class RecentRows:
         for table, rows in (self._rows | {"claims": claim_rows}).items():
             if rows:
                 connection.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({','.join('?' * len(rows[0]))})", rows)
-        settled = [row[:3] for row in claim_rows if row[-1] == 0]
+        settled = [row[:3] for row in claim_rows if row[_LEASE] == 0]
         connection.executemany("UPDATE claims SET lease = 0 WHERE world = ? AND rule = ? AND sid = ?", settled)
         connection.executemany(
             "INSERT INTO actions (world, sid, at, record) SELECT :world, :sid, :at, :record WHERE NOT EXISTS"

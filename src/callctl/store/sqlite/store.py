@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from callctl.errors import StoreError
-from callctl.store.records import CallRow, OpenClaim, PlacedCall
+from callctl.store.records import ActionLimit, CallRow, OpenClaim, PlacedCall, Refusal
 from callctl.store.sqlite.connection import connect, connect_existing, connect_readonly
-from callctl.store.sqlite.guarded_connection import ClaimKey, GuardedConnection
+from callctl.store.sqlite.guarded_connection import GuardedConnection
 from callctl.store.sqlite.rows import INSERT_ACTION, action_row, read_action, readable
 from callctl.store.sqlite.schema import plain
 from callctl.support.dates import microseconds, nearest_time
 
 if TYPE_CHECKING:
     import asyncio
+    import sqlite3
     from concurrent.futures import Future
 
     from callctl.calls.action import ActionEvent
@@ -55,6 +59,16 @@ _OF_CALLS = {
 }
 _DELETE_INTENT = "DELETE FROM intents WHERE world = :world AND sid = :sid"
 _THIS_CLAIM = "world = :world AND rule = :rule AND sid = :sid"
+_THIS_OPEN_CLAIM = f"{_THIS_CLAIM} AND fence = :fence AND lease > 0"
+_INSERT_CLAIM = """
+    INSERT INTO claims (world, rule, sid, about, action, at, lease, fence, counted)
+    VALUES (:world, :rule, :sid, :about, :action, :at, :lease, :fence, :counted)
+"""
+# What counts towards the limits. Claims after now are of a clock that was set back since.
+_COUNTED = """
+    SELECT count(*), count(CASE WHEN at > :at - 1000000 THEN 1 END) FROM claims
+    WHERE world = :world AND counted AND at > :at - 60000000 AND at <= :at
+"""
 # Open claims of other rules on a leg. A limit ends nothing by itself.
 _OTHER_CLAIMS = "world = :world AND lease > 0 AND sid = :sid AND rule != :rule AND action != 'limit'"
 
@@ -404,7 +418,7 @@ class SqliteStore:
         """Return the id of the newest action of any world, or 0."""
         return self._new_actions.last_id()
 
-    def add_intents(self, call_sids: Iterable[str], *, until: datetime) -> set[str]:
+    def add_intents(self, call_sids: Iterable[str], *, now: datetime, until: datetime) -> set[str]:  # noqa: ARG002
         """Store that a command is about to change calls, until a time at most; return those that had an intent before.
 
         An intent ends when the action is recorded, or with ``remove_intents``. One whose time is over is of a command
@@ -428,54 +442,79 @@ class SqliteStore:
         rows = self._rows("SELECT until FROM intents WHERE world = :world AND sid = :sid", sid=call_sid)
         return bool(rows) and not is_over(nearest_time(rows[0][0]))
 
-    # Claims: what a rule may do once per leg, kept here so that restarts and other watches know of it. A claim is
-    # committed before the request goes out, and stays open until the answer is recorded, in the same commit. An open
-    # claim whose lease is over belonged to a watch that crashed, and may be taken over. Leases are times of the wall
-    # clock, which may be set: the caller decides whether one is over, and a take-over names the lease that was read.
+    def had_intent(self, call_sid: str) -> bool:
+        """Return whether there is an intent to change a call, though its time may be over."""
+        return self.has_intent(call_sid, is_over=lambda _until: False)
 
-    def claim(self, claim: OpenClaim, *, now: datetime, until: datetime, exclusive: bool = False) -> bool:
-        """Claim a rule's action on a leg, with a lease until a time; return False if it was claimed before.
+    # Claims. Leases are times of the wall clock, which may be set: the caller decides whether one is over, and a
+    # take-over names the lease that was read. A lease of 0 stands for a settled claim: two columns find open ones.
 
-        With ``exclusive`` also if another rule's action on the leg is in progress: of two that claim at once, one wins.
+    def claim(
+        self,
+        claim: OpenClaim,
+        *,
+        now: datetime,
+        until: datetime,
+        exclusive: bool = False,
+        limit: ActionLimit | None = None,
+    ) -> OpenClaim | Refusal:
+        """Claim a rule's action on a leg, with a lease, in one step; return the claim with its fence, or why not.
+
+        Args:
+            claim: What is claimed.
+            now: The caller's time.
+            until: When the lease ends by that. Where a store has a clock of its own, it lasts as long by that one.
+            exclusive: Whether to refuse while another rule's action on the leg is in progress: of two that claim at
+                once, one wins.
+            limit: How many claims that named a limit there may be; what is released does not count.
         """
-        others = f" WHERE NOT EXISTS (SELECT 1 FROM claims WHERE {_OTHER_CLAIMS})" if exclusive else " WHERE true"
-        return self._change_claim(
-            "INSERT INTO claims (world, rule, sid, about, action, at, lease)"
-            f" SELECT :world, :rule, :sid, :about, :action, :at, :lease{others} ON CONFLICT DO NOTHING",
-            claim,
-            at=microseconds(now),
-            lease=microseconds(until),
-        )
+        fenced = replace(claim, fence=_new_fence(), lease=until)
+        with self._claiming(fenced) as connection:
+            values = {**self._claim_values(fenced), "at": microseconds(now), "lease": microseconds(until)}
+            values["counted"] = int(limit is not None)
+            refusal = _refusal(connection, values, exclusive=exclusive, limit=limit)
+            if refusal is None:
+                connection.execute(_INSERT_CLAIM, values)
+        return fenced if refusal is None else refusal
 
-    def renew(self, claim: OpenClaim, *, until: datetime) -> None:
-        """Extend the lease of an open claim."""
-        sql = f"UPDATE claims SET lease = :lease WHERE {_THIS_CLAIM} AND lease > 0"
-        self._change_claim(sql, claim, lease=microseconds(until))
+    def renew(self, claim: OpenClaim, *, now: datetime, until: datetime) -> bool:  # noqa: ARG002 - until is by the same clock
+        """Extend the lease of an open claim; return False, and nothing may be sent, if it was taken over."""
+        with self._claiming(claim) as connection:
+            values = {**self._claim_values(claim), "lease": microseconds(until)}
+            return connection.execute(f"UPDATE claims SET lease = :lease WHERE {_THIS_OPEN_CLAIM}", values).rowcount > 0
 
-    def take_over(self, claim: OpenClaim, *, until: datetime) -> bool:
-        """Take an open claim; return False if it was renewed, taken over or settled since it was read."""
+    def take_over(self, claim: OpenClaim, *, now: datetime, until: datetime) -> OpenClaim | None:  # noqa: ARG002
+        """Take an open claim, under a new fence; return None if it was renewed, taken over or settled since."""
         if claim.lease is None:
-            return False
-        sql = f"UPDATE claims SET lease = :lease WHERE {_THIS_CLAIM} AND lease = :former"
-        return self._change_claim(sql, claim, lease=microseconds(until), former=microseconds(claim.lease))
+            return None
+        taken = replace(claim, fence=_new_fence(), lease=until)
+        sql = f"UPDATE claims SET lease = :lease, fence = :new_fence WHERE {_THIS_OPEN_CLAIM} AND lease = :former"
+        with self._claiming(claim) as connection:
+            times = {"lease": microseconds(until), "former": microseconds(claim.lease), "new_fence": taken.fence}
+            is_taken = connection.execute(sql, {**self._claim_values(claim), **times}).rowcount > 0
+        return taken if is_taken else None
 
-    def settle(self, claim: OpenClaim, event: ActionEvent) -> None:
-        """Close a claim and store the action's result, both or neither."""
-        with self._writing.transaction(claim=self._claim_key(claim)) as connection:
-            # A lease of 0 stands for a settled claim: the same two columns find open ones.
-            connection.execute(f"UPDATE claims SET lease = 0 WHERE {_THIS_CLAIM}", self._claim_values(claim))
-            connection.execute(INSERT_ACTION, action_row(event, world=self._world))
+    def settle(self, claim: OpenClaim, event: ActionEvent) -> bool:
+        """Close a claim and store the action's result; return False, with neither, if it was taken over or settled."""
+        with self._claiming(claim) as connection:
+            sql = f"UPDATE claims SET lease = 0 WHERE {_THIS_OPEN_CLAIM}"
+            is_open = connection.execute(sql, self._claim_values(claim)).rowcount > 0
+            if is_open:
+                connection.execute(INSERT_ACTION, action_row(event, world=self._world))
+        return is_open
 
     def release(self, claim: OpenClaim) -> None:
         """Delete a claim, because nothing was sent and the rule no longer asks for the action."""
-        self._change_claim(f"DELETE FROM claims WHERE {_THIS_CLAIM}", claim)
+        with self._claiming(claim) as connection:
+            connection.execute(f"DELETE FROM claims WHERE {_THIS_OPEN_CLAIM}", self._claim_values(claim))
 
     def expired_claims(self, *, is_over: Callable[[OpenClaim], bool]) -> list[OpenClaim]:
         """Return the open claims whose lease is over, as ``is_over`` returns for each."""
-        rows = self._rows("SELECT rule, sid, about, action, lease FROM claims WHERE world = :world AND lease > 0")
+        columns = "rule, sid, about, action, lease, fence"
+        rows = self._rows(f"SELECT {columns} FROM claims WHERE world = :world AND lease > 0")
         claims = (
-            OpenClaim(str(rule), str(sid), str(about), str(action), nearest_time(lease))
-            for rule, sid, about, action, lease in rows
+            OpenClaim(str(rule), str(sid), str(about), str(action), nearest_time(lease), fence)
+            for rule, sid, about, action, lease, fence in rows
         )
         return [claim for claim in claims if is_over(claim)]
 
@@ -523,17 +562,34 @@ class SqliteStore:
             )
             yield from (readable(CallEvent.from_record, row[0]) for row in rows)
 
-    def _change_claim(self, sql: str, claim: OpenClaim, **times: int) -> bool:
-        """Run one statement about a claim; return whether it changed a row."""
-        with self._writing.transaction(claim=self._claim_key(claim)) as connection:
-            return connection.execute(sql, {**self._claim_values(claim), **times}).rowcount > 0
+    def _claiming(self, claim: OpenClaim) -> AbstractContextManager[sqlite3.Connection]:
+        """Begin a transaction that changes a claim."""
+        return self._writing.transaction(claim=(self._world, claim.rule, claim.call_sid))
 
-    def _claim_key(self, claim: OpenClaim) -> ClaimKey:
-        return self._world, claim.rule, claim.call_sid
-
-    def _claim_values(self, claim: OpenClaim) -> Mapping[str, str]:
+    def _claim_values(self, claim: OpenClaim) -> dict[str, str | int]:
         key = {"world": self._world, "rule": claim.rule, "sid": claim.call_sid}
-        return {**key, "about": claim.about, "action": claim.action}
+        return {**key, "about": claim.about, "action": claim.action, "fence": claim.fence}
+
+
+def _new_fence() -> int:
+    """Return a number that no claim has had. It need not rise, and no file that was repaired may bring one back."""
+    return secrets.randbits(62) + 1
+
+
+def _refusal(
+    connection: sqlite3.Connection, values: Mapping[str, str | int], *, exclusive: bool, limit: ActionLimit | None
+) -> Refusal | None:
+    """Return why an action can't be claimed, in the transaction that claims it; None if it can."""
+    if connection.execute(f"SELECT 1 FROM claims WHERE {_THIS_CLAIM}", values).fetchone():
+        return Refusal.CLAIMED_BEFORE
+    if exclusive and connection.execute(f"SELECT 1 FROM claims WHERE {_OTHER_CLAIMS}", values).fetchone():
+        return Refusal.OTHER_IN_PROGRESS
+    if limit is None:
+        return None
+    in_minute, in_second = connection.execute(_COUNTED, values).fetchone()
+    if in_minute >= limit.per_minute:
+        return Refusal.MINUTE_IS_FULL
+    return Refusal.SECOND_IS_FULL if in_second >= limit.per_second else None
 
 
 def _call_row(row: tuple[Any, ...]) -> CallRow:
