@@ -1,5 +1,7 @@
 """A request to change a call is kept in the store and read back."""
 
+import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +13,8 @@ from running import Callctl, env_for
 from callctl.calls.action import ActionEvent
 from callctl.simulator import Simulator
 from callctl.store.sqlite.store import SqliteStore
+from callctl.support.identity import user_at_host
+from callctl.views.lines import action_words, by_whom
 
 CALL = "CA" + "1" * 32
 ACTION = ActionEvent(
@@ -65,3 +69,28 @@ def test_a_hang_up_that_can_not_be_written_down_is_still_a_hang_up(
     assert outcome.code == 0
     assert outcome.out.startswith(sid)
     assert "done, but not written down" in outcome.err
+
+
+def test_a_command_records_whose_it_is(callctl: Callctl, simulator: Simulator) -> None:
+    env = env_for(simulator)
+    sid = callctl("place", "+12025550103", "--say", "Hello", env=env).out.strip()
+    assert callctl("hangup", sid, env=env).code == 0
+    shown = json.loads(callctl("show", sid, "--json", env=env).out)
+    assert [item["by"] for item in shown["timeline"] if item["type"] == "action"] == [user_at_host()]
+
+
+def test_who_made_a_request_is_part_of_its_record() -> None:
+    by_rule = replace(ACTION, rule="patience")
+    assert by_rule.to_json()["by"] == "patience"
+    assert ActionEvent.from_record(by_rule.to_record()) == by_rule
+    assert ActionEvent.from_record({**ACTION.to_record(), "by": "ann@desk"}).by == "ann@desk"
+    del (old := ACTION.to_record())["by"]  # of an older callctl
+    assert ActionEvent.from_record(old).by is None
+
+
+def test_a_colleague_is_named_and_oneself_is_not() -> None:
+    assert by_whom(replace(ACTION, by=user_at_host())) == ""
+    assert by_whom(ACTION) == ""
+    assert by_whom(replace(ACTION, by="ann@desk")) == "by ann@desk"
+    assert action_words(replace(ACTION, by="ann@desk")) == "▸ redirect: to survey, by ann@desk"
+    assert by_whom(replace(ACTION, rule="patience")) == "by rule patience"

@@ -29,8 +29,9 @@ class ActionEvent:
     ``at`` is the moment just before the request went out: callbacks of its effect may arrive before its answer.
     ``action`` is redirect, hangup, cancel or limit; ``request`` the form that was sent; ``outcome`` what came of it, as
     a sentence; ``status`` the CallStatus the API answered with, or None if it refused. ``rule`` names the rule that
-    made the request; None stands for a command. ``about`` is the leg that the rule is about, if not the one that was
-    changed, ``result`` one of the words above, and ``code`` the API's code where it refused.
+    made the request; None stands for a command, and then ``by`` says whose: ``user@host``, or None where that was not
+    recorded. ``about`` is the leg that the rule is about, if not the one that was changed, ``result`` one of the words
+    above, and ``code`` the API's code where it refused.
     """
 
     at: datetime
@@ -43,6 +44,7 @@ class ActionEvent:
     about: str | None = None
     result: str = DONE
     code: str | None = None
+    by: str | None = None
 
     @property
     def may_have_changed_it(self) -> bool:
@@ -76,6 +78,7 @@ class ActionEvent:
             about=record.get("about"),
             result=str(record.get("result", DONE)),
             code=record.get("code"),
+            by=None if record.get("rule") else record.get("by"),
         )
 
     def to_record(self) -> dict[str, Any]:
@@ -91,6 +94,7 @@ class ActionEvent:
             "about": self.about,
             "result": self.result,
             "code": self.code,
+            "by": self.rule or self.by,
         }
 
     def to_json(self) -> dict[str, Any]:

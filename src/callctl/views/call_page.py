@@ -14,7 +14,7 @@ from callctl.calls.call import Call, CallStatus
 from callctl.calls.event import CALLBACK, MISSED, POLLED, CallEvent
 from callctl.calls.other_callbacks import FEATURES
 from callctl.support.dates import format_date, local_time, time_of_day
-from callctl.views.lines import action_words, event_fields
+from callctl.views.lines import action_words, by_whom, event_fields
 from callctl.views.style import glyph, style
 from callctl.views.table import BRANCH, LONGEST_STATUS, Row, call_row, clock, plain_line, print_rows, shown_status
 from callctl.views.terminal_safe import printable
@@ -128,7 +128,8 @@ def plain_lines(page: CallPage) -> Iterator[str]:
 
 
 def _by(action: ActionEvent) -> tuple[str, ...]:
-    return (f"by rule {action.rule}",) if action.rule else ()
+    by = by_whom(action)
+    return (by,) if by else ()
 
 
 def _joined(*fields: str | None) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 from callctl.calls.event import MISSED, POLLED, TWIML_REQUEST
 from callctl.calls.sid import SHOWN_START
 from callctl.support.dates import format_date, time_of_day
+from callctl.support.identity import user_at_host
 from callctl.views.style import glyph
 from callctl.views.table import cells
 from callctl.views.terminal_safe import printable
@@ -64,14 +65,21 @@ def _short_line(event: CallEvent, sid: str | None, *, is_late: bool) -> str:
 
 
 def action_line(action: ActionEvent) -> str:
-    """Return a request for a call, its outcome, and the rule that made it, as one line with a local time."""
+    """Return a request for a call, its outcome, and who made it, as one line with a local time."""
     return f"{time_of_day(action.at)}  {action.call_sid}  {action_words(action)}"
 
 
 def action_words(action: ActionEvent) -> str:
-    """Return a request, its outcome, and the rule that made it: commands have no name."""
-    by = f", by rule {action.rule}" if action.rule else ""
-    return f"▸ {action.action}: {action.outcome}{by}"
+    """Return a request, its outcome, and who made it, as of ``by_whom``."""
+    by = by_whom(action)
+    return f"▸ {action.action}: {action.outcome}{f', {by}' if by else ''}"
+
+
+def by_whom(action: ActionEvent) -> str:
+    """Return which rule or which colleague made a request; nothing for a command of one's own."""
+    if action.rule:
+        return f"by rule {action.rule}"
+    return f"by {action.by}" if action.by not in (None, user_at_host()) else ""
 
 
 class LineView:

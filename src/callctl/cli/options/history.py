@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -16,6 +17,7 @@ from callctl.calls.call import Call, rank_of
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options.calls import open_store_for_writing, open_store_to_read
 from callctl.errors import CallctlError, NoLongerWantedError, StoreError, WrongCallStateError
+from callctl.support.identity import user_at_host
 from callctl.support.threads import run_with_time_limit
 
 if TYPE_CHECKING:
@@ -251,7 +253,7 @@ class History:
         if not actions:
             return
         try:
-            self._opened_store().record_actions(actions)
+            self._opened_store().record_actions([replace(action, by=user_at_host()) for action in actions])
             sids = {action.call_sid for action in actions}
             self._intended -= sids
             self._written |= sids

@@ -20,6 +20,7 @@ from callctl.cli.options.history import History
 from callctl.errors import CallctlError, NoLongerWantedError, without_secrets
 from callctl.support.clock import elapsed
 from callctl.support.threads import describe, run_with_time_limit, start_in_thread
+from callctl.views.lines import by_whom
 from callctl.views.live.intents import HangUp, Redirect, Target
 from callctl.views.live.operator import ActionOutcome
 from callctl.views.terminal_safe import printable
@@ -311,8 +312,8 @@ class TableOperator:
         change = history.change_since(sid, asked_at)
         if change is None:
             return None
-        by = f" by rule {change.rule}" if change.rule else ""
-        return f"left alone: {sid} was changed meanwhile{by} ({change.action})"
+        meanwhile = f"meanwhile {by_whom(change)}".rstrip()
+        return f"left alone: {sid} was changed {meanwhile} ({change.action})"
 
     def _recorded(self, history: History, outcome: Outcome) -> _Result:
         if outcome.is_recorded:

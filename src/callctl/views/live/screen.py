@@ -17,7 +17,7 @@ from callctl.calls.board import Snapshot
 from callctl.calls.event import CallEvent
 from callctl.support.clock import Clock, elapsed
 from callctl.support.dates import time_of_day
-from callctl.views.lines import action_line, short_line
+from callctl.views.lines import action_line, by_whom, short_line
 from callctl.views.live.attention import RINGS_TOO_LONG, failed_action
 from callctl.views.live.frame import EVENT_LINES, PLAIN, TROUBLE, Frame, Layout, Line, draw, lay_out, wrapped_page
 from callctl.views.live.intents import Copy, HangUp, Intent, Leave, OpenPage, Redirect, Suspend
@@ -170,8 +170,7 @@ class LiveView:
             self._add_failure(action)
         if action.may_have_changed_it:
             done = "redirected" if action.action == "redirect" else "hung up"
-            by = f" by rule {action.rule}" if action.rule else ""
-            self._state = changed(self._state, action.call_sid, f"{done}{by}", at=elapsed())
+            self._state = changed(self._state, action.call_sid, f"{done} {by_whom(action)}".rstrip(), at=elapsed())
 
     def _add_failure(self, action: ActionEvent) -> None:
         failure = failed_action(action)

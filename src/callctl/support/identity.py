@@ -1,0 +1,19 @@
+"""Who runs this process, and where: colleagues who share a store are told apart by it."""
+
+from __future__ import annotations
+
+from functools import cache
+
+
+@cache
+def user_at_host() -> str:
+    """Return ``user@host``. A user without a name, as in a container, is a number."""
+    import getpass
+    import os
+    import socket
+
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
