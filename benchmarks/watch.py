@@ -4,6 +4,7 @@ It is the command itself, on a pseudo-terminal with its table drawn, against a b
 two take turns, so that whatever else the machine does disturbs both.
 """
 
+import os
 import sqlite3
 import statistics
 import tempfile
@@ -13,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from callbacks import Load, Outcome, Process, Watch, bare, generate, position
-from measuring import Row, share, within
+from measuring import Row, amount, share, within
 
 ROUND = 5000  # requests
 WARM_UP = 1024
@@ -45,13 +46,27 @@ def measure_requests(folder: Path, *, rounds: int) -> Iterator[Row]:
             theirs.append(generator.ask(Load(bare_port, 0, ROUND)).rate)
             ours.append(ask(ROUND).rate)
         ratio = statistics.median(our / their for our, their in zip(ours, theirs, strict=True))
-        rates = f"{statistics.median(ours):,.0f} a second against {statistics.median(theirs):,.0f}"
+        disk = amount(durable_write(folder), "s")
+        rates = f"{statistics.median(ours):,.0f} a second against {statistics.median(theirs):,.0f}; the disk: {disk}"
         what = "verified and durable callbacks / the rate of a bare handler"
         yield Row(what, f"{ratio:.2f} x ({rates})", "≥ 0.45 x", ratio >= 0.45)
         quarter = statistics.median(ours) / 4
         waits = ask(int(quarter * 10), rate=quarter).waits
         yield within(0.05, f"99 % are answered at {quarter:,.0f} a second within", share(waits, 0.99))
     yield compare(watch.store, [position(load, number) for load in loads for number in span(load)])
+
+
+def durable_write(folder: Path) -> float:
+    """Return the seconds that the folder's disk takes to make some kilobytes durable, as each commit must."""
+    sync = getattr(os, "fdatasync", os.fsync)  # macOS has the latter only
+    times = []
+    with (folder / "durable").open("wb", buffering=0) as file:
+        for _ in range(50):
+            file.write(bytes(16 * 1024))
+            began = time.perf_counter()
+            sync(file.fileno())
+            times.append(time.perf_counter() - began)
+    return statistics.median(times)
 
 
 def span(load: Load) -> range:
