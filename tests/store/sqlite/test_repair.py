@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -220,6 +221,32 @@ def test_a_pipe_in_place_of_a_file_keeps_nobody_waiting(
     assert store.submit(event(EVENTS + 1, "ringing")).result(timeout=60)
     assert acknowledged <= kept(copy_of_linked(path))
     assert len(troubles) == 1
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=named)
+def test_what_is_damaged_between_two_commits_that_follow_each_other_is_noticed_after_the_second(
+    path: Path, store: SqliteStore, damage: Damage
+) -> None:
+    acknowledged = fill(store)
+    damaged: list[Path] = []
+
+    def damage_once(_: Future[bool]) -> None:  # in the writer's thread, between two commits
+        if not damaged:
+            damaged.append(path)
+            damage(path)
+
+    with store._writing._lock:  # until all of them wait: they are more than share a commit
+        numbers = range(EVENTS, EVENTS + 1000)
+        waiting = {sid(number): store.submit(event(number, "ringing")) for number in numbers}
+        for future in waiting.values():
+            future.add_done_callback(damage_once)
+    for call, future in waiting.items():
+        with suppress(StoreError):
+            future.result()
+            acknowledged.add(call)
+    assert damaged == [path]
+    assert len(acknowledged) >= EVENTS + 500  # no more than one commit is lost, and its callers are told
+    assert acknowledged <= kept(copy_of(path))
 
 
 @pytest.mark.parametrize("damage", [copy_large_database_over, copy_store_over])

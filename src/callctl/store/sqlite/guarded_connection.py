@@ -50,32 +50,39 @@ class GuardedConnection:
         self._lock = threading.Lock()
         self._files: Files | None = None
         self.generation = -1  # counts the files that were opened, from 0
+        self._is_checked = False  # whether nothing was done with it since the check after a commit
         self._read_damage = False  # whether the last transaction failed for what SQLite read
         with explained(path, "open"):
             self._adopt(connect())
 
     @contextmanager
-    def use(self, doing: str) -> Iterator[sqlite3.Connection]:
+    def use(self, doing: str, *, follows_commit: bool = False) -> Iterator[sqlite3.Connection]:
         """Yield a connection to the files that are there now, for one use of it; ``doing`` says what for, in errors.
+
+        With ``follows_commit`` the last commit was a moment ago, and the check after it will do.
 
         Raises:
             StoreError: They can't be opened, or what is done with them fails.
         """
         with self._lock, explained(self._path, doing):
-            self._check_before_use()
+            if not (follows_commit and self._is_checked):
+                self._check_before_use()
+            self._is_checked = False
             yield self.connection
 
     @contextmanager
-    def transaction(self, *, claim: ClaimKey | None = None) -> Iterator[sqlite3.Connection]:
+    def transaction(
+        self, *, claim: ClaimKey | None = None, follows_commit: bool = False
+    ) -> Iterator[sqlite3.Connection]:
         """Yield a connection in a transaction that is committed when the block is left, or rolled back if it fails.
 
-        ``claim`` is the claim that it changes, if it changes one.
+        ``claim`` is the claim that it changes, if it changes one; ``follows_commit`` is as in ``use``.
 
         Raises:
             StoreError: It can't be opened or locked for writing, or what is done with it fails, or the files were
                 changed meanwhile: then the transaction may or may not be kept.
         """
-        with self.use("write to") as connection:
+        with self.use("write to", follows_commit=follows_commit) as connection:
             if connection.in_transaction:  # one whose rollback failed, or nothing could be written ever after
                 connection.execute("ROLLBACK")
             try:
@@ -86,6 +93,7 @@ class GuardedConnection:
                 self._read_damage = primary_code(error) == sqlite3.SQLITE_CORRUPT
                 raise
             self._check_after_commit()
+            self._is_checked = True
             if claim is not None:
                 self._note_claim(claim)
 

@@ -145,9 +145,10 @@ class GroupWriter:
     def _write(self) -> None:
         more = True
         while more:
+            has_waited = self._queue.empty()
             entries, more = self._group()
             for start in range(0, len(entries), _GROUP):
-                self._settle(entries[start : start + _GROUP])
+                self._settle(entries[start : start + _GROUP], follows=start > 0 or not has_waited)
             if not entries and more:
                 with suppress(Exception):  # reported with the next event, which can't be stored
                     self._guarded.check()
@@ -163,10 +164,13 @@ class GroupWriter:
             batch = self._queue.get()
         return entries, False
 
-    def _settle(self, entries: Sequence[_Entry]) -> None:
-        """Commit entries and settle their futures. No failure is raised: it would end the thread."""
+    def _settle(self, entries: Sequence[_Entry], *, follows: bool = False) -> None:
+        """Commit entries and settle their futures; ``follows``: at once after others.
+
+        No failure is raised: it would end the thread.
+        """
         try:
-            outcomes: Sequence[bool | StoreError] = self._commit([entry.row for entry in entries])
+            outcomes: Sequence[bool | StoreError] = self._commit([entry.row for entry in entries], follows=follows)
         except StoreError as error:
             # One exception each: a shared one would gather the tracebacks of all who raise it.
             outcomes = [StoreError(error.message, hint=error.hint) for _ in entries]
@@ -179,10 +183,10 @@ class GroupWriter:
             outcomes = [StoreError(what, hint="`callctl doctor` looks at the store")]
         _settle_futures([(entry.future, outcome) for entry, outcome in zip(entries, outcomes, strict=True)])
 
-    def _commit(self, rows: Sequence[Row]) -> list[bool]:
+    def _commit(self, rows: Sequence[Row], *, follows: bool = False) -> list[bool]:
         outcomes: list[bool] = []
         began = time.perf_counter()
-        with self._guarded.transaction() as connection:
+        with self._guarded.transaction(follows_commit=follows) as connection:
             for start in range(0, len(rows), CHUNK):
                 outcomes += insert(connection, rows[start : start + CHUNK], world=self._world)
             self._recent.extend(rows)
