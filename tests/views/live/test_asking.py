@@ -194,12 +194,13 @@ def test_what_cannot_be_done_is_said(family: LiveTable, key: str, before: list[s
     assert (family.state.mode, family.state.message) == (None, said)
 
 
-@pytest.mark.parametrize("key", ["x", "r"])
+@pytest.mark.parametrize("key", ["x", "r", " ", "a"])
 @pytest.mark.parametrize("before", [["g"], ["g", " ", "j", " "], []])
 def test_a_table_to_read_only_changes_no_call(family: LiveTable, key: str, before: list[str]) -> None:
     family.may_act = False
     family.type(*before, key)
     assert (family.state.mode, family.state.message) == (None, "--read-only: this table changes no call")
+    assert family.state.marks == {}
 
 
 @pytest.mark.parametrize("number", [1, 2])

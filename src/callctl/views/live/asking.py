@@ -26,6 +26,7 @@ REFUSED_FOR = 1.0
 LETTERS = "abcdefghijklmnoprsuvwxyz"
 TYPE_LETTER = "t"
 SELECT_FIRST = "select a leg first: ↑ ↓"
+READ_ONLY = "--read-only: this table changes no call"
 
 
 # Hanging up
@@ -44,7 +45,7 @@ def ask_to_hang_up(state: ViewState, key: Key, around: Surroundings) -> ViewStat
 def _targets(state: ViewState, around: Surroundings) -> tuple[Target, ...] | str:
     """Return the marked legs, else the selected one; or why there are none."""
     if not around.may_act:
-        return "--read-only: this table changes no call"
+        return READ_ONLY
     if state.marks:
         return tuple(Target(sid, status) for sid, status in state.marks.items())
     leg = around.latest.leg(state.selected or "")

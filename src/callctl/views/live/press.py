@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from callctl.calls.leg import Leg
 from callctl.views.live.asking import (
+    READ_ONLY,
     SELECT_FIRST,
     ask_to_dismiss,
     ask_to_hang_up,
@@ -106,6 +107,8 @@ def _on_table(state: ViewState, key: Key, around: Surroundings) -> tuple[ViewSta
             return ask_to_hang_up(state, key, around), None
         case "r":
             return ask_url(state, key, around), None
+        case " " | "a" if not around.may_act:  # marks are for changing calls
+            return state.saying(READ_ONLY, key.at), None
         case " ":
             return _mark(state, key, around), None
         case "a":
