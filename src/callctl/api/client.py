@@ -23,7 +23,7 @@ from callctl.errors import ApiError, NetworkError, OutcomeUnknownError, UsageErr
 
 if TYPE_CHECKING:
     from callctl.api.requests import Parameters, PlaceRequest, RedirectRequest
-    from callctl.api.resources import Account, Notification
+    from callctl.api.resources import Account, Notification, PhoneNumber
     from callctl.calls.filter import CallFilter
     from callctl.settings import Settings
 
@@ -189,6 +189,14 @@ class ApiClient:
         from callctl.api.resources import Notification
 
         return [Notification.from_resource(row) for row in self._rows(self._get, url, key="notifications")]
+
+    def phone_numbers(self) -> _List[PhoneNumber]:
+        """Ask for the numbers of the account."""
+        from callctl.api.resources import PhoneNumber
+
+        first = self._url(f"IncomingPhoneNumbers.json?PageSize={MAX_PAGE_SIZE}")
+        found = self._rows(self._get, first, key="incoming_phone_numbers")
+        return [PhoneNumber.from_resource(row) for row in found]
 
     def _rows(self, fetch: Callable[[str], Mapping[str, Any]], first: str, *, key: str) -> Iterator[Mapping[str, Any]]:
         return rows(fetch, first, key=key, base=self._settings.api_url, warn=self._warn)

@@ -1,4 +1,4 @@
-"""Other resources of the API than calls: the account of the credentials, and notifications of a call."""
+"""Other resources of the API than calls: the account of the credentials, its numbers, and notifications of a call."""
 
 from __future__ import annotations
 
@@ -79,6 +79,20 @@ class Notification:
             request_url=without_secrets(text("request_url")) or None,
             date=parse_date(resource.get("message_date")),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class PhoneNumber:
+    """A number of the account, and where its calls report (OAS, incoming phone number)."""
+
+    number: str
+    status_callback: str
+
+    @classmethod
+    def from_resource(cls, resource: Mapping[str, Any]) -> PhoneNumber:
+        """Read the JSON object of a reply; what it lacks is empty."""
+        text = _texts_of(resource)
+        return cls(number=text("phone_number") or text("sid"), status_callback=text("status_callback"))
 
 
 def _texts_of(resource: Mapping[str, Any]) -> Callable[[str], str]:

@@ -13,7 +13,7 @@ from callctl.cli import exits
 from callctl.cli.io.event_loop import run_loop
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.options import common
-from callctl.cli.options.callback_url import STATUS_PATH, with_status_path
+from callctl.cli.options.callback_url import RETRIES, STATUS_PATH, with_status_path
 from callctl.cli.options.checks import signing_trouble
 from callctl.errors import CallctlError, SettingsError
 
@@ -66,6 +66,7 @@ def doctor(
 
 
 def _checks(runtime: Runtime, settings: Settings) -> Iterator[Finding]:
+    from callctl.calls.doctor_finding import Level
     from callctl.doctor.account import account_findings
     from callctl.doctor.files import settings_files, state_folder_findings, store_finding
 
@@ -76,7 +77,10 @@ def _checks(runtime: Runtime, settings: Settings) -> Iterator[Finding]:
         yield finding
     yield store_finding(settings)
     yield from state_folder_findings(settings)
-    yield from _callback_route(runtime, settings, doubted=_doubted(settings, account))
+    watch = _watch(settings)
+    yield from _callback_route(runtime, settings, watch, doubted=_doubted(settings, account))
+    if any(finding.name == "credentials" and finding.level is Level.FINE for finding in account):
+        yield from _retries(runtime, settings, watch)
 
 
 def _doubted(settings: Settings, account: Iterable[Finding]) -> str | None:
@@ -90,12 +94,23 @@ def _doubted(settings: Settings, account: Iterable[Finding]) -> str | None:
     return next((finding.name for finding in account if finding.name in names and finding.level is Level.WRONG), None)
 
 
-def _callback_route(runtime: Runtime, settings: Settings, *, doubted: str | None) -> list[Finding]:
+def _callback_route(
+    runtime: Runtime, settings: Settings, watch: WatchRecord | None, *, doubted: str | None
+) -> list[Finding]:
     from callctl.doctor.callback_route import CallbackRoute, route_findings
 
     url = None if settings.public_url is None else with_status_path(settings.public_url)
     route = CallbackRoute(url, STATUS_PATH, doubted=doubted)
-    return run_loop(runtime, route_findings(settings, route, watch=_watch(settings), now=runtime.now))
+    return run_loop(runtime, route_findings(settings, route, watch=watch, now=runtime.now))
+
+
+def _retries(runtime: Runtime, settings: Settings, watch: WatchRecord | None) -> Iterator[Finding]:
+    from callctl.doctor.retries import retry_findings
+
+    public = None if settings.public_url is None else with_status_path(settings.public_url)
+    url = public if watch is None else watch.callback_url
+    if url is not None and (settings.is_twilio or settings.is_loopback):
+        yield from retry_findings(settings, runtime.client, callback_url=url, retries=RETRIES)
 
 
 def _watch(settings: Settings) -> WatchRecord | None:

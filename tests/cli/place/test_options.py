@@ -16,7 +16,7 @@ from running import Callctl, env_for
 from callctl.simulator import Simulator
 
 TO = "+12025550103"
-FRAGMENT = "#rc=3&rp=5xx,ct,rt&ct=2000&rt=3000"
+FRAGMENT = "#rc=5&rp=5xx,ct,rt&ct=2000&rt=3000"
 SAY = ("--say", "Hello")
 WITHOUT_CALLBACKS = "<Response><Dial><Number>+12025550100</Number><Client>ann</Client></Dial></Response>"
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
@@ -14,9 +15,11 @@ from yarl import URL
 
 from callctl.errors import CallctlError, PortTakenError, SettingsError, StoreError
 from callctl.store.sqlite.store import SqliteStore
+from callctl.watch.listener import listener as listener_module
+from callctl.watch.listener import server as server_module
 from callctl.watch.listener.address import Address
 from callctl.watch.listener.listener import Listener, ListenerConfig
-from callctl.watch.listener.server import Limits
+from callctl.watch.listener.server import Limits, ReceivedRequest
 
 
 async def test_a_signed_callback_is_stored_answered_and_reported(
@@ -326,6 +329,41 @@ async def test_it_stops_while_a_client_is_connected(start: Start) -> None:
         await listener.stop()
     with pytest.raises(OSError):
         await asyncio.open_connection("127.0.0.1", listener.port)
+    writer.close()
+
+
+@pytest.mark.parametrize("rest", [True, False])
+async def test_a_request_that_is_coming_in_when_it_stops_is_answered_if_the_rest_comes(
+    start: Start, store: SqliteStore, monkeypatch: pytest.MonkeyPatch, rest: bool
+) -> None:
+    real, has_header = server_module.receive, asyncio.Event()
+
+    async def receive(*args: Any, **more: Any) -> ReceivedRequest:
+        has_header.set()
+        return await real(*args, **more)
+
+    monkeypatch.setattr(listener_module, "receive", receive)
+    listener = await start(limits=Limits(stop_seconds=60.0 if rest else 0.05))
+    fields = form(1, "ringing")
+    body = urlencode(fields).encode()
+    head = [f"{name}: {value}" for name, value in sign(PUBLIC, fields).items()]
+    head += ["Content-Type: application/x-www-form-urlencoded", f"Content-Length: {len(body)}"]
+    idle, idle_writer = await asyncio.open_connection("127.0.0.1", listener.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+    async with asyncio.timeout(60):
+        idle_writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        await idle.readuntil(b"}")
+        writer.write("\r\n".join(["POST /status HTTP/1.1", "Host: x", *head, "", ""]).encode())
+        await has_header.wait()  # it waits for its body
+        stopping = asyncio.create_task(listener.stop())
+        assert await idle.read() == b""  # one without a request is closed at once
+        if rest:
+            writer.write(body)
+        answer = await reader.read()
+        await stopping
+    assert (b" 204 " in answer, b"Connection: close" in answer) == (rest, rest)
+    assert len(list(store.replay(since=None))) == rest
+    idle_writer.close()
     writer.close()
 
 

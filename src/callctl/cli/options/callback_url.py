@@ -9,16 +9,18 @@ from callctl.cli.io.runtime import Runtime
 from callctl.cli.options.checks import check_reachable
 from callctl.errors import CallctlError, UsageError, without_secrets, without_user_info
 from callctl.settings import Settings
-from callctl.support.urls import is_http_url, scheme_hint
+from callctl.support.urls import is_http_url, is_loopback_url, scheme_hint
 
 if TYPE_CHECKING:
+    from callctl.watch.options import Ready
     from callctl.watch.registry import WatchRecord
 
 STATUS_PATH = "/status"
-# How Twilio shall deliver to a watch (docs/twilio.md, "Delivery"): try again, three times, also when the watch answers
-# with a 5xx or not at all, as while it is restarted; a local listener is quick to connect to and to answer, so give up
-# each try early. Twilio takes 15 seconds for all of it at most.
-RETRIES = "rc=3&rp=5xx,ct,rt&ct=2000&rt=3000"
+# How Twilio shall deliver to a listener (docs/twilio.md, "Delivery"): try again, up to five times, also when it answers
+# with a 5xx or not at all, as while it is restarted. Twilio takes 15 seconds for all of it at most.
+RETRIES = "rc=5&rp=5xx,ct,rt"
+# A listener is quick to connect to and to answer, so give up each try early: there is time for three that fail late.
+_EARLY = "&ct=2000&rt=3000"
 
 
 def find_callback(runtime: Runtime, settings: Settings, given: str | None) -> str | None:
@@ -156,4 +158,11 @@ def with_retries(settings: Settings, url: str) -> str:
     A fragment that is there is left alone. Another service would not understand it, and might sign it.
     """
     understood = settings.is_twilio or settings.is_loopback
+    return f"{url}#{RETRIES}{_EARLY}" if understood and not urlsplit(url).fragment else url
+
+
+def with_retries_to_paste(ready: Ready) -> str:
+    """Return the callback URL of a listener as people paste it elsewhere: shorter, and to the same effect."""
+    url = ready.callback_url
+    understood = ready.is_twilio or is_loopback_url(ready.api_url)
     return f"{url}#{RETRIES}" if understood and not urlsplit(url).fragment else url

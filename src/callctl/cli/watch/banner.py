@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 
 from callctl.calls.call import EVENT_NAMES
 from callctl.cli.io.runtime import Form, Runtime
+from callctl.cli.options.callback_url import with_retries_to_paste
 from callctl.errors import without_secrets
 
 if TYPE_CHECKING:
     from callctl.calls.filter import CallFilter
     from callctl.views.view import View
     from callctl.watch.options import Ready
+
+
+_WHY_FRAGMENT = "The part behind # has Twilio try again, for 15 s, while nothing answers here."
 
 
 def say_where(runtime: Runtime, ready: Ready, *, call_filter: CallFilter | None, command: str = "watch") -> list[str]:
@@ -80,21 +84,23 @@ def _reachability_guide(ready: Ready, command: str) -> list[str]:
 
 
 def paste_guide(ready: Ready) -> list[str]:
-    """Return lines to paste elsewhere so that calls send their callbacks here, none longer than 80 columns.
+    """Return lines to paste elsewhere so that calls send their callbacks here.
 
     Here alone a password in the URL is shown, since Twilio needs it.
     """
     from callctl.calls.twiml import noun_attributes
 
-    has_password = without_secrets(ready.callback_url) != ready.callback_url
+    url = with_retries_to_paste(ready)
+    has_password = without_secrets(url) != url
     served = [f"  {name}: {url}" for name, url in ready.documents.items()]
     return [
         *(["These lines hold the public URL's password in clear; all else shows ***.", ""] if has_password else []),
         *(["Served as TwiML, for `place --url` and a number's voice URL:", *served] if served else []),
         "Calls that `callctl place` places report here by themselves.",
         "For calls placed by your own code, the REST parameters:",
-        f"  StatusCallback={ready.callback_url}",
+        f"  StatusCallback={url}",
         *(f"  StatusCallbackEvent={event}" for event in EVENT_NAMES),
         "For <Number>, <Sip> and <Client> inside <Dial>, the attributes:",
-        *(f"  {attribute}" for attribute in re.findall(r'\w+="[^"]*"', noun_attributes(ready.callback_url))),
+        *(f"  {attribute}" for attribute in re.findall(r'\w+="[^"]*"', noun_attributes(url))),
+        *([_WHY_FRAGMENT] if url != ready.callback_url else []),
     ]

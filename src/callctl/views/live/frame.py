@@ -134,7 +134,8 @@ def draw(frame: Frame, layout: Layout) -> list[Text]:
     elif frame.listing.total:
         body = _table(frame, layout)
     else:
-        body = _block([Line(line, "") for line in _idle(frame)])
+        # A line that is to be pasted elsewhere must not end in dots.
+        body = _block([Line(line, "") for line in wrapped_page(_idle(frame), width=layout.width - 1)])
     last = [_last_line(frame, layout)] if layout.has_last_line else []
     room = max(0, layout.height - len(layout.header) - len(layout.tail) - len(last))
     fill = [text()] * (room - len(body)) if _scrolls(frame) else []

@@ -7,6 +7,7 @@ import errno
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import formatdate
 from functools import lru_cache
@@ -29,6 +30,7 @@ SELFTEST_FIELD: Final = "CallctlProbe"
 SelftestId = tuple[str, str]  # a self-test's method and random value
 _MOST_FIELDS = 2000  # Twilio sends about thirty
 _OWN_FILES = 96  # kept free for the store, the tunnel, requests, and connections that were accepted but not counted yet
+_LAST_WORDS = 0.5  # seconds in which answers must be written once the server has stopped
 _SHORT = 2048  # characters of a form; Twilio's have less
 _log = logging.getLogger("callctl.watch.listener.server")
 _log.addHandler(logging.NullHandler())  # without one, Python would write to the terminal below the table
@@ -111,6 +113,14 @@ class _NoContent(web.Response):
 _NO_CONTENT = _NoContent()
 
 
+def _last(response: web.StreamResponse) -> web.StreamResponse:
+    """Return an answer after which the connection is closed."""
+    if response is _NO_CONTENT:
+        response = web.Response(status=204)
+    response.force_close()
+    return response
+
+
 class BodyRefusedError(Exception):
     """A body that is too long (413), too slow (408) or broken (400)."""
 
@@ -135,6 +145,9 @@ class BoundedServer(web.Server):
         self._limits = limits
         self._answer = answer
         self._first_requests: dict[Any, asyncio.TimerHandle] = {}  # time limits until each connection's first request
+        self._answering: set[Any] = set()  # connections with a request that is coming in, or being answered
+        self._is_draining = False
+        self._drained = asyncio.Event()
         self._open_connections = OpenConnections[Any](room_for_connections(limits.connections, reserve=_OWN_FILES))
         super().__init__(
             self._bounded_answer,
@@ -168,7 +181,29 @@ class BoundedServer(web.Server):
         self._stop_timer(connection)  # a later header on the same connection falls under the limit for idle ones
         self._open_connections.received(connection)
         on_whole = None if content.is_eof() else content.on_eof
-        return await self._open_connections.answering(connection, self._answer(request), on_whole=on_whole)
+        self._answering.add(connection)
+        try:
+            response = await self._open_connections.answering(connection, self._answer(request), on_whole=on_whole)
+        finally:
+            self._answering.discard(connection)
+            if not self._answering:
+                self._drained.set()
+        return _last(response) if self._is_draining else response
+
+    async def drain(self) -> None:
+        """Answer the requests whose header is here, for ``stop_seconds`` at most, and close all other connections.
+
+        aiohttp, when it shuts down, no longer reads: a request whose body is still on its way would never be whole.
+        """
+        self._is_draining = True
+        for connection in self.connections:
+            if connection not in self._answering:
+                connection.force_close()
+        self._drained.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.stop_seconds):
+                if self._answering:
+                    await self._drained.wait()
 
 
 async def serve(answer: Answer, *, host: str, port: int, limits: Limits) -> TcpServer:
@@ -178,10 +213,16 @@ async def serve(answer: Answer, *, host: str, port: int, limits: Limits) -> TcpS
         PortTakenError: Another process listens there.
         CallctlError: The address can't be bound.
     """
-    runner = web.ServerRunner(BoundedServer(answer, limits=limits), shutdown_timeout=limits.stop_seconds)
+    server = BoundedServer(answer, limits=limits)
+    runner = web.ServerRunner(server, shutdown_timeout=_LAST_WORDS)
     await runner.setup()
+
+    async def cleanup() -> None:
+        await server.drain()
+        await runner.cleanup()
+
     try:
-        return await TcpServer.open(runner.server, cleanup=runner.cleanup, host=host, port=port)
+        return await TcpServer.open(runner.server, cleanup=cleanup, host=host, port=port)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise PortTakenError(

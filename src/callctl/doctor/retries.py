@@ -1,0 +1,58 @@
+"""Whether Twilio tries a callback again that meets a listener which is restarted, or can't store it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from urllib.parse import parse_qs, urlsplit
+
+from callctl.api.client import ApiClient
+from callctl.calls.doctor_finding import Finding, warning
+from callctl.errors import CallctlError
+from callctl.operations.missing_callbacks import comparable_url
+from callctl.settings import Settings
+
+# The failures after which a callback is lost unless Twilio tries again (docs/twilio.md, "Delivery").
+_FAILURES = frozenset({"5xx", "ct", "rt"})
+_SHOWN = 5
+
+
+def asks_again(url: str) -> bool:
+    """Return whether a callback URL's fragment has Twilio try again after each failure that a listener can cause."""
+    given = parse_qs(urlsplit(url).fragment)
+    policy = {word.strip() for text in given.get("rp", ()) for word in text.split(",")}
+    return given.get("rc", ["1"])[-1] != "0" and ("all" in policy or policy >= _FAILURES)
+
+
+def retry_findings(
+    settings: Settings, open_client: Callable[[Settings], ApiClient], *, callback_url: str, retries: str
+) -> Iterator[Finding]:
+    """Yield a warning for callback URLs that do not have Twilio try again; nothing where all is well.
+
+    They are the URL in use, if it has a fragment of its own, and those of the account's numbers that lead to it, where
+    the credentials may read them.
+
+    Args:
+        settings: The settings.
+        open_client: Returns the API client for settings with credentials.
+        callback_url: Where callbacks go.
+        retries: The fragment that does it.
+    """
+    fragment = urlsplit(callback_url).fragment
+    fix = f"end it with #{retries}: without, what comes while the listener is restarted is lost"
+    if fragment and not asks_again(callback_url):
+        what = f"{callback_url}: the part behind # does not have Twilio try again after a 5xx or without an answer"
+        yield warning("retries", what, fix=fix)
+    try:
+        numbers = open_client(settings).phone_numbers()
+    except CallctlError:
+        return  # a key that may not read them, or a service that has none
+    own = comparable_url(callback_url)
+    silent = [
+        number.number
+        for number in numbers
+        if comparable_url(number.status_callback) == own and not asks_again(number.status_callback)
+    ]
+    if silent:
+        more = "" if len(silent) <= _SHOWN else f" and {len(silent) - _SHOWN} more"
+        what = f"the status callback of {', '.join(silent[:_SHOWN])}{more} does not have Twilio try again"
+        yield warning("retries", what, fix=fix, numbers=silent)
