@@ -257,8 +257,8 @@ def test_a_message_stands_beside_the_figures() -> None:
 @pytest.mark.parametrize(
     ("width", "lines"),
     [
-        (46, [" redirect +12025550100 to   t: type a URL", " a: music   b: survey   Esc: no"]),
-        (30, [" redirect +12025550100 to", " t: type a URL   a: music", " b: survey   Esc: no"]),
+        (47, [" redirect +12025550100 to   t: type a URL", " a: music   b: survey   Esc: no"]),
+        (31, [" redirect +12025550100 to", " t: type a URL   a: music", " b: survey   Esc: no"]),
     ],
 )
 def test_a_key_and_what_it_does_are_not_parted_in_a_question(width: int, lines: list[str]) -> None:
