@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import threading
 import time
 from collections import Counter
@@ -20,14 +21,17 @@ _SENDERS = 6
 
 
 class Load:
-    """Callbacks without end, over several connections, until no answer comes any more.
+    """Callbacks without end, over several connections, until no answer comes any more, or until it is stopped.
 
-    ``answered`` are the numbers of those that were acknowledged. With ``may_fail`` others may be answered with 500.
+    ``answered`` are the numbers of those that were acknowledged, ``broken`` says why no answer came. With ``may_fail``
+    others may be answered with 500.
     """
 
     def __init__(self, port: int, *, token: str, numbers: Iterator[int], may_fail: bool = False) -> None:
         self._port, self._token, self._numbers, self._may_fail = port, token, numbers, may_fail
         self.answered: list[int] = []
+        self.broken: list[Exception] = []
+        self._is_over = threading.Event()
         self._senders = [threading.Thread(target=self._send) for _ in range(_SENDERS)]
         for sender in self._senders:
             sender.start()
@@ -36,7 +40,7 @@ class Load:
         url = f"http://127.0.0.1:{self._port}/status"
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=120)
         try:
-            for number in self._numbers:
+            for number in itertools.takewhile(lambda _number: not self._is_over.is_set(), self._numbers):
                 fields = form(number // 4, "ringing", number=number % 4)
                 headers = {
                     "Content-Type": "application/x-www-form-urlencoded",
@@ -48,8 +52,8 @@ class Load:
                 assert answer.status == 204 or (self._may_fail and answer.status == 500)
                 if answer.status == 204:
                     self.answered.append(number)
-        except (OSError, http.client.HTTPException):
-            pass  # it was killed
+        except (OSError, http.client.HTTPException) as error:
+            self.broken.append(error)  # it was killed
         finally:
             connection.close()
 
@@ -59,6 +63,11 @@ class Load:
         while len(self.answered) < count:
             assert time.monotonic() < deadline
             time.sleep(0.001)
+
+    def stop(self) -> None:
+        """Send no more, and return once all was answered."""
+        self._is_over.set()
+        self.end()
 
     def end(self) -> None:
         """Return once all senders have given up."""

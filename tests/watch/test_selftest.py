@@ -40,6 +40,8 @@ async def test_the_probe_measures_and_reports_what_is_wrong(tmp_path: Path, appl
         outcome = await selftest(url, keys=(TOKEN,), nonce=nonce, clock=ticks)
         assert outcome.round_trip == pytest.approx(0.042)
         assert (await selftest(url, keys=(TOKEN,), nonce="other")).failure == "another watch answers there"
+        taken_by_another = await selftest(url, keys=(TOKEN,), nonce="other", others=lambda: {nonce}, clock=ticks)
+        assert taken_by_another.round_trip is not None
         refused = await selftest(url, keys=("wrong",), nonce=nonce)
         assert "refused (HTTP 403)" in str(refused.failure)
     gone = await selftest(url, keys=(TOKEN,), nonce=nonce, clock=ticks)

@@ -1,0 +1,138 @@
+"""docs/deploy.md is played: its unit is one, its nginx carries callbacks past a restart, its alerts name metrics."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from callback_load import Load, call_and_number, kept_in
+from paths import ROOT
+from running import env_for
+from services import Service
+from web_site import free_port
+
+from callctl.cli.commands import LazyCommand, every_command
+from callctl.settings import load
+from callctl.simulator import Simulator
+from callctl.watch.counts import Counts
+from callctl.watch.metrics import Figures, exposition
+
+PAGE = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+FILES = dict(re.findall(r"<!-- file: (\S+) -->\n\n```\w+\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+SYSTEMD = shutil.which("systemd-analyze")
+
+
+def test_the_unit_starts_a_command_that_there_is() -> None:
+    (line,) = re.findall(r"^ExecStart=(.*)$", FILES["callctl-listen@.service"], re.MULTILINE)
+    program, name, *args = shlex.split(line.replace("%i", "8765"))
+    assert program.endswith("/callctl")
+    context = LazyCommand(dict(every_command())[name]).make_context(name, args)
+    assert (context.params["port"], context.params["health_port"]) == (8765, 18765)
+    context.close()
+
+
+@pytest.mark.skipif(SYSTEMD is None, reason="systemd-analyze is not installed")
+def test_systemd_understands_the_unit(tmp_path: Path) -> None:
+    unit = tmp_path / "callctl-listen@.service"
+    unit.write_text(FILES[unit.name].replace("/opt/callctl/bin/callctl", "/bin/true"))
+    instance = tmp_path / "callctl-listen@8765.service"
+    instance.symlink_to(unit)
+    verified = subprocess.run(
+        [str(SYSTEMD), "verify", str(instance)], capture_output=True, text=True, timeout=60, check=False
+    )
+    said = [line for line in (verified.stdout + verified.stderr).splitlines() if "callctl-listen" in line]
+    assert said == []
+
+
+def test_alerts_and_the_table_name_metrics_that_there_are() -> None:
+    counts = Counts()
+    counts.answers[204] = counts.answers[500] = 1
+    counts.events["callback", "ringing"] = 1
+    counts.refusals.update(("signature", "path", "unsigned", "selftest", "body"))
+    found = exposition(
+        Figures(
+            counts,
+            duplicates=0,
+            ignored=0,
+            live_legs=0,
+            open_claims=0,
+            is_reachable=True,
+            last_commit_at=datetime(2026, 1, 1, tzinfo=UTC),
+        ),
+        accept="",
+    )
+    assert found is not None
+    text = found.body.decode()
+    known = set(re.findall(r"^# TYPE (callctl\S+)", text, re.MULTILINE))
+    named = set(re.findall(r"\b(callctl_[a-z_]+?)(?:_bucket)?\b(?=[{\[ ,`)])", FILES["callctl.rules.yml"] + PAGE))
+    assert named <= known
+    assert known <= named
+    for cause in re.findall(r'cause="(\w+)"', FILES["callctl.rules.yml"]):
+        assert f'callctl_refusals_total{{cause="{cause}"}}' in text
+
+
+# nginx
+
+
+@contextmanager
+def nginx(folder: Path, port: int, listeners: tuple[int, int]) -> Iterator[None]:
+    """Run nginx with the page's configuration, on ports that are free and without TLS."""
+    server = FILES["callctl.conf"].replace("listen 443 ssl", f"listen 127.0.0.1:{port}")
+    server = re.sub(r"^ *ssl_\w+ .*\n", "", server, flags=re.MULTILINE)
+    for documented, real in zip((8765, 8766), listeners, strict=True):
+        assert f"127.0.0.1:{documented} " in server
+        server = server.replace(f"127.0.0.1:{documented} ", f"127.0.0.1:{real} ")
+    paths = "".join(
+        f"{name}_temp_path {folder}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (folder / "nginx.conf").write_text(
+        f"daemon off; pid {folder}/pid; error_log {folder}/error.log;\n"
+        f"events {{}}\nhttp {{ access_log off; {paths}\n{server}\n}}\n"
+    )
+    process = subprocess.Popen([str(NGINX), "-e", f"{folder}/error.log", "-c", f"{folder}/nginx.conf"])
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+@pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
+def test_behind_nginx_a_listener_is_restarted_and_the_sender_sees_no_error(home: Path, simulator: Simulator) -> None:
+    env, numbers = env_for(simulator), itertools.count()
+    port, ports = free_port(), (free_port(), free_port())
+    public = ("--public-url", f"http://127.0.0.1:{port}/status")
+
+    with nginx(home, port, ports), ExitStack() as stack:
+
+        def listener(number: int) -> Service:
+            return stack.enter_context(Service(*public, home=home, env=env, port=ports[number]))
+
+        running = [listener(0), listener(1)]
+        assert [service.port for service in running] == list(ports)
+        sending = Load(port, token=simulator.auth_token, numbers=numbers)
+        for number in (0, 1, 0, 1):
+            sending.until(len(sending.answered) + 100)
+            assert running[number].terminate() == 0
+            running[number] = listener(number)
+            assert running[number].port == ports[number]
+        sending.until(len(sending.answered) + 100)
+        sending.stop()
+        # Each takes the self-test that the other one answered for its own.
+        for service in running:
+            assert service.metrics()["callctl_reachable"] == 1
+            assert service.terminate() == 0
+            assert '"trouble"' not in service.until_said("")
+    kept = kept_in(load({"HOME": str(home), **env}, cwd=home))
+    assert {*map(call_and_number, sending.answered)} == set(kept)
+    assert set(kept.values()) == {1}
+    assert sending.broken == []
