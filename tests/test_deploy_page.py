@@ -107,7 +107,10 @@ def nginx(folder: Path, port: int, listeners: tuple[int, int]) -> Iterator[None]
 
 
 @pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
-def test_behind_nginx_a_listener_is_restarted_and_the_sender_sees_no_error(home: Path, simulator: Simulator) -> None:
+@pytest.mark.parametrize("killed", [False, True])
+def test_behind_nginx_a_listener_is_restarted_and_the_sender_sees_no_error(
+    home: Path, simulator: Simulator, killed: bool
+) -> None:
     env, numbers = env_for(simulator), itertools.count()
     port, ports = free_port(), (free_port(), free_port())
     public = ("--public-url", f"http://127.0.0.1:{port}/status")
@@ -122,7 +125,10 @@ def test_behind_nginx_a_listener_is_restarted_and_the_sender_sees_no_error(home:
         sending = Load(port, token=simulator.auth_token, numbers=numbers)
         for number in (0, 1, 0, 1):
             sending.until(len(sending.answered) + 100)
-            assert running[number].terminate() == 0
+            if killed:
+                running[number].kill()
+            else:
+                assert running[number].terminate() == 0
             running[number] = listener(number)
             assert running[number].port == ports[number]
         sending.until(len(sending.answered) + 100)

@@ -36,7 +36,7 @@ class Cause(StrEnum):
     CLOCK = "clock"
     """This machine's clock was set."""
     WATCH_GONE = "watch-gone"
-    """The watch that this one follows is gone."""
+    """The listener or the watch that this one follows is gone."""
     RECORD = "record"
     """The record by which ``place`` finds the watch can't be written."""
     OUTPUT = "output"

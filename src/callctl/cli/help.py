@@ -37,8 +37,8 @@ ACCOUNT = (
 OTHERS = (
     Setting("CALLCTL_FROM", "who calls, for `place`"),
     Setting("CALLCTL_URL_NAME", "the URL that `--url name` stands for; may begin with GET or POST"),
-    Setting("CALLCTL_PUBLIC_URL", "where Twilio reaches `watch`; /status is appended if it has no path"),
-    Setting("CALLCTL_PORT", "the port of `watch`", "8765"),
+    Setting("CALLCTL_PUBLIC_URL", "where Twilio reaches `watch` and `listen`; /status is appended if it has no path"),
+    Setting("CALLCTL_PORT", "the port of `watch` and `listen`", "8765"),
     Setting("CALLCTL_STORE", "the file in which events are kept", "$XDG_STATE_HOME/callctl/events.db"),
 )
 ENVIRONMENT = (

@@ -46,6 +46,7 @@ def test_it_says_once_where_it_listens_and_what_to_paste(home: Path, simulator: 
 def test_how_it_ends(home: Path, simulator: Simulator, sent: signal.Signals, code: int) -> None:
     with Service(home=home, env=env_for(simulator)) as service:
         assert service.ready["follows"] is None
+        assert service.ready["status_callback"] == service.ready["callback_url"] + "#rc=5&rp=5xx,ct,rt"
         assert (service.terminate() if sent == signal.SIGTERM else service.interrupt()) == code
 
 

@@ -12,6 +12,7 @@ import typer
 from callctl.cli.io.event_loop import allow_many_files, run_loop
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options import common, listener
+from callctl.cli.options.callback_url import with_retries_to_paste
 from callctl.cli.options.checks import check_host
 from callctl.cli.options.common import LISTEN, MONITOR
 from callctl.cli.watch import rules as rules_options
@@ -200,5 +201,5 @@ def _log(runtime: Runtime, ready: Ready) -> View:
         return ThreadedView(LogView(LineView(runtime.stderr, say=runtime.say)))
     extra = {} if ready.is_twilio else {"api_url": ready.api_url}
     lines = JsonLinesView(runtime.stderr, extra=extra, say=runtime.say)
-    lines.ready(ready.to_json())
+    lines.ready({**ready.to_json(), "status_callback": without_secrets(with_retries_to_paste(ready))})
     return ThreadedView(LogView(lines))
