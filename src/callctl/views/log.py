@@ -30,8 +30,7 @@ class LogView:
             self._view.action(action)
 
     def note(self, text: str) -> None:
-        """Pass it on."""
-        self._view.note(text)
+        """Do nothing: that a request was passed on to an application and answered is nothing that went wrong."""
 
     def trouble(self, trouble: Trouble) -> None:
         """Pass it on."""

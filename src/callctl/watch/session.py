@@ -461,7 +461,8 @@ class Session:
     async def shut_down(self, *, limit: float = SHUT_DOWN_LIMIT) -> None:
         """Remove the record, stop listening, close the view and the store; each step even if one before fails.
 
-        What is under way may be answered for ``limit`` seconds at most; of a watch it is half a second.
+        What is under way may be answered for ``limit`` seconds at most; of a watch it is half a second. What is beyond
+        the usual limit is also for what waits to be forwarded.
         """
         async with contextlib.AsyncExitStack() as stack:
             if self._store is not None:
@@ -474,7 +475,7 @@ class Session:
                 stack.callback(self._view.close)
                 stack.push_async_callback(self._show_last_events, self._view)
             if self._forwarder is not None:
-                stack.push_async_callback(self._forwarder.stop)
+                stack.push_async_callback(self._forwarder.stop, limit - SHUT_DOWN_LIMIT)
             if self._reachability is not None:
                 stack.push_async_callback(_in_time, self._reachability.close)
             if self._listener is not None:

@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from api.scripted import Handler, Server
 from callback_load import Load, call_and_number, kept_in
 from events import form
 from processes import LIMIT, Piped
@@ -23,6 +24,7 @@ from web_site import free_port
 
 from callctl.settings import load
 from callctl.simulator import Simulator
+from callctl.watch.listener.forward import AT_ONCE
 from callctl.watch.session import SHUT_DOWN_LIMIT
 
 ROUNDS = 3
@@ -155,6 +157,27 @@ def test_sigterm_lets_what_is_under_way_be_stored_and_answered(home: Path, simul
         caller.join()
         ending.join()
     assert codes == [204, 0]
+
+
+def test_sigterm_lets_what_was_acknowledged_be_passed_on(home: Path, simulator: Simulator) -> None:
+    """More of it than is under way at one time."""
+
+    def turn(handler: Handler) -> None:
+        handler.server.released.wait(LIMIT)
+        handler.answer(204, b"", {})
+
+    count, codes = 3 * AT_ONCE, list[int]()
+    with Server(turn) as application, Service("--forward-to", application.url, home=home, env=env_for(simulator)) as on:
+        for call in range(count):
+            assert on.send(simulator, form(call, "ringing")) == 204
+        ending = threading.Thread(target=lambda: codes.append(on.terminate()))
+        ending.start()
+        on.until(lambda: on.ask("/readyz")[0] == 503)
+        application.released.set()
+        ending.join()
+        assert len(application.received) == count
+        assert '"note", "text": "→' not in on.until_said("")
+    assert codes == [0]
 
 
 # The monitoring port

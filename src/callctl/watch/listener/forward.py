@@ -14,6 +14,7 @@ import ssl
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,7 +103,7 @@ class Forwarder:
         self._http: aiohttp.ClientSession | None = None
         self._forwarded: OrderedDict[str, tuple[int, float]] = OrderedDict()  # how often, and when last; by signature
         self._reported: set[str] = set()
-        self._dropped = 0
+        self._dropped = self._unfinished = 0
 
     def start(self) -> None:
         """Begin to forward what is put in; call it in the event loop.
@@ -119,8 +120,14 @@ class Forwarder:
         )
         self._workers = [asyncio.create_task(self._work()) for _ in range(AT_ONCE)]
 
-    async def stop(self) -> None:
-        """Stop at once; what still waits is not forwarded."""
+    async def stop(self, limit: float = 0.0) -> None:
+        """Forward what still waits, for ``limit`` seconds at most; what then is left is not forwarded."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                await self._queue.join()
+        if limit and (left := self._unfinished):
+            what = f"{left} requests were not passed on to {self._given}, which is too slow: the listener ends"
+            self._trouble(Trouble(what, Cause.FORWARD, url=self._given))
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
@@ -133,6 +140,7 @@ class Forwarder:
             return
         try:
             self._queue.put_nowait(received)
+            self._unfinished += 1
         except asyncio.QueueFull:
             self._dropped += 1
             if self._dropped & (self._dropped - 1) == 0:  # the first, second, fourth, eighth …
@@ -189,6 +197,8 @@ class Forwarder:
             except Exception as error:  # one request that can't be forwarded must not end what forwards the next
                 answer = Answer(self._clock() - began, failure=f"not passed on ({describe(error)})")
             self._report(received, answer)
+            self._unfinished -= 1
+            self._queue.task_done()
 
     def _report(self, received: ReceivedRequest, answer: Answer) -> None:
         fields = dict(received.pairs)
