@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
-from datetime import timedelta
+from contextlib import asynccontextmanager, closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from calls_api import UnexpectedRequest
 from events import START, clock_of
 from legs import board_of, callback
-from watches import LIMIT, running_watch, settings_in
+from watches import LIMIT, running_watch, settings_in, until
 
+from callctl.calls.action import ActionEvent
 from callctl.calls.board import Snapshot
 from callctl.calls.call import Call
 from callctl.calls.event import CallEvent
 from callctl.calls.filter import CallFilter
 from callctl.errors import NetworkError, StoreError
+from callctl.store.opening import open_store
 from callctl.watch.options import WatchOptions
 from callctl.watch.poll import Poller, PollLoop
 
@@ -70,7 +72,7 @@ class Polling:
         clock = clock_of(lambda: self.now + self.ahead, elapsed=lambda: self.now)
 
         poller = Poller(self.rest, world="w", clock=clock)
-        loop = PollLoop(
+        self.loop = loop = PollLoop(
             poller,
             unreachable=lambda: self.unreachable,
             snapshot=lambda: self.snapshot,
@@ -227,6 +229,23 @@ async def test_a_leg_that_outlives_its_parent_is_asked_for_soon_and_once(
         assert polling.rest.requests == 2  # it goes on: it may have been redirected out of the Dial
 
 
+async def test_a_leg_that_somebody_has_ended_is_asked_for_soon_and_once(
+    polling: Polling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.watch.poll.SOON", 0.01)
+    polling.snapshot = board_of([callback(SID, "ringing", second=0, sequence=0)]).snapshot()
+    async with polling.running(is_news=False):
+        await polling.ticks()
+        assert polling.rest.requests == 1
+        polling.loop.expect_end(SID)
+        await polling.until(lambda: polling.rest.requests == 2)
+        await polling.ticks()
+        assert polling.rest.requests == 2
+        polling.loop.expect_end(OTHER)  # not on the board, or no longer
+        await polling.ticks()
+        assert polling.rest.requests == 2
+
+
 async def test_a_leg_whose_end_a_callback_reports_after_that_of_its_parent_is_not_asked_for(
     polling: Polling, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -290,3 +309,21 @@ async def test_of_two_watches_that_share_a_store_both_show_a_call_that_rest_alon
         for rest, running in ((first, one), (second, other)):
             rest.is_there = True
             await running.view.until(lambda view: [event.call_sid for event in view.events] == [SID])
+
+
+async def test_a_watch_asks_soon_for_a_leg_that_a_command_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.watch.poll.TICK", 0.01)
+    monkeypatch.setattr("callctl.watch.poll.SOON", 0.01)
+    settings, rest = settings_in(tmp_path), Rest()
+    async with running_watch(settings, WatchOptions("127.0.0.1", 0), api=rest) as running:
+        await running.view.until(lambda view: [event.call_sid for event in view.events] == [SID])
+        before = rest.requests
+        with closing(open_store(settings)) as command:
+            command.record_actions([ActionEvent(datetime.now(UTC), SID, "redirect", (), "redirected")])
+        await running.view.until(lambda view: view.notes == ["redirected"])
+        assert rest.requests == before
+        with closing(open_store(settings)) as command:
+            command.record_actions([ActionEvent(datetime.now(UTC), SID, "hangup", (), "ended")])
+        await until(lambda: rest.requests > before)

@@ -51,11 +51,15 @@ class ActionEvent:
         """Whether the leg was ended or given other TwiML by this, or may have been."""
         return self.action in ("redirect", "hangup", "cancel") and self.result in (DONE, UNKNOWN)
 
+    @property
+    def may_have_ended_it(self) -> bool:
+        """Whether the leg was ended by this, or may have been."""
+        return self.action != "redirect" and self.may_have_changed_it
+
     def may_have_caused(self, event: CallEvent) -> bool:
         """Return whether an event may report what this did: the end of the leg or of its child, and it came later."""
-        ends = self.action != "redirect" and self.may_have_changed_it
         is_related = self.call_sid in (event.call_sid, event.parent_call_sid)
-        return ends and event.is_final and is_related and event.received_at >= self.at
+        return self.may_have_ended_it and event.is_final and is_related and event.received_at >= self.at
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> ActionEvent:

@@ -55,6 +55,8 @@ class BoardFeed:
         self._pause = SHORTEST_FRAME
         self._stored: Iterator[CallEvent] = iter(())
         self.is_loaded = asyncio.Event()
+        # Called with the SID of each leg that a command, a key or a rule has ended.
+        self.on_end: Callable[[str], None] = lambda _call_sid: None
         self.events_read: int | None = 0  # events that were read so far; None once all were
         self._next_progress = 0.0
         # Of the last event that had one. Not the newest of all: one that is absurd would be it from then on.
@@ -199,6 +201,8 @@ class BoardFeed:
         news = bool(self._queue or self._lines or actions)
         for action in actions:
             view.action(action)
+            if action.may_have_ended_it:
+                self.on_end(action.call_sid)
         self._pass_lines_to(view)
         changes: list[Change] = []
         for number in range(len(self._queue)):  # what comes meanwhile is for the next frame, so that this one is drawn

@@ -54,7 +54,8 @@ class PollLoop:
 
     A gap is over when the machine wakes from sleep, when this process goes on after it was stopped, or when callbacks
     can arrive again: what calls did meanwhile must not stay unknown to the board for half a minute more. Nor must the
-    end of a leg that sends no callbacks, where that of its parent was reported: it is asked for soon after that, once.
+    end of a leg that sends no callbacks, where its parent has ended or somebody has ended it: REST is asked soon after
+    that, once.
     """
 
     def __init__(
@@ -83,11 +84,16 @@ class PollLoop:
         self._snapshot, self._is_pending = snapshot, is_pending
         self._store, self._trouble, self._clock = store, trouble, clock
         self._reported: set[str] = set()
-        self._parent_ended: dict[str, float] = {}  # by live leg, when that was noticed; inf once REST was asked
+        self._ended: set[str] = set()  # the live legs that somebody has ended
+        self._noticed: dict[str, float] = {}  # by live leg that should have ended, since when; inf once REST was asked
 
     async def run(self) -> None:
         """Poll until cancelled. What fails is reported once, and tried again with the next round; so is its end."""
         await repeat(self._poll, wait=self._wait)
+
+    def expect_end(self, call_sid: str) -> None:
+        """Take it that a leg was ended just now: its callback may tell, else REST is asked soon."""
+        self._ended.add(call_sid)
 
     async def _poll(self) -> float:
         failure = await self._round()
@@ -127,7 +133,7 @@ class PollLoop:
         return not self._is_pending(sid) and is_news(event.status, self._snapshot().leg(sid))
 
     async def _wait(self, seconds: float) -> None:
-        """Return after so many seconds, once a gap in the callbacks is over, or soon after the end of a parent."""
+        """Return after so many seconds, once a gap in the callbacks is over, or soon after a leg should have ended."""
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
         while (left := end - loop.time()) > 0:
@@ -138,15 +144,17 @@ class PollLoop:
                 return
             if was_unreachable and self._unreachable() is None:
                 return
-            if self._outlives_its_parent(loop.time()):
+            if self._should_have_ended(loop.time()):
                 return
 
-    def _outlives_its_parent(self, now: float) -> bool:
-        """Return, once for each leg, whether one is still live some seconds after its parent was seen to have ended."""
-        noticed = self._parent_ended
-        self._parent_ended = noticed = {sid: noticed.get(sid, now) for sid in _without_parent(self._snapshot())}
-        due = [sid for sid, since in noticed.items() if now - since >= SOON]
-        noticed.update(dict.fromkeys(due, math.inf))
+    def _should_have_ended(self, now: float) -> bool:
+        """Return, once for each leg, whether one is live some seconds after it or its parent was seen to have ended."""
+        snapshot = self._snapshot()
+        self._ended = {sid for sid in self._ended if (leg := snapshot.leg(sid)) is not None and leg.is_live}
+        expected = {*_without_parent(snapshot), *self._ended}
+        self._noticed = {sid: self._noticed.get(sid, now) for sid in expected}
+        due = [sid for sid, since in self._noticed.items() if now - since >= SOON]
+        self._noticed.update(dict.fromkeys(due, math.inf))
         return bool(due)
 
 

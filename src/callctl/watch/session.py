@@ -329,6 +329,7 @@ class Session:
                 trouble=self._feed.trouble,
                 clock=self._clock,
             )
+            self._feed.on_end = poll_loop.expect_end
             on_board |= {"comparing with REST": poll_loop.run, "looking for silent calls": silent_calls.run}
         return work | {what: partial(self._once_loaded, run) for what, run in on_board.items()}
 

@@ -184,7 +184,7 @@ def test_the_same_filter_keeps_them(family: LiveTable) -> None:
 
 def test_the_filter_is_typed(table: LiveTable) -> None:
     table.type("G", "/", *"live  x", BACKSPACE, BACKSPACE)
-    assert (table.state.mode, table.state.filter) == (Filtering(), "live ")
+    assert (table.state.mode, table.state.filter) == (Filtering(is_typed=True), "live ")
     assert table.type(*"q", CTRL_U, *"00") is None
     table.paste("\n11 ")
     assert table.state.filter == "0011"
@@ -198,14 +198,25 @@ def test_the_filter_is_typed(table: LiveTable) -> None:
 @pytest.mark.parametrize("key", list("jkgGxra/scCdp?qy 1"))
 def test_while_a_filter_is_typed_each_character_is_one_of_it(table: LiveTable, key: str) -> None:
     assert table.type("j", "/", key) is None
-    assert (table.state.mode, table.state.filter) == (Filtering(), key)
+    assert (table.state.mode, table.state.filter) == (Filtering(is_typed=True), key)
 
 
-def test_enter_selects_the_first_match_unless_one_is_selected(table: LiveTable) -> None:
+def test_enter_selects_the_first_match_whatever_was_selected_before(table: LiveTable) -> None:
     table.type("/", *"0011", ENTER)
     assert (table.state.selected, table.rows) == (sid(11), [sid(11)])
-    table.type(ESCAPE, "G", "/", *"progress", ENTER)
-    assert table.state.selected == sid(12)
+    table.type(ESCAPE, "G")
+    before = table.state.selected
+    table.type("/", *"progress", ENTER)
+    assert table.state.selected == table.rows[0] != before
+    assert before in table.rows  # it matches too, and is not what was looked for
+
+
+def test_enter_leaves_selected_what_arrows_have_selected_since_the_last_letter(table: LiveTable) -> None:
+    table.type("/", *"progress", DOWN, DOWN, ENTER)
+    chosen = table.state.selected
+    assert chosen == table.rows[1]
+    table.type("/", ENTER)
+    assert table.state.selected == chosen  # nothing was typed
 
 
 def test_enter_selects_a_match_of_all_that_was_typed_before_a_frame(table: LiveTable) -> None:

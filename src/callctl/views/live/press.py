@@ -86,7 +86,7 @@ def _pressed(state: ViewState, asked: Mode | None, key: Key, around: Surrounding
         case ChoosingUrl():
             return choose_url(state, asked, key, around)
         case Filtering():
-            return _type_filter(state, key, around), None
+            return _type_filter(state, asked, key, around), None
         case LegPage() | KeysPage():
             return _read_page(state, asked, key, around), None
         case None:
@@ -232,14 +232,16 @@ def _is_live(shown: Leg, around: Surroundings) -> bool:
 # Typing
 
 
-def _type_filter(state: ViewState, key: Key, around: Surroundings) -> ViewState:
+def _type_filter(state: ViewState, mode: Filtering, key: Key, around: Surroundings) -> ViewState:
     if key.name == ESCAPE:
         return replace(_with_filter(state, ""), mode=None)
     if key.name == ENTER:
-        return replace(state, mode=None, selects_first=bool(state.filter.strip()))
+        selected = None if mode.is_typed else state.selected
+        return replace(state, mode=None, selected=selected, selects_first=bool(state.filter.strip()))
     if key.name in (UP, DOWN, PAGE_UP, PAGE_DOWN):
-        return _moved(state, key, around) or state
-    return _with_filter(state, edited(state.filter, key))
+        return replace(_moved(state, key, around) or state, mode=Filtering())
+    filtered = _with_filter(state, edited(state.filter, key))
+    return state if filtered is state else replace(filtered, mode=Filtering(is_typed=True))
 
 
 def _with_filter(state: ViewState, text: str) -> ViewState:

@@ -23,7 +23,9 @@ ORDER_STAYS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Filtering:
-    """A filter is typed."""
+    """A filter is typed; ``is_typed``: something of it since a leg was selected."""
+
+    is_typed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
