@@ -135,7 +135,7 @@ def test_keys_that_select_show_and_filter(home: Path, board: Switchboard, column
         watch.type("?")
         watch.shows("KEYS", "q back")
         watch.type("G")
-        watch.shows("StatusCallback")
+        watch.shows("statusCallback")
         watch.type("?")
         watch.shows("16 legs")
         assert board.changes == []
