@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from postgresql_server import PostgresServer, postgres_server
 from running import Callctl, run
 
 from callctl.simulator import Simulator
@@ -58,3 +59,16 @@ def fast_simulator(request: pytest.FixtureRequest) -> Iterator[Simulator]:
     """Return a simulator whose calls live five times as fast, by the readings of Twilio's text that the test names."""
     with Simulator(port=0, speed=5, readings=getattr(request, "param", ())) as simulator:
         yield simulator
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresServer]:
+    """Return a PostgreSQL of the tests' own; where the programs are not installed the test is skipped."""
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def shared_store(postgresql: PostgresServer) -> str:
+    """Return the URL of a database with callctl's schema, and nothing in it."""
+    return postgresql.new_store()

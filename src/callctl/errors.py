@@ -130,6 +130,10 @@ class StoreError(CallctlError):
     """The event store can't be opened, read or written: a full disk, a lock held too long, no database."""
 
 
+class StoreAwayError(StoreError):
+    """A shared store can't be reached just now, or does not answer; it may be there again any moment."""
+
+
 class PortTakenError(CallctlError):
     """The address to listen at is in use by another process."""
 

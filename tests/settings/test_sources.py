@@ -185,13 +185,64 @@ def test_a_file_that_was_found_keeps_events_below_the_working_and_the_state_fold
         assert load({**env, "CALLCTL_STORE": text}, cwd=working).store == named.store == Path(text).expanduser()
 
 
-@pytest.mark.parametrize("text", ["postgresql://ann:fake-password@example.com/calls", "file:///tmp/x", "x://"])
-def test_no_address_is_a_store(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize("text", ["mysql://ann:fake-password@example.com/calls", "file:///tmp/x", "x://"])
+def test_no_other_address_is_a_store(tmp_path: Path, text: str) -> None:
     file = write(tmp_path / ".env", {"CALLCTL_STORE": text})
     for env in ({}, {"CALLCTL_STORE": text}, {"CALLCTL_ENV_FILE": str(file)}):
-        with pytest.raises(SettingsError, match="CALLCTL_STORE is an address") as refused:
+        with pytest.raises(SettingsError, match="CALLCTL_STORE is an address of an unknown kind") as refused:
             load(env, cwd=tmp_path)
         assert "fake-password" not in refused.value.message
+
+
+SHARED = "postgresql://ann:fake-password@db.example.com/calls"
+
+
+def test_a_database_may_be_a_store_and_its_password_is_shown_nowhere(tmp_path: Path) -> None:
+    settings = load({"CALLCTL_STORE": f"{SHARED}?sslmode=require&password=fake-password"}, cwd=tmp_path)
+    assert settings.store_url == f"{SHARED}?sslmode=require&password=fake-password"
+    assert settings.store_name == "postgresql://ann@db.example.com/calls"
+    assert "fake-password" not in repr(settings)
+    assert load({"CALLCTL_STORE": "events.db"}, cwd=tmp_path).store_url is None
+
+
+def test_a_settings_file_that_was_found_and_not_named_may_name_no_database(tmp_path: Path) -> None:
+    file = write(tmp_path / ".env", {"CALLCTL_STORE": "postgresql:///calls"})
+    with pytest.raises(SettingsError, match="leads to a database"):
+        load({}, cwd=tmp_path)
+    assert load({}, cwd=tmp_path, env_file=file).store_url == "postgresql:///calls"
+    assert load({"CALLCTL_STORE": "events.db"}, cwd=tmp_path).store_url is None
+
+
+@pytest.mark.parametrize(
+    ("url", "environ", "added"),
+    [
+        ("postgresql://ann@db.example.com/calls", {}, "?sslmode=verify-full"),
+        ("postgres://db.example.com/calls?application_name=x", {}, "&sslmode=verify-full"),
+        ("postgresql://localhost,db.example.com/calls", {}, "?sslmode=verify-full"),
+        ("postgresql:///calls?host=db.example.com", {}, "&sslmode=verify-full"),
+        ("postgresql:///calls?hostaddr=192.0.2.1", {}, "&sslmode=verify-full"),
+        ("postgresql:///calls?service=calls", {}, "&sslmode=verify-full"),
+        ("postgresql:///calls", {"PGHOST": "db.example.com"}, "?sslmode=verify-full"),
+        ("postgresql://db.example.com/calls?sslmode=require", {}, ""),
+        ("postgresql:///calls", {}, ""),
+        ("postgresql:///calls?host=/run/postgresql", {}, ""),
+        ("postgresql://ann@localhost:5433/calls", {}, ""),
+        ("postgresql://127.0.0.1,[::1]:5433/calls?sslmode=disable", {}, ""),
+    ],
+)
+def test_off_this_machine_a_database_is_reached_by_verified_tls_unless_another_mode_is_named(
+    tmp_path: Path, url: str, environ: dict[str, str], added: str
+) -> None:
+    assert load({**environ, "CALLCTL_STORE": url}, cwd=tmp_path).store_url == url + added
+
+
+@pytest.mark.parametrize("mode", ["disable", "allow", "prefer", ""])
+def test_modes_that_may_send_all_unencrypted_are_refused_off_this_machine(tmp_path: Path, mode: str) -> None:
+    with pytest.raises(SettingsError, match="that may be unencrypted") as refused:
+        load({"CALLCTL_STORE": f"{SHARED}?sslmode={mode}"}, cwd=tmp_path)
+    assert "fake-password" not in refused.value.message
+    with pytest.raises(SettingsError, match="has a # in it"):
+        load({"CALLCTL_STORE": "postgresql://ann:p#w@localhost/calls"}, cwd=tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,15 @@ class CallEvent:
         Raises:
             ValueError: It is no record of an event, or of a version to come.
         """
-        key, kind, received_at, verified, form = read_record(record)
+        return cls.from_parts(*read_record(record))
+
+    @staticmethod
+    def from_parts(key: str, kind: str, received_at: datetime, verified: bool, form: Form) -> CallEvent:
+        """Make an event of what a store keeps of it; all else is read from the form.
+
+        Raises:
+            ValueError: The form is none of an event.
+        """
         if kind in (POLLED, MISSED):
             return _read_call(form, key=key, received_at=received_at, kind=kind)
         return _read_form(form, dict(form), key=key, received_at=received_at, verified=verified)

@@ -89,6 +89,26 @@ CATALOGUE = (
         ("callctl doctor", "callctl doctor --json"),
     ),
     Entry(
+        "store",
+        "store:store",
+        "Check the event store, or make the schema of a shared one.",
+        ("callctl store check", "callctl store migrate"),
+        (
+            Entry(
+                "check",
+                "store:check",
+                "Say where events are kept, and whether callctl can work there.",
+                ("callctl store check", "callctl store check --json"),
+            ),
+            Entry(
+                "migrate",
+                "store:migrate",
+                "Make the schema of a shared store, or bring it up to date.",
+                ("callctl store migrate", "callctl store migrate --env-file admin.env"),
+            ),
+        ),
+    ),
+    Entry(
         "simulator",
         "simulator.command:simulator",
         "Play Twilio's Calls API on this machine: no account, no charge.",

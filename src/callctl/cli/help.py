@@ -39,7 +39,7 @@ OTHERS = (
     Setting("CALLCTL_URL_NAME", "the URL that `--url name` stands for; may begin with GET or POST"),
     Setting("CALLCTL_PUBLIC_URL", "where Twilio reaches `watch` and `listen`; /status is appended if it has no path"),
     Setting("CALLCTL_PORT", "the port of `watch` and `listen`", "8765"),
-    Setting("CALLCTL_STORE", "the file in which events are kept", "$XDG_STATE_HOME/callctl/events.db"),
+    Setting("CALLCTL_STORE", "the file of events, or postgresql://…", "$XDG_STATE_HOME/callctl/events.db"),
 )
 ENVIRONMENT = (
     Setting("CALLCTL_ENV_FILE", "the settings file, as --env-file names it"),

@@ -67,7 +67,9 @@ def state_folder_findings(settings: Settings) -> Iterator[Finding]:
 
 
 def store_finding(settings: Settings) -> Finding:
-    """Check whether the event store can be read and written; nothing is written, and none is made."""
+    """Check whether the event store can be read and written; nothing is changed, and none is made."""
+    if settings.store_url is not None:
+        return _shared_finding(settings)
     path = settings.store
     try:
         check_location(path)
@@ -78,6 +80,19 @@ def store_finding(settings: Settings) -> Finding:
         return wrong("store", error)
     except OSError as error:
         return wrong("store", StoreError(f"can't look at the event store {path}: {error.strerror}", hint=LOCATION_HINT))
+
+
+def _shared_finding(settings: Settings) -> Finding:
+    from contextlib import closing
+
+    from callctl.store.opening import open_store
+
+    try:
+        with closing(open_store(settings)) as store:
+            store.check_writable()
+    except StoreError as error:
+        return wrong("store", error)
+    return fine("store", f"{settings.store_name} can be read and written")
 
 
 def _unmade(path: Path) -> Finding:

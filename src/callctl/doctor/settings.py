@@ -139,7 +139,7 @@ def _values(settings: Settings) -> dict[str, str]:
         "CALLCTL_FROM": settings.from_,
         "CALLCTL_PUBLIC_URL": settings.public_url,
         "CALLCTL_PORT": str(settings.port),
-        "CALLCTL_STORE": str(settings.store),
+        "CALLCTL_STORE": settings.store_name,
     }
     urls = {
         name: " ".join(filter(None, (named.method, named.url)))

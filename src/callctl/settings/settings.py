@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from callctl.calls.sid import KINDS
 from callctl.errors import CallctlError, SettingsError, StoreError, UsageError, nearest_word, without_user_info
+from callctl.settings.store_url import describe
 from callctl.settings.values import (
     DEFAULT_PORT,
     ENVIRONMENT,
@@ -55,6 +56,8 @@ class Settings:
     port: int = DEFAULT_PORT
     state_dir: Path = Path()
     store: Path = Path()
+    # Where events are kept instead, if that is a database; it may hold a password.
+    store_url: str | None = field(default=None, repr=False)
     urls: Mapping[str, NamedUrl] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
     env_file_above: Path | None = None
@@ -82,6 +85,11 @@ class Settings:
         """A short name for this account at this API address, which separates stores and records."""
         text = f"{self.account_sid or ''}\n{self.api_url}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def store_name(self) -> str:
+        """Where events are kept, as it may be shown: without a password."""
+        return str(self.store) if self.store_url is None else describe(self.store_url)
 
     def checked_store(self) -> Path:
         """Return where the store is; below the state folder it counts only if no other user can write there.

@@ -9,9 +9,10 @@ from io import StringIO
 from pathlib import Path
 from types import MappingProxyType
 
-from callctl.errors import SettingsError, why_unreadable, without_user_info
+from callctl.errors import SettingsError, why_unreadable
 from callctl.settings import values as read
 from callctl.settings.settings import Settings
+from callctl.settings.store_url import describe, shared_store_url
 from callctl.settings.values import ENVIRONMENT, FLAG, URL_PREFIX
 
 # One set, taken whole from the first source that has any of them. Otherwise a .env in somebody's repository could
@@ -61,11 +62,16 @@ def load(
         values[key], sources[key] = value, FLAG
     above = env_path if env_path and env_path.parent != cwd.resolve() and _used(env_path, sources) else None
     state_dir = _state_dir(environ)
-    store = _store(values, sources, cwd=cwd, state_dir=state_dir, unnamed=None if env_path == named else env_path)
+    unnamed = None if env_path == named else env_path
+    store_url = _store_url(values, sources, environ=environ, unnamed=unnamed)
+    store = state_dir / "events.db"
+    if store_url is None:
+        store = _store(values, sources, cwd=cwd, state_dir=state_dir, unnamed=unnamed)
     settings = _build(values, sources, state_dir=state_dir, store=store, env_file_above=above)
     is_owner = token_account_sid in (None, settings.account_sid)
     return replace(
         settings,
+        store_url=store_url,
         token_account_sid=None if is_owner else token_account_sid,
         files={source: frozenset(layer) for source, layer in layers if source != ENVIRONMENT},
     )
@@ -141,6 +147,26 @@ def _build(
     )
 
 
+def _store_url(
+    values: Mapping[str, str], sources: Mapping[str, str], *, environ: Mapping[str, str], unnamed: Path | None
+) -> str | None:
+    """Return the URL of a store in a database; None if the store is a file.
+
+    Whose database it is decides which call ``@last`` is and what rules have done, so no .env that was merely found may
+    name one.
+    """
+    text = values.get("CALLCTL_STORE")
+    if text is None or "://" not in text:
+        return None
+    url = shared_store_url(text, environ)
+    if unnamed is not None and sources["CALLCTL_STORE"] == str(unnamed):
+        raise SettingsError(
+            f"CALLCTL_STORE in {unnamed} leads to a database: {describe(url)}",
+            hint="that file was found, not named: name it with --env-file, or set CALLCTL_STORE in the environment",
+        )
+    return url
+
+
 def _store(
     values: Mapping[str, str], sources: Mapping[str, str], *, cwd: Path, state_dir: Path, unnamed: Path | None
 ) -> Path:
@@ -148,11 +174,6 @@ def _store(
     text = values.get("CALLCTL_STORE")
     if text is None:
         return state_dir / "events.db"
-    if "://" in text:
-        raise SettingsError(
-            f"CALLCTL_STORE is an address: {without_user_info(text)}",
-            hint="callctl keeps events in a file: give its path",
-        )
     path = read.path(text, what="CALLCTL_STORE")
     if unnamed is not None and sources["CALLCTL_STORE"] == str(unnamed):
         real = read.real_path(cwd / path, what="CALLCTL_STORE")

@@ -25,6 +25,14 @@ class EventStore(Protocol):
     written, or is closed.
     """
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other machines use it too; then it has a clock of its own, and a statement may take a while."""
+
+    @property
+    def away(self) -> str | None:
+        """Why nothing can be stored or read just now; None where that is not known to be so."""
+
     # How many events and actions were left out, since their records can't be read.
     unreadable: int
     unreadable_actions: int
@@ -209,6 +217,9 @@ class EventStore(Protocol):
 
         A store with a clock of its own returns them by that one.
         """
+
+    def open_claims(self) -> int:
+        """Return how many claims are open."""
 
     def claim_keys(self) -> set[tuple[str, str]]:
         """Return rule and leg of all claims, open and settled."""

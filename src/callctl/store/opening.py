@@ -17,14 +17,20 @@ if TYPE_CHECKING:
 
 # How many seconds to wait for another program's lock. Twilio waits 15 for an answer.
 _BUSY_TIMEOUT = 5.0
+# How many seconds a command waits for a connection to a server. A hang-up goes on without a store.
+_CONNECT_LIMIT = 2.0
 
 
 def open_store(settings: Settings) -> EventStore:
-    """Open the store, or make it. Files that somebody damages meanwhile are left for a watch to repair.
+    """Open the store, or make its file. Files that somebody damages meanwhile are left for a watch to repair.
+
+    A database must have its schema, which ``callctl store migrate`` makes.
 
     Raises:
         StoreError: It can't be opened.
     """
+    if settings.store_url is not None:
+        return _shared(settings, settings.store_url)
     from callctl.store.sqlite.store import SqliteStore
 
     return SqliteStore.open(settings.checked_store(), world=settings.world, busy_timeout=_BUSY_TIMEOUT)
@@ -33,11 +39,18 @@ def open_store(settings: Settings) -> EventStore:
 def open_for_watch(settings: Settings, *, on_trouble: Callable[[str], None]) -> EventStore:
     """Do what ``open_store`` does; repair the files where somebody changes them, and read while others write.
 
-    ``on_trouble`` is called, in any thread, with what was done to the files and what became of their content.
+    ``on_trouble`` is called, in any thread, with what was done to the files and what became of their content; and of a
+    database with why its server is away, and that it is there again.
 
     Raises:
         StoreError: It can't be opened.
     """
+    if settings.store_url is not None:
+        from callctl.store.postgresql.store import PostgresStore
+
+        shared = PostgresStore.open(settings.store_url, world=settings.world, on_trouble=on_trouble)
+        shared.describe_world(account_sid=settings.account_sid, api_url=settings.api_url)
+        return shared
     from callctl.store.sqlite.store import SqliteStore
 
     path = settings.checked_store()
@@ -45,12 +58,12 @@ def open_for_watch(settings: Settings, *, on_trouble: Callable[[str], None]) -> 
 
 
 def has_store(settings: Settings) -> bool:
-    """Return whether there is a store where the settings say.
+    """Return whether there is a store where the settings say; a database is taken to be there.
 
     Raises:
         StoreError: There can be none, or it can't be looked at.
     """
-    return store_exists(settings.checked_store())
+    return settings.store_url is not None or store_exists(settings.checked_store())
 
 
 def open_existing(settings: Settings) -> EventStore | None:
@@ -59,6 +72,8 @@ def open_existing(settings: Settings) -> EventStore | None:
     Raises:
         StoreError: It can't be read, or was written by another version of callctl.
     """
+    if settings.store_url is not None:
+        return _shared(settings, settings.store_url)
     if not has_store(settings):
         return None
     from callctl.store.sqlite.store import SqliteStore
@@ -74,6 +89,8 @@ def open_readonly(settings: Settings, *, busy_timeout: float = _BUSY_TIMEOUT) ->
     Raises:
         StoreError: It can't be read, or was written by another version of callctl.
     """
+    if settings.store_url is not None:
+        return _shared(settings, settings.store_url)
     if not has_store(settings):
         return None
     from callctl.store.sqlite.store import SqliteStore
@@ -90,3 +107,9 @@ def open_file_readonly(path: Path, *, world: str) -> EventStore:
     from callctl.store.sqlite.store import SqliteStore
 
     return SqliteStore.open_readonly(path, world=world, busy_timeout=_BUSY_TIMEOUT)
+
+
+def _shared(settings: Settings, url: str) -> EventStore:
+    from callctl.store.postgresql.store import PostgresStore
+
+    return PostgresStore.open(url, world=settings.world, connect_limit=_CONNECT_LIMIT)

@@ -196,7 +196,11 @@ class BoardFeed:
 
     async def _show_news(self, view: View) -> None:
         """Pass to the view what came, and have it draw if there is anything new to see."""
-        actions = [*self._new_actions(), *self._dry_run_actions()]
+        if self._reader is not None and self._reader.is_shared:  # which may take a while to answer, or not do so
+            new_actions = await run_in_thread(self._new_actions)
+        else:
+            new_actions = self._new_actions()
+        actions = [*new_actions, *self._dry_run_actions()]
         self._report_unreadable()
         news = bool(self._queue or self._lines or actions)
         for action in actions:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 # Upper ends in seconds. A commit takes a millisecond on a good disk; after 10 s the answer is 500.
 COMMIT_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-# Upper ends in events. No commit has more than the last of these (store/sqlite/writer.py).
+# Upper ends in events. No commit has more than the last of these (store/group_writer.py).
 COMMIT_EVENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 

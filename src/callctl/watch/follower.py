@@ -14,7 +14,7 @@ from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import CallctlError, StoreError
 from callctl.settings import Settings
 from callctl.store.event_store import EventStore
-from callctl.store.opening import open_file_readonly
+from callctl.store.opening import open_file_readonly, open_store
 from callctl.support.clock import repeat
 from callctl.support.threads import background_tasks, describe, run_in_thread
 from callctl.views.view import View, WatchState
@@ -39,7 +39,7 @@ class Follower:
         """Prepare; nothing is opened yet. ``record`` is that of the one that listens."""
         self._settings, self._options, self._record, self._now = settings, options, record, now
         self._feed = BoardFeed(header=self.header)
-        self._path = settings.store
+        self._path = self._path_of(record)
         self._reader: EventStore | None = None
         self._view: View | None = None
         self._last_event = 0
@@ -56,8 +56,8 @@ class Follower:
         Raises:
             StoreError: It can't be read.
         """
-        self._path = Path(self._record.store) if self._record.store else self._settings.store
-        self._reader = reader = open_file_readonly(self._path, world=self._settings.world)
+        self._path = self._path_of(self._record)
+        self._reader = reader = await run_in_thread(lambda: self._opened(self._path))
         self._last_event = self._feed.load(reader, since=self._now() - self._options.since)
         where = urlsplit(self._record.health_url)
         return Ready(
@@ -84,12 +84,17 @@ class Follower:
 
     async def _read(self) -> float:
         """Show the events that were stored since; return the seconds until it is due again."""
-        while self._reader is not None and (events := self._events(self._reader)):
+        while self._reader is not None and (events := await self._new_events(self._reader)):
             for number, event in events:
                 self._last_event = number
                 self._show(event)
             await asyncio.sleep(0)
         return READ_INTERVAL
+
+    async def _new_events(self, reader: EventStore) -> list[tuple[int, CallEvent]]:
+        if not reader.is_shared:
+            return self._events(reader)
+        return await run_in_thread(lambda: self._events(reader))  # which may take a while, or get no answer
 
     def _events(self, reader: EventStore) -> list[tuple[int, CallEvent]]:
         try:
@@ -159,7 +164,7 @@ class Follower:
         Raises:
             StoreError: Its store can't be read.
         """
-        path = Path(record.store) if record.store else self._settings.store
+        path = self._path_of(record)
         if path != self._path:
             await self._feed.is_loaded.wait()  # until then the other store is being read
             await self._read_from(path)
@@ -167,8 +172,19 @@ class Follower:
         what = f"following process {record.pid} now, which listens at {urlsplit(record.health_url).netloc}"
         self._feed.trouble(Trouble(what, Cause.WATCH_GONE, url=record.health_url, is_over=True))
 
-    async def _read_from(self, path: Path) -> None:
-        reader = open_file_readonly(path, world=self._settings.world)
+    def _path_of(self, record: registry.WatchRecord) -> Path | None:
+        """Return the file that the one that listens keeps; None where that is the database of these settings."""
+        if record.store:
+            return Path(record.store)
+        return None if self._settings.store_url else self._settings.store
+
+    def _opened(self, path: Path | None) -> EventStore:
+        if path is not None:
+            return open_file_readonly(path, world=self._settings.world)
+        return open_store(self._settings)
+
+    async def _read_from(self, path: Path | None) -> None:
+        reader = await run_in_thread(lambda: self._opened(path))
         try:
             last = reader.last_event_id()
             missed = await run_in_thread(lambda: list(reader.replay(since=self._alive_at, up_to=last)))

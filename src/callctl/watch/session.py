@@ -252,7 +252,7 @@ class Session:
         self._monitoring_url = await self._monitoring.start()
 
     async def _metrics(self, store: EventStore, listener: Listener, accept: str) -> Exposition | None:
-        claims = await open_claims(lambda: len(store.expired_claims(is_over=lambda _claim: True)))
+        claims = await open_claims(store.open_claims)
         figures = Figures(
             counts=listener.counts,
             duplicates=listener.duplicates,
@@ -404,7 +404,8 @@ class Session:
             pid=os.getpid(),
             nonce=self.listener_config.nonce,
             version=__version__,
-            store=str(self._settings.store.absolute()),
+            # Of a database only the settings know how to get there: a URL may hold a password.
+            store="" if self._settings.store_url else str(self._settings.store.absolute()),
             command="listen" if self._options.is_service else "watch",
         )
 
@@ -444,12 +445,15 @@ class Session:
             features=dict(listener.features),
             last_callback_at=listener.last_callback_at,
             round_trip=reachability.round_trip,
-            unreachable=reachability.unreachable,
+            unreachable=self._store_away() or reachability.unreachable,
             unverified=self._options.unverified,
             rules_stopped=rules is not None and rules.is_stopped,
             rules=None if rules is None else rules.in_words,
             events_read=self._feed.events_read,
         )
+
+    def _store_away(self) -> str | None:
+        return None if self._store is None or self._store.away is None else "the event store is away"
 
     def note(self, text: str) -> None:
         """Have the view show a line that is no event."""

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from events import WORLD, form
+from events import WORLD, form, sid
 from listeners import PUBLIC, Reports, Start, sign
+from postgresql_server import postgres_server
 
+from callctl.store.postgresql.store import PostgresStore
 from callctl.store.sqlite.store import SqliteStore
 
 LARGEST = 64 * 1024 * 1024  # a larger one is no test's to fill
@@ -103,3 +105,25 @@ async def test_a_locked_database_is_answered_with_500_until_it_is_free(
         other.execute("ROLLBACK")
         assert await status() == 204
     assert [event.status for event in await reports.of(1)] == ["ringing"]
+
+
+async def test_while_a_shared_store_is_away_the_answer_is_503_and_events_are_taken_again_when_it_is_back(
+    start: Start, reports: Reports, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.store.postgresql.writer.PATIENCE", 0.2)
+    with postgres_server() as server, closing(PostgresStore.open(server.new_store(), world=WORLD)) as store:
+        listener = await start(kept_by=store)
+
+        async def post(call: int) -> int:
+            fields = form(call, "ringing")
+            async with http.post(listener.url + "/status", data=fields, headers=sign(PUBLIC, fields)) as answer:
+                return answer.status
+
+        assert await post(1) == 204
+        server.kill()
+        assert await post(2) == 503
+        assert "callbacks are answered with 503" in str(reports.troubles[0])
+        server.start()
+        while await post(2) != 204:  # each waits for a while
+            pass
+        assert {one.call_sid for one in store.replay(since=None)} == {sid(1), sid(2)}

@@ -27,7 +27,7 @@ from callctl.store.sqlite.rescue import (
 )
 
 if TYPE_CHECKING:
-    from callctl.store.sqlite.writer import GroupWriter
+    from callctl.store.sqlite.writer import FileWriter
 
 # KiB of pages that SQLite keeps in memory: these can still be read once the database is overwritten.
 _CACHE = 16 * 1024
@@ -64,13 +64,13 @@ class RepairingConnection(GuardedConnection):
         self._on_trouble, self._pause = on_trouble, pause
         self._unrescued: Path | None = None  # where damaged files were set aside of which nothing is copied yet
         self._recent = RecentRows()
-        self._writer: GroupWriter | None = None
+        self._writer: FileWriter | None = None
         self._last_request = time.monotonic()
         with suppress(OSError, sqlite3.Error):
             settle_leftovers(Path(os.path.realpath(path)))
         super().__init__(path, connect)
 
-    def attach(self, writer: GroupWriter) -> None:
+    def attach(self, writer: FileWriter) -> None:
         """Have the thread of a writer check the files on request, and its newest events restored after damage."""
         self._writer = writer
 

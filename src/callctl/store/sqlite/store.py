@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from callctl.calls.action import ActionEvent
     from callctl.calls.event import CallEvent
     from callctl.store.sqlite.cursor import RowCursor
-    from callctl.store.sqlite.writer import GroupWriter
+    from callctl.store.sqlite.writer import FileWriter
 
 # How many events are read at a time, so that no long read keeps the log from being folded back into the file.
 _PAGE = 1000
@@ -80,6 +80,9 @@ class SqliteStore:
     written: the disk is full, the file is locked or damaged, the store is closed.
     """
 
+    is_shared = False
+    away: str | None = None  # a file that can't be written is tried each time
+
     def __init__(
         self, writing: GuardedConnection, *, path: Path, world: str, reading: GuardedConnection | None = None
     ) -> None:
@@ -94,10 +97,10 @@ class SqliteStore:
     # Most commands write no events and don't read on, so what does is loaded when it is needed.
 
     @cached_property
-    def _writer(self) -> GroupWriter:
-        from callctl.store.sqlite.writer import GroupWriter
+    def _writer(self) -> FileWriter:
+        from callctl.store.sqlite.writer import FileWriter
 
-        return GroupWriter(self._writing, path=self._path, world=self._world)
+        return FileWriter(self._writing, path=self._path, world=self._world)
 
     @cached_property
     def _new_events(self) -> RowCursor:
@@ -517,6 +520,10 @@ class SqliteStore:
             for rule, sid, about, action, lease, fence in rows
         )
         return [claim for claim in claims if is_over(claim)]
+
+    def open_claims(self) -> int:
+        """Return how many claims are open."""
+        return int(self._rows("SELECT count(*) FROM claims WHERE world = :world AND lease > 0")[0][0])
 
     def claim_keys(self) -> set[tuple[str, str]]:
         """Return rule and leg of all claims, open and settled."""

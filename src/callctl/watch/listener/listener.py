@@ -20,7 +20,7 @@ from callctl.calls.call import CallStatus
 from callctl.calls.event import TWIML_REQUEST, CallEvent, NotACallEventError
 from callctl.calls.other_callbacks import FEATURES
 from callctl.calls.watch_trouble import Cause, Trouble
-from callctl.errors import StoreError
+from callctl.errors import StoreAwayError, StoreError
 from callctl.settings import Settings, may_be_token
 from callctl.support.server import TcpServer
 from callctl.support.threads import AfterTurn, TimeLimit, describe
@@ -254,7 +254,8 @@ class Listener:
             why = f"the event store takes longer than {self._time_limit.seconds:g} s"
             return await self._not_stored(why, event, path, received)
         except StoreError as error:
-            return await self._not_stored(error.message, event, path, received)
+            status = 503 if isinstance(error, StoreAwayError) else 500
+            return await self._not_stored(error.message, event, path, received, status=status)
         except Exception as error:  # whatever it is, the request is answered in time and it is reported
             return await self._not_stored(f"can't keep an event: {describe(error)}", event, path, received)
         finally:
@@ -276,17 +277,19 @@ class Listener:
             return await self._answer_twiml(path, received)
         return self._acknowledge(received)
 
-    async def _not_stored(self, why: str, event: CallEvent, path: str, received: ReceivedRequest) -> web.Response:
+    async def _not_stored(
+        self, why: str, event: CallEvent, path: str, received: ReceivedRequest, *, status: int = 500
+    ) -> web.Response:
         self.failed += 1
         self._unreported[event.key] = None
         if len(self._unreported) > _MOST_UNREPORTED:
             del self._unreported[next(iter(self._unreported))]
         if self._store_works:
-            self._on_trouble(Trouble(f"{why}; callbacks are answered with 500", Cause.STORE, status=500))
+            self._on_trouble(Trouble(f"{why}; callbacks are answered with {status}", Cause.STORE, status=status))
         self._store_works = False
         self.health["status"] = "failing"  # not why: anybody may ask, and that names files of this machine
         if path == self.address.path or event.kind in FEATURES:
-            return web.Response(status=500)
+            return web.Response(status=status)
         return await self._answer_twiml(path, received)  # the call goes on, reported or not
 
     def _store_works_again(self) -> None:

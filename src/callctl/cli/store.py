@@ -1,0 +1,92 @@
+"""``callctl store``: whether the event store works, and the schema of one in PostgreSQL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from callctl.cli import exits
+from callctl.cli.io.runtime import Form, Runtime
+from callctl.cli.options import common
+from callctl.errors import SettingsError
+
+if TYPE_CHECKING:
+    from callctl.settings import Settings
+
+
+def store(
+    ctx: typer.Context, env_file: common.EnvFile = None, json: common.Json = False, debug: common.Debug = False
+) -> None:
+    """Check the event store; the same as ``callctl store check``."""
+    if ctx.invoked_subcommand is not None:
+        return
+    _check(common.runtime_of(ctx, json=json, debug=debug), env_file=env_file)
+
+
+def check(
+    ctx: typer.Context, env_file: common.EnvFile = None, json: common.Json = False, debug: common.Debug = False
+) -> None:
+    """Say where events are kept, and whether callctl can read and write there.
+
+    Of a store in PostgreSQL also: the version of its schema, and settings of the server under which an event that was
+    answered for may be lost. Nothing is changed. Exit code 1: something is wrong.
+    """
+    _check(common.runtime_of(ctx, json=json, debug=debug), env_file=env_file)
+
+
+def migrate(
+    ctx: typer.Context, env_file: common.EnvFile = None, json: common.Json = False, debug: common.Debug = False
+) -> None:
+    """Make the schema ``callctl`` in the database that CALLCTL_STORE names, or bring it up to date.
+
+    It is one transaction under a lock: of several that are started at once one does it. Listeners of the version before
+    go on meanwhile and afterwards. The user needs the right to create in the database; others then need those that
+    docs/postgresql.md lists. A store in a file needs none of this.
+    """
+    runtime = common.runtime_of(ctx, json=json, debug=debug)
+    settings = runtime.settings(env_file=env_file)
+    if settings.store_url is None:
+        raise SettingsError(
+            f"the event store is a file, {settings.store_name}: it needs no migration",
+            hint="CALLCTL_STORE=postgresql://… names a store that many machines share",
+        )
+    from callctl.store.postgresql.maintenance import migrate as migrate_schema
+
+    before, after = migrate_schema(settings.store_url)
+    done = "is made" if before == 0 else "was up to date" if before == after else f"was of version {before}"
+    _write(runtime, f"the schema in {settings.store_name} {done}: version {after}", before=before, version=after)
+
+
+def _check(runtime: Runtime, *, env_file: common.EnvFile) -> None:
+    settings = runtime.settings(env_file=env_file)
+    troubles = _troubles(settings)
+    if runtime.form is Form.JSON:
+        runtime.write_json({"v": 1, "type": "store", "store": settings.store_name, "troubles": troubles})
+    else:
+        for text in troubles:
+            runtime.stdout.write(f"✗ {text}\n")
+        if not troubles:
+            runtime.stdout.write(f"✓ {settings.store_name} can be read and written\n")
+    if troubles:
+        raise typer.Exit(exits.FAILURE)
+
+
+def _troubles(settings: Settings) -> list[str]:
+    """Return what is wrong with the store, with what to do about it."""
+    if settings.store_url is not None:
+        from callctl.store.postgresql.maintenance import troubles
+
+        return troubles(settings.store_url)
+    from callctl.calls.doctor_finding import Level
+    from callctl.doctor.files import store_finding
+
+    finding = store_finding(settings)
+    return [] if finding.level == Level.FINE else [" ".join(filter(None, (finding.text, f"({finding.fix})")))]
+
+
+def _write(runtime: Runtime, text: str, **fields: int) -> None:
+    if runtime.form is Form.JSON:
+        runtime.write_json({"v": 1, "type": "store", **fields})
+    else:
+        runtime.stdout.write(f"{text}\n")

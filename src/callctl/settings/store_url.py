@@ -1,0 +1,72 @@
+"""Where a shared store lies: a URL, what may be shown of it, and whether the way there is safe. No driver is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from callctl.errors import SettingsError
+from callctl.support.urls import is_loopback_host
+
+SCHEMES = ("postgresql", "postgres")
+# The modes of TLS that fail where there is none. Others, such as libpq's own default, silently do without.
+_TLS_MODES = ("require", "verify-ca", "verify-full")
+VERIFIED = "verify-full"
+
+
+def describe(url: str) -> str:
+    """Return a URL without password and without options, as it may be shown."""
+    parts = urlsplit(url)
+    user, _, hosts = parts.netloc.rpartition("@")
+    name = user.partition(":")[0]
+    hosts = hosts or dict(parse_qsl(parts.query)).get("host", "")
+    return f"postgresql://{f'{name}@' if name else ''}{hosts}{parts.path}"
+
+
+def shared_store_url(text: str, environ: Mapping[str, str]) -> str:
+    """Return the URL of a store, with a mode of TLS where it leads off this machine and names none.
+
+    libpq's own default silently does without TLS where the server has none.
+
+    Raises:
+        SettingsError: It is no URL of PostgreSQL's, or names a mode that may send all unencrypted.
+    """
+    try:
+        parts = urlsplit(text)
+        options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    except ValueError as error:
+        raise SettingsError("CALLCTL_STORE is no URL that can be read", hint=_HINT) from error
+    if parts.scheme not in SCHEMES:
+        raise SettingsError(f"CALLCTL_STORE is an address of an unknown kind: {parts.scheme}://", hint=_HINT)
+    if parts.fragment:
+        raise SettingsError("CALLCTL_STORE has a # in it, which ends a URL", hint="write %23 for a # in a password")
+    mode = options.get("sslmode")
+    if mode in _TLS_MODES or is_local(text, environ):
+        return text
+    if mode is None:
+        return f"{text}{'&' if parts.query else '?'}sslmode={VERIFIED}"
+    raise SettingsError(
+        f"CALLCTL_STORE leads to another machine ({describe(text)}) with sslmode={mode}: that may be unencrypted",
+        hint=f"{VERIFIED} checks the server's certificate; require and verify-ca encrypt",
+    )
+
+
+def is_local(url: str, environ: Mapping[str, str]) -> bool:
+    """Return whether all hosts of a URL are this machine; ``PGHOST`` is one where the URL has none."""
+    parts = urlsplit(url)
+    options = dict(parse_qsl(parts.query))
+    if "service" in options:
+        return False  # a file says where it leads
+    hosts = [*_hosts(parts.netloc), *options.get("host", "").split(","), *options.get("hostaddr", "").split(",")]
+    if not any(hosts):
+        hosts = [*environ.get("PGHOST", "").split(","), *environ.get("PGHOSTADDR", "").split(",")]
+    return all(host.startswith(("/", "@")) or is_loopback_host(host) for host in hosts if host)
+
+
+def _hosts(netloc: str) -> list[str]:
+    hosts = [unquote(text) for text in netloc.rpartition("@")[2].split(",") if text]
+    # "[::1]:5432" or "example.com:5432"
+    return [host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0] for host in hosts]
+
+
+_HINT = "a path, or such as postgresql://callctl@db.example.com/callctl?sslmode=verify-full"

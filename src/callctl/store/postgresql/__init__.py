@@ -1,0 +1,1 @@
+"""A store in PostgreSQL, for listeners, watches and commands on many machines."""

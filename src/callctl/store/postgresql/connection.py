@@ -1,0 +1,324 @@
+"""Connections to PostgreSQL: each statement within a limit, opened anew by one thread where the server is away."""
+
+from __future__ import annotations
+
+import select
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from callctl.errors import StoreAwayError, StoreError
+from callctl.settings.store_url import VERIFIED, describe, is_local
+from callctl.support.backoff import Backoff
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+    from psycopg.abc import PQGen
+
+T = TypeVar("T")
+
+# Seconds that a statement, with its commit, may take, and that a connection may take to be opened.
+STATEMENT_LIMIT = 5.0
+CONNECT_LIMIT = 5.0
+_PAUSES = Backoff(first=0.1, factor=2, longest=1.0)
+
+# One statement, so that a connection costs one way there and back. ``synchronous_commit`` is only ever raised: an
+# answer to Twilio means that an event is on the disk.
+_SET_UP = """
+    SELECT set_config('timezone', 'UTC', false), set_config('default_transaction_isolation', 'read committed', false),
+        set_config('statement_timeout', %s, false), set_config('application_name', 'callctl', false),
+        CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', false) END
+"""
+_EXTRA_HINT = "pip install 'callctl[postgresql]'"
+
+
+def check_driver() -> None:
+    """Make sure that the driver is installed.
+
+    Raises:
+        StoreError: It is not; the hint names the extra.
+    """
+    try:
+        import psycopg  # noqa: F401
+    except ImportError as error:
+        raise StoreError("a store in PostgreSQL needs psycopg, which is not installed", hint=_EXTRA_HINT) from error
+
+
+class Engine:
+    """A database server as several connections see it. Safe for several threads.
+
+    While it is away nothing waits for it but one thread, which tries to connect: all else fails at once.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        connect_limit: float = CONNECT_LIMIT,
+        on_trouble: Callable[[str], None] = lambda _text: None,
+    ) -> None:
+        """Prepare; nothing is connected.
+
+        Args:
+            url: Where it is. libpq looks in the environment for what it lacks.
+            connect_limit: How many seconds a connection may take to be opened; libpq takes two at least.
+            on_trouble: Called in any thread with why it is away, and that it is there again.
+        """
+        check_driver()
+        self.name = describe(url)
+        self._url, self._connect_limit, self._on_trouble = url, connect_limit, on_trouble
+        self._lock = threading.Lock()  # of what follows
+        self._away: StoreAwayError | None = None
+        self._closed = threading.Event()
+        self._back: list[Callable[[], None]] = []
+
+    @property
+    def away(self) -> StoreAwayError | None:
+        """Why the server is away, or None if it is not known to be."""
+        return self._away
+
+    def when_back(self, call: Callable[[], None]) -> None:
+        """Have something called, in any thread, whenever the server is there again."""
+        self._back.append(call)
+
+    def connect(self, *, statement_limit: float | None = None) -> Connection[Any]:
+        """Open a connection whose statements may take so many seconds each, ``STATEMENT_LIMIT`` if that is None.
+
+        Raises:
+            StoreAwayError: The server can't be reached, or takes no connections just now.
+            StoreError: It refuses this user, or what is in the URL.
+        """
+        import psycopg
+
+        try:
+            connection: Any = _limited_connection().connect(
+                self._url,
+                autocommit=True,
+                prepare_threshold=0,
+                connect_timeout=round(self._connect_limit),
+                target_session_attrs="read-write",
+            )
+        except psycopg.ProgrammingError as error:  # its text may hold a part of the URL, and so of a password
+            raise StoreError("CALLCTL_STORE is no URL that PostgreSQL's library can read", hint=_URL_HINT) from error
+        except psycopg.Error as error:
+            raise self._explained(error, "reach") from error
+        try:
+            self._check_encrypted(connection)
+            connection.limit = limit = statement_limit or STATEMENT_LIMIT
+            connection.execute(_SET_UP, (f"{limit * 1000:.0f}ms",))
+        except psycopg.Error as error:
+            connection.close()
+            raise self._explained(error, "reach") from error
+        except BaseException:
+            connection.close()
+            raise
+        opened: Connection[Any] = connection
+        return opened
+
+    def _check_encrypted(self, connection: Connection[Any]) -> None:
+        """See that a connection off this machine has TLS: a service file may have said otherwise."""
+        host = connection.info.host
+        if is_local(f"postgresql://[{host}]/" if ":" in host else f"postgresql://{host}/", {}) or host.startswith("/"):
+            return
+        if not connection.pgconn.ssl_in_use:
+            raise StoreError(f"the event store {self.name} was reached without TLS", hint=f"add sslmode={VERIFIED}")
+
+    def lost(self, error: StoreAwayError) -> None:
+        """Take note that the server is away, and have one thread look for it."""
+        with self._lock:
+            if self._away is not None or self._closed.is_set():
+                return
+            self._away = error
+        self._on_trouble(f"{error.message}; looking for it")
+        threading.Thread(target=self._look, name="callctl-reconnect", daemon=True).start()
+
+    def _look(self) -> None:
+        since = time.monotonic()
+        for pause in _PAUSES.pauses():
+            if self._closed.wait(pause):
+                return
+            with suppress(StoreError):
+                self.connect().close()
+                break
+        with self._lock:
+            self._away = None
+        for call in self._back:
+            call()
+        self._on_trouble(f"the event store {self.name} is there again after {time.monotonic() - since:.0f} s")
+
+    def close(self) -> None:
+        """Look for the server no more."""
+        self._closed.set()
+
+    def _explained(self, error: Exception, doing: str) -> StoreError:
+        return explained(error, doing, self.name)
+
+
+class Link:
+    """One connection to the server, opened when it is first used and again when it was lost. For several threads."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Prepare; nothing is connected."""
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._connection: Connection[Any] | None = None
+        self._closed = False
+
+    def read(self, sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Return the rows of a statement that changes nothing; it is repeated once where a connection was lost.
+
+        Raises:
+            StoreError: It can't be read.
+        """
+        with self._lock:
+            try:
+                return self._run(lambda connection: _rows(connection, sql, values), "read")
+            except StoreAwayError:
+                if self._engine.away is not None:
+                    raise
+                return self._run(lambda connection: _rows(connection, sql, values), "read")
+
+    def write(self, sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Run a statement that changes something, once; return its rows.
+
+        Raises:
+            StoreError: It can't be written; where the connection was lost meanwhile, it may have been.
+        """
+        with self._lock:
+            return self._run(lambda connection: _rows(connection, sql, values), "write to")
+
+    def _run(self, work: Callable[[Connection[Any]], T], doing: str) -> T:
+        import psycopg
+
+        if self._closed:
+            raise StoreError(f"the event store {self._engine.name} is closed")
+        if (away := self._engine.away) is not None:
+            raise StoreAwayError(away.message, hint=away.hint)
+        if self._connection is None:
+            try:
+                self._connection = self._engine.connect()
+            except StoreAwayError as error:
+                self._engine.lost(error)
+                raise
+        connection = self._connection
+        try:
+            with _no_warning(connection, self._engine.name):
+                return work(connection)
+        except psycopg.Error as error:
+            what = explained(error, doing, self._engine.name, is_lost=connection.closed)
+            if connection.closed:
+                self._connection = None
+                if getattr(connection, "gave_up", False):  # so would the next one
+                    self._engine.lost(StoreAwayError(what.message, hint=what.hint))
+            raise what from error
+        except BaseException:
+            # Ctrl-C, or anything else in mid-statement: nobody knows what the next answer would belong to.
+            connection.close()
+            self._connection = None
+            raise
+
+    def close(self) -> None:
+        """Close the connection; one that waits for an answer goes with its thread."""
+        self._closed = True
+        if self._lock.acquire(timeout=1.0):
+            try:
+                if self._connection is not None:
+                    self._connection.close()
+            finally:
+                self._lock.release()
+
+
+def _rows(connection: Connection[Any], sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    cursor = connection.execute(sql, values)
+    return cursor.fetchall() if cursor.description is not None else []
+
+
+@contextmanager
+def _no_warning(connection: Connection[Any], name: str) -> Iterator[None]:
+    """Fail where the server warns, as when it gave up waiting for a standby: what is committed may be lost then."""
+    warnings: list[str] = []
+
+    def note(diagnostic: Any) -> None:
+        if diagnostic.severity_nonlocalized == "WARNING":
+            warnings.append(str(diagnostic.message_primary))
+
+    connection.add_notice_handler(note)
+    try:
+        yield
+    finally:
+        connection.remove_notice_handler(note)
+    if warnings:
+        raise StoreError(f"the event store {name} warned: {warnings[0]}", hint="see the server's log")
+
+
+_URL_HINT = "such as postgresql://callctl@db.example.com/callctl?sslmode=verify-full; a % in a password is %25"
+
+# SQLSTATE classes and codes of a server that is there and will take this later, with no fault of who asks.
+_PASSING = ("08", "57P", "53300", "25006", "40003")
+
+
+def explained(error: Exception, doing: str, name: str, *, is_lost: bool = False) -> StoreError:
+    """Return what an error of the driver means. Its text holds no password: libpq writes none."""
+    import psycopg
+
+    code = getattr(error, "sqlstate", None) or ""
+    text = " ".join(str(error).split()) or type(error).__name__
+    message = f"can't {doing} the event store {name}: {text}"
+    is_connection = isinstance(error, psycopg.OperationalError) and not code
+    hints = {
+        "28P01": "give the password in PGPASSWORD, PGPASSFILE or the URL",
+        "3D000": "make the database (createdb), or name another in CALLCTL_STORE",
+        "53100": "make room on the server's disk",
+        "42501": "grant the user the rights: docs/postgresql.md",
+        "3F000": "`callctl store migrate` makes the schema",
+        "42P01": "`callctl store migrate` makes the schema",
+        "42883": "`callctl store migrate` makes the schema",
+    }
+    if is_lost or is_connection or code.startswith(_PASSING):
+        if "authentication failed" in text or "no password supplied" in text:
+            return StoreError(message, hint="give the password in PGPASSWORD, PGPASSFILE or the URL")
+        if "database" in text and "does not exist" in text:
+            return StoreError(message, hint=hints["3D000"])
+        if "certificate" in text and "root.crt" in text:
+            return StoreError(message, hint="sslrootcert=system trusts what this machine does; or name a file")
+        return StoreAwayError(message, hint="see whether the server runs and can be reached from here")
+    return StoreError(message, hint=hints.get(code, "`callctl store check` looks at it"))
+
+
+def _limited_connection() -> Any:
+    """Return a class of connections that give up a statement, and themselves, after ``limit`` seconds.
+
+    The server's own limit does not help where the server stands still, nor on the way there. Nothing is canceled: a
+    commit that waits for a standby would then be answered though it is on one machine alone.
+    """
+    import psycopg
+    from psycopg.waiting import Ready, Wait
+
+    events = {Wait.R: select.POLLIN, Wait.W: select.POLLOUT, Wait.RW: select.POLLIN | select.POLLOUT}
+
+    class LimitedConnection(psycopg.Connection[Any]):
+        limit = STATEMENT_LIMIT
+        gave_up = False
+
+        def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:  # noqa: ARG002
+            end = time.monotonic() + self.limit
+            poll = select.poll()
+            try:
+                state = next(gen)
+                while True:
+                    poll.register(self.pgconn.socket, events[state])
+                    found = poll.poll(max(end - time.monotonic(), 0) * 1000)
+                    if not found:
+                        self.gave_up = True
+                        self.pgconn.finish()
+                        raise psycopg.OperationalError(f"no answer within {self.limit:.0f} s")
+                    flags = found[0][1]
+                    ready = (Ready.R if flags & ~select.POLLOUT else 0) | (Ready.W if flags & select.POLLOUT else 0)
+                    state = gen.send(Ready(ready))
+            except StopIteration as stop:
+                value: T = stop.value
+                return value
+
+    return LimitedConnection

@@ -1,0 +1,83 @@
+"""What is done to a shared store by hand: its schema, and a look at the settings that it relies on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from callctl.errors import StoreError
+from callctl.store.postgresql.connection import Engine, check_driver, explained
+from callctl.store.postgresql.schema import check_version, version_of
+from callctl.store.postgresql.schema import migrate as migrate_schema
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+# Under these an event that was answered for may be lost with the server's power.
+_UNSAFE = {
+    "fsync": ("off", "the server does not write to the disk what it says is written"),
+    "full_page_writes": ("off", "a page that was half written when the power failed can't be repaired"),
+    "synchronous_commit": (
+        "off",
+        "the server answers before a commit is on the disk; callctl sets it on for itself",
+    ),
+}
+_MAY_APPEND = "SELECT has_function_privilege('callctl.append(text, jsonb)', 'EXECUTE')"
+_OLDEST = 150000
+_LONGEST = 3600.0  # seconds that a migration may take
+
+
+def migrate(url: str) -> tuple[int, int]:
+    """Make the schema, or bring it up to date; return its version before and after.
+
+    Raises:
+        StoreError: That can't be done.
+    """
+    check_driver()
+    import psycopg
+
+    engine = Engine(url)
+    with closing(engine.connect(statement_limit=_LONGEST)) as connection:
+        try:
+            return migrate_schema(connection, name=engine.name)
+        except psycopg.Error as error:
+            raise explained(error, "migrate", engine.name) from error
+
+
+def troubles(url: str) -> list[str]:
+    """Return what is wrong with a store and its server, a sentence each; nothing is changed."""
+    try:
+        check_driver()
+        engine = Engine(url)
+        connection = engine.connect()
+    except StoreError as error:
+        return [_sentence(error)]
+    import psycopg
+
+    found: list[str] = []
+    with closing(connection):
+        try:
+            found += _server_troubles(connection)
+            check_version(version_of(connection), name=engine.name)
+            row = connection.execute(_MAY_APPEND).fetchone()
+            if row is None or not row[0]:
+                found.append(f"this user may not store events in {engine.name}; docs/postgresql.md has the grants")
+        except psycopg.Error as error:
+            found.append(_sentence(explained(error, "read", engine.name)))
+        except StoreError as error:
+            found.append(_sentence(error))
+    return found
+
+
+def _server_troubles(connection: Connection[Any]) -> Iterator[str]:
+    for name, (value, why) in _UNSAFE.items():
+        row = connection.execute("SELECT reset_val FROM pg_settings WHERE name = %s", (name,)).fetchone()
+        if row is not None and row[0] == value:
+            yield f"{name} is {value}: {why}"
+    if connection.info.server_version < _OLDEST:
+        yield f"PostgreSQL {connection.info.server_version // 10000} is too old: 15 is the oldest"
+
+
+def _sentence(error: StoreError) -> str:
+    return f"{error.message} ({error.hint})" if error.hint else error.message

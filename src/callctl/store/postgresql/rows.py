@@ -1,0 +1,104 @@
+"""Events and actions as what the SQL functions take, and back.
+
+PostgreSQL's texts hold no NUL, and its jsonb no NUL and no half of a surrogate pair. Callbacks may have both. In forms
+and records such a character is written as U+E000 and its number in four hexadecimal digits, and so is U+E000.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from callctl.calls.action import ActionEvent
+from callctl.support.dates import microseconds
+
+if TYPE_CHECKING:
+    from callctl.calls.event import CallEvent
+
+_MARK = "\ue000"
+_UNFIT = re.compile("[\0\ud800-\udfff\ue000]")
+_ESCAPED = re.compile("\ue000([0-9a-f]{4})")
+# PostgreSQL's timestamptz holds what datetime does.
+_as_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def plain(text: str) -> str:
+    """Return a text as a column holds it. No real SID contains what is replaced."""
+    return _UNFIT.sub("\ufffd", text)
+
+
+def fit(value: Any) -> Any:
+    """Return a JSON value whose texts jsonb can hold."""
+    if isinstance(value, str):
+        return _UNFIT.sub(lambda match: f"{_MARK}{ord(match[0]):04x}", value)
+    if isinstance(value, dict):
+        return {fit(name): fit(item) for name, item in value.items()}
+    return [fit(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def unfit(value: Any) -> Any:
+    """Return what ``fit`` was given."""
+    if isinstance(value, str):
+        return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), value) if _MARK in value else value
+    if isinstance(value, dict):
+        return {unfit(name): unfit(item) for name, item in value.items()}
+    return [unfit(item) for item in value] if isinstance(value, list) else value
+
+
+def event_row(event: CallEvent) -> str:
+    """Return an event as ``callctl.append`` takes it, as JSON.
+
+    Its time is the event's own where that is later than its arrival, as in the SQLite file (store/sqlite/rows.py).
+    """
+    row = _row(event, event.form)
+    text = _as_json(row)
+    # Other escapes of JSON begin so too, which costs no more than a second look.
+    return _as_json(_row(event, fit(event.form))) if "\\u00" in text or _UNFIT.search(text) else text
+
+
+def _row(event: CallEvent, form: Any) -> list[Any]:
+    parent = event.parent_call_sid
+    return [
+        plain(event.call_sid),
+        None if parent is None else plain(parent),
+        plain(event.status),
+        plain(event.order),
+        event.is_final,
+        microseconds(max(event.received_at, event.moment)),
+        event.key,
+        event.kind,
+        event.verified,
+        microseconds(event.received_at),
+        form,
+    ]
+
+
+def event_of(row: tuple[bytes, str, datetime, bool, list[list[str]]]) -> CallEvent:
+    """Return the event of a row: key, kind, arrival, whether it is verified, form."""
+    from callctl.calls.event import CallEvent
+
+    key, kind, received_at, verified, form = row
+    pairs = tuple((name, value) for name, value in unfit(form))
+    return CallEvent.from_parts(key.hex(), kind, received_at.astimezone(UTC), verified, pairs)
+
+
+def actions_json(actions: Iterable[ActionEvent]) -> str:
+    """Return actions as ``callctl.record_actions`` takes them."""
+    return _as_json([_action_row(action) for action in actions])
+
+
+def action_json(action: ActionEvent) -> str:
+    """Return an action as ``callctl.settle`` takes it."""
+    return _as_json(_action_row(action))
+
+
+def _action_row(action: ActionEvent) -> list[Any]:
+    return [plain(action.call_sid), microseconds(action.at), fit(action.to_record())]
+
+
+def action_of(record: Any) -> ActionEvent:
+    """Return the action of a record."""
+    return ActionEvent.from_record(unfit(record))

@@ -1,0 +1,539 @@
+"""The event store in PostgreSQL: what listeners, watches and commands on many machines share of one world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from callctl.errors import StoreError
+from callctl.store.postgresql.connection import CONNECT_LIMIT, Engine, Link
+from callctl.store.postgresql.rows import action_json, action_of, actions_json, event_of, plain
+from callctl.store.postgresql.schema import check_version
+from callctl.store.records import ActionLimit, CallRow, OpenClaim, PlacedCall, Refusal
+from callctl.support.identity import user_at_host
+
+if TYPE_CHECKING:
+    import asyncio
+    from concurrent.futures import Future
+
+    from callctl.calls.action import ActionEvent
+    from callctl.calls.event import CallEvent
+    from callctl.store.postgresql.writer import SharedWriter
+
+# How many events are read at a time.
+_PAGE = 1000
+# How many calls are deleted in one statement, which locks the world meanwhile.
+_DELETED = 1000
+_NEWEST = 2**63 - 1
+
+_CALLS = "SELECT sid, parent_sid, status, is_final, last_at FROM callctl.stored_calls WHERE world = %(world)s"
+_EVENT = "key, kind, received_at, verified, form"
+_POSITIONS = """
+    SELECT position FROM callctl.stored_events WHERE world = %(world)s AND position <= %(up_to)s
+    AND sid IN (SELECT callctl.{calls}) ORDER BY position
+"""
+_CLAIM = "world = %(world)s AND rule = %(rule)s AND sid = %(sid)s AND fence = %(fence)s AND lease IS NOT NULL"
+
+
+class PostgresStore:
+    """The part of a shared store that belongs to one world. Safe to use from several threads.
+
+    A method that writes has committed when it returns. Every method raises StoreError where the store can't be read or
+    written, StoreAwayError at once while the server is known to be away. Leases, intents and the limits of actions are
+    by the server's clock.
+    """
+
+    is_shared = True
+
+    def __init__(self, engine: Engine, *, world: str, by: str | None = None) -> None:
+        """Prepare; nothing is connected. ``by`` is who uses it: user@host."""
+        self._engine, self._world, self._by = engine, world, by or user_at_host()
+        # What waits for one of them does not keep the others waiting. A command uses one.
+        self._reading, self._acting = Link(engine), Link(engine)
+        # How many events and actions were left out, since their records can't be read.
+        self.unreadable = self.unreadable_actions = 0
+
+    @cached_property
+    def _writer(self) -> SharedWriter:
+        from callctl.store.postgresql.writer import SharedWriter
+
+        return SharedWriter(self._engine, world=self._world)
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        *,
+        world: str,
+        connect_limit: float = CONNECT_LIMIT,
+        on_trouble: Callable[[str], None] = lambda _text: None,
+        by: str | None = None,
+    ) -> PostgresStore:
+        """Open the store that a URL names, whose schema is there.
+
+        Args:
+            url: Where it is.
+            world: What separates this account's calls from those of others in the same database.
+            connect_limit: How many seconds a connection may take to be opened.
+            on_trouble: Called, in any thread, with why the server is away, and that it is there again.
+            by: Who uses it; this user at this host if None.
+
+        Raises:
+            StoreError: It can't be reached, or its schema is of another version.
+        """
+        store = cls(Engine(url, connect_limit=connect_limit, on_trouble=on_trouble), world=world, by=by)
+        try:
+            store.check()
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def describe_world(self, *, account_sid: str | None, api_url: str) -> None:
+        """Store whose calls these are, for those who read the views."""
+        self._write(
+            """
+            INSERT INTO callctl.worlds AS w (world, account_sid, api_url)
+            VALUES (%(world)s, %(account_sid)s, %(api_url)s)
+            ON CONFLICT (world) DO UPDATE SET account_sid = excluded.account_sid, api_url = excluded.api_url
+            WHERE (w.account_sid, w.api_url) IS DISTINCT FROM (excluded.account_sid, excluded.api_url)
+            """,
+            account_sid=account_sid,
+            api_url=api_url,
+        )
+
+    @property
+    def away(self) -> str | None:
+        """Why nothing can be stored or read just now; None where that is not known to be so."""
+        return None if self._engine.away is None else self._engine.away.message
+
+    @property
+    def name(self) -> str:
+        """Where it is, without a password."""
+        return self._engine.name
+
+    def check(self) -> None:
+        """Make sure that this callctl can work with the schema.
+
+        Raises:
+            StoreError: It can't, or the server can't be reached.
+        """
+        (found,) = self._reading.read("SELECT to_regclass('callctl.schema_version') IS NOT NULL", {})
+        version = self._reading.read("SELECT version FROM callctl.schema_version", {})[0][0] if found[0] else 0
+        check_version(version, name=self._engine.name)
+
+    def close(self, *, timeout: float = 5.0) -> None:
+        """Write what was submitted and close the connections; wait ``timeout`` seconds at most."""
+        if "_writer" in vars(self):
+            self._writer.close(timeout=timeout)
+        self._engine.close()
+        self._reading.close()
+        self._acting.close()
+
+    def check_writable(self) -> None:
+        """Commit a change that leaves everything as it is, as a test that something can be stored now."""
+        self._write("UPDATE callctl.worlds SET last_event = last_event WHERE world = %(world)s")
+
+    def observe_commits(self, observe: Callable[[float, int], None]) -> None:
+        """Have ``observe`` called, in the writer's thread, with the seconds that each commit took and its events."""
+        self._writer.observe = observe
+
+    # Events
+
+    def append(self, event: CallEvent) -> bool:
+        """Store an event; return False if it was stored before."""
+        return self.submit(event).result()
+
+    def submit(self, event: CallEvent) -> Future[bool]:
+        """Do what ``append`` does, without waiting; the future is settled in the writer's thread."""
+        from concurrent.futures import Future
+
+        outcome: Future[bool] = Future()
+        outcome.set_running_or_notify_cancel()  # a caller that gives up waiting does not take the event back
+        self._writer.put(event, outcome)
+        return outcome
+
+    def append_async(self, event: CallEvent) -> asyncio.Future[bool]:
+        """Do what ``append`` does, in an event loop. All that share a commit are woken at once."""
+        import asyncio
+
+        outcome: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._writer.put_in_loop(event, outcome)
+        return outcome
+
+    def replay(self, *, since: datetime | None, up_to: int | None = None) -> Iterator[CallEvent]:
+        """Yield, in their order of arrival, the events of the families that are not over or were touched since.
+
+        With None, of all families. A family comes whole, however old its first events are; but nothing that came
+        after the event with the id ``up_to``, if that is given.
+        """
+        last = _NEWEST if up_to is None else up_to
+        if since is None:
+            pages = self._pages_to(last)
+        else:
+            sql = _POSITIONS.format(calls="recent_calls(%(world)s, %(since)s)")
+            pages = self._pages([row[0] for row in self._read(sql, since=since, up_to=last)])
+        for event in pages:
+            if event is None:
+                self.unreadable += 1
+            else:
+                yield event
+
+    def family(self, call_sid: str) -> Iterator[CallEvent]:
+        """Return the events of a call, its parent, its siblings and its children, in their order of arrival."""
+        sql = _POSITIONS.format(calls="family_calls(%(world)s, %(sid)s)")
+        positions = [row[0] for row in self._read(sql, sid=plain(call_sid), up_to=_NEWEST)]
+        return (event for event in self._pages(positions) if event is not None)
+
+    def after(self, event_id: int, *, limit: int = _PAGE) -> list[tuple[int, CallEvent]]:
+        """Return the events that came after the one with this id, with their ids, at most ``limit``.
+
+        Positions are given out in the order of commits, so that none below the newest is still to come.
+        """
+        sql = (
+            f"SELECT position, {_EVENT} FROM callctl.stored_events WHERE world = %(world)s AND position > %(last)s"
+            " ORDER BY position LIMIT %(limit)s"
+        )
+        events: list[tuple[int, CallEvent]] = []
+        while not events and (rows := self._read(sql, last=event_id, limit=limit)):
+            found = [(row[0], _readable(event_of, row[1:])) for row in rows]
+            events = [(position, event) for position, event in found if event is not None]
+            self.unreadable += len(found) - len(events)
+            event_id = rows[-1][0]
+        return events
+
+    def last_event_id(self) -> int:
+        """Return the id after which new events come, or 0."""
+        return self._last("last_event")
+
+    # Calls
+
+    def call(self, call_sid: str) -> CallRow | None:
+        """Return what is known of one call."""
+        rows = self._read(f"{_CALLS} AND sid = %(sid)s", sid=plain(call_sid))
+        return CallRow(*rows[0]) if rows else None
+
+    def calls_starting(self, start: str, *, limit: int = 10) -> list[CallRow]:
+        """Return the calls whose SID begins with a text, the latest first."""
+        rows = self._read(
+            f"{_CALLS} AND status <> '' AND starts_with(sid, %(start)s) AND sid >= %(start)s AND sid < %(end)s"
+            " ORDER BY last_at DESC LIMIT %(limit)s",
+            start=plain(start),
+            end=plain(start) + "\U0010ffff",
+            limit=limit,
+        )
+        return [CallRow(*row) for row in rows]
+
+    def live_calls(self) -> list[CallRow]:
+        """Return the calls of which no final status is stored."""
+        rows = self._read(f"{_CALLS} AND NOT is_final AND status <> '' ORDER BY last_at")
+        return [CallRow(*row) for row in rows]
+
+    def delete_older_than(self, moment: datetime, *, limit: int = 100) -> int:
+        """Delete at most ``limit`` calls without an event since, with their events; return how many."""
+        sql = "SELECT callctl.delete_older_than(%(world)s, %(moment)s, %(limit)s)"
+        deleted = 0
+        while deleted < limit:
+            step = min(limit - deleted, _DELETED)
+            ((done,),) = self._write(sql, moment=moment, limit=step)
+            deleted += done
+            if done < step:
+                break
+        return deleted
+
+    def cap_times(self, latest: datetime, *, limit: int = 100) -> int:
+        """Set the time of calls that lies after ``latest`` to that, of at most ``limit``; return of how many."""
+        sql = "SELECT callctl.cap_times(%(world)s, %(latest)s, %(limit)s)"
+        ((changed,),) = self._write(sql, latest=latest, limit=limit)
+        return int(changed)
+
+    # Placed calls
+
+    def remember_placed(
+        self,
+        call_sid: str,
+        *,
+        at: datetime,
+        callback: str | None = None,
+        events: Iterable[str] = (),
+        dial_action: str | None = None,
+    ) -> None:
+        """Store the call that was placed last: what ``@last`` stands for in this world, for this user and host.
+
+        Args:
+            call_sid: The call.
+            at: When it was placed.
+            callback: Where its callbacks go, without what may be secret.
+            events: The names of the events of which it sends callbacks.
+            dial_action: The name of where its <Dial> sends it.
+        """
+        self._write(
+            """
+            WITH last AS (
+                INSERT INTO callctl.placed (world, by, sid, at) VALUES (%(world)s, %(by)s, %(sid)s, %(at)s)
+                ON CONFLICT (world, by) DO UPDATE SET sid = excluded.sid, at = excluded.at
+            )
+            INSERT INTO callctl.placed_calls (world, sid, at, by, callback, events, dial_action)
+            VALUES (%(world)s, %(sid)s, %(at)s, %(by)s, %(callback)s, %(events)s, %(dial_action)s)
+            ON CONFLICT DO NOTHING
+            """,
+            sid=plain(call_sid),
+            at=at,
+            by=self._by,
+            callback=callback,
+            events=" ".join(events),
+            dial_action=dial_action,
+        )
+
+    def forget_last_placed(self, *, at: datetime) -> None:
+        """Store that the call that was placed last, if it was, is not known: ``@last`` stands for no call then."""
+        self._write(
+            "UPDATE callctl.placed SET sid = '', at = %(at)s WHERE world = %(world)s AND by = %(by)s",
+            at=at,
+            by=self._by,
+        )
+
+    def last_placed(self) -> str | None:
+        """Return the SID of the call that this user placed last from here; it is empty where that is not known."""
+        rows = self._read("SELECT sid FROM callctl.placed WHERE world = %(world)s AND by = %(by)s", by=self._by)
+        return str(rows[0][0]) if rows else None
+
+    def placed_since(self, moment: datetime, *, callback: str) -> list[PlacedCall]:
+        """Return the calls that callctl placed since, with callbacks to this very URL, the first one first."""
+        rows = self._read(
+            "SELECT sid, at, events FROM callctl.placed_calls"
+            " WHERE world = %(world)s AND at >= %(since)s AND callback = %(callback)s ORDER BY at",
+            since=moment,
+            callback=callback,
+        )
+        return [PlacedCall(sid, at, tuple(events.split())) for sid, at, events in rows]
+
+    def was_placed(self, call_sid: str) -> bool:
+        """Return whether callctl placed a call."""
+        rows = self._read(
+            "SELECT EXISTS (SELECT 1 FROM callctl.placed_calls WHERE world = %(world)s AND sid = %(sid)s)",
+            sid=plain(call_sid),
+        )
+        return bool(rows[0][0])
+
+    def dial_action(self, call_sid: str) -> str | None:
+        """Return where the <Dial> of a call that callctl placed sends it, as its user called it; None if nowhere."""
+        rows = self._read(
+            "SELECT dial_action FROM callctl.placed_calls WHERE world = %(world)s AND sid = %(sid)s",
+            sid=plain(call_sid),
+        )
+        return rows[0][0] if rows else None
+
+    # Actions, and the intents that precede them
+
+    def record_actions(self, actions: Iterable[ActionEvent]) -> None:
+        """Store actions on several calls with one commit; the intents to change these calls end."""
+        self._write("SELECT callctl.record_actions(%(world)s, %(actions)s::jsonb)", actions=actions_json(actions))
+
+    def actions(self, call_sid: str) -> list[ActionEvent]:
+        """Return the actions of commands and rules on one call that can be read, the first one first."""
+        records = self._records(call_sid)
+        return [action for record in records if (action := _readable(action_of, record)) is not None]
+
+    def all_actions(self, call_sid: str) -> list[ActionEvent]:
+        """Return the actions on one call; where one can't be read, no rule may act as if there had been none.
+
+        Raises:
+            StoreError: One can't be read.
+        """
+        records = self._records(call_sid)
+        try:
+            return [action_of(record) for record in records]
+        except Exception as error:  # whatever is there
+            raise StoreError(
+                f"a record of what was asked of {call_sid} can't be read in the event store {self._engine.name}",
+                hint="`callctl store check` looks at the store",
+            ) from error
+
+    def actions_after(self, action_id: int, *, limit: int = _PAGE) -> list[tuple[int, ActionEvent]]:
+        """Return the actions that came after the one with this id, with their ids, at most ``limit``."""
+        rows = self._read(
+            "SELECT position, record FROM callctl.actions WHERE world = %(world)s AND position > %(last)s"
+            " ORDER BY position LIMIT %(limit)s",
+            last=action_id,
+            limit=limit,
+        )
+        found = [(position, _readable(action_of, record)) for position, record in rows]
+        actions = [(position, action) for position, action in found if action is not None]
+        self.unreadable_actions += len(found) - len(actions)
+        return actions
+
+    def last_action_id(self) -> int:
+        """Return the id after which new actions come, or 0."""
+        return self._last("last_action")
+
+    def add_intents(self, call_sids: Iterable[str], *, now: datetime, until: datetime) -> set[str]:
+        """Store that a command is about to change calls, for a while; return those that had an intent before."""
+        sids = [plain(sid) for sid in call_sids]
+        sql = "SELECT callctl.add_intents(%(world)s, %(sids)s::text[], %(lasting)s, %(by)s)"
+        ((before,),) = self._write(sql, sids=sids, lasting=until - now, by=self._by)
+        return set(before)
+
+    def remove_intents(self, call_sids: Iterable[str]) -> None:
+        """Remove the intents to change calls."""
+        sids = [plain(sid) for sid in call_sids]
+        self._write("DELETE FROM callctl.intents WHERE world = %(world)s AND sid = ANY (%(sids)s::text[])", sids=sids)
+
+    def has_intent(self, call_sid: str, *, is_over: Callable[[datetime], bool]) -> bool:  # noqa: ARG002
+        """Return whether a command is about to change a call, by the server's clock."""
+        return self._has_intent(call_sid, " AND until > clock_timestamp()")
+
+    def had_intent(self, call_sid: str) -> bool:
+        """Return whether there is an intent to change a call, though its time may be over."""
+        return self._has_intent(call_sid, "")
+
+    def _has_intent(self, call_sid: str, condition: str) -> bool:
+        sql = f"SELECT 1 FROM callctl.intents WHERE world = %(world)s AND sid = %(sid)s{condition}"
+        return bool(self._read(sql, sid=plain(call_sid)))
+
+    # Claims
+
+    def claim(
+        self,
+        claim: OpenClaim,
+        *,
+        now: datetime,
+        until: datetime,
+        exclusive: bool = False,
+        limit: ActionLimit | None = None,
+    ) -> OpenClaim | Refusal:
+        """Claim a rule's action on a leg, with a lease, in one step; return the claim with its fence, or why not.
+
+        Args:
+            claim: What is claimed.
+            now: The caller's time.
+            until: When the lease ends by that: it lasts as long by the server's clock.
+            exclusive: Whether to refuse while another rule's action on the leg is in progress: of two that claim at
+                once, one wins.
+            limit: How many claims that named a limit there may be; what is released does not count.
+        """
+        ((refusal, fence, lease),) = self._write(
+            "SELECT * FROM callctl.claim(%(world)s, %(rule)s, %(sid)s, %(about)s, %(action)s, %(lasting)s,"
+            " %(exclusive)s, %(per_second)s, %(per_minute)s)",
+            **self._claim_values(claim),
+            lasting=until - now,
+            exclusive=exclusive,
+            per_second=None if limit is None else limit.per_second,
+            per_minute=None if limit is None else limit.per_minute,
+        )
+        return Refusal(refusal) if refusal else replace(claim, fence=fence, lease=lease)
+
+    def renew(self, claim: OpenClaim, *, now: datetime, until: datetime) -> bool:
+        """Extend the lease of an open claim; return False, and nothing may be sent, if it was taken over."""
+        return bool(self._change(claim, "lease = clock_timestamp() + %(lasting)s", lasting=until - now))
+
+    def take_over(self, claim: OpenClaim, *, now: datetime, until: datetime) -> OpenClaim | None:
+        """Take an open claim whose lease is over, under a new fence; return None if that is no longer so."""
+        changes = "fence = nextval('callctl.fences'), lease = clock_timestamp() + %(lasting)s"
+        rows = self._change(claim, changes, condition=" AND lease <= clock_timestamp()", lasting=until - now)
+        return replace(claim, fence=rows[0][0], lease=rows[0][1]) if rows else None
+
+    def settle(self, claim: OpenClaim, event: ActionEvent) -> bool:
+        """Close a claim and store the action's result; return False, with neither, if it was taken over or settled."""
+        sql = "SELECT callctl.settle(%(world)s, %(rule)s, %(sid)s, %(fence)s, %(event)s::jsonb)"
+        ((is_settled,),) = self._write(sql, **self._claim_values(claim), event=action_json(event))
+        return bool(is_settled)
+
+    def release(self, claim: OpenClaim) -> None:
+        """Delete a claim, because nothing was sent and the rule no longer asks for the action."""
+        self._write(f"DELETE FROM callctl.claims WHERE {_CLAIM}", **self._claim_values(claim))
+
+    def expired_claims(self, *, is_over: Callable[[OpenClaim], bool]) -> list[OpenClaim]:  # noqa: ARG002
+        """Return the open claims whose lease is over by the server's clock."""
+        rows = self._read(
+            "SELECT rule, sid, about, action, lease, fence FROM callctl.claims"
+            " WHERE world = %(world)s AND lease <= clock_timestamp()"
+        )
+        return [OpenClaim(*row) for row in rows]
+
+    def open_claims(self) -> int:
+        """Return how many claims are open."""
+        rows = self._read("SELECT count(*) FROM callctl.claims WHERE world = %(world)s AND lease IS NOT NULL")
+        return int(rows[0][0])
+
+    def claim_keys(self) -> set[tuple[str, str]]:
+        """Return rule and leg of all claims, open and settled."""
+        rows = self._read("SELECT rule, sid FROM callctl.claims WHERE world = %(world)s")
+        return {(rule, sid) for rule, sid in rows}
+
+    def action_in_progress(self, call_sid: str, *, other_than: str) -> str | None:
+        """Return the action of an open claim on a leg that belongs to another rule than ``other_than``."""
+        rows = self._read(
+            "SELECT action FROM callctl.claims WHERE world = %(world)s AND sid = %(sid)s AND rule <> %(rule)s"
+            " AND lease IS NOT NULL AND action <> 'limit'",
+            sid=plain(call_sid),
+            rule=other_than,
+        )
+        return str(rows[0][0]) if rows else None
+
+    # Statements
+
+    def _read(self, sql: str, **values: Any) -> list[tuple[Any, ...]]:
+        return self._reading.read(sql, {"world": self._world, **values})
+
+    def _write(self, sql: str, **values: Any) -> list[tuple[Any, ...]]:
+        return self._acting.write(sql, {"world": self._world, **values})
+
+    def _last(self, column: str) -> int:
+        rows = self._read(f"SELECT {column} FROM callctl.worlds WHERE world = %(world)s")
+        return int(rows[0][0]) if rows else 0
+
+    def _records(self, call_sid: str) -> list[Any]:
+        sql = "SELECT record FROM callctl.actions WHERE world = %(world)s AND sid = %(sid)s ORDER BY position"
+        return [row[0] for row in self._read(sql, sid=plain(call_sid))]
+
+    def _pages(self, positions: Sequence[int]) -> Iterator[CallEvent | None]:
+        """Yield the events at some positions; None for each whose form can't be read."""
+        from array import array
+
+        kept = array("q", positions)  # there may be a million
+        sql = (
+            f"SELECT {_EVENT} FROM callctl.stored_events"
+            " WHERE world = %(world)s AND position = ANY (%(page)s::bigint[]) ORDER BY position"
+        )
+        for start in range(0, len(kept), _PAGE):
+            rows = self._read(sql, page=kept[start : start + _PAGE].tolist())
+            yield from (_readable(event_of, row) for row in rows)
+
+    def _pages_to(self, last: int) -> Iterator[CallEvent | None]:
+        """Yield all events up to a position; None for each whose form can't be read."""
+        sql = (
+            f"SELECT position, {_EVENT} FROM callctl.stored_events WHERE world = %(world)s AND position > %(after)s"
+            " AND position <= %(last)s ORDER BY position LIMIT %(limit)s"
+        )
+        after = 0
+        while rows := self._read(sql, after=after, last=last, limit=_PAGE):
+            yield from (_readable(event_of, row[1:]) for row in rows)
+            after = rows[-1][0]
+
+    def _change(
+        self, claim: OpenClaim, changes: str, *, condition: str = "", lasting: timedelta
+    ) -> list[tuple[Any, ...]]:
+        """Change an open claim; return its fence and lease, or nothing if it is another one's by now."""
+        sql = f"UPDATE callctl.claims SET {changes} WHERE {_CLAIM}{condition} RETURNING fence, lease"
+        return self._write(sql, **self._claim_values(claim), lasting=lasting)
+
+    def _claim_values(self, claim: OpenClaim) -> dict[str, Any]:
+        return {
+            "rule": claim.rule,
+            "sid": plain(claim.call_sid),
+            "about": plain(claim.about),
+            "action": claim.action,
+            "fence": claim.fence,
+        }
+
+
+def _readable(read: Callable[[Any], Any], record: Any) -> Any:
+    """Return what ``read`` makes of a record; None if it can't: one damaged record must not hide all others."""
+    try:
+        return read(record)
+    except Exception:
+        return None

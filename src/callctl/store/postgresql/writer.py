@@ -1,0 +1,105 @@
+"""The writer of a shared store: while the server is away, events wait for it for a while, and then are refused."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+from callctl.calls.event import CallEvent
+from callctl.errors import StoreAwayError
+from callctl.store.group_writer import GROUP, Entry, GroupWriter
+from callctl.store.postgresql.connection import Engine, Link
+from callctl.store.postgresql.rows import event_row
+
+# Seconds that an event waits for a server that is away. Twilio waits 15 for an answer.
+PATIENCE = 2.0
+# Events that may wait: with the largest forms (64 KiB) 130 MB, with Twilio's ordinary ones 3.
+MOST_WAITING = 2000
+
+_APPEND = "SELECT callctl.append(%(world)s, %(events)s::jsonb)"
+
+
+class SharedWriter(GroupWriter[str]):
+    """Commits events in groups by ``callctl.append``."""
+
+    def __init__(self, engine: Engine, *, world: str) -> None:
+        """Write by a connection of its own."""
+        super().__init__(engine.name)
+        self._engine, self._world = engine, world
+        self._link = Link(engine)
+        self._waiting = 0  # events that were handed over and are not settled; under the lock
+        engine.when_back(self.request_check)
+
+    def _row_of(self, event: CallEvent) -> str:
+        return event_row(event)
+
+    def _add(self, entry: Entry[str]) -> None:
+        if self._waiting >= MOST_WAITING:
+            raise StoreAwayError(
+                f"{MOST_WAITING} events wait for the event store {self._name}",
+                hint="the server is away, or slower than events come",
+            )
+        super()._add(entry)
+        self._waiting += 1
+
+    def _commit(self, rows: Sequence[str], *, follows: bool = False) -> list[bool]:  # noqa: ARG002
+        events = f"[{','.join(rows)}]"
+        ((outcomes,),) = self._link.write(_APPEND, {"world": self._world, "events": events})
+        return list(outcomes)
+
+    def _write(self) -> None:
+        held: list[Entry[str]] = []
+        # Of these it is not known whether an earlier try has written them. If so, nobody was told that they are new.
+        unsure: set[object] = set()
+        more = True
+        while more or held:
+            if not held:
+                unsure.clear()
+                held, more = self._group()
+            elif self._engine.away is None and self._write_unless_away(held[:GROUP], unsure):
+                held = held[GROUP:]
+            else:
+                held, more = self._wait(held, more)
+        self._link.close()
+
+    def _write_unless_away(self, entries: Sequence[Entry[str]], unsure: set[object]) -> bool:
+        """Commit entries and settle them; return False, with nothing settled, if the server is away."""
+        try:
+            began = time.perf_counter()
+            outcomes = self._commit([entry.row for entry in entries])
+        except StoreAwayError:
+            unsure.update(entry.future for entry in entries)
+            return False
+        except Exception:
+            self._write_group(entries)  # fails again, or is written one by one
+            return True
+        self.observe(time.perf_counter() - began, len(entries))
+        self._settle(
+            entries, [is_new or entry.future in unsure for entry, is_new in zip(entries, outcomes, strict=True)]
+        )
+        return True
+
+    def _wait(self, held: list[Entry[str]], more: bool) -> tuple[list[Entry[str]], bool]:
+        """Wait a little for the server; return the entries that wait on, with what came, and whether more may come.
+
+        Those that have waited long enough are refused, and all of them at the end.
+        """
+        batch: list[Entry[str]] | None = []
+        if more:
+            with suppress(queue.Empty):
+                batch = self._queue.get(timeout=min(max(held[0].at + PATIENCE - time.monotonic(), 0.01), 0.1))
+            more = batch is not None
+        held = [*held, *(batch or ())]
+        due = time.monotonic() - PATIENCE if more else float("inf")
+        refused = [entry for entry in held if entry.at <= due]
+        if refused:
+            away = self._engine.away
+            self._fail(refused, away or StoreAwayError(f"the event store {self._name} can't be reached"))
+        return [entry for entry in held if entry.at > due], more
+
+    def _settle(self, entries: Sequence[Entry[str]], outcomes: Sequence[object]) -> None:
+        with self._lock:
+            self._waiting -= len(entries)
+        super()._settle(entries, outcomes)  # type: ignore[arg-type]

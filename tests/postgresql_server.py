@@ -1,0 +1,144 @@
+"""A PostgreSQL of the tests' own, on a port of loopback, with nothing that another one knows."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from callctl.store.postgresql.maintenance import migrate
+
+_PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name), reverse=True)
+# So that a start takes a moment, and nothing that is not tested. What makes an event durable is left alone.
+_SETTINGS = {"max_wal_size": "64MB", "shared_buffers": "16MB", "max_connections": "60", "log_min_messages": "warning"}
+
+
+class PostgresServer:
+    """A server, and the databases that tests make in it."""
+
+    def __init__(self, folder: Path, programs: Path, prefix: list[str], **settings: str) -> None:
+        self.folder, self._programs, self._prefix = folder, programs, prefix
+        self.port = _free_port()
+        self._databases = 0
+        settings = {**_SETTINGS, "listen_addresses": "127.0.0.1", "unix_socket_directories": "", **settings}
+        self._settings = {**settings, "port": str(self.port)}
+        self.process: subprocess.Popen[bytes] | None = None
+        init = [programs / "initdb", "-D", folder / "data", "-A", "trust", "-U", "callctl", "-E", "UTF8", "--locale=C"]
+        subprocess.run([*prefix, *map(str, init)], check=True, capture_output=True, cwd=folder)
+
+    def start(self) -> None:
+        """Start, and wait until connections are taken."""
+        options = [text for name, value in self._settings.items() for text in ("-c", f"{name}={value}")]
+        command = [*self._prefix, str(self._programs / "postgres"), "-D", str(self.folder / "data"), *options]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, start_new_session=True)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                return psycopg.connect(self.url("postgres"), connect_timeout=2).close()
+            except psycopg.OperationalError:
+                is_gone = self.process.poll() is not None  # as where another one has taken the port
+                assert not is_gone and time.monotonic() < deadline, (self.folder / "log").read_text()
+                time.sleep(0.05)
+
+    def url(self, database: str) -> str:
+        return f"postgresql://callctl@127.0.0.1:{self.port}/{database}"
+
+    def new_database(self) -> str:
+        """Make an empty database; return its URL."""
+        self._databases += 1
+        name = f"test_{os.getpid()}_{self._databases}"
+        with closing(psycopg.connect(self.url("postgres"), autocommit=True)) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        return self.url(name)
+
+    def new_store(self) -> str:
+        """Make a database with callctl's schema; return its URL."""
+        url = self.new_database()
+        migrate(url)
+        return url
+
+    def signal_all(self, number: int) -> list[int]:
+        """Send a signal to the server and then all its processes; return their ids."""
+        assert self.process is not None
+        os.kill(self.process.pid, number)
+        return self._signal_children(number)
+
+    def _signal_children(self, number: int) -> list[int]:
+        assert self.process is not None
+        listed = subprocess.run(["ps", "-eo", "pid,ppid"], capture_output=True, text=True, check=True)
+        processes = [tuple(map(int, line.split())) for line in listed.stdout.splitlines()[1:]]
+        children = [pid for pid, parent in processes if parent == self.process.pid]
+        for pid in children:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+        return children
+
+    def kill(self) -> None:
+        """End the server as a power cut would, as far as its processes are concerned."""
+        assert self.process is not None
+        os.kill(self.process.pid, signal.SIGSTOP)  # it makes no more processes
+        children = self._signal_children(signal.SIGKILL)
+        self.process.kill()
+        self.process.wait()
+        self.process = None
+        deadline = time.monotonic() + 60
+        while any(map(_is_running, children)):  # a new server refuses to start beside them
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.signal_all(signal.SIGCONT)
+            self.process.send_signal(signal.SIGINT)  # a fast shutdown
+            try:
+                self.process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        self.process = None
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def _free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def postgres_server(**settings: str) -> Iterator[PostgresServer]:
+    """Start a server where the programs are installed; skip the test where they are not."""
+    if not _PROGRAMS:
+        if os.environ.get("CALLCTL_TEST_POSTGRESQL") == "required":
+            pytest.fail("PostgreSQL's server is not installed, and these tests are not to be left out")
+        pytest.skip("PostgreSQL's server is not installed (/usr/lib/postgresql/*/bin): apt-get install postgresql")
+    prefix: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="callctl-pg-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        if os.geteuid() == 0:  # which PostgreSQL refuses
+            if shutil.which("setpriv") is None:
+                pytest.skip("PostgreSQL refuses to be run by root, and there is no setpriv to be somebody else")
+            prefix = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+            shutil.chown(folder, "postgres", "postgres")
+        server = PostgresServer(folder, _PROGRAMS[0], prefix, **settings)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()

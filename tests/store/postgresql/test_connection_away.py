@@ -1,0 +1,211 @@
+"""A shared store whose server is killed, stands still, or lets a connection go: what was acknowledged is kept."""
+
+from __future__ import annotations
+
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import closing
+
+import psycopg
+import pytest
+from events import START, WORLD, event, moment, sid
+from postgresql_server import PostgresServer, postgres_server
+
+from callctl.errors import StoreAwayError, StoreError
+from callctl.store.postgresql import connection, writer
+from callctl.store.postgresql.store import PostgresStore
+from callctl.store.records import OpenClaim
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    """Return a server that tests may kill."""
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def troubles() -> queue.Queue[str]:
+    return queue.Queue()
+
+
+@pytest.fixture
+def store(server: PostgresServer, troubles: queue.Queue[str]) -> Iterator[PostgresStore]:
+    store = PostgresStore.open(server.new_store(), world=WORLD, on_trouble=troubles.put)
+    yield store
+    store.close()
+
+
+class Load(threading.Thread):
+    """Stores events, a new one whenever one is settled, until it is stopped; each is tried until it is stored."""
+
+    def __init__(self, store: PostgresStore) -> None:
+        super().__init__(daemon=True)
+        self._store = store
+        self._stopping = threading.Event()
+        self.acknowledged: list[int] = []
+        self.repeated: list[int] = []  # those that an earlier try had stored, as the store said
+
+    def run(self) -> None:
+        pending: dict[int, Future[bool]] = {}
+        number = 0
+        while not self._stopping.is_set() or pending:
+            while len(pending) < 32 and not self._stopping.is_set():
+                number += 1
+                pending[number] = self._submit(number)
+            for one, outcome in list(pending.items()):
+                try:
+                    is_new = outcome.result(timeout=120)
+                except StoreError:
+                    pending[one] = self._submit(one)
+                    continue
+                del pending[one]
+                (self.acknowledged if is_new else self.repeated).append(one)
+
+    def _submit(self, number: int) -> Future[bool]:
+        return self._store.submit(event(number, "ringing", number=0, at=1))
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self.join(timeout=120)
+        assert not self.is_alive()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.timeout(300)
+def test_nothing_acknowledged_is_lost_or_doubled_over_kills_of_the_server(
+    server: PostgresServer, store: PostgresStore, troubles: queue.Queue[str]
+) -> None:
+    load = Load(store)
+    load.start()
+    for _ in range(3):
+        before = len(load.acknowledged)
+        until(lambda before=before: len(load.acknowledged) > before + 200)  # type: ignore[misc]
+        server.kill()
+        server.start()
+    before = len(load.acknowledged)
+    until(lambda: len(load.acknowledged) > before)  # without a restart
+    load.stop()
+    stored = [one.call_sid for one in store.replay(since=None)]
+    assert len(stored) == len(set(stored))
+    assert set(stored) == {sid(number) for number in [*load.acknowledged, *load.repeated]}
+    said = list(troubles.queue)
+    assert any("is there again" in text for text in said)
+
+
+def test_while_the_server_stands_still_events_are_refused_and_taken_again_when_it_goes_on(
+    server: PostgresServer, store: PostgresStore, troubles: queue.Queue[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "STATEMENT_LIMIT", 0.5)
+    assert store.append(event(1, "ringing", number=0, at=1))
+    server.signal_all(signal.SIGSTOP)
+    try:
+        with pytest.raises(StoreAwayError):
+            store.append(event(2, "ringing", number=0, at=1))
+        assert store.away is not None
+        assert "looking for it" in troubles.get(timeout=60)
+        for use in (store.last_event_id, store.claim_keys, store.live_calls):  # at once: nobody waits for it
+            with pytest.raises(StoreAwayError):
+                use()
+        with pytest.raises(StoreAwayError):
+            store.append(event(3, "ringing", number=0, at=1))
+    finally:
+        server.signal_all(signal.SIGCONT)
+    assert "is there again" in troubles.get(timeout=60)
+    until(lambda: store.away is None)
+    assert store.append(event(4, "ringing", number=0, at=1))
+    store.append(event(2, "ringing", number=0, at=1))  # which may have been stored
+    assert {one.call_sid for one in store.replay(since=None)} >= {sid(1), sid(2), sid(4)}
+
+
+def test_events_wait_for_a_server_that_is_back_soon(
+    server: PostgresServer, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "PATIENCE", 60.0)
+    assert store.append(event(1, "ringing", number=0, at=1))
+    server.kill()
+    outcomes = [store.submit(event(number, "ringing", number=0, at=1)) for number in (2, 3)]
+    until(lambda: store.away is not None)
+    server.start()
+    assert [outcome.result(timeout=60) for outcome in outcomes] == [True, True]
+
+
+def test_so_many_events_may_wait_and_no_more(
+    server: PostgresServer, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "MOST_WAITING", 10)
+    monkeypatch.setattr(writer, "PATIENCE", 60.0)
+    assert store.append(event(1, "ringing", number=0, at=1))
+    server.kill()
+    outcomes = [store.submit(event(number, "ringing", number=0, at=1)) for number in range(2, 12)]
+    with pytest.raises(StoreAwayError, match="10 events wait"):
+        store.submit(event(99, "ringing", number=0, at=1))
+    server.start()
+    assert all(outcome.result(timeout=60) for outcome in outcomes)
+    assert store.append(event(99, "ringing", number=0, at=1))
+
+
+def test_the_end_of_a_store_does_not_wait_for_a_server_that_is_away(
+    server: PostgresServer, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "PATIENCE", 600.0)
+    store.append(event(1, "ringing", number=0, at=1))
+    server.kill()
+    outcome = store.submit(event(2, "ringing", number=0, at=1))
+    until(lambda: store.away is not None)
+    store.close()
+    with pytest.raises(StoreAwayError):
+        outcome.result(timeout=60)
+    server.start()
+
+
+@pytest.mark.timeout(300)
+def test_connections_that_are_lost_in_the_middle_of_commits_lose_and_double_nothing(
+    server: PostgresServer, store: PostgresStore
+) -> None:
+    load = Load(store)
+    load.start()
+    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
+    with closing(psycopg.connect(server.url("postgres"), autocommit=True)) as admin:
+        for _ in range(20):
+            before = len(load.acknowledged)
+            until(lambda before=before: len(load.acknowledged) > before + 20)  # type: ignore[misc]
+            admin.execute(others, (store.name.rpartition("/")[2],))
+    load.stop()
+    stored = [one.call_sid for one in store.replay(since=None)]
+    assert len(stored) == len(set(stored))
+    assert set(stored) == {sid(number) for number in load.acknowledged}
+    assert load.repeated == []  # each was new exactly once
+
+
+def test_leases_are_by_the_servers_clock_whatever_a_clients_says(store: PostgresStore) -> None:
+    wanted = OpenClaim("rule", sid(1), sid(1), "hangup")
+    hour_ahead = moment(3600)
+    held = store.claim(wanted, now=START, until=moment(90))
+    assert isinstance(held, OpenClaim)
+    assert store.expired_claims(is_over=lambda _: True) == []
+    assert store.take_over(held, now=hour_ahead, until=moment(3690)) is None
+    assert store.renew(held, now=hour_ahead, until=moment(3690))
+    store.add_intents([sid(1)], now=START, until=moment(60))
+    assert store.has_intent(sid(1), is_over=lambda _: True)
+
+
+def test_what_waits_for_a_connection_that_was_closed_meanwhile_is_read_by_another(
+    server: PostgresServer, store: PostgresStore
+) -> None:
+    assert store.append(event(1, "ringing", number=0, at=1))
+    assert store.last_event_id() == 1
+    server.kill()
+    server.start()
+    assert store.last_event_id() == 1
+    assert store.append(event(2, "ringing", number=0, at=1))

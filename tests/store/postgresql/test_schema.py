@@ -1,0 +1,107 @@
+"""The schema of a shared store: made once, however many make it, and refused where it is not one to work with."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+
+import psycopg
+import pytest
+from events import WORLD, event
+from hypothesis import given
+from hypothesis import strategies as st
+from postgresql_server import PostgresServer
+from running import Callctl
+
+from callctl.errors import StoreError
+from callctl.store.postgresql import schema
+from callctl.store.postgresql.maintenance import migrate, troubles
+from callctl.store.postgresql.rows import fit, unfit
+from callctl.store.postgresql.store import PostgresStore
+
+
+def set_version(url: str, version: int) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("UPDATE callctl.schema_version SET version = %s", (version,))
+
+
+def test_of_many_who_make_the_schema_at_once_one_does(postgresql: PostgresServer) -> None:
+    url, found = postgresql.new_database(), list[tuple[int, int]]()
+    threads = [threading.Thread(target=lambda: found.append(migrate(url))) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == [(0, schema.VERSION)] + [(schema.VERSION, schema.VERSION)] * 5
+    assert troubles(url) == []
+
+
+def test_a_listener_goes_on_while_the_schema_is_made_anew_and_with_the_next_version(shared_store: str) -> None:
+    with closing(PostgresStore.open(shared_store, world=WORLD)) as store:
+        assert store.append(event(1, "ringing", number=0, at=1))
+        assert migrate(shared_store) == (schema.VERSION, schema.VERSION)
+        set_version(shared_store, schema.VERSION + 1)  # as a newer callctl leaves it
+        assert store.append(event(2, "ringing", number=0, at=1))
+    PostgresStore.open(shared_store, world=WORLD).close()  # and one that is started now
+
+
+def test_a_much_newer_schema_and_none_are_refused_with_a_sentence(
+    postgresql: PostgresServer, shared_store: str
+) -> None:
+    set_version(shared_store, schema.VERSION + 2)
+    with pytest.raises(StoreError, match="was made by a newer callctl"):
+        PostgresStore.open(shared_store, world=WORLD)
+    with pytest.raises(StoreError, match="was made by a newer callctl"):
+        migrate(shared_store)
+    with pytest.raises(StoreError, match="there is no schema of callctl") as refused:
+        PostgresStore.open(postgresql.new_database(), world=WORLD)
+    assert "callctl store migrate" in (refused.value.hint or "")
+
+
+def test_a_schema_is_made_wholly_or_not_at_all(postgresql: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    url, statements = postgresql.new_database(), schema._statements
+    monkeypatch.setattr(schema, "_statements", lambda number: statements(number) + "SELECT 1 / 0;")
+    with pytest.raises(StoreError, match="division by zero"):
+        migrate(url)
+    monkeypatch.setattr(schema, "_statements", statements)
+    with pytest.raises(StoreError, match="there is no schema"):
+        PostgresStore.open(url, world=WORLD)
+    assert migrate(url) == (0, schema.VERSION)
+
+
+def test_the_commands_make_and_check_a_schema(callctl: Callctl, postgresql: PostgresServer) -> None:
+    url = postgresql.new_database()
+    env = {"CALLCTL_STORE": url.replace("callctl@", "callctl:fake-password@")}
+    unmade = callctl("store", "check", env=env)
+    assert (unmade.code, "there is no schema" in unmade.out) == (1, True)
+    assert "is made: version 1" in callctl("store", "migrate", env=env).out
+    assert "was up to date" in callctl("store", "migrate", env=env).out
+    for arguments in (("store",), ("store", "check"), ("store", "check", "--json"), ("doctor",)):
+        outcome = callctl(*arguments, env=env)
+        assert "fake-password" not in outcome.out + outcome.err
+        assert "can be read and written" in outcome.out or '"troubles": []' in outcome.out
+
+
+def test_a_file_needs_no_migration(callctl: Callctl) -> None:
+    outcome = callctl("store", "migrate")
+    assert outcome.code == 2
+    assert "is a file" in outcome.err
+    assert callctl("store").code == 0
+
+
+def test_without_the_driver_the_extra_is_named(callctl: Callctl, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "psycopg", None)
+    outcome = callctl("store", "check", env={"CALLCTL_STORE": "postgresql://callctl@localhost/callctl"})
+    assert outcome.code == 1
+    assert "pip install 'callctl[postgresql]'" in outcome.out
+
+
+ANY_TEXT = st.text(st.characters(exclude_categories=()))
+
+
+@given(st.recursive(ANY_TEXT | st.none() | st.booleans(), lambda inner: st.lists(inner)))
+def test_any_text_fits_and_comes_back(value: object) -> None:
+    fitted = fit(value)
+    assert "\0" not in str(fitted)
+    str(fitted).encode()
+    assert unfit(fitted) == value

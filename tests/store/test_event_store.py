@@ -1,0 +1,476 @@
+"""What every event store promises, held against each of them: the SQLite file and PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from claims import claimed
+from events import START, WORLD, event, event_of, form, moment, sid
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from paths import TESTS
+
+from callctl.calls.action import ActionEvent
+from callctl.calls.board import Board
+from callctl.calls.call import is_final
+from callctl.calls.event import CallEvent
+from callctl.errors import StoreError
+from callctl.store.event_store import EventStore
+from callctl.store.postgresql.store import PostgresStore
+from callctl.store.records import ActionLimit, OpenClaim, Refusal
+from callctl.store.sqlite.store import SqliteStore
+
+CLAIM = OpenClaim("after-dial", sid(1), sid(2), "redirect")
+DONE = ActionEvent(START, sid(1), "redirect", (("Url", "https://example.com/"),), "redirected", rule="after-dial")
+LEASE = timedelta(seconds=90)
+
+
+class Opens(Protocol):
+    """Opens the same store once more, as another process would."""
+
+    location: str
+
+    def __call__(self, *, world: str = WORLD, by: str = "ann@desk") -> EventStore: ...
+
+
+class _Files:
+    def __init__(self, path: Path) -> None:
+        self.location = str(path)
+        self.opened: list[EventStore] = []
+
+    def __call__(self, *, world: str = WORLD, by: str = "ann@desk") -> EventStore:  # noqa: ARG002
+        self.opened.append(SqliteStore.open_for_watch(Path(self.location), world=world))
+        return self.opened[-1]
+
+
+class _Databases:
+    def __init__(self, url: str) -> None:
+        self.location = url
+        self.opened: list[EventStore] = []
+
+    def __call__(self, *, world: str = WORLD, by: str = "ann@desk") -> EventStore:
+        self.opened.append(PostgresStore.open(self.location, world=world, by=by))
+        return self.opened[-1]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def opens(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opens]:
+    made: _Files | _Databases
+    if request.param == "sqlite":
+        made = _Files(tmp_path / "events.db")
+    else:
+        made = _Databases(request.getfixturevalue("shared_store"))
+    yield made
+    for store in made.opened:
+        store.close()
+
+
+@pytest.fixture
+def store(opens: Opens) -> EventStore:
+    return opens()
+
+
+def all_events(store: EventStore) -> list[CallEvent]:
+    return list(store.replay(since=None))
+
+
+# Events
+
+
+def test_what_is_acknowledged_is_there_for_a_new_connection_and_counts_once(store: EventStore, opens: Opens) -> None:
+    first, second = event(1, "ringing", number=0, at=1), event(1, "in-progress", number=1, at=2)
+    assert store.append(first)
+    assert all_events(opens()) == [first]
+    assert [store.append(second), store.append(first), opens().append(second)] == [True, False, False]
+    assert all_events(opens()) == [first, second]
+
+
+def test_of_one_event_twice_in_a_commit_the_first_is_new(store: EventStore) -> None:
+    events = [event(number % 3, "ringing", number=0, at=1) for number in range(60)]
+    outcomes = [store.submit(one) for one in events]
+    assert [outcome.result(timeout=60) for outcome in outcomes] == [True] * 3 + [False] * 57
+    assert all_events(store) == events[:3]
+
+
+async def test_events_of_a_loop_are_acknowledged_too(store: EventStore) -> None:
+    events = [event(number, "ringing", number=0, at=number) for number in range(300)]
+    assert all(await asyncio.gather(*map(store.append_async, events)))
+    assert sorted(one.call_sid for one in all_events(store)) == [sid(number) for number in range(300)]
+
+
+ODD = [
+    "",
+    "\0",
+    "a\0b",
+    "\ue000",
+    "\ue0000041",
+    "\ue000e000",
+    "\n",
+    "\\u0000",
+    "😀",
+    "\x1b[2J\u202e",
+    '"',
+    "{}",
+    "\ufffd",
+    "%s",
+]
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_any_text_of_a_form_comes_back(store: EventStore, opens: Opens, text: str) -> None:
+    one = event_of({**form(1, "ringing", number=0, at=1), "CallerName": text, f"Odd{text}": text})
+    assert store.append(one)
+    assert all_events(opens()) == [one]
+    assert [found for _, found in store.after(0)] == [one]
+
+
+def test_half_a_surrogate_pair_and_a_form_of_64_kib_come_back(store: EventStore) -> None:
+    fields = {f"Field{number}": "ü" * 1000 for number in range(32)}
+    large = event_of({**form(1, "ringing", number=0, at=1), **fields})
+    half = event_of({**form(2, "ringing", number=0, at=1), "CallerName": "\ud83d"})
+    assert store.append(large)
+    assert store.append(half)
+    found = all_events(store)
+    assert found == [large, half]
+
+
+_NUMBERS = itertools.count(1)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from(["queued", "initiated", "ringing", "in-progress", "completed", "busy", "failed", "odd"]),
+            st.none() | st.integers(0, 4),
+            st.none() | st.integers(0, 90),
+            st.booleans(),
+        ),
+        min_size=1,
+        max_size=8,
+    ),
+    order=st.randoms(use_true_random=False),
+)
+def test_a_calls_row_says_what_the_board_makes_of_its_events_in_any_order(
+    store: EventStore, steps: list[tuple[str, int | None, int | None, bool]], order: random.Random
+) -> None:
+    call = next(_NUMBERS)  # the store is that of the examples before
+    events = [
+        event(call, status, number=number, at=at, parent="CA-parent" if is_child else None, received=index)
+        for index, (status, number, at, is_child) in enumerate(steps)
+    ]
+    order.shuffle(events)
+    for outcome in [store.submit(one) for one in events]:
+        outcome.result(timeout=60)
+    board = Board()
+    for one in order.sample(events, len(events)):
+        board.apply(one)
+    leg, row = board.snapshot().leg(sid(call)), store.call(sid(call))
+    assert leg is not None
+    assert row is not None
+    assert (row.status, row.parent_call_sid) == (leg.status, leg.parent_call_sid)
+    assert row.is_final == is_final(leg.status)
+    assert row.last_event_at == max(max(one.received_at, one.moment) for one in events)
+
+
+def test_replay_has_whole_families_and_no_old_ones_and_ends_where_reading_on_begins(store: EventStore) -> None:
+    old = [event(1, "ringing", number=0, at=1), event(1, "completed", number=1, at=2)]
+    live = [event(2, "in-progress", number=0, at=3), event(3, "completed", number=0, at=4, parent=2)]
+    recent = [event(5, "completed", number=0, at=5, parent=4), event(4, "completed", number=1, at=9000)]
+    for one in [*old, *live, *recent]:
+        assert store.append(one)
+    last = store.last_event_id()
+    later = event(2, "completed", number=1, at=9001)
+    store.append(later)
+    assert list(store.replay(since=moment(8000), up_to=last)) == [*live, *recent]
+    assert [one for _, one in store.after(last)] == [later]
+    assert list(store.replay(since=moment(8000))) == [*live, *recent, later]
+    assert list(store.family(sid(3))) == [*live, later]
+    assert list(store.family(sid(4))) == recent
+    assert list(store.family("CA-unknown")) == []
+
+
+def test_calls_are_found_by_the_beginning_of_their_sids_and_live_ones_listed(store: EventStore) -> None:
+    for number, status in ((11, "ringing"), (12, "completed"), (2, "in-progress")):
+        store.append(event(number, status, number=0, at=number))
+    assert [row.call_sid for row in store.calls_starting(sid(11)[:-1])] == [sid(12), sid(11)]
+    assert store.calls_starting("CA%") == store.calls_starting("CA\0") == []
+    assert [row.call_sid for row in store.live_calls()] == [sid(2), sid(11)]
+
+
+def test_old_calls_are_deleted_in_steps_with_what_was_done_to_them(store: EventStore) -> None:
+    for number in range(5):
+        store.append(event(number, "completed", number=0, at=number))
+    store.append(event(9, "completed", number=0, at=5000))
+    store.record_actions([ActionEvent(moment(1), sid(number), "hangup", (), "done") for number in (1, 9)])
+    assert [store.delete_older_than(moment(100), limit=3) for _ in range(3)] == [3, 2, 0]
+    assert [one.call_sid for one in all_events(store)] == [sid(9)]
+    assert store.actions(sid(1)) == []
+    assert len(store.actions(sid(9))) == 1
+    assert store.cap_times(moment(50)) == 1
+    assert store.cap_times(moment(50)) == 0
+    row = store.call(sid(9))
+    assert row is not None
+    assert row.last_event_at == moment(50)
+
+
+def test_an_event_that_is_deleted_may_be_stored_anew_and_is_read_on(store: EventStore) -> None:
+    store.append(event(1, "completed", number=0, at=1))
+    last = store.last_event_id()
+    store.delete_older_than(moment(100))
+    assert store.append(event(1, "completed", number=0, at=1))
+    assert len(store.after(last)) == 1
+
+
+def test_two_worlds_never_see_each_other(store: EventStore, opens: Opens) -> None:
+    other = opens(world="fedcba9876543210")
+    one = event(1, "ringing", number=0, at=1)
+    assert store.append(one)
+    assert (all_events(other), other.call(sid(1)), other.live_calls(), other.after(0)) == ([], None, [], [])
+    assert other.append(one)
+    held = claimed(store, CLAIM, now=START, until=START + LEASE)
+    store.remember_placed(sid(1), at=START, callback="https://example.com/status")
+    store.add_intents([sid(1)], now=START, until=START + LEASE)
+    store.record_actions([DONE])
+    assert not other.renew(held, now=START, until=START + LEASE)
+    assert not other.settle(held, DONE)
+    assert other.claim_keys() == set()
+    assert (other.last_placed(), other.was_placed(sid(1)), other.actions(sid(1))) == (None, False, [])
+    assert not other.had_intent(sid(1))
+    other.delete_older_than(moment(10**6))
+    assert all_events(store) == [one]
+    assert store.claim_keys() == {("after-dial", sid(1))}
+
+
+# Two processes
+
+
+_WRITER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from store.test_event_store import write_many
+write_many(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+"""
+
+
+def open_at(location: str) -> EventStore:
+    if "://" in location:
+        return PostgresStore.open(location, world=WORLD)
+    return SqliteStore.open_for_watch(Path(location), world=WORLD)
+
+
+def write_many(location: str, seed: int, count: int) -> None:
+    """Store the same events as another process does, in another order; print which were new."""
+    store = open_at(location)
+    numbers = list(range(count))
+    random.Random(seed).shuffle(numbers)
+    outcomes = [
+        (number, store.submit(event(number // 4, "ringing", number=number % 4, at=number))) for number in numbers
+    ]
+    print(*[number for number, outcome in outcomes if outcome.result(timeout=120)])  # noqa: T201
+    store.close()
+
+
+def test_the_same_events_over_two_processes_at_once_count_once_and_a_follower_misses_none(opens: Opens) -> None:
+    count, reader = 2000, opens()
+    command = [sys.executable, "-c", _WRITER, str(TESTS), opens.location]
+    writers = [
+        subprocess.Popen([*command, str(seed), str(count)], stdout=subprocess.PIPE, text=True) for seed in (1, 2)
+    ]
+    last, read, is_over = 0, list[CallEvent](), False
+    while not is_over:
+        is_over = all(writer.poll() is not None for writer in writers)
+        while found := reader.after(last, limit=100):
+            last = found[-1][0]
+            read += [one for _, one in found]
+    new = [int(number) for writer in writers for number in writer.communicate()[0].split()]
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert sorted(new) == list(range(count))
+    assert len(read) == len({one.key for one in read}) == count
+    assert {one.key for one in all_events(opens())} == {one.key for one in read}
+
+
+# Placed calls, actions, intents
+
+
+def test_placed_calls_are_kept_with_what_rules_and_polls_ask_of_them(store: EventStore, opens: Opens) -> None:
+    assert store.last_placed() is None
+    store.remember_placed(
+        sid(1), at=START, callback="https://example.com/status", events=("ringing", "completed"), dial_action="survey"
+    )
+    again = opens()
+    assert again.last_placed() == sid(1)
+    assert again.was_placed(sid(1))
+    assert not again.was_placed(sid(2))
+    assert (again.dial_action(sid(1)), again.dial_action(sid(2))) == ("survey", None)
+    (placed,) = again.placed_since(START, callback="https://example.com/status")
+    assert (placed.call_sid, placed.at, placed.events) == (sid(1), START, ("ringing", "completed"))
+    assert again.placed_since(moment(1), callback="https://example.com/status") == []
+    store.forget_last_placed(at=START)
+    assert again.last_placed() == ""
+
+
+def test_actions_are_kept_in_order_and_read_on(store: EventStore, opens: Opens) -> None:
+    odd = ActionEvent(moment(1), sid(1), "hangup", (("Twiml", "a\0b"),), "refused: \ud83d \ue000", by="bob@desk")
+    store.record_actions([DONE, odd])
+    last = store.last_action_id()
+    store.record_actions([ActionEvent(moment(2), sid(2), "hangup", (), "done")])
+    assert opens().actions(sid(1)) == store.all_actions(sid(1)) == [DONE, odd]
+    assert [action.call_sid for _, action in store.actions_after(last)] == [sid(2)]
+    assert [action for _, action in store.actions_after(0)][:2] == [DONE, odd]
+
+
+def test_intents_last_for_a_while_and_end_with_the_action(store: EventStore, now: Now) -> None:
+    def is_over(until: datetime) -> bool:
+        return until <= now()
+
+    assert store.add_intents([sid(1), sid(2)], now=now(), until=now() + LEASE) == set()
+    assert store.add_intents([sid(2), sid(3)], now=now(), until=now() + LEASE) == {sid(2)}
+    store.remove_intents([sid(3)])
+    store.record_actions([DONE])
+    assert [store.has_intent(sid(call), is_over=is_over) for call in (1, 2, 3)] == [False, True, False]
+    store.add_intents([sid(2)], now=now(), until=now() - LEASE)
+    assert not store.has_intent(sid(2), is_over=is_over)
+    assert store.had_intent(sid(2))
+
+
+# Claims
+
+
+def test_of_eight_who_claim_at_once_one_gets_it(opens: Opens, now: Now) -> None:
+    outcomes: list[OpenClaim | Refusal] = []
+    stores = [opens() for _ in range(8)]
+    together = threading.Barrier(8)
+
+    def claim(mine: EventStore) -> None:
+        together.wait()
+        outcomes.append(mine.claim(CLAIM, now=now(), until=now() + LEASE))
+
+    in_threads([partial(claim, mine) for mine in stores])
+    assert len([outcome for outcome in outcomes if isinstance(outcome, OpenClaim)]) == 1
+    assert outcomes.count(Refusal.CLAIMED_BEFORE) == 7
+
+
+def test_of_eight_rules_that_claim_a_leg_for_themselves_one_gets_it(opens: Opens, now: Now) -> None:
+    outcomes: list[OpenClaim | Refusal] = []
+    stores = [opens() for _ in range(8)]
+
+    def claim(number: int) -> None:
+        wanted = OpenClaim(f"rule-{number}", sid(1), sid(2), "redirect")
+        outcomes.append(stores[number].claim(wanted, now=now(), until=now() + LEASE, exclusive=True))
+
+    in_threads([partial(claim, number) for number in range(8)])
+    assert outcomes.count(Refusal.OTHER_IN_PROGRESS) == 7
+
+
+def test_of_eight_who_take_a_claim_over_at_once_one_does(opens: Opens, now: Now) -> None:
+    claimed(opens(), CLAIM, now=now(), until=now() - LEASE)
+    stores, taken = [opens() for _ in range(8)], list[OpenClaim]()
+
+    def take(mine: EventStore) -> None:
+        for expired in mine.expired_claims(is_over=lambda claim: claim.lease is not None and claim.lease <= now()):
+            if (held := mine.take_over(expired, now=now(), until=now() + LEASE)) is not None:
+                taken.append(held)
+
+    in_threads([partial(take, mine) for mine in stores])
+    assert len(taken) == 1
+    assert stores[0].renew(taken[0], now=now(), until=now() + LEASE)
+
+
+def test_a_stale_fence_can_neither_renew_nor_settle_nor_release(store: EventStore, opens: Opens, now: Now) -> None:
+    held = claimed(store, CLAIM, now=now(), until=now() - LEASE)
+    other = opens()
+    taken = other.take_over(other.expired_claims(is_over=lambda _: True)[0], now=now(), until=now() + LEASE)
+    assert taken is not None
+    assert not store.renew(held, now=now(), until=now() + LEASE)
+    assert not store.settle(held, DONE)
+    store.release(held)
+    assert store.actions(sid(1)) == []
+    assert other.settle(taken, DONE)
+    assert not other.settle(taken, DONE)
+    assert store.all_actions(sid(1)) == [DONE]
+    assert store.open_claims() == 0
+    assert store.claim(CLAIM, now=now(), until=now() + LEASE) is Refusal.CLAIMED_BEFORE
+
+
+def test_a_claim_that_is_released_is_free_and_has_another_fence_then(store: EventStore, now: Now) -> None:
+    held = claimed(store, CLAIM, now=now(), until=now() + LEASE)
+    assert store.action_in_progress(sid(1), other_than="another") == "redirect"
+    store.release(held)
+    anew = claimed(store, CLAIM, now=now(), until=now() + LEASE)
+    assert not store.renew(held, now=now(), until=now() + LEASE)
+    assert store.renew(anew, now=now(), until=now() + LEASE)
+    assert store.expired_claims(is_over=lambda claim: claim.lease is not None and claim.lease <= now()) == []
+    assert store.open_claims() == 1
+
+
+def test_actions_are_limited_for_all_who_share_the_store(store: EventStore, opens: Opens, now: Now) -> None:
+    other, limit = opens(), ActionLimit(per_second=50, per_minute=5)
+
+    def claim(mine: EventStore, number: int) -> OpenClaim | Refusal:
+        wanted = OpenClaim("rule", sid(number), sid(number), "hangup")
+        return mine.claim(wanted, now=now(), until=now() + LEASE, limit=limit)
+
+    released = claim(store, 1)
+    assert isinstance(released, OpenClaim)
+    store.release(released)
+    assert all(claim(mine, number) for number, mine in enumerate([store, other] * 2))
+    assert claim(store, 10)
+    assert claim(store, 11) is claim(other, 12) is Refusal.MINUTE_IS_FULL
+    assert store.claim(OpenClaim("rule", sid(13), sid(13), "hangup"), now=now(), until=now() + LEASE)  # a refusal
+    limit = ActionLimit(per_second=5, per_minute=50)
+    assert claim(other, 12) is Refusal.SECOND_IS_FULL
+
+
+def test_actions_are_limited_for_threads_that_claim_at_once(opens: Opens, now: Now) -> None:
+    limit, outcomes = ActionLimit(per_second=100, per_minute=5), list[OpenClaim | Refusal]()
+    stores = [opens() for _ in range(4)]
+
+    def claim(number: int) -> None:
+        wanted = OpenClaim("rule", sid(number), sid(number), "hangup")
+        outcomes.append(stores[number % 4].claim(wanted, now=now(), until=now() + LEASE, limit=limit))
+
+    in_threads([partial(claim, number) for number in range(20)])
+    assert outcomes.count(Refusal.MINUTE_IS_FULL) == 15
+
+
+# Closing
+
+
+def test_a_store_that_is_closed_says_so(opens: Opens) -> None:
+    store = opens()
+    store.append(event(1, "ringing", number=0, at=1))
+    store.close()
+    with pytest.raises(StoreError):
+        store.append(event(2, "ringing", number=0, at=1))
+    with pytest.raises(StoreError):
+        store.call(sid(1))
+
+
+Now = Callable[[], datetime]
+
+
+@pytest.fixture
+def now() -> Now:
+    """Return a clock that stands still. PostgreSQL goes by its own."""
+    return lambda: START
+
+
+def in_threads(work: list[Callable[[], object]]) -> None:
+    threads = [threading.Thread(target=one) for one in work]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
