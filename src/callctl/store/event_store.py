@@ -41,7 +41,7 @@ class EventStore(Protocol):
         """Write what was submitted and close the store; wait ``timeout`` seconds at most."""
 
     def check_writable(self) -> None:
-        """Commit a change that leaves everything as it is, as a test that something can be stored now."""
+        """Write something and delete it again, as a test that something can be stored now."""
 
     def observe_commits(self, observe: Callable[[float, int], None]) -> None:
         """Have ``observe`` called, in any thread, with the seconds that each commit of events took and their number."""

@@ -16,6 +16,7 @@ from events import WORLD, form, sid
 from listeners import PUBLIC, Reports, Start, sign
 from postgresql_server import postgres_server
 
+from callctl.errors import StoreError
 from callctl.store.postgresql.store import PostgresStore
 from callctl.store.sqlite.store import SqliteStore
 
@@ -61,7 +62,10 @@ async def test_a_full_disk_is_answered_with_500_until_there_is_room(
     assert set(statuses.values()) <= {204, 500}
     assert len(reports.troubles) == 1
     assert "full" in reports.troubles[0] or "disk" in reports.troubles[0]
+    with pytest.raises(StoreError, match=r"full|disk"):
+        store.check_writable()
     ballast.unlink()
+    store.check_writable()
     statuses |= {call: await post(call) for call in range(299, 310)}
     assert [statuses[call] for call in range(299, 310)] == [204] * 11
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 # How many events are read at a time, so that no long read keeps the log from being folded back into the file.
 _PAGE = 1000
 _NEWEST = 2**63 - 1
+# What a test of the store writes: more than one event does.
+_FILLING = "x" * 32768
 
 # The calls that are not over or were touched since, with their parents, and with the children of all of those.
 _RECENT = """
@@ -190,11 +192,12 @@ class SqliteStore:
             self._writing.close()
 
     def check_writable(self) -> None:
-        """Commit a change that leaves everything as it is, as a test that something can be stored now."""
+        """Write something and delete it again, as a test that something can be stored now."""
         with self._writing.transaction() as connection:
-            # No call has this SID. The pages are written, though nothing in them changes.
-            connection.execute("INSERT OR REPLACE INTO intents (world, sid, until) VALUES (?, '', 0)", (self._world,))
-            connection.execute(_DELETE_INTENT, {"world": self._world, "sid": ""})
+            # No world has this name. On a full disk a short row may still find room where those of an event do not.
+            connection.execute("INSERT OR REPLACE INTO intents (world, sid, until) VALUES ('', ?, 0)", (_FILLING,))
+        with self._writing.transaction() as connection:
+            connection.execute("DELETE FROM intents WHERE world = ''")
 
     def observe_commits(self, observe: Callable[[float, int], None]) -> None:
         """Have ``observe`` called, in the writer's thread, with the seconds that each commit took and its events."""
