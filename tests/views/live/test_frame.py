@@ -286,6 +286,22 @@ def test_redirect_is_among_the_keys_of_the_foot_and_esc_where_it_clears_somethin
     assert "Esc clears" in foot_of(width=80, marks={PARENT: "ringing"})[-1]
 
 
+@pytest.mark.parametrize("may_act", [True, False])
+@pytest.mark.parametrize("typed", ["", "ringing"])
+def test_while_a_filter_is_typed_the_foot_names_only_keys_that_are_no_part_of_it(may_act: bool, typed: str) -> None:
+    state = ViewState(filter=typed, mode=Filtering())
+    frame = frame_of(board_of(family()), state=state, has_keys=True, may_act=may_act)
+    figures, _, foot = text_of(frame, width=100, height=24).splitlines()[-1].partition("▏")
+    assert (figures.split("/")[-1], foot.strip()) == (typed, "↑↓ select  ⏎ done  Esc clears")
+    assert (
+        text_of(frame, width=40, height=12)
+        .splitlines()[-1]
+        .split("▏")[1]
+        .strip()
+        .endswith("⏎ done" if typed else "Esc clears")
+    )
+
+
 # Pages
 
 

@@ -40,6 +40,7 @@ _KEYS = (
     ("q quit", 3),
 )
 _CLEARS = ("Esc clears", 2)  # while there is a filter, or marks
+_WHILE_TYPING = (("↑↓ select", 2), ("⏎ done", 0), ("Esc clears", 1))  # a filter, of which every letter is part
 # What may be chosen in the foot: between three blanks, and with single ones, at which no line ends.
 _CHOICE = re.compile(r"\S+:( \S+)+")
 _KEPT_BLANK = "\u00a0"
@@ -477,9 +478,15 @@ def _end_of(typed: str, room: int) -> str:
 
 
 def _keys_that_fit(frame: Frame, room: int) -> str:
-    clears = frame.state.mode is None and (frame.state.filter or frame.state.marks)
-    kept = [*_KEYS[:-2], _CLEARS, *_KEYS[-2:]] if clears else list(_KEYS)
-    kept = [item for item in kept if frame.may_act or item not in _CHANGING]
+    kept = [item for item in _keys(frame.state) if frame.may_act or item not in _CHANGING]
     while kept and cells("  ".join(key for key, _ in kept)) > room:
         kept.remove(max(kept, key=lambda item: item[1]))
     return "  ".join(key for key, _ in kept)
+
+
+def _keys(state: ViewState) -> Sequence[tuple[str, int]]:
+    """Return the keys that count now."""
+    if isinstance(state.mode, Filtering):
+        return _WHILE_TYPING
+    clears = state.mode is None and (state.filter or state.marks)
+    return (*_KEYS[:-2], _CLEARS, *_KEYS[-2:]) if clears else _KEYS
