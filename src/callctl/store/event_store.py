@@ -5,9 +5,9 @@ A world is one account at one API address. ``store/opening.py`` opens the store 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import asyncio
@@ -175,6 +175,17 @@ class EventStore(Protocol):
 
     def had_intent(self, call_sid: str) -> bool:
         """Return whether there is an intent to change a call, though its time may be over."""
+
+    # Who listens, for those who use a shared store from other machines. A file is found by records beside it.
+
+    def announce(self, nonce: str, record: Mapping[str, Any], *, lasting: timedelta) -> None:
+        """Store that a listener is there for a while, with what others have to know of it; do nothing for a file."""
+
+    def withdraw(self, nonce: str) -> None:
+        """Store that a listener is gone."""
+
+    def announced(self) -> dict[str, Mapping[str, Any]]:
+        """Return what listeners that are there said of themselves, by nonce, the one that was started last first."""
 
     # Claims: what a rule may do once per leg, kept here so that restarts and other watches know of it. A claim is
     # committed before the request goes out, and stays open until the answer is recorded, in the same commit. An open

@@ -130,9 +130,13 @@ class Follower:
 
         A service may be at any port when it is started again, and several may store the same.
         """
-        if registry.is_alive(self._record):
+        if not self._record.host and registry.is_alive(self._record):
             return self._record
         found = [record for record in registry.running(self._settings) if self._may_follow(record)]
+        if not found and self._reader is not None and self._reader.is_shared:
+            elsewhere = registry.announced_in(self._reader)
+            same = (record for record in elsewhere if record.nonce == self._record.nonce)
+            return next(same, None) or next((record for record in elsewhere if self._may_follow(record)), None)
         return min(found, key=lambda record: record.port != self._record.port, default=None)
 
     def _may_follow(self, record: registry.WatchRecord) -> bool:
@@ -142,7 +146,7 @@ class Follower:
         if self._gone:
             return
         noun = "listener" if self._record.is_service else "watch that listens"
-        if registry.is_stopped(self._record.pid):
+        if not self._record.host and registry.is_stopped(self._record.pid):
             self._gone = f"the {noun} is stopped"
             what = f"{registry.stopped_in_words(self._record)}; {registry.resume_hint(self._record)}"
         else:

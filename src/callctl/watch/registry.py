@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import stat
 import tempfile
 import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from callctl.errors import CallctlError
@@ -26,6 +28,7 @@ from callctl.support.urls import is_loopback_url
 
 if TYPE_CHECKING:
     from callctl.settings import Settings
+    from callctl.store.event_store import EventStore
 
 # How long a watch may take to say that it is there, in seconds.
 HEALTH_LIMIT = 1.0
@@ -35,7 +38,10 @@ STARTING = "starting"
 PLACING = "placing"
 _LONGEST_RECORD = 65536
 # Fields that records of older versions lack.
-_ADDED = ("store", "command")
+_ADDED = ("store", "command", "host")
+# Seconds for which an announcement in a shared store counts, and from one to the next.
+ANNOUNCED_FOR = 20.0
+ANNOUNCE_EVERY = 5.0
 # Where Linux lists processes; other systems are asked by ``ps``.
 PROC = Path("/proc")
 
@@ -44,7 +50,8 @@ PROC = Path("/proc")
 class WatchRecord:
     """Where a watch can be reached, and for which account at which API address it works.
 
-    ``command`` is the command that runs: ``watch`` or ``listen``.
+    ``command`` is the command that runs: ``watch`` or ``listen``. ``host`` is the machine, where that is another one:
+    then it was announced in the shared store, and answers nothing here.
     """
 
     callback_url: str
@@ -56,6 +63,7 @@ class WatchRecord:
     version: str
     store: str = ""
     command: str = "watch"
+    host: str = ""
 
     @property
     def is_service(self) -> bool:
@@ -125,10 +133,12 @@ def find(settings: Settings) -> WatchRecord | None:
     Raises:
         CallctlError: The folder of the records can't be looked at, or is not to be trusted.
     """
-    for record in running(settings):
-        if settings.is_loopback or not is_loopback_url(record.callback_url):
-            return record
-    return None
+
+    def counts(record: WatchRecord) -> bool:
+        return settings.is_loopback or not is_loopback_url(record.callback_url)
+
+    local = next(filter(counts, running(settings)), None)
+    return local or next((record for record in announced(settings) if not is_loopback_url(record.callback_url)), None)
 
 
 def running(settings: Settings, *, timeout: float = HEALTH_LIMIT) -> Iterator[WatchRecord]:
@@ -155,7 +165,49 @@ def services(settings: Settings) -> list[WatchRecord]:
         CallctlError: The folder of the records can't be looked at, or is not to be trusted.
     """
     found = [record for record in running(settings) if record.is_service]
+    if not found:
+        return [record for record in announced(settings) if record.is_service]
     return sorted(found, key=lambda record: record.port != settings.port)
+
+
+def announced(settings: Settings) -> list[WatchRecord]:
+    """Return the records of those on other machines that listen and keep events in the shared store, if it is one.
+
+    Raises:
+        StoreError: It can't be read.
+    """
+    if settings.store_url is None:
+        return []
+    from contextlib import closing
+
+    from callctl.store.opening import open_readonly
+
+    store = open_readonly(settings)
+    if store is None:
+        return []
+    with closing(store):
+        return announced_in(store)
+
+
+def announced_in(store: EventStore) -> list[WatchRecord]:
+    """Return the records of those on other machines that listen and keep events in a store.
+
+    Raises:
+        StoreError: It can't be read.
+    """
+    records = (_record_of(found) for found in store.announced().values())
+    return [record for record in records if record is not None and record.host != socket.gethostname()]
+
+
+def announce(store: EventStore, record: WatchRecord) -> None:
+    """Tell those who use the same store on other machines that this one listens.
+
+    Raises:
+        StoreError: It can't be written.
+    """
+    host = socket.gethostname()
+    elsewhere = replace(record, host=host, health_url=f"http://{host}:{record.port}/healthz")
+    store.announce(record.nonce, asdict(elsewhere), lasting=timedelta(seconds=ANNOUNCED_FOR))
 
 
 def others(settings: Settings, record: WatchRecord) -> Callable[[], Collection[str]]:
@@ -340,12 +392,19 @@ def _read(path: Path) -> WatchRecord | None:
         is_own = has_own_owner(found) and not found.st_mode & OTHERS_WRITE
         if not (stat.S_ISREG(found.st_mode) and is_own) or found.st_size > _LONGEST_RECORD:
             return None
-        fields = read_json(path.read_text(encoding="utf-8"))
+        return _record_of(read_json(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None
+
+
+def _record_of(fields: Any) -> WatchRecord | None:
+    """Return the record of its fields; None if they are none of a record."""
+    try:
         # A record that an older callctl left lacks the last ones.
         record = WatchRecord(
             **{name: fields[name] for name in WatchRecord.__slots__ if name not in _ADDED or name in fields}
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         return None
     texts = (getattr(record, name) for name in WatchRecord.__slots__ if name != "pid")
     return record if all(isinstance(text, str) for text in texts) and record.nonce else None

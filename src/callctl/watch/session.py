@@ -22,7 +22,7 @@ from callctl.api.calls_api import CallsApi
 from callctl.calls.board import Snapshot
 from callctl.calls.event import CallEvent
 from callctl.calls.watch_trouble import Cause, Trouble
-from callctl.errors import CallctlError, PortTakenError
+from callctl.errors import CallctlError, PortTakenError, StoreError
 from callctl.settings import Settings
 from callctl.store.event_store import EventStore
 from callctl.store.opening import open_for_watch
@@ -56,6 +56,8 @@ PATIENCE = 120.0
 TRY_INTERVAL = 0.25
 # Seconds from one check of the record for ``place`` to the next.
 RECORD_INTERVAL = 5.0
+# Seconds from one read of a shared store to the next.
+READ_INTERVAL = 0.25
 # Seconds from one check of the clock to the next, and the least step of it that is reported.
 CLOCK_INTERVAL = 1.0
 REPORTED_STEP = timedelta(seconds=2)
@@ -113,6 +115,7 @@ class Session:
             )
         self._starting: asyncio.Task[object] | None = None
         self._store: EventStore | None = None
+        self._last_event = 0  # of a shared store, as far as it was read
         self._listener: Listener | None = None
         self._reachability: Reachability | None = None
         self._retention: Retention | None = None
@@ -143,7 +146,7 @@ class Session:
         self._store = open_for_watch(self._settings, on_trouble=self._store_trouble_in_any_thread())
         if self._make_rules is not None:
             self._feed.rules = self._make_rules(self._store)
-        self._feed.load(self._store, since=self._clock.wall() - self._options.since)
+        self._last_event = self._feed.load(self._store, since=self._clock.wall() - self._options.since)
         listener = self._make_listener(self._store)
         await self._listen(listener)
         self._listener = listener
@@ -306,6 +309,9 @@ class Session:
             "looking after the tunnel": reachability.watch_tunnel,
             "the self-test": reachability.keep_testing,
         }
+        if store.is_shared:
+            work["reading what others store"] = lambda: repeat(partial(self._read_shared, store))
+            work["telling others that this one listens"] = lambda: repeat(partial(self._announce, store))
         # These compare with the board, so they begin when it is loaded.
         on_board: dict[str, Work] = {"deleting what is old": retention.run}
         if self._api is not None:
@@ -337,15 +343,39 @@ class Session:
         await self._feed.is_loaded.wait()
         await run()
 
+    async def _read_shared(self, store: EventStore) -> float:
+        """Put on the board what was stored since, here or by others; return the seconds until it is due again."""
+        with contextlib.suppress(StoreError):  # reported by the store itself, and it is read when it is there again
+            while events := await run_in_thread(partial(store.after, self._last_event)):
+                for number, event in events:
+                    self._last_event = number
+                    self._feed.event(event)
+                await asyncio.sleep(0)  # callbacks are answered meanwhile
+        return READ_INTERVAL
+
+    async def _announce(self, store: EventStore) -> float:
+        """Say in a shared store that this one listens, and where; return the seconds until it is due again."""
+        if self._listener is not None and self._reachability is not None:
+            record = self._record(self._ready(self._listener, self._reachability))
+            with contextlib.suppress(StoreError):  # reported by the store itself
+                await run_in_thread(partial(registry.announce, store, record))
+        return registry.ANNOUNCE_EVERY
+
+    async def _withdraw(self, store: EventStore) -> None:
+        with contextlib.suppress(StoreError):
+            await run_in_thread(partial(store.withdraw, self.listener_config.nonce))
+
     async def _store_event(self, event: CallEvent) -> None:
         if self._store is None:
             raise RuntimeError("the session has not started")
         # Whether it is new to the store says nothing: another watch may have put it there, or a failed write.
         await self._store.append_async(event)
-        self._feed.event(event)
+        if not self._store.is_shared:
+            self._feed.event(event)
 
     def _on_callback(self, event: CallEvent, is_new: bool) -> None:
-        if is_new:
+        # What is in a shared store is read there, with what others put into it: each event once, in one order.
+        if is_new and self._store is not None and not self._store.is_shared:
             self._feed.event(event)
         else:
             self._feed.wake()
@@ -483,6 +513,8 @@ class Session:
                 stack.push_async_callback(self._forwarder.stop, limit - SHUT_DOWN_LIMIT)
             if self._reachability is not None:
                 stack.push_async_callback(_in_time, self._reachability.close)
+            if self._store is not None and self._store.is_shared:
+                stack.push_async_callback(_in_time, partial(self._withdraw, self._store))
             if self._listener is not None:
                 stack.push_async_callback(_in_time, self._listener.stop, limit)
                 stack.callback(registry.remove_record, self._settings, self.listener_config.nonce)
@@ -490,10 +522,12 @@ class Session:
     async def _show_last_events(self, view: View) -> None:
         """Show what was acknowledged while the listener stopped: programs that read the view find it nowhere else."""
         await asyncio.sleep(0)  # what was answered in this turn is passed on in the next
+        if self._store is not None and self._store.is_shared:
+            await _in_time(partial(self._read_shared, self._store))
         self._feed.finish(view)
 
 
-async def _in_time(step: Callable[[], Awaitable[None]], limit: float = SHUT_DOWN_LIMIT) -> None:
+async def _in_time(step: Callable[[], Awaitable[object]], limit: float = SHUT_DOWN_LIMIT) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(limit):
             await step()

@@ -12,6 +12,7 @@ from callctl.cli.options.callback_url import STATUS_PATH
 from callctl.cli.options.checks import check_host
 from callctl.cli.options.common import ACT, ADVANCED, KEEP, LISTEN
 from callctl.cli.options.listener_checks import check_credentials, check_exposure, check_forwarding, read_public_url
+from callctl.errors import UsageError
 from callctl.settings import Settings
 
 if TYPE_CHECKING:
@@ -143,4 +144,9 @@ def read_listener_options(
     )
     check_exposure(options)
     check_forwarding(options)
+    if settings.store_url is not None and keep_days == 0:
+        raise UsageError(
+            "--keep-days 0 would delete what others keep in the shared store",
+            hint="give a number of days, or a file in CALLCTL_STORE",
+        )
     return options

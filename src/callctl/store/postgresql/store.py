@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from callctl.errors import StoreError
 from callctl.store.postgresql.connection import CONNECT_LIMIT, Engine, Link
-from callctl.store.postgresql.rows import action_json, action_of, actions_json, event_of, plain
+from callctl.store.postgresql.rows import action_json, action_of, actions_json, event_of, fit, plain, unfit
 from callctl.store.postgresql.schema import check_version
 from callctl.store.records import ActionLimit, CallRow, OpenClaim, PlacedCall, Refusal
 from callctl.support.identity import user_at_host
@@ -393,6 +394,37 @@ class PostgresStore:
     def _has_intent(self, call_sid: str, condition: str) -> bool:
         sql = f"SELECT 1 FROM callctl.intents WHERE world = %(world)s AND sid = %(sid)s{condition}"
         return bool(self._read(sql, sid=plain(call_sid)))
+
+    # Who listens
+
+    def announce(self, nonce: str, record: Mapping[str, Any], *, lasting: timedelta) -> None:
+        """Store that a listener is there for a while, with what others have to know of it."""
+        self._write(
+            """
+            WITH gone AS (
+                DELETE FROM callctl.listeners
+                WHERE world = %(world)s AND nonce <> %(nonce)s AND until < clock_timestamp() - interval '1 hour'
+            )
+            INSERT INTO callctl.listeners (world, nonce, record, since, until)
+            VALUES (%(world)s, %(nonce)s, %(record)s::jsonb, clock_timestamp(), clock_timestamp() + %(lasting)s)
+            ON CONFLICT (world, nonce) DO UPDATE SET record = excluded.record, until = excluded.until
+            """,
+            nonce=nonce,
+            record=json.dumps(fit(dict(record))),
+            lasting=lasting,
+        )
+
+    def withdraw(self, nonce: str) -> None:
+        """Store that a listener is gone."""
+        self._write("DELETE FROM callctl.listeners WHERE world = %(world)s AND nonce = %(nonce)s", nonce=nonce)
+
+    def announced(self) -> dict[str, Mapping[str, Any]]:
+        """Return what listeners that are there said of themselves, by nonce, the one that was started last first."""
+        rows = self._read(
+            "SELECT nonce, record FROM callctl.listeners WHERE world = %(world)s AND until > clock_timestamp()"
+            " ORDER BY since DESC"
+        )
+        return {nonce: unfit(record) for nonce, record in rows if isinstance(record, dict)}
 
     # Claims
 

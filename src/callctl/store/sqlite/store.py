@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -451,6 +451,18 @@ class SqliteStore:
     def had_intent(self, call_sid: str) -> bool:
         """Return whether there is an intent to change a call, though its time may be over."""
         return self.has_intent(call_sid, is_over=lambda _until: False)
+
+    # Who listens is known by records beside the file (watch/registry.py).
+
+    def announce(self, nonce: str, record: Mapping[str, Any], *, lasting: timedelta) -> None:
+        """Do nothing."""
+
+    def withdraw(self, nonce: str) -> None:
+        """Do nothing."""
+
+    def announced(self) -> dict[str, Mapping[str, Any]]:
+        """Return nobody."""
+        return {}
 
     # Claims. Leases are times of the wall clock, which may be set: the caller decides whether one is over, and a
     # take-over names the lease that was read. A lease of 0 stands for a settled claim: two columns find open ones.

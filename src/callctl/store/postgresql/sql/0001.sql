@@ -100,6 +100,16 @@ CREATE INDEX claims_open ON callctl.claims (world, sid) WHERE lease IS NOT NULL;
 CREATE INDEX claims_counted ON callctl.claims (world, at) WHERE counted;
 CREATE SEQUENCE callctl.fences;
 
+-- Who listens, until when that counts unless it is said again, and where callbacks go.
+CREATE TABLE callctl.listeners (
+    world text NOT NULL,
+    nonce text NOT NULL,
+    record jsonb NOT NULL,
+    since timestamptz NOT NULL,
+    until timestamptz NOT NULL,
+    PRIMARY KEY (world, nonce)
+);
+
 -- For who reads along ------------------------------------------------------------------------------------------------
 
 CREATE VIEW callctl.calls AS
