@@ -690,14 +690,52 @@ def test_what_is_not_callctls_stays_beside_the_store(path: Path) -> None:
     SqliteStore.open_for_watch(path, world="any").close()
     other, linked, file = (path.with_name(f".{path.name}.{end}") for end in ("other", "link", "swp"))
     other.mkdir()
-    (other / "notes").write_text("theirs")
+    (other / path.name).write_text("theirs")  # a backup, say
     target = path.parent / "elsewhere"
     target.mkdir()
     (target / path.name).write_text("theirs")
     linked.symlink_to(target)
     file.write_text("theirs")
     SqliteStore.open_for_watch(path, world="any").close()
-    assert (other / "notes").exists()
+    assert (other / path.name).exists()
     assert (target / path.name).exists()
     assert linked.is_symlink()
     assert file.exists()
+
+
+def test_an_older_state_of_the_same_store_loses_no_event_that_came_since(
+    path: Path, store: SqliteStore, troubles: list[str], tmp_path: Path
+) -> None:
+    acknowledged = fill(store)
+    backup = tmp_path / "backup"
+    shutil.copytree(path.parent, backup)
+    for number in range(EVENTS, 2 * EVENTS):
+        store.append(event(number, "ringing"))
+        acknowledged.add(sid(number))
+    for file in backup.iterdir():  # as tar does: each file is made anew
+        (path.parent / file.name).unlink()
+        shutil.copyfile(file, path.parent / file.name)
+    with suppress(StoreError):
+        store.append(event(2 * EVENTS, "ringing"))
+        acknowledged.add(sid(2 * EVENTS))
+    store.append(event(2 * EVENTS + 1, "ringing"))
+    assert acknowledged | {sid(2 * EVENTS + 1)} <= kept(copy_of(path))
+    assert [path.name for path in path.parent.glob("events.db.damaged-1")] == ["events.db.damaged-1"]
+    assert "copied to a new file" in troubles[0]
+
+
+def test_another_store_in_the_place_of_all_files_is_used_from_then_on(
+    path: Path, store: SqliteStore, troubles: list[str], tmp_path: Path
+) -> None:
+    other = tmp_path / "other" / "events.db"
+    with closing(SqliteStore.open_for_watch(other, world=WORLD)) as their:
+        for number in range(1000, 1000 + 2 * EVENTS):
+            their.append(event(number, "ringing"))
+    fill(store)
+    for file in path.parent.iterdir():
+        file.unlink()
+    for file in other.parent.iterdir():
+        shutil.copyfile(file, path.parent / file.name)
+    store.append(event(1, "ringing"))
+    assert kept(copy_of(path)) == {sid(1), *(sid(number) for number in range(1000, 1000 + 2 * EVENTS))}
+    assert "another store" in troubles[0]

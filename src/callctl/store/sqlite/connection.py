@@ -247,7 +247,7 @@ def link_or_copy(source: Path, path: Path) -> None:
 
 def work_prefix(path: Path) -> str:
     """Return how the folders begin in which files for a store are made, beside it, while its folder is locked."""
-    return f".{path.name}."
+    return f".{path.name}.callctl-"
 
 
 @contextmanager

@@ -262,3 +262,14 @@ def is_sound(path: Path, *, like: sqlite3.Connection, newest: NewestEvent | None
         return False
     except sqlite3.Error as error:
         return primary_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_INTERRUPT)
+
+
+def is_older_state(path: Path, *, of: sqlite3.Connection) -> bool:
+    """Return whether the files hold what the store of a connection was before: its newest event is there, too.
+
+    Raises:
+        sqlite3.Error: They can't be read.
+    """
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0.1)) as found:
+        newest = NewestEvent.of(found)
+    return newest is not None and newest.is_in(of)

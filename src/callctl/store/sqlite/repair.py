@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from callctl.errors import StoreError
 from callctl.store.sqlite.connection import locked_folder
-from callctl.store.sqlite.file_checks import FileChecks
+from callctl.store.sqlite.file_checks import FileChecks, is_older_state
 from callctl.store.sqlite.file_identity import check_identity
 from callctl.store.sqlite.files import File, Files
 from callctl.store.sqlite.guarded_connection import ClaimKey, GuardedConnection, changed_from_outside
@@ -42,7 +42,7 @@ class RepairingConnection(GuardedConnection):
 
     What it can still read of damaged files is copied to a new one; the old ones are kept beside it under another name.
     Where all of them were removed together, as one does to purge a store, or another store was put at their path, only
-    the rows of rules are carried over.
+    the rows of rules are carried over. An older state of the same store, as out of a backup, is no other one.
     """
 
     def __init__(
@@ -192,9 +192,9 @@ class RepairingConnection(GuardedConnection):
             return True
         try:
             check_identity(self._path)
+            return is_older_state(self._path, of=self.connection)
         except (StoreError, sqlite3.Error):
             return True
-        return False
 
     def _rescue(self, path: Path, damage: str) -> str:
         """Set damaged files aside and copy what can be read to a new one; return what was done, in words."""
