@@ -58,3 +58,10 @@ def test_long_text_goes_on_under_itself(columns: int, expected: str, environ: di
     ):
         print_finding(console, finding, width=13)
     assert FORM.sub("", stream.getvalue()) == expected
+
+
+def test_the_sign_of_a_warning_can_be_seen_on_a_white_ground() -> None:
+    stream = io.StringIO()
+    console = plain_console(stream, environ={"TERM": "xterm", "FORCE_COLOR": "1"}, width=80)
+    print_finding(console, warning("signing", "no token", fix="name one"), width=8)
+    assert "\x1b[1m! " in stream.getvalue()

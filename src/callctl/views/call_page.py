@@ -15,7 +15,7 @@ from callctl.calls.event import CALLBACK, MISSED, POLLED, CallEvent
 from callctl.calls.other_callbacks import FEATURES
 from callctl.support.dates import format_date, local_time, time_of_day
 from callctl.views.lines import action_words, by_whom, event_fields
-from callctl.views.style import glyph, style
+from callctl.views.style import append_status, glyph, style
 from callctl.views.table import BRANCH, LONGEST_STATUS, Row, call_row, clock, plain_line, print_rows, shown_status
 from callctl.views.terminal_safe import printable
 
@@ -140,10 +140,12 @@ def print_page(console: Console, page: CallPage) -> None:
     """Draw the page; lines that don't fit are wrapped, SIDs and links never cut."""
     from rich.text import Text
 
-    def line(text: str, style: str = "") -> None:
-        console.print(Text(text, style=style), no_wrap=True, overflow="ignore", crop=False, soft_wrap=True)
+    def line(text: str | Text, style: str = "") -> None:
+        text = Text(text, style=style) if isinstance(text, str) else text
+        console.print(text, no_wrap=True, overflow="ignore", crop=False, soft_wrap=True)
 
-    line(f"{printable(page.call.sid)}  {shown_status(page.call.status)}", style(page.call.status))
+    status = page.call.status
+    line(append_status(Text(f"{printable(page.call.sid)}  "), shown_status(status), style(status)))
     for label, value in _facts(page):
         line(f"  {label.ljust(_LABEL_WIDTH)}{printable(value)}")
     if len(page.legs) > 1:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _STYLES = {
     Level.FINE: ("✓", "green"),
-    Level.WARNING: ("!", "yellow"),
+    Level.WARNING: ("!", "bold"),
     Level.WRONG: ("✗", "bold red"),
     Level.SKIPPED: ("-", "dim"),
 }

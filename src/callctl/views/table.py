@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from callctl.calls.call import Call
 from callctl.support.dates import format_date, local_time
-from callctl.views.style import glyph, style
+from callctl.views.style import append_status, glyph, style
 from callctl.views.terminal_safe import printable
 
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ def one_line(row: Row, columns: Sequence[Column]) -> Text:
         unstyled += " " * column.gap
         cell = _cell(column.value(row), column)
         if column.title == STATUS.title:
-            line.append(unstyled).append(cell, style=row.look)
+            append_status(line.append(unstyled), cell, row.look)
             unstyled = ""
         else:
             unstyled += cell
@@ -277,7 +277,8 @@ def status_line(row: Row, *, width: int) -> Text:
     """
     from rich.text import Text
 
-    line = Text(f" {BRANCH * row.is_child}").append(f"{STATUS.value(row)} {row.elapsed}".rstrip(), style=row.look)
+    line = Text(f" {BRANCH * row.is_child}")
+    append_status(line, f"{STATUS.value(row)} {row.elapsed}".rstrip(), row.look)
     if row.status is not None:
         line.append("  ")
         room = width - cells(row.far_end)

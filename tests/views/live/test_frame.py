@@ -14,7 +14,7 @@ from legs import BUSY_CHILD, PARENT, SIP_CHILD, board_of, callback, family
 from rich.text import Text
 
 from callctl.calls.board import Board
-from callctl.calls.call import Call
+from callctl.calls.call import Call, CallStatus
 from callctl.calls.event import CallEvent
 from callctl.views.lines import short_line
 from callctl.views.live import rows
@@ -232,6 +232,19 @@ def test_failures_are_counted_in_the_header_at_40_columns() -> None:
     first = text_of(frame_of(board_of(events)), width=40, height=12).splitlines()[0]
     assert "5 failed" in first
     assert "12 ringing" in first
+
+
+@pytest.mark.parametrize("width", [40, 80, 120, 160, 200])
+def test_of_the_statuses_only_glyphs_are_in_colours_that_some_ground_hides(width: int) -> None:
+    statuses = [status for status in CallStatus if status != CallStatus.FAILED]
+    legs = [callback(f"CA{number:032}", status, second=40, sequence=1) for number, status in enumerate(statuses)]
+    coloured = [
+        line.plain[span.start : span.end]
+        for line in draw_in(frame_of(board_of(legs)), width=width, height=40)
+        for span in line.spans
+        if str(span.style) in {"cyan", "yellow", "green", "magenta"}
+    ]
+    assert sorted(coloured) == sorted("◌◌◔●○○")
 
 
 # The foot

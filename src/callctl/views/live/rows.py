@@ -11,7 +11,7 @@ from callctl.calls.call import CallStatus
 from callctl.calls.event import CALLBACK
 from callctl.calls.sid import LENGTH, SHOWN_START
 from callctl.views.lines import UNVERIFIED
-from callctl.views.style import glyph
+from callctl.views.style import append_status, glyph
 from callctl.views.table import (
     BRANCH,
     DIRECTION,
@@ -201,7 +201,7 @@ def _narrow(row: Row, *, width: int) -> Text:
     time = "" if is_over else _short_time(row.elapsed)
     blank = 1 if time and not row.is_urgent else 0  # the "!" stands in its place
     line = text(f" {_short_sid(row)} ")
-    line.append(head + time.rjust(max(_NARROW_WIDTH - cells(head), len(time) + blank)), style=row.look)
+    append_status(line, head + time.rjust(max(_NARROW_WIDTH - cells(head), len(time) + blank)), row.look)
     far = printable(row.from_ if row.direction == "inbound" else row.to)
     line.append(f" {far}")
     facts = f"  ({', '.join([*row.unusual, *row.facts])})" if row.facts or row.unusual else ""
