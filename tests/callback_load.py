@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from events import form
 
 from callctl.settings import Settings
-from callctl.store.sqlite.store import SqliteStore
+from callctl.store.opening import open_for_watch
 from callctl.watch.listener.signature import signature_of
 
 _SENDERS = 6
@@ -82,5 +82,5 @@ def call_and_number(number: int) -> tuple[str, int]:
 
 def kept_in(settings: Settings) -> Counter[tuple[str, int | None]]:
     """Return how often each event is in a store that is opened anew."""
-    with closing(SqliteStore.open_for_watch(settings.store, world=settings.world)) as store:
+    with closing(open_for_watch(settings, on_trouble=lambda _text: None)) as store:
         return Counter((event.call_sid, event.sequence_number) for event in store.replay(since=None))

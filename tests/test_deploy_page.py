@@ -108,17 +108,23 @@ def nginx(folder: Path, port: int, listeners: tuple[int, int]) -> Iterator[None]
 
 @pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 @pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize("kind", ["SQLite", "PostgreSQL"])
 def test_behind_nginx_a_listener_is_restarted_and_the_sender_sees_no_error(
-    home: Path, simulator: Simulator, killed: bool
+    home: Path, simulator: Simulator, kind: str, killed: bool, request: pytest.FixtureRequest
 ) -> None:
     env, numbers = env_for(simulator), itertools.count()
+    homes = (home, home)
+    if kind == "PostgreSQL":  # on two machines, as far as files are concerned
+        env["CALLCTL_STORE"] = request.getfixturevalue("shared_store")
+        homes = (home, home / "another")
+        homes[1].mkdir()
     port, ports = free_port(), (free_port(), free_port())
     public = ("--public-url", f"http://127.0.0.1:{port}/status")
 
     with nginx(home, port, ports), ExitStack() as stack:
 
         def listener(number: int) -> Service:
-            return stack.enter_context(Service(*public, home=home, env=env, port=ports[number]))
+            return stack.enter_context(Service(*public, home=homes[number], env=env, port=ports[number]))
 
         running = [listener(0), listener(1)]
         assert [service.port for service in running] == list(ports)

@@ -14,7 +14,7 @@ from running import Callctl, env_for
 from callctl.settings import Settings, load
 from callctl.simulator import Simulator
 from callctl.store.opening import open_store
-from callctl.watch.registry import WatchRecord, announce, announced, find, services
+from callctl.watch.registry import WatchRecord, announce, announced, find, others, services
 
 URL = "https://calls.example.com/status"
 
@@ -57,6 +57,17 @@ def test_what_is_announced_here_counts_by_the_record_on_this_machine_alone(setti
     with closing(open_store(settings)) as store:
         announce(store, record_of(settings))
     assert announced(settings) == []
+
+
+def test_others_behind_the_same_url_are_known_wherever_they_are(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = record_of(settings, nonce="own")
+    announce_at("web1", settings, own, monkeypatch)
+    announce_at("web1", settings, record_of(settings, nonce="beside"), monkeypatch)
+    announce_at("web2", settings, record_of(settings, nonce="there"), monkeypatch)
+    announce_at("web3", settings, record_of(settings, nonce="other", callback_url="https://example.com/x"), monkeypatch)
+    assert others(settings, own)() == {"beside", "there"}
 
 
 def test_what_is_no_record_or_is_over_counts_for_nothing(settings: Settings) -> None:

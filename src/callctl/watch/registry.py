@@ -176,6 +176,19 @@ def announced(settings: Settings) -> list[WatchRecord]:
     Raises:
         StoreError: It can't be read.
     """
+    return [record for record in _announced_anywhere(settings) if _is_elsewhere(record)]
+
+
+def announced_in(store: EventStore) -> list[WatchRecord]:
+    """Return the records of those on other machines that listen and keep events in a store.
+
+    Raises:
+        StoreError: It can't be read.
+    """
+    return [record for record in _all_in(store) if _is_elsewhere(record)]
+
+
+def _announced_anywhere(settings: Settings) -> list[WatchRecord]:
     if settings.store_url is None:
         return []
     from contextlib import closing
@@ -186,17 +199,15 @@ def announced(settings: Settings) -> list[WatchRecord]:
     if store is None:
         return []
     with closing(store):
-        return announced_in(store)
+        return _all_in(store)
 
 
-def announced_in(store: EventStore) -> list[WatchRecord]:
-    """Return the records of those on other machines that listen and keep events in a store.
+def _all_in(store: EventStore) -> list[WatchRecord]:
+    return [record for found in store.announced().values() if (record := _record_of(found)) is not None]
 
-    Raises:
-        StoreError: It can't be read.
-    """
-    records = (_record_of(found) for found in store.announced().values())
-    return [record for record in records if record is not None and record.host != socket.gethostname()]
+
+def _is_elsewhere(record: WatchRecord) -> bool:
+    return record.host != socket.gethostname()
 
 
 def announce(store: EventStore, record: WatchRecord) -> None:
@@ -211,19 +222,21 @@ def announce(store: EventStore, record: WatchRecord) -> None:
 
 
 def others(settings: Settings, record: WatchRecord) -> Callable[[], Collection[str]]:
-    """Return what looks up by which nonces others of this machine answer at the same callback URL.
+    """Return what looks up by which nonces others answer at the same callback URL, here or on other machines.
 
     They take turns with the one of ``record`` behind a proxy, and store the same.
     """
 
     def look_up() -> Collection[str]:
+        found: set[str] = set()
         with suppress(CallctlError):
-            return {
-                other.nonce
-                for _, other in _records(settings)
-                if (other.callback_url, other.store) == (record.callback_url, record.store)
-            } - {record.nonce}
-        return ()
+            found |= {other.nonce for _, other in _records(settings) if is_beside(other)}
+        with suppress(CallctlError):
+            found |= {other.nonce for other in _announced_anywhere(settings) if is_beside(other)}
+        return found - {record.nonce}
+
+    def is_beside(other: WatchRecord) -> bool:
+        return (other.callback_url, other.store) == (record.callback_url, record.store)
 
     return look_up
 
