@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -223,3 +225,30 @@ async def test_why_the_record_can_not_be_written_is_reported_once(tmp_path: Path
         await until(lambda: len(list(folder.glob("*.json"))) == 1)
         (trouble,) = watch.view.troubles
         assert trouble.cause == Cause.RECORD
+
+
+async def test_health_is_well_again_with_the_store_though_no_callback_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.watch.session.STORE_TEST_INTERVAL", 0.05)
+    monkeypatch.setattr("callctl.store.opening._BUSY_TIMEOUT", 0.05)
+    settings, fields = settings_in(tmp_path), form(1, "ringing")
+    async with (
+        running_watch(settings, WatchOptions("127.0.0.1", 0)) as running,
+        aiohttp.ClientSession() as http,
+    ):
+
+        async def health() -> str:
+            async with http.get(running.ready.health_url) as answer:
+                return str((await answer.json())["status"])
+
+        url = running.ready.callback_url
+        with closing(sqlite3.connect(settings.store, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            async with http.post(url, data=fields, headers=sign(url, fields)) as answer:
+                assert answer.status == 500
+            assert await health() == "failing"
+            other.execute("ROLLBACK")
+        assert "callbacks are answered with 500" in await running.view.until_noted("answered with")
+        await running.view.until_noted("events are stored again")
+        assert await health() == "ok"

@@ -58,6 +58,8 @@ TRY_INTERVAL = 0.25
 RECORD_INTERVAL = 5.0
 # Seconds from one read of a shared store to the next.
 READ_INTERVAL = 0.25
+# Seconds from one test of a store that can't be written to the next.
+STORE_TEST_INTERVAL = 5.0
 # Seconds from one check of the clock to the next, and the least step of it that is reported.
 CLOCK_INTERVAL = 1.0
 REPORTED_STEP = timedelta(seconds=2)
@@ -308,6 +310,7 @@ class Session:
             "keeping the record": lambda: repeat(self._keep_record),
             "looking after the tunnel": reachability.watch_tunnel,
             "the self-test": reachability.keep_testing,
+            "testing the store": lambda: repeat(partial(self._test_store, store, listener)),
         }
         if store.is_shared:
             work["reading what others store"] = lambda: repeat(partial(self._read_shared, store))
@@ -402,6 +405,14 @@ class Session:
             if abs(step) >= REPORTED_STEP:
                 self._feed.trouble(Trouble(step_in_words(step), Cause.CLOCK))
         return CLOCK_INTERVAL
+
+    async def _test_store(self, store: EventStore, listener: Listener) -> float:
+        """Find out whether events can be stored again where they could not: maybe no callback comes to tell."""
+        if not listener.store_works:
+            with contextlib.suppress(StoreError):
+                await run_in_thread(store.check_writable)
+                listener.store_works_again()
+        return STORE_TEST_INTERVAL
 
     async def _keep_record(self) -> float:
         """Write the record for ``place`` again where it is gone, as with the state folder."""

@@ -112,7 +112,7 @@ class Listener:
         self.health: dict[str, object] = {"status": "ok", "nonce": config.nonce, "version": __version__}
         self.awaited_selftests: set[SelftestId] = set()
         self._server: TcpServer | None = None
-        self._store_works = True
+        self.store_works = True
         self.accepted = self.duplicates = self.ignored = self.refused = self.failed = self.misdirected = 0
         self._misdirected_to: set[str] = set()
         self._unreported: dict[str, None] = {}  # keys of events that were answered with 500, the newest last
@@ -158,7 +158,7 @@ class Listener:
         if path == _HEALTH_PATH:
             if request.method != "GET":
                 return not_allowed("GET")
-            return web.json_response(self.health, status=200 if self._store_works else 503)
+            return web.json_response(self.health, status=200 if self.store_works else 503)
         try:
             response = await self._answer_to(request, path, target)
         except Exception:
@@ -260,7 +260,7 @@ class Listener:
             return await self._not_stored(f"can't keep an event: {describe(error)}", event, path, received)
         finally:
             self.counts.pending -= 1
-        self._store_works_again()
+        self.store_works_again()
         # The store may have kept it before, though it was answered with 500: then it was not reported.
         is_new |= self._unreported.pop(event.key, False) is None
         if event.kind in FEATURES:
@@ -284,17 +284,18 @@ class Listener:
         self._unreported[event.key] = None
         if len(self._unreported) > _MOST_UNREPORTED:
             del self._unreported[next(iter(self._unreported))]
-        if self._store_works:
+        if self.store_works:
             self._on_trouble(Trouble(f"{why}; callbacks are answered with {status}", Cause.STORE, status=status))
-        self._store_works = False
+        self.store_works = False
         self.health["status"] = "failing"  # not why: anybody may ask, and that names files of this machine
         if path == self.address.path or event.kind in FEATURES:
             return web.Response(status=status)
         return await self._answer_twiml(path, received)  # the call goes on, reported or not
 
-    def _store_works_again(self) -> None:
-        if not self._store_works:
-            self._store_works = True
+    def store_works_again(self) -> None:
+        """Take it that events can be stored."""
+        if not self.store_works:
+            self.store_works = True
             self._on_trouble(Trouble("events are stored again", Cause.STORE, is_over=True))
             self.health["status"] = "ok"
 
