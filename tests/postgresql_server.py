@@ -33,9 +33,18 @@ class PostgresServer:
         settings = {**_SETTINGS, "listen_addresses": "127.0.0.1", "unix_socket_directories": "", **settings}
         self._settings = {**settings, "port": str(self.port)}
         self.process: subprocess.Popen[bytes] | None = None
-        init = [programs / "initdb", "-D", folder / "data", "-A", "trust", "-U", "callctl", "-E", "UTF8"]
-        init += ["--locale=C", "--no-sync"]
-        subprocess.run([*prefix, *map(str, init)], check=True, capture_output=True, cwd=folder)
+
+    def make(self) -> None:
+        """Make a server with nothing in it."""
+        self._run("initdb", "-A", "trust", "-U", "callctl", "-E", "UTF8", "--locale=C", "--no-sync")
+
+    def copy(self, primary: PostgresServer) -> None:
+        """Make a standby of another server."""
+        self._run("pg_basebackup", "-R", "-X", "stream", "-c", "fast", "--no-sync", "-d", primary.url("postgres"))
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [*self._prefix, str(self._programs / program), "-D", str(self.folder / "data"), *arguments]
+        subprocess.run(command, check=True, capture_output=True, cwd=self.folder)
 
     def start(self) -> None:
         """Start, and wait until connections are taken."""
@@ -123,8 +132,11 @@ def _free_port() -> int:
 
 
 @contextmanager
-def postgres_server(**settings: str) -> Iterator[PostgresServer]:
-    """Start a server where the programs are installed; skip the test where they are not."""
+def postgres_server(*, standby_of: PostgresServer | None = None, **settings: str) -> Iterator[PostgresServer]:
+    """Start a server where the programs are installed; skip the test where they are not.
+
+    A ``standby_of`` another one follows that from then on.
+    """
     if not _PROGRAMS:
         if os.environ.get("CALLCTL_TEST_POSTGRESQL") == "required":
             pytest.fail("PostgreSQL's server is not installed, and these tests are not to be left out")
@@ -138,6 +150,10 @@ def postgres_server(**settings: str) -> Iterator[PostgresServer]:
             prefix = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
             shutil.chown(folder, "postgres", "postgres")
         server = PostgresServer(folder, _PROGRAMS[0], prefix, **settings)
+        if standby_of is None:
+            server.make()
+        else:
+            server.copy(standby_of)
         server.start()
         try:
             yield server

@@ -36,11 +36,13 @@ def open_store(settings: Settings) -> EventStore:
     return SqliteStore.open(settings.checked_store(), world=settings.world, busy_timeout=_BUSY_TIMEOUT)
 
 
-def open_for_watch(settings: Settings, *, on_trouble: Callable[[str], None]) -> EventStore:
+def open_for_watch(
+    settings: Settings, *, on_trouble: Callable[[str], None], on_recovery: Callable[[str], None] = lambda _text: None
+) -> EventStore:
     """Do what ``open_store`` does; repair the files where somebody changes them, and read while others write.
 
     ``on_trouble`` is called, in any thread, with what was done to the files and what became of their content; and of a
-    database with why its server is away, and that it is there again.
+    database with why its server is away, and then ``on_recovery`` with the news that it is there again.
 
     Raises:
         StoreError: It can't be opened.
@@ -48,7 +50,9 @@ def open_for_watch(settings: Settings, *, on_trouble: Callable[[str], None]) -> 
     if settings.store_url is not None:
         from callctl.store.postgresql.store import PostgresStore
 
-        shared = PostgresStore.open(settings.store_url, world=settings.world, on_trouble=on_trouble)
+        shared = PostgresStore.open(
+            settings.store_url, world=settings.world, on_trouble=on_trouble, on_recovery=on_recovery
+        )
         shared.describe_world(account_sid=settings.account_sid, api_url=settings.api_url)
         return shared
     from callctl.store.sqlite.store import SqliteStore

@@ -217,7 +217,10 @@ class BoardFeed:
             view.event(event, change)
             if change is not None:
                 changes.append(change)
-        self._update_rules(changes)
+        if self._reader is not None and self._reader.is_shared:  # rules ask the store whose call it is
+            await run_in_thread(lambda: self._update_rules(changes))
+        else:
+            self._update_rules(changes)
         if news or self._is_aging() or self._header() != self._drawn or view.is_stale():
             self._draw(view)
 

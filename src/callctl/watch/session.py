@@ -145,7 +145,11 @@ class Session:
 
     async def _start_up(self) -> Ready:
         await self._check_for_watch()  # before the store is opened: what follows a watch writes nothing
-        self._store = open_for_watch(self._settings, on_trouble=self._store_trouble_in_any_thread())
+        self._store = open_for_watch(
+            self._settings,
+            on_trouble=self._store_trouble_in_any_thread(),
+            on_recovery=self._store_trouble_in_any_thread(is_over=True),
+        )
         if self._make_rules is not None:
             self._feed.rules = self._make_rules(self._store)
         self._last_event = self._feed.load(self._store, since=self._clock.wall() - self._options.since)
@@ -164,12 +168,12 @@ class Session:
         self._work = self._make_work(self._store, listener, self._reachability, self._retention)
         return ready
 
-    def _store_trouble_in_any_thread(self) -> Callable[[str], None]:
+    def _store_trouble_in_any_thread(self, *, is_over: bool = False) -> Callable[[str], None]:
         loop = asyncio.get_running_loop()
 
         def report(text: str) -> None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: the watch has ended
-                loop.call_soon_threadsafe(self._feed.trouble, Trouble(text, Cause.STORE))
+                loop.call_soon_threadsafe(self._feed.trouble, Trouble(text, Cause.STORE, is_over=is_over))
 
         return report
 

@@ -35,7 +35,7 @@ def troubles() -> queue.Queue[str]:
 
 @pytest.fixture
 def store(server: PostgresServer, troubles: queue.Queue[str]) -> Iterator[PostgresStore]:
-    store = PostgresStore.open(server.new_store(), world=WORLD, on_trouble=troubles.put)
+    store = PostgresStore.open(server.new_store(), world=WORLD, on_trouble=troubles.put, on_recovery=troubles.put)
     yield store
     store.close()
 

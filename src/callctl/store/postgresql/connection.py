@@ -58,17 +58,20 @@ class Engine:
         *,
         connect_limit: float = CONNECT_LIMIT,
         on_trouble: Callable[[str], None] = lambda _text: None,
+        on_recovery: Callable[[str], None] = lambda _text: None,
     ) -> None:
         """Prepare; nothing is connected.
 
         Args:
             url: Where it is. libpq looks in the environment for what it lacks.
             connect_limit: How many seconds a connection may take to be opened; libpq takes two at least.
-            on_trouble: Called in any thread with why it is away, and that it is there again.
+            on_trouble: Called in any thread with why it is away.
+            on_recovery: Called in any thread with the news that it is there again.
         """
         check_driver()
         self.name = describe(url)
-        self._url, self._connect_limit, self._on_trouble = url, connect_limit, on_trouble
+        self._url, self._connect_limit = url, connect_limit
+        self._on_trouble, self._on_recovery = on_trouble, on_recovery
         self._lock = threading.Lock()  # of what follows
         self._away: StoreAwayError | None = None
         self._closed = threading.Event()
@@ -146,7 +149,7 @@ class Engine:
             self._away = None
         for call in self._back:
             call()
-        self._on_trouble(f"the event store {self.name} is there again after {time.monotonic() - since:.0f} s")
+        self._on_recovery(f"the event store {self.name} is there again after {time.monotonic() - since:.0f} s")
 
     def close(self) -> None:
         """Look for the server no more."""

@@ -71,6 +71,7 @@ class PostgresStore:
         world: str,
         connect_limit: float = CONNECT_LIMIT,
         on_trouble: Callable[[str], None] = lambda _text: None,
+        on_recovery: Callable[[str], None] = lambda _text: None,
         by: str | None = None,
     ) -> PostgresStore:
         """Open the store that a URL names, whose schema is there.
@@ -79,13 +80,15 @@ class PostgresStore:
             url: Where it is.
             world: What separates this account's calls from those of others in the same database.
             connect_limit: How many seconds a connection may take to be opened.
-            on_trouble: Called, in any thread, with why the server is away, and that it is there again.
+            on_trouble: Called, in any thread, with why the server is away.
+            on_recovery: Called, in any thread, with the news that it is there again.
             by: Who uses it; this user at this host if None.
 
         Raises:
             StoreError: It can't be reached, or its schema is of another version.
         """
-        store = cls(Engine(url, connect_limit=connect_limit, on_trouble=on_trouble), world=world, by=by)
+        engine = Engine(url, connect_limit=connect_limit, on_trouble=on_trouble, on_recovery=on_recovery)
+        store = cls(engine, world=world, by=by)
         try:
             store.check()
         except BaseException:
