@@ -4,18 +4,21 @@ import io
 import json
 import os
 import re
+import resource
 import shlex
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from processes import OnTerminal, environment
+from processes import LIMIT, OnTerminal, environment
 from running import env_for
 
+from callctl.cli.io import streams
 from callctl.cli.io.runtime import Runtime
-from callctl.cli.io.streams import OutputError, guarded
+from callctl.cli.io.streams import OutputError, guarded, written_whole
 from callctl.errors import UsageError
 from callctl.simulator import Simulator
 
@@ -75,6 +78,92 @@ def test_a_call_that_was_placed_is_named_even_if_stdout_is_full(env: dict[str, s
     (sent,) = [request for request in simulator.requests if request.method == "POST"]
     assert sent.status == 201
     assert "placed CA" in done.stderr
+
+
+UNBUFFERED = pytest.mark.parametrize("unbuffered", ["", "1"])
+
+
+@UNBUFFERED
+def test_a_disk_with_room_for_a_part_is_a_failure(unbuffered: str, env: dict[str, str], tmp_path: Path) -> None:
+    def limit_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3, 3))
+
+    env = {**env, "PYTHONUNBUFFERED": unbuffered, "PYTHONDONTWRITEBYTECODE": "1"}
+    with (tmp_path / "log").open("w") as log:
+        command = [*CALLCTL, "--version"]
+        done = subprocess.run(
+            command, env=env, stdout=log, stderr=subprocess.PIPE, text=True, check=False, preexec_fn=limit_files
+        )
+    assert (tmp_path / "log").read_text() == "cal"
+    assert done.returncode == 1
+    assert "can't write to stdout: File too large" in done.stderr
+
+
+@UNBUFFERED
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_a_pipe_that_never_waits_is_waited_for(name: str, unbuffered: str, env: dict[str, str]) -> None:
+    much = "x" * 300_000  # more than a pipe holds
+    code = f"from callctl.cli.io.runtime import Runtime; r = Runtime.of_process(); r.{name}.write('x' * {len(much)})"
+    code += f"; r.{name}.flush()"
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    running = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**env, "PYTHONUNBUFFERED": unbuffered},
+        stdout=writing if name == "stdout" else subprocess.DEVNULL,
+        stderr=writing if name == "stderr" else subprocess.DEVNULL,
+    )
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        assert pipe.read() == much
+    assert running.wait(timeout=LIMIT) == 0
+
+
+def test_what_a_disk_did_not_take_goes_before_what_follows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    write_some, room = streams.write_some, [3]
+
+    def write_while_there_is_room(descriptor: int, data: bytes) -> int:
+        if not room[0]:
+            raise OSError(28, "No space left on device")
+        written = write_some(descriptor, data[: room[0]])
+        room[0] -= written
+        return written
+
+    monkeypatch.setattr(streams, "write_some", write_while_there_is_room)
+    with (tmp_path / "log").open("w") as log:
+        stream = written_whole(log)
+        assert stream is not None
+        for line in ("first\n", "second\n"):
+            with pytest.raises(OSError, match="No space left"):
+                print(line, file=stream, end="", flush=True)
+        assert (tmp_path / "log").read_text() == "fir"
+        room[0] = 100
+        print("third", file=stream, flush=True)
+    assert (tmp_path / "log").read_text() == "first\nthird\n"
+
+
+def test_a_flush_does_not_wait_for_a_thread_that_is_held(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    is_held, free = threading.Event(), threading.Event()
+
+    def hold(_descriptor: int, data: bytes) -> int:
+        is_held.set()
+        assert free.wait(LIMIT)
+        return len(data)
+
+    monkeypatch.setattr(streams, "write_some", hold)
+    with (tmp_path / "log").open("w") as log:
+        stream = written_whole(log)
+        assert stream is not None
+        writing = threading.Thread(target=lambda: print("Hello", file=stream, flush=True))
+        writing.start()
+        assert is_held.wait(LIMIT)
+        flushing = threading.Thread(target=stream.flush)
+        flushing.start()
+        flushing.join(LIMIT)
+        was_held = flushing.is_alive()
+        free.set()
+        writing.join(LIMIT)
+    assert not was_held
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])

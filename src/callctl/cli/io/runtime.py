@@ -17,7 +17,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from callctl.cli.io.streams import accept_any_text, guarded, null_stream
+from callctl.cli.io.streams import accept_any_text, guarded, null_stream, written_whole
 from callctl.errors import ApiError, CallctlError, UsageError, why_unreadable
 from callctl.support.clock import Clock, elapsed
 
@@ -88,8 +88,8 @@ class Runtime:
 
         if not isinstance(sys.stdout, SafeStream):
             accept_any_text(sys.stdin, sys.stdout, sys.stderr)
-            sys.stdout = cast(TextIO, SafeStream(guarded(sys.stdout, name="stdout")))
-            sys.stderr = cast(TextIO, SafeStream(sys.stderr or null_stream()))
+            sys.stdout = cast(TextIO, SafeStream(guarded(written_whole(sys.stdout), name="stdout")))
+            sys.stderr = cast(TextIO, SafeStream(written_whole(sys.stderr) or null_stream()))
         stdout, stderr = cast(TextIO, sys.stdout), cast(TextIO, sys.stderr)
         return cls(os.environ, _working_directory(), sys.stdin or null_stream(), stdout, stderr)
 

@@ -2,6 +2,10 @@
 
 A closed pipe must not come out as an OSError: Typer takes that for its own affair and exits 1, while a reader that has
 seen enough (`| head`) is no failure. A full disk, on the other hand, is one, and may not pass for success.
+
+All that is written is taken by the descriptor, or an error is raised. Python's own streams lose the rest of a short
+write where ``PYTHONUNBUFFERED`` is set, and fail where the descriptor never waits (``O_NONBLOCK``), as another program
+on the same terminal or pipe may have made it.
 """
 
 from __future__ import annotations
@@ -9,10 +13,21 @@ from __future__ import annotations
 import codecs
 import contextlib
 import os
-from io import TextIOWrapper
-from typing import Any, TextIO, cast
+import select
+import threading
+import time
+from io import RawIOBase, TextIOWrapper
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from callctl.errors import CallctlError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+# Seconds before a terminal is tried again that has room for less than what is to be written.
+_PAUSE = 0.01
+# Seconds that a flush waits for another thread, which is writing.
+_FLUSH_LIMIT = 0.1
 
 
 class ReaderGoneError(Exception):
@@ -53,6 +68,81 @@ def _own_errors(name: str) -> Any:
         raise OutputError(
             f"can't write to {name}: {error.strerror}", hint=f"see where {name} goes: a full disk, a closed terminal"
         ) from error
+
+
+def write_some(descriptor: int, data: ReadableBuffer) -> int:
+    """Write a part of some bytes, at least one, and return how many; wait as long as the descriptor takes none.
+
+    Raises:
+        OSError: It can't be written. Never BlockingIOError.
+    """
+    has_waited = False
+    while True:
+        try:
+            return os.write(descriptor, data)
+        except BlockingIOError:
+            if has_waited:  # a terminal may have room, but less than a line end takes
+                time.sleep(_PAUSE)
+            select.select([], [descriptor], [])
+            has_waited = True
+
+
+class _DescriptorWriter(RawIOBase):
+    """Writes all that it is given to a descriptor. Where that fails, the rest is kept, and goes before what follows."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._rest = memoryview(b"")
+        # A signal's handler may write in the midst of a write.
+        self._writing = threading.RLock()
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        return os.isatty(self._descriptor)
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        with self._writing:
+            self._write_rest()  # where this fails, none of the new is taken: the rest does not grow
+            self._rest = memoryview(bytes(data))
+            length = len(self._rest)
+            self._write_rest()
+            return length
+
+    def flush(self) -> None:
+        # A thread that is held by a pipe that nobody reads must not keep the program from ending. All that is not
+        # written yet is with that thread.
+        if self._writing.acquire(timeout=_FLUSH_LIMIT):
+            try:
+                self._write_rest()
+            finally:
+                self._writing.release()
+
+    def _write_rest(self) -> None:
+        while self._rest:
+            self._rest = self._rest[write_some(self._descriptor, self._rest) :]
+
+
+def written_whole(stream: TextIO | None) -> TextIO | None:
+    """Return a stream to the same descriptor that loses nothing; a stream that has none as it is."""
+    if type(stream) is not TextIOWrapper:
+        return stream
+    try:
+        writer = _DescriptorWriter(stream.fileno())
+    except OSError:  # it is in memory
+        return stream
+    stream.flush()
+    return TextIOWrapper(
+        cast(Any, writer),
+        encoding=stream.encoding,
+        errors=stream.errors,
+        newline="\n",
+        line_buffering=stream.line_buffering,
+    )
 
 
 def guarded(stream: TextIO | None, *, name: str) -> TextIO:

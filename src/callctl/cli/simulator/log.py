@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import select
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Self, TextIO
 from urllib.parse import urlencode
 
 from callctl.cli.io.runtime import Runtime
+from callctl.cli.io.streams import write_some
 from callctl.errors import UsageError
 from callctl.support.dates import time_of_day
 from callctl.views.terminal_safe import printable
@@ -102,10 +101,7 @@ class LineWriter:
         # Past the stream's own buffer: a thread that waits with its lock held would hold up the last messages, too.
         data = f"{printable(line)}\n".encode(self._stream.encoding, self._stream.errors or "strict")
         while data:
-            try:
-                data = data[os.write(self._stream.fileno(), data) :]
-            except BlockingIOError:  # another program on this terminal has made it one that never waits
-                select.select([], [self._stream], [])
+            data = data[write_some(self._stream.fileno(), data) :]
 
 
 def line_of(traffic: Traffic, *, at: datetime) -> str:
