@@ -527,6 +527,14 @@ def test_one_marked_leg_that_has_ended_is_said_to_be_over(family: LiveTable) -> 
     assert family.state.message == "already over: it is completed"
 
 
+def test_a_marked_leg_that_was_answered_meanwhile_is_not_said_to_ring(family: LiveTable) -> None:
+    family.type("g", " ", "j", " ")
+    family.event(2, "in-progress")
+    family.type("r")
+    said = "only a call in progress can be redirected; of 2 marked legs 1 are not: one was ringing when it was marked"
+    assert (family.state.mode, family.state.message) == (None, said)
+
+
 def test_marked_legs_are_redirected_only_if_all_can_be(family: LiveTable) -> None:
     family.type("g", " ", "j", " ", "r")
     said = "only a call in progress can be redirected; of 2 marked legs 1 are not: one is ringing"

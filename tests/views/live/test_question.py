@@ -91,10 +91,14 @@ def test_marked_legs_are_confirmed_by_their_number() -> None:
     [
         ((PARENT, GONE), "2 marked legs, 1 has ended"),
         ((PARENT, CHILD, GONE, OVER), "4 marked legs, 2 have ended (1 only if they still ring)"),
-        ((PARENT, ANSWERED), "2 marked legs"),
+        ((PARENT, ANSWERED), "2 marked legs, 1 answered meanwhile is left alone"),
+        (
+            (CHILD, ANSWERED, ANSWERED, OVER),
+            "4 marked legs, 1 has ended, 2 answered meanwhile are left alone (1 only if they still ring)",
+        ),
     ],
 )
-def test_of_marked_legs_the_question_says_how_many_have_ended(targets: tuple[Target, ...], said: str) -> None:
+def test_of_marked_legs_the_question_says_how_many_are_not_changed(targets: tuple[Target, ...], said: str) -> None:
     count = len(targets)
     assert asked(Confirming(HangUp(targets), are_marked=True)) == [f"type {count} and Enter to hang up {said}: ▏"]
 

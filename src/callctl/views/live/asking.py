@@ -116,10 +116,13 @@ def ask_url(state: ViewState, key: Key, around: Surroundings) -> ViewState:
     refusal = Refusal(key.at, _moves_only(around.urls) + ("p" if state.is_held else ""))
     if isinstance(targets, str):
         return replace(state, refusal=refusal).saying(targets, key.at)
-    others = [target.status for target in targets if target.status != CallStatus.IN_PROGRESS]
+    others = [target for target in targets if target.status != CallStatus.IN_PROGRESS]
     if others:
-        which = "it is" if len(targets) == 1 else f"of {len(targets)} marked legs {len(others)} are not: one is"
-        why = f"only a call in progress can be redirected; {which} {printable(others[0])}"
+        which = "it" if len(targets) == 1 else f"of {len(targets)} marked legs {len(others)} are not: one"
+        leg = around.latest.leg(others[0].sid)
+        has_changed = leg is not None and leg.status != others[0].status
+        when = f"was {others[0].status} when it was marked" if has_changed else f"is {others[0].status}"
+        why = f"only a call in progress can be redirected; {which} {printable(when)}"
         return replace(state, refusal=refusal).saying(why, key.at)
     return replace(state, mode=ChoosingUrl(targets, bool(state.marks), None if around.urls else ""))
 

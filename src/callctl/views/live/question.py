@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from callctl.calls.call import CallStatus, is_final
+from callctl.calls.call import CallStatus
 from callctl.calls.sid import SHOWN_START
 from callctl.errors import without_secrets
 from callctl.views.live.asking import LETTERS, TYPE_LETTER
@@ -19,6 +19,7 @@ from callctl.views.terminal_safe import printable
 
 if TYPE_CHECKING:
     from callctl.calls.board import Snapshot
+    from callctl.calls.leg import Leg
     from callctl.support.clock import Age
 
 
@@ -69,12 +70,19 @@ def _by_number(asked: Confirming, latest: Snapshot, *, age: Age, effects: str) -
 def _marked(targets: Sequence[Target], latest: Snapshot, *, age: Age) -> str:
     """Name a marked leg by its SID too: another one is selected, or none."""
     if len(targets) > 1:
-        statuses = [leg.status if (leg := latest.leg(target.sid)) else None for target in targets]
-        ended = sum(status is None or is_final(status) for status in statuses)
+        legs = [(target, latest.leg(target.sid)) for target in targets]
+        ended = sum(leg is None or leg.is_final for _, leg in legs)
         has_ended = f", {ended} {'has' if ended == 1 else 'have'} ended" if ended else ""
-        return f"{len(targets)} marked legs{has_ended}"
+        answered = sum(_was_answered(target, leg) for target, leg in legs)
+        is_spared = f", {answered} answered meanwhile {'is' if answered == 1 else 'are'} left alone" if answered else ""
+        return f"{len(targets)} marked legs{has_ended}{is_spared}"
     sid = targets[0].sid
     return f"the marked leg {printable(sid)[:SHOWN_START]} {_leg(sid, latest, age=age)}"
+
+
+def _was_answered(target: Target, leg: Leg | None) -> bool:
+    """Return whether a leg that was not in progress when it was marked is so now: it is not changed then."""
+    return leg is not None and leg.status == CallStatus.IN_PROGRESS != target.status
 
 
 def _only_if_ringing(asked: Confirming, latest: Snapshot) -> str:
