@@ -14,6 +14,7 @@ Exit codes are the command line's matter (``cli/exits.py``).
     ├── WaitTimeoutError         what was waited for did not happen in time
     ├── StoreError               the event store can't be read or written
     ├── PortTakenError           the address to listen at is in use
+    ├── NoThreadError            the system has no thread left for the work
     ├── NetworkError             no usable answer came back
     │   └── OutcomeUnknownError  the request was sent, its answer never came: it may have been carried out
     └── ApiError                 the API answered, and refused
@@ -136,6 +137,21 @@ class StoreAwayError(StoreError):
 
 class PortTakenError(CallctlError):
     """The address to listen at is in use by another process."""
+
+
+class NoThreadError(CallctlError):
+    """The system has no thread left for the work, so nothing of it was begun."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the system lets callctl start no further thread",
+            hint="end other programs of this user, or raise the limit: `ulimit -u`, or that of the service",
+        )
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether trying again later may succeed: other threads end."""
+        return True
 
 
 class NetworkError(CallctlError):

@@ -12,6 +12,7 @@ from api.conftest import StartApi
 from api.scripted import Turn, call, cut, drop, hang, reply
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from thread_limit import ThreadLimit
 
 from callctl.api.client import ApiClient
 from callctl.api.replies import Reply
@@ -23,6 +24,7 @@ from callctl.errors import (
     CallctlError,
     NetworkError,
     NoLongerWantedError,
+    NoThreadError,
     OutcomeUnknownError,
     RateLimitedError,
 )
@@ -107,6 +109,22 @@ def test_the_condition_gets_whether_an_earlier_try_may_have_been_carried_out(sta
     with pytest.raises(ApiError, match="no") as caught:
         api.client.while_wanted(wanted).hangup(SID)
     assert (conditions, caught.value.may_be_done) == ([False, True], True)
+
+
+@pytest.mark.parametrize(("answer", "may_be_done"), [(reply(503), True), (TOO_MANY, False)], ids=["503", "429"])
+def test_a_try_without_a_thread_does_not_hide_what_the_one_before_may_have_done(
+    start_api: StartApi, monkeypatch: pytest.MonkeyPatch, answer: Turn, may_be_done: bool
+) -> None:
+    api = start_api(answer, DONE)
+
+    def use_up(_may_be_done: bool) -> bool:
+        ThreadLimit(monkeypatch, left=0)
+        return True
+
+    with pytest.raises(NoThreadError) as caught:
+        api.client.while_wanted(use_up).hangup(SID)
+    assert (caught.value.may_be_done, caught.value.is_transient) == (may_be_done, True)
+    assert len(api.server.received) == 1
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -12,7 +12,7 @@ from callctl.calls.board import Board
 from callctl.calls.call import Call
 from callctl.calls.event import CallEvent
 from callctl.calls.leg import Leg
-from callctl.errors import AuthenticationError, NetworkError, WrongCallStateError
+from callctl.errors import AuthenticationError, CallctlError, NetworkError, NoThreadError, WrongCallStateError
 from callctl.operations.hangup import HangupOutcome, Result, cancel, check_again, hang_up, wait_until_ended
 from callctl.support.dates import format_date
 
@@ -206,12 +206,13 @@ def test_a_refused_cancel_never_means_over_by_itself(fetched: Call | NetworkErro
     ids=["refused", "taken"],
 )
 @pytest.mark.parametrize("looks", [0, 1, 4])
+@pytest.mark.parametrize("why", [NetworkError("gone"), NoThreadError()], ids=["gone", "no-thread"])
 def test_a_leg_that_could_not_be_read_back_is_not_known_to_ring_on(
-    reply: Call | WrongCallStateError, result: Result, status: str, looks: int
+    reply: Call | WrongCallStateError, result: Result, status: str, looks: int, why: CallctlError
 ) -> None:
     """It may have been answered just before, and who takes it for one that rings may cut it off."""
     shown = [call("ringing", parent_call_sid=PARENT)] * looks
-    ended = canceled(FakeApi(cancels=[reply], fetches=[*shown, NetworkError("gone")]), reported=dialled_leg())
+    ended = canceled(FakeApi(cancels=[reply], fetches=[*shown, why]), reported=dialled_leg())
     assert (ended.result, ended.call.status) == (result, status)
 
 

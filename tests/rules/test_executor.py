@@ -26,6 +26,7 @@ from callctl.errors import (
     CallctlError,
     NetworkError,
     NoLongerWantedError,
+    NoThreadError,
     OutcomeUnknownError,
     RateLimitedError,
     StoreError,
@@ -115,7 +116,7 @@ def executor(
     )
 
 
-@pytest.mark.parametrize("failure", [BUSY, REFUSED_CONNECTION], ids=["429", "refused"])
+@pytest.mark.parametrize("failure", [BUSY, REFUSED_CONNECTION, NoThreadError()], ids=["429", "refused", "no-thread"])
 @pytest.mark.parametrize("operation", [Hangup(), SURVEY, Limit(60)], ids=["hangup", "redirect", "limit"])
 def test_what_was_never_processed_is_repeated_with_growing_pauses(
     claims: SqliteStore, failure: CallctlError, operation: Operation

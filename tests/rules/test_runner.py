@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -18,12 +18,12 @@ from callctl.calls.action import DONE, REFUSED, ActionEvent
 from callctl.calls.board import Board
 from callctl.calls.call import Call
 from callctl.calls.event import CallEvent
-from callctl.errors import StoreError
+from callctl.errors import NoThreadError, StoreError
 from callctl.rules.engine import Engine, Scope
 from callctl.rules.outcome import Postponed
 from callctl.rules.rate_limit import RateLimit
 from callctl.rules.rule import Action, Cancel, Declined, Hangup, Rule, When, max_duration_rules, ring_limit_rule
-from callctl.rules.runner import RetryQueue, RuleRunner, RunInThread
+from callctl.rules.runner import MOST_AT_ONCE, RetryQueue, RuleRunner, RunInThread
 from callctl.simulator.settings import TIME_LIMIT_ALONE
 from callctl.store.records import ActionLimit, OpenClaim
 from callctl.store.sqlite.store import SqliteStore
@@ -132,6 +132,28 @@ def test_what_was_postponed_does_not_count_for_the_rate_limit(setup: ManualClock
     assert [(event.call_sid, event.result) for event in setup.events] == [(sid, DONE)]
 
 
+def test_what_failed_after_it_was_claimed_is_left_to_those_who_look_for_what_a_crash_left(
+    setup: ManualClockSetup,
+) -> None:
+    setup.act(RING, rate_limit=RateLimit(per_minute=2))
+    sid = setup.place("+12025550103")
+    assert setup.runner is not None
+    executor, sent = setup.runner._executor, list[str]()
+
+    def fail(action: Action, *_: object) -> None:
+        sent.append(action.call_sid)
+        raise RuntimeError("an odd error")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(executor, "_send", fail)
+        setup.until(lambda: bool(sent))
+        setup.settle(40)
+        assert sent == [sid]
+    assert setup.notes == ["a rule could not act: RuntimeError: an odd error"]
+    setup.until(lambda: bool(setup.events))
+    assert [(one.call_sid, one.action) for one in setup.events] == [(sid, "cancel")]
+
+
 def test_what_is_to_be_looked_at_again_comes_back_once_each_time_and_after_growing_pauses() -> None:
     queue, action = RetryQueue(), Action(RING, sid(1), sid(1), sid(1), True, needs_precheck=True)
     pauses = []
@@ -198,6 +220,25 @@ class RecordingExecutor:
 
     def recover(self, _claim: Any, _action: Action | None, /) -> ActionEvent | None:
         return None
+
+
+@dataclass
+class Threads:
+    """Starts threads that work when they are let, as long as there are any left."""
+
+    left: int
+    works: list[Callable[[], None]] = field(default_factory=list)
+
+    def start(self, work: Callable[[], None]) -> None:
+        if not self.left:
+            raise NoThreadError
+        self.left -= 1
+        self.works.append(work)
+
+    def end(self) -> None:
+        while self.works:
+            self.works.pop(0)()
+            self.left += 1
 
 
 @dataclass
@@ -313,6 +354,106 @@ class FailingExecutor(RecordingExecutor):
     def execute(self, action: Action, **_: object) -> ActionEvent | None:
         super().execute(action)
         raise KeyError("a mistake of ours")
+
+
+def test_what_finds_no_thread_is_done_when_there_is_one_and_does_not_count_before() -> None:
+    threads = Threads(left=1)  # which looks for what a crash left
+    running = RunnerSetup(run_in_thread=threads.start)
+    running.update()
+    running.update(*(event(number, "in-progress", at=0) for number in range(1, 4)))
+    for _ in range(200):  # more often than is allowed in a minute
+        running.update()
+    assert not running.runner.is_stopped
+    (trouble,) = running.runner.take_reports()
+    assert str(trouble).startswith("rules wait: the system lets callctl start no further thread; end other programs")
+    assert running.executor.proposals == []
+    threads.end()
+    for _ in range(3):
+        running.update()
+        threads.end()
+    assert [one.call_sid for one in running.executor.proposals] == [sid(1), sid(2), sid(3)]
+    running.update()
+    threads.end()
+    assert len(running.executor.proposals) == 3
+
+
+def test_what_a_crash_left_is_looked_for_as_soon_as_there_is_a_thread() -> None:
+    threads = Threads(left=0)
+    running = RunnerSetup(run_in_thread=threads.start)
+    running.update()
+    threads.left = 1
+    running.update()
+    assert len(threads.works) == 1
+
+
+def test_so_many_actions_run_at_once_and_the_rest_wait_without_being_counted() -> None:
+    threads = Threads(left=1000)
+    running = RunnerSetup(run_in_thread=threads.start)
+    running.update()
+    threads.end()
+    calls = range(1, 91)
+    running.update(*(event(number, "in-progress", at=0) for number in calls))
+    for at in range(1, 20):  # the API does not answer
+        running.seconds = at
+        running.update()
+    looks = 1  # for what a crash left
+    assert len(threads.works) == MOST_AT_ONCE + looks
+    running.seconds = 60  # those of the first seconds count no more
+    running.update()
+    for at in range(61, 70):
+        threads.end()
+        running.seconds = at
+        running.update()
+    assert not running.runner.is_stopped
+    assert [one.call_sid for one in running.executor.proposals] == [sid(number) for number in calls]
+    assert running.runner.take_reports() == []
+
+
+@dataclass
+class OnceFailingExecutor(RecordingExecutor):
+    """An executor that can't do or record anything at first."""
+
+    failures: int = 3
+
+    def _fail(self) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise RuntimeError("an odd error")
+
+    def execute(self, action: Action, **options: object) -> ActionEvent | None:
+        self._fail()
+        return super().execute(action, **options)
+
+    def decline(self, declined: Declined) -> ActionEvent | None:
+        self._fail()
+        return super().decline(declined)
+
+
+@pytest.mark.parametrize(("at", "kind"), [(0, Action), (-42, Declined)])
+def test_what_failed_before_it_was_claimed_is_tried_again_after_growing_pauses(
+    at: int, kind: type[Action | Declined]
+) -> None:
+    running = RunnerSetup(executor=OnceFailingExecutor())
+    running.seconds = 1000
+    running.update(event(1, "in-progress", at=1000 + at, received=1000))
+    done_at: list[int] = []
+    for second in range(1000, 1020):
+        running.seconds = second
+        running.update()
+        done_at += [second] * (len(running.executor.proposals) - len(done_at))
+    assert done_at == [1009]  # after 1, 2 and 4 seconds, each from the update after the failure on
+    assert [type(one) for one in running.executor.proposals] == [kind]
+    reports = [text for text in running.runner.take_reports() if "clock" not in str(text)]
+    assert reports == ["a rule could not act: RuntimeError: an odd error"]
+
+
+def test_what_keeps_failing_does_not_stop_the_rules() -> None:
+    running = RunnerSetup(executor=OnceFailingExecutor(failures=10_000))
+    running.update(*(event(number, "in-progress", at=0) for number in range(1, 91)))
+    for second in range(60):
+        running.seconds = second
+        running.update()
+    assert not running.runner.is_stopped
 
 
 def test_a_rule_that_fails_unexpectedly_says_so() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from thread_limit import ThreadLimit
 
+from callctl.errors import NoThreadError
 from callctl.support.threads import TimeLimit, run_in_thread, start_in_thread
 
 
@@ -23,6 +25,14 @@ async def test_they_are_in_an_event_loop() -> None:
     assert await run_in_thread(lambda: 7) == 7
     with pytest.raises(KeyError):
         await run_in_thread(missing)
+
+
+async def test_a_missing_thread_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    ThreadLimit(monkeypatch, left=0)
+    with pytest.raises(NoThreadError, match="start no further thread"):
+        start_in_thread(lambda: 7)
+    with pytest.raises(NoThreadError):
+        await run_in_thread(lambda: 7)
 
 
 async def test_a_future_that_is_not_done_in_time_is_cancelled_and_others_are_left() -> None:

@@ -36,7 +36,7 @@ class ApiClient:
 
     Every method raises ``SettingsError`` before anything is sent when credentials are missing, ``UsageError`` for a
     SID that can't be one, ``NetworkError`` when no usable answer came, and ``ApiError`` or one of its kinds when the
-    API refused.
+    API refused. ``NoThreadError`` means that the system had no thread left for a request.
     """
 
     def __init__(

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from callctl.api.replies import Reply, clean_text, error_of
-from callctl.errors import CallctlError, NetworkError, NoLongerWantedError, SettingsError, UsageError
+from callctl.errors import (
+    CallctlError,
+    NetworkError,
+    NoLongerWantedError,
+    NoThreadError,
+    SettingsError,
+    UsageError,
+)
 from callctl.support.backoff import Backoff
 
 if TYPE_CHECKING:
@@ -104,6 +111,7 @@ class Sender:
             UsageError: A value can't be sent.
             NoReplyError: No whole reply came.
             ApiError: The API refused.
+            NoThreadError: The system has no thread left for the request; the caller may have one to give back.
         """
         check_text(form)
         return self._send(lambda client: client.post(url, form), url=url, resend=resend, changes=True, wanted=wanted)
@@ -125,6 +133,9 @@ class Sender:
             failure: CallctlError
             try:
                 reply = request(client)
+            except NoThreadError as error:
+                error.may_be_done = may_be_done
+                raise
             except client.errors as error:
                 failure, may_resend = self._without_reply(error, url=url, resend=resend)
             else:

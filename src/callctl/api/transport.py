@@ -215,6 +215,7 @@ class TimeLimitedHttpClient(TwilioHttpClient):  # type: ignore[misc] # the libra
 
         Raises:
             ExchangeError: No whole reply came.
+            NoThreadError: The system has no thread left; nothing was sent.
         """
         headers = {**(headers or {}), "Accept-Encoding": "gzip, deflate"}
         request_values = {"method": method.upper(), "url": url, "params": params, "headers": headers}

@@ -28,6 +28,7 @@ from callctl.errors import (
     ConditionNotMetError,
     NetworkError,
     NotFoundError,
+    NoThreadError,
     NotInProgressError,
     PartlyFailedError,
     UsageError,
@@ -287,7 +288,7 @@ class RedirectPreview:
             return fetch_with_children(self.client, sid)
         except NotFoundError:
             raise
-        except (ApiError, NetworkError) as error:
+        except (ApiError, NetworkError, NoThreadError) as error:
             self.runtime.say(f"callctl: can't tell what happens to the other leg of {sid}: {error.message}")
             return None
 

@@ -14,7 +14,15 @@ from callctl.calls.call import Call
 from callctl.calls.doctor_finding import Finding, fine, skipped, warning, wrong
 from callctl.calls.filter import CallFilter
 from callctl.doctor.settings import doubtful_credential
-from callctl.errors import ApiError, AuthenticationError, CallctlError, NetworkError, NotFoundError, SettingsError
+from callctl.errors import (
+    ApiError,
+    AuthenticationError,
+    CallctlError,
+    NetworkError,
+    NotFoundError,
+    NoThreadError,
+    SettingsError,
+)
 from callctl.rules.rule import FRESH
 from callctl.settings import ENVIRONMENT, Settings
 
@@ -97,7 +105,7 @@ def _open(settings: Settings, client: ApiClient) -> Access:
 
 
 def _closed(settings: Settings, error: CallctlError) -> Iterator[Finding]:
-    if isinstance(error, NetworkError) or (isinstance(error, ApiError) and error.status >= 500):
+    if isinstance(error, NetworkError | NoThreadError) or (isinstance(error, ApiError) and error.status >= 500):
         yield wrong("api", error)
         yield from (skipped(name, "not checked: the API did not answer") for name in ("credentials", "account", "key"))
         return

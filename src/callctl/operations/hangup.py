@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from callctl.api.calls_api import CallsApi
 from callctl.calls.call import Call, CallStatus, Direction, rank_of
-from callctl.errors import ApiError, CallctlError, NetworkError, WrongCallStateError
+from callctl.errors import ApiError, CallctlError, NetworkError, NoThreadError, WrongCallStateError
 from callctl.operations.reported_status import with_reported_status
 from callctl.support.backoff import LAST_QUESTION, Backoff, until
 from callctl.support.threads import run_with_time_limit
@@ -182,7 +182,7 @@ def _read_back(api: CallsApi, call: Call, *, is_clear: Callable[[Call], bool], s
     Return the latest step seen, and whether every fetch was answered. One that fails adds nothing, and is no failure of
     the request before.
     """
-    with suppress(ApiError, NetworkError):
+    with suppress(ApiError, NetworkError, NoThreadError):
         call = later_of(call, api.fetch(call.sid))
         for pause in islice(READ_BACK_PAUSES.pauses(), READ_BACKS):
             if is_clear(call):

@@ -23,6 +23,7 @@ from callctl.errors import (
     CallctlError,
     NetworkError,
     NoLongerWantedError,
+    NoThreadError,
     OutcomeUnknownError,
     RateLimitedError,
     StoreError,
@@ -218,6 +219,9 @@ class Executor:
                 text = f"rule {action.rule.name} waits, it can't keep what it does: {error.message}"
                 self._report(Trouble(text, Cause.STORE, call_sid=action.call_sid))
             except CallctlError as error:
+                if isinstance(error, NoThreadError):
+                    text = f"rule {action.rule.name} waits: {error.message}"
+                    self._report(Trouble(text, Cause.RULE, call_sid=action.call_sid))
                 if (outcome := _final_failure(error, send_at_most_once=send_at_most_once)) is not None:
                     return outcome
             self._sleep(pause)
@@ -321,8 +325,9 @@ def _final_failure(error: CallctlError, *, send_at_most_once: bool) -> Outcome |
         return Outcome(LATE, text, code=error.code)
     if isinstance(error, OutcomeUnknownError):
         return Outcome(UNKNOWN, f"outcome unknown: {error.message}")
-    # Refused connections, unknown hosts and 429 were never processed (docs/twilio.md, "Errors", 20429).
-    if isinstance(error, RateLimitedError | NetworkError):
+    # Without a thread, a connection or an address nothing was sent; 429 was never processed (docs/twilio.md, "Errors",
+    # 20429).
+    if isinstance(error, RateLimitedError | NetworkError | NoThreadError):
         return None
     if isinstance(error, ApiError) and error.status >= 500:
         return Outcome(UNKNOWN, f"outcome unknown: {error.message}", code=error.code) if send_at_most_once else None

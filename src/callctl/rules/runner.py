@@ -9,13 +9,14 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 
 from callctl.calls.action import ActionEvent
 from callctl.calls.board import Change, Snapshot
 from callctl.calls.watch_trouble import Cause, Trouble
-from callctl.errors import StoreError
+from callctl.errors import NoThreadError, StoreError
 from callctl.rules.engine import Engine
 from callctl.rules.executor import LEASE, Applies, DryRun, Executor
 from callctl.rules.outcome import Postponed
@@ -32,6 +33,9 @@ RECOVER_EVERY = timedelta(seconds=15)
 # How often to drop what the board has dropped: a watch runs for weeks.
 PRUNE_EVERY = timedelta(minutes=5)
 
+# Actions at once; further ones wait. Each holds two threads, its own and its request's, and a connection, of which the
+# API client keeps so many. The rate limit alone, 10 in a second, needs no more while an action takes less than 6 s.
+MOST_AT_ONCE = 64
 # Two requests for each retry; the end of a leg that callbacks report is acted on at once all the same.
 RETRY_PAUSES = Backoff(first=1.0, factor=2, longest=30.0)
 
@@ -76,7 +80,9 @@ class RuleRunner:
         self._lock = threading.Lock()  # of the engine, which threads ask whether a rule still applies
         self._queue: deque[Action | Declined] = deque()
         self._begun: set[tuple[str, str]] = set()  # by rule and leg
-        self._postponed: deque[tuple[Action, Postponed]] = deque()  # by threads: nothing is sent or claimed
+        self._at_once = threading.Semaphore(MOST_AT_ONCE)
+        self._recovering: set[tuple[str, str]] = set()  # by rule and leg, while a thread works on it
+        self._postponed: deque[tuple[Action | Declined, Postponed]] = deque()  # by threads
         self._retries = RetryQueue()
         self._reports: deque[ActionEvent | Trouble] = deque()
         self._reported: set[str] = set()
@@ -115,8 +121,9 @@ class RuleRunner:
         self._report_clock()
         self._begin_queued(now)
         if not self.is_stopped and (self._recovered_at is None or now - self._recovered_at >= RECOVER_EVERY):
-            self._recovered_at = now
-            self._run_in_thread(self._recover)
+            with suppress(NoThreadError):  # else it is tried again with the next update
+                self._run_in_thread(self._recover)
+                self._recovered_at = now
 
     def take_reports(self) -> list[ActionEvent | Trouble]:
         """Return what was done, or could not be, since the last call."""
@@ -140,18 +147,19 @@ class RuleRunner:
     def _requeue_postponed(self, now: datetime) -> None:
         """Let rules propose again what was not done, and queue the actions whose pause is over."""
         while self._postponed:
-            action, postponed = self._postponed.popleft()
+            proposal, postponed = self._postponed.popleft()
             if postponed.limit_reached and not self.is_stopped:
                 self._rate_limit.exceed()
                 self._report_stopped()
-            self._begun.discard(action.key)
-            self._rate_limit.refund()
+            self._begun.discard(proposal.key)
+            if isinstance(proposal, Action):
+                self._rate_limit.refund()
             if postponed.retry:
-                self._retries.put(action, now=now, not_before=postponed.not_before)
+                self._retries.put(proposal, now=now, not_before=postponed.not_before)
         self._queue += self._retries.due(now=now)
 
     def _begin_queued(self, now: datetime) -> None:
-        """Begin what is queued, as far as the rate limit allows."""
+        """Begin what is queued, as far as the rate limit and the threads allow; the rest waits for the next update."""
         self._queue += self._unknown_owner
         self._unknown_owner.clear()
         while self._queue and not self.is_stopped:
@@ -159,15 +167,27 @@ class RuleRunner:
             if not self._is_wanted(proposal):
                 self._queue.popleft()
                 continue
-            if isinstance(proposal, Action):
-                admission = self._rate_limit.admit(now)
-                if admission is Admission.STOPPED:
-                    self._report_stopped()
-                if admission is not Admission.ALLOWED:
-                    return
+            # First: what can't begin yet must not count against the rate limit, beyond which the rules stop.
+            if not self._at_once.acquire(blocking=False):
+                return
+            if isinstance(proposal, Action) and not self._is_admitted(now):
+                self._at_once.release()
+                return
+            try:
+                self._begin(proposal)
+            except NoThreadError as error:
+                if isinstance(proposal, Action):
+                    self._rate_limit.refund()
+                self._report_once(Trouble(f"rules wait: {error.message}; {error.hint}", Cause.RULE))
+                return
             self._queue.popleft()
             self._begun.add(proposal.key)
-            self._begin(proposal)
+
+    def _is_admitted(self, now: datetime) -> bool:
+        admission = self._rate_limit.admit(now)
+        if admission is Admission.STOPPED:
+            self._report_stopped()
+        return admission is Admission.ALLOWED
 
     def _is_wanted(self, proposal: Action | Declined) -> bool:
         if proposal.key in self._begun:
@@ -213,10 +233,17 @@ class RuleRunner:
             self._reports.append(trouble)
 
     def _begin(self, proposal: Action | Declined) -> None:
+        """Begin an action, or to record why there is none, in one of the threads at once.
+
+        Raises:
+            NoThreadError: The system has no thread left.
+        """
         if isinstance(proposal, Action):
-            self._run_and_report(partial(self._execute, proposal))
+            work = partial(self._execute, proposal)
         else:
-            self._run_and_report(partial(self._executor.decline, proposal))
+            work = partial(self._executor.decline, proposal)
+        # Also after an error that came once it was claimed, or sent: then the claim keeps it from being done again.
+        self._run_and_report(work, on_error=lambda: self._postponed.append((proposal, Postponed(retry=True))))
 
     def _execute(self, action: Action) -> ActionEvent | None:
         limit = ActionLimit(self._rate_limit.per_second, self._rate_limit.per_minute)
@@ -226,19 +253,38 @@ class RuleRunner:
             return None
         return result
 
-    def _run_and_report(self, work: Callable[[], ActionEvent | None]) -> None:
-        """Work in a thread, and report what came of it."""
+    def _run_and_report(
+        self,
+        work: Callable[[], ActionEvent | None],
+        *,
+        on_error: Callable[[], None] = lambda: None,
+        on_end: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Work in a thread, and report what came of it. ``_at_once`` was acquired for it, and is released at its end.
+
+        Raises:
+            NoThreadError: The system has no thread left; it is released.
+        """
 
         def run() -> None:
             try:
                 event = work()
             except Exception as error:
-                self._reports.append(Trouble(f"a rule could not act: {failure_reason(error)}", Cause.RULE))
-                return
-            if event is not None:
-                self._reports.append(event)
+                self._report_once(Trouble(f"a rule could not act: {failure_reason(error)}", Cause.RULE))
+                on_error()
+            else:
+                if event is not None:
+                    self._reports.append(event)
+            finally:
+                on_end()
+                self._at_once.release()
 
-        self._run_in_thread(run)
+        try:
+            self._run_in_thread(run)
+        except NoThreadError:
+            on_end()
+            self._at_once.release()
+            raise
 
     def _recover(self) -> None:
         try:
@@ -247,7 +293,13 @@ class RuleRunner:
             self._reports.append(Trouble(f"can't look for what a crash left: {failure_reason(error)}", Cause.RULE))
             return
         for claim in claims:
-            self._run_and_report(partial(self._recover_claim, claim))
+            key = claim.rule, claim.call_sid
+            # What can't begin now stays open, and is found again with the next look.
+            if key in self._recovering or not self._at_once.acquire(blocking=False):
+                continue
+            self._recovering.add(key)
+            with suppress(NoThreadError):
+                self._run_and_report(partial(self._recover_claim, claim), on_end=partial(self._recovering.discard, key))
 
     def _is_over(self, claim: OpenClaim) -> bool:
         """Return whether a claim was not renewed for as long as a lease lasts, whatever the wall clock was set to."""
@@ -269,25 +321,25 @@ class RuleRunner:
 
 
 class RetryQueue:
-    """Actions to be tried again, one for each rule and leg, after growing pauses. Not for several threads."""
+    """Proposals to be tried again, one for each rule and leg, after growing pauses. Not for several threads."""
 
     def __init__(self) -> None:
-        self._waiting: dict[tuple[str, str], tuple[datetime, Action]] = {}
+        self._waiting: dict[tuple[str, str], tuple[datetime, Action | Declined]] = {}
         self._pauses: dict[tuple[str, str], Iterator[float]] = {}
 
-    def put(self, action: Action, *, now: datetime, not_before: timedelta = timedelta()) -> None:
-        """Add an action; its pause doubles each time, and is ``not_before`` at least."""
-        pauses = self._pauses.setdefault(action.key, RETRY_PAUSES.pauses())
-        self._waiting[action.key] = (now + max(timedelta(seconds=next(pauses)), not_before), action)
+    def put(self, proposal: Action | Declined, *, now: datetime, not_before: timedelta = timedelta()) -> None:
+        """Add a proposal; its pause doubles each time, and is ``not_before`` at least."""
+        pauses = self._pauses.setdefault(proposal.key, RETRY_PAUSES.pauses())
+        self._waiting[proposal.key] = (now + max(timedelta(seconds=next(pauses)), not_before), proposal)
 
-    def due(self, *, now: datetime) -> list[Action]:
-        """Remove and return the actions whose pause is over."""
-        due = [action for until, action in self._waiting.values() if until <= now]
-        for action in due:
-            del self._waiting[action.key]
+    def due(self, *, now: datetime) -> list[Action | Declined]:
+        """Remove and return the proposals whose pause is over."""
+        due = [proposal for until, proposal in self._waiting.values() if until <= now]
+        for proposal in due:
+            del self._waiting[proposal.key]
         return due
 
     def retain(self, sids: Container[str]) -> None:
-        """Drop the actions on all legs but these."""
+        """Drop the proposals about all legs but these."""
         self._waiting = {key: entry for key, entry in self._waiting.items() if key[1] in sids}
         self._pauses = {key: pauses for key, pauses in self._pauses.items() if key[1] in sids}

@@ -15,6 +15,8 @@ from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, TypeVarTuple
 
+from callctl.errors import NoThreadError
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -22,8 +24,24 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 
+def start(thread: threading.Thread) -> None:
+    """Start a thread.
+
+    Raises:
+        NoThreadError: The system has none left.
+    """
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise NoThreadError from error
+
+
 def start_in_thread(work: Callable[[], T]) -> Future[T]:
-    """Start ``work`` in a thread of its own; the future holds its result or its error."""
+    """Start ``work`` in a thread of its own; the future holds its result or its error.
+
+    Raises:
+        NoThreadError: The system has no thread left; nothing of the work was begun.
+    """
     future: Future[T] = Future()
     future.set_running_or_notify_cancel()  # a waiter that gives up does not stop it
 
@@ -33,7 +51,7 @@ def start_in_thread(work: Callable[[], T]) -> Future[T]:
         except BaseException as error:  # raised again where the result is read
             future.set_exception(error)
 
-    threading.Thread(target=run, daemon=True, name="callctl-request").start()
+    start(threading.Thread(target=run, daemon=True, name="callctl-request"))
     return future
 
 
@@ -42,12 +60,13 @@ def run_with_time_limit(seconds: float, work: Callable[[], T]) -> T:
 
     Raises:
         TimeoutError: It takes longer. It goes on in its thread.
+        NoThreadError: The system has no thread left.
     """
     return start_in_thread(work).result(timeout=None if math.isinf(seconds) else seconds)
 
 
 async def run_in_thread(work: Callable[[], T]) -> T:
-    """Run ``work`` in a thread of its own and return or raise what it does."""
+    """Run ``work`` in a thread of its own and return or raise what it does; raise as ``start_in_thread``."""
     import asyncio
 
     return await asyncio.wrap_future(start_in_thread(work))
