@@ -19,9 +19,9 @@ from callctl.calls.event import CallEvent
 from callctl.views.lines import short_line
 from callctl.views.live import rows
 from callctl.views.live.frame import PLAIN, TROUBLE, Line, wrapped_page
-from callctl.views.live.intents import Target
+from callctl.views.live.intents import HangUp, Target
 from callctl.views.live.keys_page import keys_page
-from callctl.views.live.state import ChoosingUrl, Filtering, ViewState
+from callctl.views.live.state import ChoosingUrl, Confirming, Filtering, ViewState
 from callctl.views.view import WatchState
 
 
@@ -278,6 +278,18 @@ def test_a_key_and_what_it_does_are_not_parted_in_a_question(width: int, lines: 
     asks = ChoosingUrl((Target(PARENT, "in-progress"),))
     question = "redirect +12025550100 to   t: type a URL   a: music   b: survey   Esc: no"
     assert foot_of(width=width, message=question, mode=asks)[-len(lines) :] == lines
+
+
+def test_a_question_is_whole_at_40_columns_and_what_is_cut_ends_in_dots() -> None:
+    asks = Confirming(HangUp((Target(SIP_CHILD, "in-progress"),)))
+    asked = "hang up sip:agent@example.com ● in-progress 00:05?   y: yes   f: family   other: no"
+    effect = "its parent goes on with the Dial's action, else with its next verb, else hangs up"
+    frame = frame_of(board_of(family()), state=ViewState(mode=asks), has_keys=True, question=[asked, effect])
+    foot = [line.strip() for line in text_of(frame, width=40, height=12).splitlines()[-6:]]
+    assert " ".join(foot).split() == f"{asked} {effect}".split()
+    assert text_of(frame, width=40, height=8).splitlines()[-1].endswith(" …")
+    long = frame_of(board_of(family()), has_keys=True, question=["ended: CA is canceled " * 30])
+    assert text_of(long, width=40, height=12).splitlines()[-2].endswith(" …")
 
 
 def test_while_a_filter_is_typed_a_message_does_not_hide_it() -> None:

@@ -381,8 +381,8 @@ def _selected_sids(frame: Frame, *, width: int) -> list[Text]:
 def _foot(frame: Frame, *, width: int, height: int) -> list[Text]:
     """Return the lines that stand below all else, but for the last line of a table without a question.
 
-    A question takes as many lines as it needs, but leaves room for rows; so does a message that is too long for the
-    last line.
+    A question takes as many lines as it needs, but leaves half of the window for rows. A message that is too long for
+    the last line takes a third of it at most. What is cut ends in dots.
     """
     below = _block([Line(line, "") for line in frame.below])
     below = [] if len(below) > height // 3 else below
@@ -392,7 +392,10 @@ def _foot(frame: Frame, *, width: int, height: int) -> list[Text]:
     if not frame.question or _is_short_message(frame, width=width):
         return below
     wrapped = [part for line in frame.question for part in _wrapped(printable(line), max(20, width - 2))]
-    return [*below, *(text(f" {part}", QUESTION) for part in wrapped[: max(1, height // 3)])]
+    shown = wrapped[: max(1, height // 2 if _asks(frame) else height // 3)]
+    if len(shown) < len(wrapped):
+        shown[-1] += " …"
+    return [*below, *(text(f" {part}", QUESTION) for part in shown)]
 
 
 def _wrapped(line: str, width: int) -> list[str]:
