@@ -144,9 +144,9 @@ class Piped:
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(timeout=LIMIT)
 
-    def interrupt(self) -> int:
-        """Send Ctrl-C and return the exit code."""
-        self._process.send_signal(signal.SIGINT)
+    def interrupt(self, sent: signal.Signals = signal.SIGINT) -> int:
+        """Send Ctrl-C, or another signal, and return the exit code."""
+        self._process.send_signal(sent)
         return self._process.wait(timeout=LIMIT)
 
 
@@ -192,6 +192,12 @@ class OnTerminal:
     def type(self, text: str) -> None:
         """Type on the keyboard; ``\\x03`` is Ctrl-C."""
         os.write(self.descriptor, text.encode())
+
+    def hang_up(self) -> None:
+        """Take the terminal away, as a connection that breaks off does, and wait for the process to end."""
+        os.close(self.descriptor)
+        self.descriptor = os.open(os.devnull, os.O_RDONLY)  # which is closed in its place
+        os.waitpid(self._pid, 0)
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal, from outside."""

@@ -16,7 +16,9 @@ except KeyboardInterrupt:
     os._exit(_INTERRUPTED)
 
 # Commands that run until they are stopped. SIGTERM is how a service manager stops them, so they end with 0 by it.
-_LASTING = ("watch", "simulator")
+_LASTING = ("watch", "listen", "simulator")
+# Commands that may have changed a call when a signal ends them.
+_CHANGING = ("place", "hangup", "redirect")
 
 
 def _leave(number: int, _frame: object) -> None:
@@ -46,13 +48,36 @@ def _take_signals() -> None:
 _take_signals()
 
 
+def _interrupt(number: int, frame: object) -> None:
+    """Do on SIGTERM or SIGHUP what Ctrl-C does: say and record what may have been done."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # one may follow from the shell, and one after SIGTERM
+    on_ctrl_c = signal.getsignal(signal.SIGINT)
+    if not callable(on_ctrl_c):  # it is ignored, as in a script's background
+        raise KeyboardInterrupt
+    on_ctrl_c(number, frame)  # type: ignore[arg-type] # the frame's type is in a module that takes time
+
+
+def _interrupt_on_signals() -> None:
+    """Have the command line see to Ctrl-C from here, and to SIGTERM and SIGHUP where a call may have been changed.
+
+    What is ignored stays so.
+    """
+    if signal.getsignal(signal.SIGINT) is _leave:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if sys.argv[1:2] == [] or sys.argv[1] not in _CHANGING:
+        return
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _interrupt)
+
+
 def main() -> None:
     """Run callctl with the process's arguments, streams and environment; never returns."""
     try:
         from callctl.cli.main import main as run
 
-        if signal.getsignal(signal.SIGINT) is _leave and not _is_lasting():
-            signal.signal(signal.SIGINT, signal.default_int_handler)  # the command line sees to it from here
+        if not _is_lasting():
+            _interrupt_on_signals()
         code = run(sys.argv[1:])
     except SystemExit as stop:  # Typer's, once it has completed a word or written a script for the shell
         if not isinstance(stop.code, int):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
-from api.scripted import Server, Turn, call, cut, drop, reply
+from api.scripted import Server, Turn, call, cut, drop, hang, reply
 from cli.setup import ANSWERS, BUSY, LONG, NEVER, UNKNOWN, CliSetup, messages, settled
-from processes import Piped
+from processes import LIMIT, Piped
 from running import Callctl, env_for
 
 from callctl.simulator import Simulator
@@ -238,6 +240,30 @@ def test_what_may_have_been_redirected_is_written_down_as_such(callctl: Callctl,
         assert callctl("redirect", SID, "--say", "x", env=env).code == code
         shown = callctl("show", SID, env=env).out
     assert f"\t{SID}\tredirect\toutcome unknown: " in shown
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_after_a_signal_it_says_and_records_what_may_have_been_redirected(
+    callctl: Callctl, home: Path, sent: signal.Signals
+) -> None:
+    received = threading.Event()
+
+    class NotAnswering(Server):
+        def take(self, request):  # type: ignore[no-untyped-def]
+            super().take(request)
+            if request.method == "GET":
+                return reply(200, call(status="in-progress") | {"calls": []})
+            received.set()
+            return hang()
+
+    with NotAnswering(reply(500)) as server:
+        env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "fake", "CALLCTL_API_URL": server.url}
+        with Piped("redirect", SID, "--say", "x", home=home, env=env) as command:
+            assert received.wait(timeout=LIMIT)
+            assert command.interrupt(sent) == 130
+            command.until_said(f"may have been redirected: {SID}")
+        shown = callctl("show", SID, env=env).out
+    assert f"\t{SID}\tredirect\toutcome unknown: the answer was not waited for" in shown
 
 
 def test_one_named_call_is_never_asked_about(setup: CliSetup) -> None:

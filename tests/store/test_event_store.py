@@ -318,8 +318,25 @@ def test_placed_calls_are_kept_with_what_rules_and_polls_ask_of_them(store: Even
     (placed,) = again.placed_since(START, callback="https://example.com/status")
     assert (placed.call_sid, placed.at, placed.events) == (sid(1), START, ("ringing", "completed"))
     assert again.placed_since(moment(1), callback="https://example.com/status") == []
-    store.forget_last_placed(at=START)
+    assert store.forget_last_placed(at=START) == sid(1)
     assert again.last_placed() == ""
+
+
+def test_a_call_that_was_not_placed_gives_way_to_the_one_before_unless_more_was_stored_since(store: EventStore) -> None:
+    assert store.forget_last_placed(at=START) is None
+    assert store.last_placed() is None
+    store.remember_placed(sid(1), at=START)
+    assert store.forget_last_placed(at=moment(1)) == sid(1)
+    store.restore_last_placed(sid(1), at=moment(1))
+    assert store.last_placed() == sid(1)
+    # Two at once: the first is refused while nothing is known of the second, and the second after the third was placed.
+    assert store.forget_last_placed(at=moment(2)) == sid(1)
+    assert store.forget_last_placed(at=moment(3)) == ""
+    store.restore_last_placed(sid(1), at=moment(2))
+    assert store.last_placed() == ""
+    store.remember_placed(sid(2), at=moment(4))
+    store.restore_last_placed(sid(1), at=moment(3))
+    assert store.last_placed() == sid(2)
 
 
 def test_actions_are_kept_in_order_and_read_on(store: EventStore, opens: Opens) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -54,7 +55,8 @@ def main(argv: Sequence[str], *, runtime: Runtime | None = None) -> int:
         discard_buffer(runtime.stdout)  # `callctl list | head`: the reader has seen enough
         return exits.DONE
     except (InterruptedByUserError, KeyboardInterrupt):
-        runtime.say("callctl: interrupted")
+        with suppress(OSError):  # a terminal that is gone
+            runtime.say("callctl: interrupted")
         return exits.INTERRUPTED
     finally:
         if runtime.reads_keys:

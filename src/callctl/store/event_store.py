@@ -119,8 +119,17 @@ class EventStore(Protocol):
             dial_action: The name of where its <Dial> sends it.
         """
 
-    def forget_last_placed(self, *, at: datetime) -> None:
-        """Store that the call that was placed last, if it was, is not known: ``@last`` stands for no call then."""
+    def forget_last_placed(self, *, at: datetime) -> str | None:
+        """Store that the call that was placed last is not known: ``@last`` stands for no call then.
+
+        Return what ``last_placed`` returned before. Where that is None, nothing is stored.
+        """
+
+    def restore_last_placed(self, call_sid: str, *, at: datetime) -> None:
+        """Undo the ``forget_last_placed`` of this moment, since no call was placed.
+
+        Where more was stored since, do nothing.
+        """
 
     def last_placed(self) -> str | None:
         """Return the SID of the call that was placed last in this world; it is empty where that is not known."""

@@ -21,10 +21,11 @@ _BUSY_TIMEOUT = 5.0
 _CONNECT_LIMIT = 2.0
 
 
-def open_store(settings: Settings) -> EventStore:
+def open_store(settings: Settings, *, busy_timeout: float = _BUSY_TIMEOUT) -> EventStore:
     """Open the store, or make its file. Files that somebody damages meanwhile are left for a watch to repair.
 
-    A database must have its schema, which ``callctl store migrate`` makes.
+    A database must have its schema, which ``callctl store migrate`` makes. ``busy_timeout`` is how many seconds to wait
+    for another program's lock on a file.
 
     Raises:
         StoreError: It can't be opened.
@@ -33,7 +34,7 @@ def open_store(settings: Settings) -> EventStore:
         return _shared(settings, settings.store_url)
     from callctl.store.sqlite.store import SqliteStore
 
-    return SqliteStore.open(settings.checked_store(), world=settings.world, busy_timeout=_BUSY_TIMEOUT)
+    return SqliteStore.open(settings.checked_store(), world=settings.world, busy_timeout=busy_timeout)
 
 
 def open_for_watch(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sqlite3
 import threading
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from api.scripted import Handler, Server, call, drop, hang, reply
 from cli.setup import ANSWERS, BUSY, NEVER, CliSetup, messages, settled
-from processes import LIMIT, Piped
+from processes import LIMIT, OnTerminal, Piped
 from running import Callctl
 
 from callctl.api.client import ApiClient
@@ -289,8 +290,11 @@ def test_what_was_refused_is_not_written_down(callctl: Callctl, home: Path) -> N
     assert not (home / ".local/state/callctl/events.db").exists() or actions_of(home) == []
 
 
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("more", [(), ("CA" + "2" * 32,)], ids=["alone", "several"])
-def test_after_ctrl_c_it_says_what_may_have_been_ended(home: Path, more: tuple[str, ...]) -> None:
+def test_after_a_signal_it_says_what_may_have_been_ended(
+    home: Path, more: tuple[str, ...], sent: signal.Signals
+) -> None:
     sids = ["CA" + "1" * 32, *more]
     requests_received = threading.Semaphore(0)
 
@@ -303,11 +307,26 @@ def test_after_ctrl_c_it_says_what_may_have_been_ended(home: Path, more: tuple[s
         with Piped("hangup", *sids, home=home, env=env) as command:
             for _ in sids:
                 assert requests_received.acquire(timeout=LIMIT)
-            assert command.interrupt() == 130
+            assert command.interrupt(sent) == 130
             said = command.until_said("may have been ended: ")
     assert all(sid in said for sid in sids)
     why = "outcome unknown: the answer was not waited for"
     assert actions_of(home) == [("hangup", "unknown", why)] * len(sids)
+
+
+def test_where_the_terminal_is_gone_too_it_records_what_may_have_been_ended(home: Path) -> None:
+    received = threading.Event()
+
+    def wait(handler: Handler) -> None:
+        received.set()
+        hang()(handler)
+
+    with Server(wait) as server:
+        env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "fake", "CALLCTL_API_URL": server.url}
+        with OnTerminal("hangup", "CA" + "1" * 32, home=home, env=env) as terminal:
+            assert received.wait(timeout=LIMIT)
+            terminal.hang_up()
+    assert actions_of(home) == [("hangup", "unknown", "outcome unknown: the answer was not waited for")]
 
 
 def test_wait_gives_up_with_exit_9(callctl: Callctl) -> None:

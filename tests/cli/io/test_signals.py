@@ -88,9 +88,11 @@ from callctl.__main__ import main
 main()
 """
 WATCH = ("watch", "--port", "0", "--no-poll")
+LISTEN = ("listen", "--port", "0")
 SIMULATOR = ("simulator", "--port", "0")
 MODULES = [
     *((WATCH, name) for name in ("callctl.cli.main", "typer", "callctl.cli.watch.command", "callctl.watch", "aiohttp")),
+    *((LISTEN, name) for name in ("callctl.cli.main", "callctl.cli.listen.command")),
     *(
         (SIMULATOR, name)
         for name in ("callctl.cli.main", "callctl.cli.simulator.command", "callctl.simulator", "aiohttp")

@@ -1,13 +1,20 @@
 """``callctl place`` against the simulator."""
 
 import contextlib
+import errno
 import io
 import json
+import os
+import signal
+import sqlite3
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from api.raw import RawServer, whole
-from api.scripted import Server, Turn, call, drop, reply
+from api.scripted import Handler, Server, Turn, call, drop, hang, reply
+from processes import LIMIT, OnTerminal, Piped
 from running import Callctl, env_for
 
 from callctl.simulator import Simulator
@@ -201,3 +208,148 @@ def test_after_a_call_that_may_have_been_placed_last_is_not_the_one_before(
             assert outcome.code == 3
             assert "@last stands for no call: it is not known whether the last one was placed" in outcome.err
             assert len(server.received) == 2
+
+
+# What `@last` stands for where the answer is not waited for, or the store can't be written
+
+NOT_KNOWN = "@last stands for no call: it is not known whether the last one was placed"
+
+
+@pytest.fixture
+def received() -> threading.Semaphore:
+    """Released with each request that is not answered."""
+    return threading.Semaphore(0)
+
+
+@pytest.fixture
+def server(received: threading.Semaphore) -> Iterator[Server]:
+    """An API that places one call, and does not answer to the next request."""
+
+    def wait(handler: Handler) -> None:
+        received.release()
+        hang()(handler)
+
+    with Server(reply(201, call()), wait, reply(200, call(status="completed"))) as server:
+        yield server
+
+
+def env_of(server: Server) -> dict[str, str]:
+    return {**ENV, "CALLCTL_API_URL": server.url, "CALLCTL_PORT": "0"}
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("more", [(), ("--watch",)], ids=["alone", "watch"])
+def test_a_place_that_a_signal_ends_says_that_it_may_be_placed_and_last_is_not_the_one_before(
+    callctl: Callctl,
+    home: Path,
+    server: Server,
+    received: threading.Semaphore,
+    more: tuple[str, ...],
+    sent: signal.Signals,
+) -> None:
+    env = env_of(server)
+    assert callctl(*PLACE, env=env).code == 0
+    with Piped(*PLACE, *more, home=home, env=env) as command:
+        assert received.acquire(timeout=LIMIT)
+        assert NOT_KNOWN in callctl("hangup", "@last", env=env).err  # before it has ended, too
+        assert command.interrupt(sent) == 130
+        command.until_said("the call may have been placed: look with `callctl list --live --to +12025550100`")
+        assert command.until_said("callctl: interrupted").count("interrupted") == 1
+    outcome = callctl("hangup", "@last", env=env)
+    assert (outcome.code, outcome.out) == (3, "")
+    assert NOT_KNOWN in outcome.err
+    assert len(server.received) == 2
+
+
+def test_a_place_that_is_killed_leaves_last_standing_for_no_call(
+    callctl: Callctl, home: Path, server: Server, received: threading.Semaphore
+) -> None:
+    env = env_of(server)
+    assert callctl(*PLACE, env=env).code == 0
+    with Piped(*PLACE, home=home, env=env) as command:
+        assert received.acquire(timeout=LIMIT)
+        command.kill()
+    assert NOT_KNOWN in callctl("hangup", "@last", env=env).err
+    assert len(server.received) == 2
+
+
+def test_a_place_whose_terminal_is_gone_leaves_last_standing_for_no_call(
+    callctl: Callctl, home: Path, server: Server, received: threading.Semaphore
+) -> None:
+    env = env_of(server)
+    assert callctl(*PLACE, env=env).code == 0
+    with OnTerminal(*PLACE, home=home, env=env) as terminal:
+        assert received.acquire(timeout=LIMIT)
+        terminal.hang_up()
+    assert NOT_KNOWN in callctl("hangup", "@last", env=env).err
+
+
+STORE = ".local/state/callctl/events.db"
+
+
+@contextlib.contextmanager
+def locked(home: Path, store: str = STORE) -> Iterator[None]:
+    """Hold the store locked, as another program may."""
+    other = sqlite3.connect(home / store, isolation_level=None)
+    try:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+    finally:
+        other.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "path"),
+    [(reply(201, call("CA" + "2" * 32)), 0, STORE), (drop(), 6, STORE), (drop(), 6, "elsewhere.db")],
+    ids=["answered", "broken", "elsewhere"],
+)
+def test_where_the_store_is_locked_last_is_not_the_one_before_until_the_next_is_placed(
+    callctl: Callctl, home: Path, answer: Turn, code: int, path: str
+) -> None:
+    third = "CA" + "3" * 32
+    answers = reply(201, call()), answer, reply(400, {"code": 21211}), reply(201, call(third)), reply(200, call(third))
+    with Server(*answers) as server:
+        env = {**env_of(server), "CALLCTL_STORE": str(home / path)}
+        assert callctl(*PLACE, env=env).code == 0
+        with locked(home, path):
+            outcome = callctl(*PLACE, env=env)
+            assert outcome.code == code
+            assert ("placed, but @last will not stand for it: " in outcome.err) == (code == 0)
+            assert NOT_KNOWN in callctl("hangup", "@last", env=env).err
+        assert NOT_KNOWN in callctl("hangup", "@last", env=env).err
+        assert callctl(*PLACE, env=env).code != 0  # refused: the one before this is still the one that is not known
+        assert NOT_KNOWN in callctl("hangup", "@last", env=env).err
+        assert callctl(*PLACE, env=env).code == 0
+        assert f"@last is {third}" in callctl("hangup", "@last", env=env).err
+
+
+def test_a_refusal_while_the_store_is_locked_leaves_last_as_it_was(callctl: Callctl, home: Path) -> None:
+    with Server(reply(201, call()), reply(400, {"code": 21211}), reply(200, call(status="completed"))) as server:
+        env = env_of(server)
+        assert callctl(*PLACE, env=env).code == 0
+        with locked(home):
+            assert callctl(*PLACE, env=env).code != 0
+        assert f"@last is {SID}" in callctl("hangup", "@last", env=env).err
+
+
+def test_where_nothing_can_be_written_it_says_so_before_the_call_is_placed(
+    callctl: Callctl, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    streams = io.StringIO(), io.StringIO()
+
+    def see(handler: Handler) -> None:
+        said.append(streams[1].getvalue())
+        reply(201, call())(handler)
+
+    def refuse(*_args: object, **_more: object) -> int:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with Server(reply(201, call()), see) as server:
+        env = env_of(server)
+        assert callctl(*PLACE, env=env).code == 0
+        with locked(home), monkeypatch.context() as patched:
+            patched.setattr("callctl.store.last_placed.os.open", refuse)
+            assert callctl(*PLACE, env=env, streams=streams).code == 0
+    (before,) = said
+    assert "callctl: @last may go on standing for the call before this one: can't write to the event store" in before

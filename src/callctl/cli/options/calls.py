@@ -16,6 +16,7 @@ from callctl.cli.io.runtime import Runtime
 from callctl.cli.options.checks import no_sid, why_no_call_sid
 from callctl.cli.options.filters import find_calls
 from callctl.errors import StoreError, UnknownCallError, UsageError
+from callctl.store.last_placed import LastPlaced
 from callctl.store.opening import open_existing, open_readonly
 
 if TYPE_CHECKING:
@@ -171,10 +172,7 @@ def _known(runtime: Runtime, settings: Settings, start: str) -> list[CallRow]:
 def _last(runtime: Runtime, settings: Settings) -> str:
     sid = None
     try:
-        reader = open_readonly(settings)
-        if reader is not None:
-            with closing(reader):
-                sid = reader.last_placed()
+        sid = LastPlaced(settings).sid()
     except StoreError as error:
         raise UnknownCallError(f"{LAST} stands for no call: {error.message}", hint=error.hint) from error
     if sid is None:

@@ -206,8 +206,10 @@ class History:
         from callctl.cli.io.results import name_some
 
         done = "redirected" if any(action == "redirect" for action, _ in pending.values()) else "ended"
-        self._runtime.say(f"callctl: may have been {done}: {name_some(list(pending))}")
-        self._record_as_unclear(pending)
+        try:
+            self._runtime.say(f"callctl: may have been {done}: {name_some(list(pending))}")
+        finally:  # where a terminal that is gone takes no more words, too
+            self._record_as_unclear(pending)
 
     def _record_as_unclear(self, pending: dict[str, tuple[str, Request]]) -> None:
         why = "the answer was not waited for"

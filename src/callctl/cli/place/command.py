@@ -13,7 +13,7 @@ from callctl.cli.options.callback_url import find_callback
 from callctl.cli.options.checks import check_endpoint
 from callctl.cli.options.common import CALL, WAITING
 from callctl.cli.place import options
-from callctl.cli.place.placed import forget_last_on_failure, remember_placed, show_placed
+from callctl.cli.place.placed import placing, remember_placed, show_placed
 from callctl.errors import UsageError
 from callctl.support.dates import read_duration
 
@@ -143,12 +143,12 @@ def place(
         show_request(runtime, settings, client.calls_url, request)
         say_nothing_was_sent(runtime)
         return
-    try:
-        with forget_last_on_failure(runtime, settings):
+    with placing(runtime, settings):
+        try:
             call = client.place(request)
-    except KeyboardInterrupt:
-        say_it_may_be_placed(runtime, request.to)
-        raise
+        except KeyboardInterrupt:
+            say_it_may_be_placed(runtime, request.to)
+            raise
     remember_placed(runtime, settings, call, request, dial_action=orders.dial_action)
     if goal is None:
         show_placed(runtime, call)

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
-from datetime import datetime
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from callctl.calls.call import Call
 from callctl.cli.io.results import show_new_call
 from callctl.cli.io.runtime import Runtime
 from callctl.errors import CallctlError, StoreError
+from callctl.store.last_placed import LastPlaced
 from callctl.support.threads import failure_reason
 
 if TYPE_CHECKING:
@@ -33,12 +33,7 @@ def remember_placed(
             _remember(runtime, settings, call, request, dial_action=dial_action)
         except Exception as error:
             rules = "" if dial_action is None else ", and `watch --after-dial` may redirect it too"
-            failure = (
-                error
-                if isinstance(error, CallctlError)
-                else StoreError(failure_reason(error), hint="`callctl doctor` looks at the store")
-            )
-            runtime.warn(failure, before=f"placed, but @last will not stand for it{rules}: ")
+            runtime.warn(_as_store_error(error), before=f"placed, but @last will not stand for it{rules}: ")
         if not call.resource:
             runtime.say(
                 "callctl: warning: the answer could not be read whole; the call is placed: "
@@ -47,26 +42,26 @@ def remember_placed(
 
 
 @contextmanager
-def forget_last_on_failure(runtime: Runtime, settings: Settings) -> Iterator[None]:
-    """Have ``@last`` stand for no call if one may be placed in the block of which nothing is known.
+def placing(runtime: Runtime, settings: Settings) -> Iterator[None]:
+    """Have ``@last`` stand for no call before one is placed in the block, until it is remembered.
 
-    It would stand for the call before, and a command that is meant for the new one would change that.
+    It would stand for the call before, and a command that is meant for the new one would change that: also where this
+    process is killed before the answer. If the call was certainly not placed, the call before is the last one again.
     """
+    last = LastPlaced(settings)
+    try:
+        last.forget(at=runtime.now())
+    except Exception as error:  # the call is placed all the same
+        runtime.warn(_as_store_error(error), before="@last may go on standing for the call before this one: ")
     try:
         yield
     except BaseException as error:  # Ctrl-C too
-        if not isinstance(error, CallctlError) or error.may_be_done:
-            with suppress(Exception):  # that no answer came is what counts
-                _forget_last(settings, at=runtime.now())
+        with suppress(Exception):  # what became of the request is what counts
+            if isinstance(error, CallctlError) and not error.may_be_done:
+                last.restore()
+            else:  # another command may have placed a call meanwhile: which came last is not known
+                last.forget(at=runtime.now())
         raise
-
-
-def _forget_last(settings: Settings, *, at: datetime) -> None:
-    from callctl.store.opening import has_store, open_store
-
-    if has_store(settings):
-        with closing(open_store(settings)) as store:
-            store.forget_last_placed(at=at)
 
 
 def _remember(
@@ -74,20 +69,21 @@ def _remember(
 ) -> None:
     from callctl.errors import without_secrets
     from callctl.operations.missing_callbacks import comparable_url
-    from callctl.store.opening import open_store
 
     callback = comparable_url(request.status_callback) if request.status_callback else None
-    store = open_store(settings)
-    try:
-        store.remember_placed(
-            call.sid,
-            at=runtime.now(),
-            callback=callback,
-            events=request.status_callback_events,
-            dial_action=None if dial_action is None else without_secrets(dial_action),
-        )
-    finally:
-        store.close()
+    LastPlaced(settings).remember(
+        call.sid,
+        at=runtime.now(),
+        callback=callback,
+        events=request.status_callback_events,
+        dial_action=None if dial_action is None else without_secrets(dial_action),
+    )
+
+
+def _as_store_error(error: Exception) -> CallctlError:
+    if isinstance(error, CallctlError):
+        return error
+    return StoreError(failure_reason(error), hint="`callctl doctor` looks at the store")
 
 
 def show_placed(runtime: Runtime, call: Call) -> None:

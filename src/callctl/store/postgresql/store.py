@@ -292,10 +292,26 @@ class PostgresStore:
             dial_action=dial_action,
         )
 
-    def forget_last_placed(self, *, at: datetime) -> None:
-        """Store that the call that was placed last, if it was, is not known: ``@last`` stands for no call then."""
+    def forget_last_placed(self, *, at: datetime) -> str | None:
+        """Store that the call that was placed last is not known; return what ``last_placed`` returned before."""
+        rows = self._write(
+            """
+            WITH former AS (SELECT sid FROM callctl.placed WHERE world = %(world)s AND by = %(by)s FOR UPDATE)
+            UPDATE callctl.placed AS placed SET sid = '', at = %(at)s
+            FROM former WHERE placed.world = %(world)s AND placed.by = %(by)s
+            RETURNING former.sid
+            """,
+            at=at,
+            by=self._by,
+        )
+        return str(rows[0][0]) if rows else None
+
+    def restore_last_placed(self, call_sid: str, *, at: datetime) -> None:
+        """Undo the ``forget_last_placed`` of this moment, unless more was stored since."""
         self._write(
-            "UPDATE callctl.placed SET sid = '', at = %(at)s WHERE world = %(world)s AND by = %(by)s",
+            "UPDATE callctl.placed SET sid = %(sid)s"
+            " WHERE world = %(world)s AND by = %(by)s AND sid = '' AND at = %(at)s",
+            sid=plain(call_sid),
             at=at,
             by=self._by,
         )

@@ -351,10 +351,20 @@ class SqliteStore:
                 (self._world, call_sid, microseconds(at), callback, " ".join(events), dial_action),
             )
 
-    def forget_last_placed(self, *, at: datetime) -> None:
-        """Store that the call that was placed last, if it was, is not known: ``@last`` stands for no call then."""
+    def forget_last_placed(self, *, at: datetime) -> str | None:
+        """Store that the call that was placed last is not known; return what ``last_placed`` returned before."""
         with self._writing.transaction() as connection:
+            former = connection.execute("SELECT sid FROM placed WHERE world = ?", (self._world,)).fetchone()
             connection.execute("UPDATE placed SET sid = '', at = ? WHERE world = ?", (microseconds(at), self._world))
+        return None if former is None else str(former[0])
+
+    def restore_last_placed(self, call_sid: str, *, at: datetime) -> None:
+        """Undo the ``forget_last_placed`` of this moment, unless more was stored since."""
+        with self._writing.transaction() as connection:
+            connection.execute(
+                "UPDATE placed SET sid = ? WHERE world = ? AND sid = '' AND at = ?",
+                (call_sid, self._world, microseconds(at)),
+            )
 
     def last_placed(self) -> str | None:
         """Return the SID of the call that was placed last in this world; it is empty where that is not known."""

@@ -1,0 +1,111 @@
+"""What ``@last`` stands for: the call that was placed last, or none while that is not known.
+
+It is forgotten before a call is placed, so that nothing that ends the process leaves it standing for the call before.
+Where the store can't be written just then, an empty file in the state folder says that it is not known.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from contextlib import closing, suppress
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from callctl.errors import CallctlError
+from callctl.store.opening import has_store, open_readonly, open_store
+from callctl.support.own_folder import check_own_folder
+
+if TYPE_CHECKING:
+    from callctl.settings import Settings
+
+# How long a call that is to be placed waits for another program's lock on the store, in seconds.
+_PATIENCE = 1.0
+
+
+class LastPlaced:
+    """The call that was placed last, for one command."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        store = hashlib.sha256(settings.store_name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+        self._mark = settings.state_dir / f"last-not-known-{settings.world}-{store}"
+        self._made_mark = False
+        self._forgotten: tuple[str, datetime] | None = None
+
+    def sid(self) -> str | None:
+        """Return the SID of the call; it is empty where that is not known, and None where none was placed.
+
+        Raises:
+            StoreError: The store can't be read.
+        """
+        store = open_readonly(self._settings)
+        if store is None:
+            return None
+        with closing(store):
+            return "" if self._is_marked() else store.last_placed()
+
+    def forget(self, *, at: datetime) -> None:
+        """Note that it is not known which call was placed last, since one is about to be.
+
+        Raises:
+            StoreError: That can't be noted: it is still the call before.
+        """
+        is_marked = self._is_marked()
+        try:
+            if has_store(self._settings):
+                with closing(open_store(self._settings, busy_timeout=_PATIENCE)) as store:
+                    former = store.forget_last_placed(at=at)
+                # Beside a mark the store names one that was not the last any more.
+                self._forgotten = (former, at) if former and not is_marked else None
+        except Exception:
+            if not self._make_mark():
+                raise
+        else:
+            self._remove_mark()
+
+    def restore(self) -> None:
+        """Undo ``forget``, since no call was placed.
+
+        Raises:
+            StoreError: The store can't be written; the last call is not known then.
+        """
+        if self._made_mark:
+            self._remove_mark()
+        if self._forgotten is not None:
+            sid, at = self._forgotten
+            with closing(open_store(self._settings, busy_timeout=_PATIENCE)) as store:
+                store.restore_last_placed(sid, at=at)
+
+    def remember(
+        self, call_sid: str, *, at: datetime, callback: str | None, events: Iterable[str], dial_action: str | None
+    ) -> None:
+        """Store the call that was placed; see ``EventStore.remember_placed``.
+
+        Raises:
+            StoreError: The store can't be written.
+        """
+        with closing(open_store(self._settings)) as store:
+            store.remember_placed(call_sid, at=at, callback=callback, events=events, dial_action=dial_action)
+        self._remove_mark()
+
+    def _is_marked(self) -> bool:
+        return os.path.lexists(self._mark)
+
+    def _make_mark(self) -> bool:
+        """Make the file that says that the last call is not known; return whether it is there."""
+        folder = self._settings.state_dir
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
+            check_own_folder(folder, could="say which call @last is")
+            os.close(os.open(self._mark, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            self._made_mark = True
+        except (OSError, CallctlError):
+            return self._is_marked()
+        return True
+
+    def _remove_mark(self) -> None:
+        with suppress(OSError):
+            self._mark.unlink()
