@@ -40,7 +40,7 @@ class Cause(StrEnum):
     RECORD = "record"
     """The record by which ``place`` finds the watch can't be written."""
     OUTPUT = "output"
-    """The output was not read, so that lines were left out."""
+    """The output was not read, or could not be written, so that lines were left out."""
     INTERNAL = "internal"
     """A fault in callctl."""
 

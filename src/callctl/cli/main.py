@@ -73,6 +73,7 @@ def _command_line() -> Any:
 def _run(argv: Sequence[str], runtime: Runtime) -> int:
     try:
         result = _command_line()(list(argv), prog_name="callctl", standalone_mode=False, obj=runtime)
+        runtime.stdout.flush()  # now, while a full disk can still be reported
     except errors.CallctlError as error:
         if isinstance(error, OutputError):
             discard_buffer(runtime.stdout)
@@ -91,7 +92,6 @@ def _run(argv: Sequence[str], runtime: Runtime) -> int:
 
             complete_scripts(Path.home())  # where Typer wrote
         raise
-    runtime.stdout.flush()  # now, while a full disk can still be reported
     return result if isinstance(result, int) else exits.DONE
 
 

@@ -49,15 +49,17 @@ class JsonLinesView:
         """Write it as a record: a reader of these must know when no more can come."""
         self._write(trouble.to_json())
 
-    def refresh(self, snapshot: Snapshot, header: WatchState) -> None:
-        """Do nothing: what was written stays."""
+    def refresh(self, _snapshot: Snapshot, _header: WatchState) -> None:
+        """Have the stream write what it could not before; what was written stays."""
+        self._stream.flush()
 
     def is_stale(self) -> bool:
         """Return False: what was written stays as it is."""
         return False
 
     def close(self) -> None:
-        """Do nothing: every record was flushed."""
+        """Have the stream write what it could not before."""
+        self._stream.flush()
 
     def _write(self, record: Mapping[str, Any]) -> None:
         self._stream.write(json_text({**record, **self._extra}) + "\n")

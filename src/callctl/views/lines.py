@@ -110,12 +110,14 @@ class LineView:
         """Say it on stderr."""
         self._say(f"callctl: {trouble}")
 
-    def refresh(self, snapshot: Snapshot, header: WatchState) -> None:
-        """Do nothing: what was written stays."""
+    def refresh(self, _snapshot: Snapshot, _header: WatchState) -> None:
+        """Have the stream write what it could not before; what was written stays."""
+        self._stream.flush()
 
     def is_stale(self) -> bool:
         """Return False: what was written stays as it is."""
         return False
 
     def close(self) -> None:
-        """Do nothing: every line was flushed."""
+        """Have the stream write what it could not before."""
+        self._stream.flush()

@@ -37,7 +37,8 @@ class LogView:
         self._view.trouble(trouble)
 
     def refresh(self, snapshot: Snapshot, header: WatchState) -> None:
-        """Do nothing: calls are not shown."""
+        """Pass it on: what could not be written may be written now."""
+        self._view.refresh(snapshot, header)
 
     def is_stale(self) -> bool:
         """Return False: nothing is drawn."""

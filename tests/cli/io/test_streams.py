@@ -1,5 +1,6 @@
 """stdout that is closed, full or not there, with real processes: no traceback, and an exit code that is true."""
 
+import errno
 import io
 import json
 import os
@@ -11,6 +12,7 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import TextIO, cast
 
 import pytest
 from processes import LIMIT, OnTerminal, environment
@@ -18,7 +20,7 @@ from running import env_for
 
 from callctl.cli.io import streams
 from callctl.cli.io.runtime import Runtime
-from callctl.cli.io.streams import OutputError, guarded, written_whole
+from callctl.cli.io.streams import LossyStream, OutputError, ReaderGoneError, guarded, written_whole
 from callctl.errors import UsageError
 from callctl.simulator import Simulator
 
@@ -119,17 +121,24 @@ def test_a_pipe_that_never_waits_is_waited_for(name: str, unbuffered: str, env: 
     assert running.wait(timeout=LIMIT) == 0
 
 
-def test_what_a_disk_did_not_take_goes_before_what_follows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    write_some, room = streams.write_some, [3]
+class Disk:
+    """Takes the place of ``write_some``: a disk that has room for so many bytes."""
 
-    def write_while_there_is_room(descriptor: int, data: bytes) -> int:
-        if not room[0]:
-            raise OSError(28, "No space left on device")
-        written = write_some(descriptor, data[: room[0]])
-        room[0] -= written
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self._write = streams.write_some
+
+    def write_some(self, descriptor: int, data: bytes) -> int:
+        if not self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written = self._write(descriptor, data[: self.room])
+        self.room -= written
         return written
 
-    monkeypatch.setattr(streams, "write_some", write_while_there_is_room)
+
+def test_what_a_disk_did_not_take_goes_before_what_follows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    disk = Disk(room=3)
+    monkeypatch.setattr(streams, "write_some", disk.write_some)
     with (tmp_path / "log").open("w") as log:
         stream = written_whole(log)
         assert stream is not None
@@ -137,9 +146,50 @@ def test_what_a_disk_did_not_take_goes_before_what_follows(monkeypatch: pytest.M
             with pytest.raises(OSError, match="No space left"):
                 print(line, file=stream, end="", flush=True)
         assert (tmp_path / "log").read_text() == "fir"
-        room[0] = 100
+        disk.room = 100
         print("third", file=stream, flush=True)
     assert (tmp_path / "log").read_text() == "first\nthird\n"
+
+
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_lines_that_a_full_disk_does_not_take_are_counted_and_said(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    disk = Disk(room=3)
+    monkeypatch.setattr(streams, "write_some", disk.write_some)
+    said: list[str] = []
+    with (tmp_path / "log").open("w") as log:
+        stream = LossyStream(guarded(written_whole(log), name=name), say=said.append)
+        stream.report = lambda text: print(text, file=cast(TextIO, stream))
+        for _outage in range(2):
+            disk.room = 3
+            for number in range(4):
+                stream.write(f"line {number}\n")
+            stream.flush()
+            disk.room = 1000
+            stream.flush()
+            stream.write("more\n")
+    what = f"can't write to {name}: No space left on device"
+    once = f"line 0\n3 lines were left out: {what}; the store has the events\nmore\n"
+    assert (tmp_path / "log").read_text() == once * 2
+    assert said == [f"callctl: {what}; lines are left out until that is over; the store has the events"] * 2
+
+
+def test_a_reader_that_has_gone_is_no_full_disk() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with suppress(OSError), os.fdopen(writing, "w") as pipe:  # closing it fails once more
+        stream = LossyStream(guarded(pipe, name="stdout"), say=pytest.fail)
+        with pytest.raises(ReaderGoneError):
+            stream.write("line\n")
+
+
+def test_a_message_that_stderr_does_not_take_ends_nothing(home: Path) -> None:
+    class Full(io.StringIO):
+        def flush(self) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    Runtime({}, home, io.StringIO(), io.StringIO(), Full()).say("callctl: hello")
 
 
 def test_a_flush_does_not_wait_for_a_thread_that_is_held(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-from processes import OnTerminal, Piped
+from processes import CALLCTL, OnTerminal, Piped
 from running import Callctl, env_for
 
 from callctl.simulator import Simulator
@@ -49,6 +49,25 @@ def test_events_arrive_as_json_with_both_sids(callctl: Callctl, home: Path, simu
         assert child["parent_call_sid"] == sid
         assert child["to"] == "sip:busy@example.com"
         assert watch.interrupt() == 130
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("json_option", [(), ("--json",)])
+def test_rules_go_on_where_the_output_goes_to_a_full_disk(
+    json_option: tuple[str, ...], callctl: Callctl, home: Path, simulator: Simulator
+) -> None:
+    env = env_for(simulator)
+    program = ("/bin/sh", "-c", 'exec "$@" >/dev/full', "sh", *CALLCTL)
+    options = ("--port", "0", "--no-poll", "--max-duration", "1s", *json_option)
+    with Piped("watch", *options, home=home, env=env, program=program) as watch:
+        watch.until_said("listening on")
+        sid = place(callctl, env, "+12025550100", "--twiml", "<Response><Pause length='600'/></Response>")
+        watch.until(lambda: any(each.method == "POST" and sid in each.path for each in simulator.requests))
+        assert watch.terminate() == 1
+        said = watch.until_said("error")
+    assert said.count("can't write to stdout: No space left on device; lines are left out until that is over") == 1
+    assert said.count("can't write to stdout: No space left on device") == 2
+    assert "Traceback" not in said
 
 
 def test_a_forged_callback_is_refused_and_only_counted(callctl: Callctl, home: Path, simulator: Simulator) -> None:

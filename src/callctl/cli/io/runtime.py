@@ -158,14 +158,22 @@ class Runtime:
             if self.json_messages:
                 self._write_json_message({"v": 1, "type": "note", "text": text.removeprefix("callctl: ")})
                 return
-            self.stderr.write("".join(f"{printable(line)}\n" for line in text.split("\n")))
-            self.stderr.flush()
+            self._write_message("".join(f"{printable(line)}\n" for line in text.split("\n")))
 
     def _write_json_message(self, record: Mapping[str, Any]) -> None:
         from callctl.views.terminal_safe import json_text
 
-        self.stderr.write(json_text(self._in_its_world(record)) + "\n")
-        self.stderr.flush()
+        self._write_message(json_text(self._in_its_world(record)) + "\n")
+
+    def _write_message(self, text: str) -> None:
+        """Write to stderr. What a full disk does not take is lost: it must not end the work that it is about."""
+        try:
+            self.stderr.write(text)
+            self.stderr.flush()
+        except BrokenPipeError:
+            raise
+        except OSError:
+            pass
 
     @contextmanager
     def beside_table(self, note: Callable[[str], None]) -> Iterator[None]:

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 from callctl.errors import CallctlError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from _typeshed import ReadableBuffer
 
 # Seconds before a terminal is tried again that has room for less than what is to be written.
@@ -148,6 +150,58 @@ def written_whole(stream: TextIO | None) -> TextIO | None:
 def guarded(stream: TextIO | None, *, name: str) -> TextIO:
     """Return the stream with errors of callctl's own, which name it; closed from the start, it swallows everything."""
     return cast(TextIO, _Guarded(stream, name))
+
+
+class LossyStream:
+    """A stream of lines, each flushed, that leaves lines out while they can't be written, as on a full disk.
+
+    What was begun of a line goes before the next: no line is torn. A reader that has gone, or a terminal, is an error
+    as elsewhere: there nothing can be written any more.
+    """
+
+    def __init__(self, stream: TextIO, *, say: Callable[[str], None]) -> None:
+        """Take the stream; ``say`` is called once each time that lines begin to be left out."""
+        self._stream, self._say = stream, say
+        self._failure: str | None = None
+        self._left_out = 0
+        # Is given a sentence that says how many lines were left out, and may write it here.
+        self.report: Callable[[str], None] = say
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, line: str) -> int:
+        """Write a line, or count it as left out."""
+        self.flush()
+        if self._failure is not None:
+            self._left_out += 1
+        else:
+            self._try(line)
+        return len(line)
+
+    def flush(self) -> None:
+        """Write what was begun before; where there is room for it again, report how many lines were left out."""
+        if self._failure is None or not self._try(""):
+            return
+        failure, count, self._failure, self._left_out = self._failure, self._left_out, None, 0
+        if count:
+            lines = "1 line was" if count == 1 else f"{count} lines were"
+            self.report(f"{lines} left out: {failure}; the store has the events")
+
+    def _try(self, text: str) -> bool:
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except BrokenPipeError:
+            raise
+        except (OutputError, OSError) as error:
+            if self._stream.isatty():
+                raise
+            if self._failure is None:
+                self._failure = error.message if isinstance(error, OutputError) else f"can't write: {error.strerror}"
+                self._say(f"callctl: {self._failure}; lines are left out until that is over; the store has the events")
+            return False
+        return True
 
 
 def accept_any_text(*streams: TextIO | None) -> None:

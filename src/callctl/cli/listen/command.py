@@ -16,7 +16,7 @@ from callctl.cli.options.callback_url import with_retries_to_paste
 from callctl.cli.options.checks import check_host
 from callctl.cli.options.common import LISTEN, MONITOR
 from callctl.cli.watch import rules as rules_options
-from callctl.cli.watch.banner import say_where
+from callctl.cli.watch.banner import json_lines_view, say_where
 from callctl.errors import UsageError, without_secrets
 from callctl.settings import Settings
 
@@ -191,7 +191,6 @@ async def _listen(
 
 def _log(runtime: Runtime, ready: Ready) -> View:
     """Say where it listens, and return what writes the log: in a thread, for nobody may read it."""
-    from callctl.views.jsonl import JsonLinesView
     from callctl.views.lines import LineView
     from callctl.views.log import LogView
     from callctl.views.threaded_view import ThreadedView
@@ -199,7 +198,6 @@ def _log(runtime: Runtime, ready: Ready) -> View:
     if not runtime.json:
         say_where(runtime, ready, call_filter=None, command="listen")
         return ThreadedView(LogView(LineView(runtime.stderr, say=runtime.say)))
-    extra = {} if ready.is_twilio else {"api_url": ready.api_url}
-    lines = JsonLinesView(runtime.stderr, extra=extra, say=runtime.say)
+    lines = json_lines_view(runtime, runtime.stderr, api_url=None if ready.is_twilio else ready.api_url)
     lines.ready({**ready.to_json(), "status_callback": without_secrets(with_retries_to_paste(ready))})
     return ThreadedView(LogView(lines))

@@ -208,14 +208,13 @@ def _open_view(
 
 
 def _lines(runtime: Runtime, settings: Settings, call: Call) -> View:
-    from callctl.views.jsonl import JsonLinesView
-    from callctl.views.lines import LineView
+    from callctl.cli.watch.banner import json_lines_view, line_view
 
     if runtime.form is not Form.JSON:
-        return LineView(runtime.stdout, say=runtime.say)
+        return line_view(runtime)
     extra = {} if settings.is_twilio else {"api_url": settings.api_url}
     runtime.write_json({"v": 1, "type": "placed", "call": call.to_json(), **extra})
-    return JsonLinesView(runtime.stdout, extra=extra, say=runtime.say)
+    return json_lines_view(runtime, runtime.stdout, api_url=None if settings.is_twilio else settings.api_url)
 
 
 class CountingView:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO, cast
 
 from callctl.calls.call import EVENT_NAMES
 from callctl.cli.io.runtime import Form, Runtime
+from callctl.cli.io.streams import LossyStream
 from callctl.cli.options.callback_url import with_retries_to_paste
 from callctl.errors import without_secrets
 
 if TYPE_CHECKING:
     from callctl.calls.filter import CallFilter
+    from callctl.views.jsonl import JsonLinesView
+    from callctl.views.lines import LineView
     from callctl.views.view import View
     from callctl.watch.options import Ready
 
@@ -42,14 +45,31 @@ def open_lines(runtime: Runtime, ready: Ready, *, call_filter: CallFilter | None
 
 
 def _lines(runtime: Runtime, ready: Ready) -> View:
-    from callctl.views.jsonl import JsonLinesView
+    if runtime.form is not Form.JSON:
+        return line_view(runtime)
+    lines = json_lines_view(runtime, runtime.stdout, api_url=None if ready.is_twilio else ready.api_url)
+    lines.ready(ready.to_json())
+    return lines
+
+
+def line_view(runtime: Runtime) -> LineView:
+    """Return the view that writes tab-separated lines to stdout, and leaves lines out while that can't be written."""
     from callctl.views.lines import LineView
 
-    if runtime.form is not Form.JSON:
-        return LineView(runtime.stdout, say=runtime.say)
-    extra = {} if ready.is_twilio else {"api_url": ready.api_url}
-    lines = JsonLinesView(runtime.stdout, extra=extra, say=runtime.say)
-    lines.ready(ready.to_json())
+    return LineView(cast(TextIO, LossyStream(runtime.stdout, say=runtime.say)), say=runtime.say)
+
+
+def json_lines_view(runtime: Runtime, stream: TextIO, *, api_url: str | None) -> JsonLinesView:
+    """Return the view that writes JSON Lines to a stream, and leaves lines out while that can't be written.
+
+    ``api_url`` goes into each record.
+    """
+    from callctl.calls.watch_trouble import Cause, Trouble
+    from callctl.views.jsonl import JsonLinesView
+
+    lossy = LossyStream(stream, say=runtime.say)
+    lines = JsonLinesView(cast(TextIO, lossy), extra={} if api_url is None else {"api_url": api_url}, say=runtime.say)
+    lossy.report = lambda text: lines.trouble(Trouble(text, Cause.OUTPUT))
     return lines
 
 
