@@ -68,6 +68,18 @@ def latest(*recent: Line) -> list[str]:
     return [line.strip() for line in lines[-2:]]
 
 
+@pytest.mark.parametrize("selected", [None, f"CA{9:032}"])
+@pytest.mark.parametrize("count", range(10, 22))
+def test_events_take_the_room_that_rows_of_one_line_leave(count: int, selected: str | None) -> None:
+    calls = [callback(f"CA{number:032}", "ringing", second=1, sequence=0) for number in range(count)]
+    frame = frame_of(board_of(calls), state=ViewState(selected=selected), has_keys=True)
+    trouble = Line("gone", TROUBLE, ("for", "good"))
+    lines = text_of(replace(frame, recent=[trouble]), width=80, height=24).splitlines()
+    free = 21 - (selected is not None)  # beside a header of two lines, the last line and the selected SID
+    assert sum("◔ ringing" in line for line in lines) == min(count, free - 3)
+    assert ("good" in " ".join(lines)) == (count <= free - 4)
+
+
 def test_a_sentence_is_not_cut_off_at_its_beginning() -> None:
     long = Line("one", PLAIN, ("two", "three"))
     assert latest(Line("before", PLAIN), long, Line("after", PLAIN))[-1] == "after"

@@ -91,6 +91,24 @@ def test_events_do_not_push_trouble_away_before_it_was_read() -> None:
     view.close()
 
 
+@pytest.mark.parametrize("widths", [(120, 40), (40, 120)], ids=str)
+@pytest.mark.parametrize("is_pushed_out", [True, False])
+def test_a_sentence_fits_the_window_also_after_it_was_resized(widths: tuple[int, int], is_pushed_out: bool) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=widths[0], height=40)
+    view = LiveView(console, TableOptions(), clock=clock_of(lambda: START))
+    view.trouble(Trouble("the watch that listens (process 41) is gone; start it again to listen", Cause.WATCH_GONE))
+    for event in family() if is_pushed_out else ():
+        view.event(event, None)
+    console.width = widths[1]
+    view.refresh(board_of([callback(PARENT, "ringing", second=0, sequence=1)]).snapshot(), HEADER)
+    lines = re.sub(r"\x1b\[[0-9;]*[mK]", "", screen.getvalue()).splitlines()
+    view.close()
+    at = next(number for number, line in enumerate(lines) if "the watch that" in line)
+    said = " ".join(" ".join(line.split()) for line in lines[at : at + (3 if widths[1] == 40 else 1)])
+    assert "the watch that listens (process 41) is gone; start it again to listen" in said
+
+
 @pytest.mark.parametrize("step", [timedelta(hours=2), timedelta(hours=-2)], ids=str)
 def test_a_clock_that_is_set_makes_no_call_older_and_no_callback(step: timedelta) -> None:
     seconds, ahead, screen = 0, timedelta(), io.StringIO()

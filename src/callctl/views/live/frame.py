@@ -123,6 +123,8 @@ def lay_out(frame: Frame, *, width: int, height: int) -> Layout:
     if count * rows.height + rows.has_titles > free - len(events):
         rows = Style(width, is_two_lines=False)
     sids = [] if rows.has_whole_sids or frame.is_last else _selected_sids(frame, width=width)
+    if rows.height == 1:
+        events = _events(frame, height=height, free=free - len(sids) - count - rows.has_titles)
     room = (free - len(events) - len(sids) - rows.has_titles) // rows.height
     return Layout(width, height, header, [*sids, *events, *foot], rows, max(1, room), has_last_line)
 

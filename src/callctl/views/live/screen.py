@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, TypeAlias
 
 from callctl.calls.board import Snapshot
 from callctl.calls.event import CallEvent
@@ -61,6 +61,18 @@ class TableOptions:
     paste_guide: Sequence[str] = ()
     rings_too_long: timedelta = RINGS_TOO_LONG
     bell: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sentence:
+    """What is said among the events; ``head`` is its time. It is wrapped when it is drawn: a window may be resized."""
+
+    head: str
+    text: str
+    look: str
+
+
+_Recent: TypeAlias = "tuple[CallEvent, bool] | ActionEvent | _Sentence"  # an event, and whether it came late
 
 
 class _PictureClock(Clock):
@@ -121,8 +133,8 @@ class LiveView:
         self._console, self._options, self._clock, self._operator = console, options, clock, operator
         self._keyboard = None if operator is None or stdin is None else Keyboard(stdin, console.file, on_key=self.key)
         self._below: Sequence[str] = ()
-        self._recent: deque[tuple[CallEvent, bool] | ActionEvent | Line] = deque(maxlen=EVENT_LINES)
-        self._trouble: tuple[Line, datetime] | None = None
+        self._recent: deque[_Recent] = deque(maxlen=EVENT_LINES)
+        self._trouble: tuple[_Sentence, datetime] | None = None
         self._picture_clock = _PictureClock(clock)
         self._legs = SortedLegs(self._picture_clock, rings_too_long=options.rings_too_long)
         self._held_failures: list[ActionEvent] = []  # they show when the picture goes on
@@ -186,10 +198,10 @@ class LiveView:
         self._say(trouble, look=PLAIN if trouble.is_over else TROUBLE)
 
     def _say(self, text: str, *, look: str) -> None:
-        line = _wrapped(f"{time_of_day(self._clock.wall())}  ", text, look, width=self._console.width)
-        self._recent.append(line)
+        said = _Sentence(f"{time_of_day(self._clock.wall())}  ", text, look)
+        self._recent.append(said)
         if look == TROUBLE:
-            self._trouble = line, self._clock.now() + TROUBLE_STAYS
+            self._trouble = said, self._clock.now() + TROUBLE_STAYS
 
     def put_below(self, lines: Sequence[str]) -> None:
         """Have these lines stand below all else from the next frame on, instead of those that stood there."""
@@ -406,7 +418,7 @@ class LiveView:
 
     def _frame_of(self, listing: Listing, header: WatchState, *, width: int) -> Frame:
         # Of a storm of events only those that are drawn are put into words.
-        recent = [*self._pushed_out(), *(_line(item, width=width) for item in self._recent)]
+        recent = [_line(item, width=width) for item in (*self._pushed_out(), *self._recent)]
         return Frame(
             header,
             listing,
@@ -441,7 +453,7 @@ class LiveView:
             effects = self._effects[1]
         return question(self._state, self._latest, age=self._clock.age, urls=operator.urls, effects=effects)
 
-    def _pushed_out(self) -> list[Line]:
+    def _pushed_out(self) -> list[_Sentence]:
         """Return the last trouble if newer events have pushed it out too soon."""
         if self._trouble is None or self._trouble[0] in self._recent or self._clock.now() > self._trouble[1]:
             return []
@@ -460,7 +472,7 @@ class LiveView:
         self._console.file.flush()
 
 
-def _may_result_from(item: tuple[CallEvent, bool] | ActionEvent | Line, action: ActionEvent) -> bool:
+def _may_result_from(item: _Recent, action: ActionEvent) -> bool:
     return isinstance(item, tuple) and action.may_have_caused(item[0])
 
 
@@ -481,15 +493,15 @@ class _Lines:
             yield Segment.line()
 
 
-def _wrapped(head: str, text: str, look: str, *, width: int) -> Line:
+def _wrapped(said: _Sentence, *, width: int) -> Line:
     """Return a sentence on as many lines as it needs, all of them after its time."""
-    first, *rest = textwrap.wrap(text, width=max(20, width - len(head) - 2)) or [""]
-    return Line(head + first, look, tuple(" " * len(head) + line for line in rest))
+    first, *rest = textwrap.wrap(said.text, width=max(20, width - len(said.head) - 2)) or [""]
+    return Line(said.head + first, said.look, tuple(" " * len(said.head) + line for line in rest))
 
 
-def _line(item: tuple[CallEvent, bool] | ActionEvent | Line, *, width: int) -> Line:
-    if isinstance(item, Line):
-        return item
+def _line(item: _Recent, *, width: int) -> Line:
+    if isinstance(item, _Sentence):
+        return _wrapped(item, width=width)
     if isinstance(item, tuple):
         event, is_late = item
         text = short_line(event, is_late=is_late, width=width - 1 if event.status else None)
@@ -498,4 +510,4 @@ def _line(item: tuple[CallEvent, bool] | ActionEvent | Line, *, width: int) -> L
     else:
         text = action_line(item)
     time, _, words = text.partition("  ")
-    return _wrapped(f"{time}  ", words, PLAIN, width=width)
+    return _wrapped(_Sentence(f"{time}  ", words, PLAIN), width=width)
