@@ -196,6 +196,12 @@ class EventStore(Protocol):
     def announced(self) -> dict[str, Mapping[str, Any]]:
         """Return what listeners that are there said of themselves, by nonce, the one that was started last first."""
 
+    def lead(self, holder: str, *, lasting: timedelta) -> bool:
+        """Return whether one of those that share the store is to do what one alone does, for a while from now on.
+
+        It stays so as long as it asks again in time; else the next one that asks is.
+        """
+
     # Claims: what a rule may do once per leg, kept here so that restarts and other watches know of it. A claim is
     # committed before the request goes out, and stays open until the answer is recorded, in the same commit. An open
     # claim whose lease is over belonged to a watch that crashed, and may be taken over.

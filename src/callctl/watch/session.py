@@ -31,6 +31,7 @@ from callctl.support.threads import background_tasks, describe, run_in_thread
 from callctl.views.view import View, WatchState
 from callctl.watch import registry
 from callctl.watch.board_feed import BoardFeed
+from callctl.watch.leadership import Leadership
 from callctl.watch.listener.address import Address
 from callctl.watch.listener.forward import Forwarder
 from callctl.watch.listener.listener import Listener, ListenerConfig
@@ -343,7 +344,15 @@ class Session:
                 clock=self._clock,
             )
             self._feed.on_end = poll_loop.expect_end
-            on_board |= {"comparing with REST": poll_loop.run, "looking for silent calls": silent_calls.run}
+            asking: dict[str, Work] = {
+                "comparing with REST": poll_loop.run,
+                "looking for silent calls": silent_calls.run,
+            }
+            if store.is_shared:  # of those that ask REST one does
+                leadership = Leadership(store, self.listener_config.nonce)
+                work["finding out who asks REST"] = lambda: repeat(leadership.ask)
+                asking = {what: partial(leadership.run, run) for what, run in asking.items()}
+            on_board |= asking
         return work | {what: partial(self._once_loaded, run) for what, run in on_board.items()}
 
     async def _once_loaded(self, run: Work) -> None:

@@ -445,6 +445,21 @@ class PostgresStore:
         )
         return {nonce: unfit(record) for nonce, record in rows if isinstance(record, dict)}
 
+    def lead(self, holder: str, *, lasting: timedelta) -> bool:
+        """Return whether one of those that share the store is to do what one alone does, for a while from now on."""
+        rows = self._write(
+            """
+            INSERT INTO callctl.leaders AS l (world, holder, until)
+            VALUES (%(world)s, %(holder)s, clock_timestamp() + %(lasting)s)
+            ON CONFLICT (world) DO UPDATE SET holder = excluded.holder, until = excluded.until
+            WHERE l.holder = excluded.holder OR l.until <= clock_timestamp()
+            RETURNING holder
+            """,
+            holder=holder,
+            lasting=lasting,
+        )
+        return bool(rows)
+
     # Claims
 
     def claim(

@@ -110,6 +110,13 @@ CREATE TABLE callctl.listeners (
     PRIMARY KEY (world, nonce)
 );
 
+-- Which of those that listen does what one alone is to do, and until when.
+CREATE TABLE callctl.leaders (
+    world text PRIMARY KEY,
+    holder text NOT NULL,
+    until timestamptz NOT NULL
+);
+
 -- For who reads along ------------------------------------------------------------------------------------------------
 
 CREATE VIEW callctl.calls AS
