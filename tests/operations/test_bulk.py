@@ -4,9 +4,11 @@ import threading
 from collections.abc import Callable
 
 import pytest
+from thread_limit import ThreadLimit
 
-from callctl.errors import AuthenticationError, CallctlError, NetworkError, RateLimitedError
+from callctl.errors import AuthenticationError, CallctlError, NetworkError, NoThreadError, RateLimitedError
 from callctl.operations.bulk import Done, Failed, for_each
+from callctl.support.threads import start_in_thread
 
 SIDS = [f"CA{number:032d}" for number in range(40)]
 
@@ -117,6 +119,44 @@ def test_an_unexpected_failure_is_reported_for_its_call_and_leaves_no_other_alon
     assert {result.sid for result in outcomes} == set(SIDS)
     (failed,) = [result for result in outcomes if isinstance(result, Failed)]
     assert (failed.sid, failed.error.message) == (SIDS[1], "unexpected ZeroDivisionError: by nothing")
+
+
+@pytest.mark.parametrize("left", range(2, 9))
+def test_those_that_find_a_thread_do_all_of_it_also_where_each_request_takes_one_more(
+    monkeypatch: pytest.MonkeyPatch, left: int
+) -> None:
+    ThreadLimit(monkeypatch, left=left)
+    outcomes = results(lambda sid: start_in_thread(sid.lower).result(), parallel=20)
+    assert [result for result in outcomes if isinstance(result, Failed)] == []
+    assert sorted(result.sid for result in outcomes) == SIDS
+
+
+def test_without_any_thread_nothing_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    ThreadLimit(monkeypatch, left=0)
+    with pytest.raises(NoThreadError):
+        results(str.lower)
+
+
+def test_what_finds_no_thread_at_all_fails_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    ThreadLimit(monkeypatch, left=1)
+    (group,) = for_each(SIDS[:1], lambda sid: start_in_thread(sid.lower).result(), parallel=1)
+    (failed,) = group
+    assert isinstance(failed, Failed)
+    assert isinstance(failed.error, NoThreadError)
+
+
+def test_what_may_be_done_already_is_not_done_again_for_want_of_a_thread() -> None:
+    tries: list[str] = []
+
+    def work(sid: str) -> str:
+        tries.append(sid)
+        error = NoThreadError()
+        error.may_be_done = True
+        raise error
+
+    outcomes = results(work)
+    assert [type(result) for result in outcomes] == [Failed] * len(SIDS)
+    assert sorted(tries) == SIDS
 
 
 def test_an_interrupt_is_not_swallowed() -> None:

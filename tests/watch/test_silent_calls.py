@@ -28,7 +28,7 @@ from callctl.calls.board import Snapshot
 from callctl.calls.call import Call
 from callctl.calls.filter import CallFilter
 from callctl.calls.watch_trouble import Trouble
-from callctl.errors import NetworkError
+from callctl.errors import NetworkError, NoThreadError
 from callctl.operations.missing_callbacks import comparable_url
 from callctl.settings import Settings
 from callctl.simulator import Faults, Simulator
@@ -194,6 +194,25 @@ async def test_an_odd_answer_about_one_call_keeps_no_other_from_being_asked_abou
         line = await running.view.until_noted(f"{first}: can't find out")
         assert line.endswith("why no status callback comes: OverflowError: date value out of range")
         await noted(running, await setup.place(running.ready.callback_url))
+
+
+async def test_a_call_that_found_no_thread_is_asked_about_once_there_is_one(
+    setup: SilentCallSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = 0
+
+    class Crowded(UnlistedCallsApi):
+        def notifications(self, sid: str) -> list[Notification]:
+            nonlocal tries
+            tries += 1
+            if tries <= 5:
+                raise NoThreadError
+            return super().notifications(sid)
+
+    monkeypatch.setattr("callctl.watch.silent_calls.MOST_CHECKS", 3)
+    async with running_watch(setup.settings, PLAN, api=Crowded(setup.client)) as running:
+        await noted(running, await setup.place(running.ready.callback_url))
+    assert tries > 5
 
 
 async def test_what_twilio_noted_of_a_tunnel_that_is_down(simulator: Simulator, tmp_path: Path) -> None:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
+from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import Generic, NamedTuple, TypeVar
 
-from callctl.errors import AuthenticationError, CallctlError, RateLimitedError
-from callctl.support.threads import describe
+from callctl.errors import AuthenticationError, CallctlError, NoThreadError, RateLimitedError
+from callctl.support.backoff import Backoff
+from callctl.support.threads import describe, start
 
 T = TypeVar("T")
+
+# Of the last worker, before a call counts as failed for want of a thread: 1.5 s together.
+_THREAD_PAUSES = Backoff(first=0.1, factor=2, longest=0.8)
+_THREAD_TRIES = 4
 
 _FAULT = "this is a fault of callctl; `callctl show` tells what the call is doing"
 
@@ -36,14 +42,15 @@ def for_each(
     """Do the work for every call, up to ``parallel`` at once and begun in their order; yield results as they come.
 
     Results that are ready at the same time come in one list, so that they can be recorded together. When the API
-    has too many requests at once even for the pauses in between, fewer are sent at a time, and the refused call gets
-    its turn again. When the generator is closed, nothing further is begun.
+    has too many requests at once even for the pauses in between, or the system no thread left for a request, fewer are
+    sent at a time, and the call gets its turn again. When the generator is closed, nothing further is begun.
 
     ``time_left`` returns how many seconds are left for all of it; without it there is no limit.
 
     Raises:
         AuthenticationError: The credentials are refused, which no further request can change.
         TimeoutError: The time is over. What was begun goes on, and is no longer waited for.
+        NoThreadError: The system has no thread left, so nothing was begun.
     """
     queue = _WorkQueue(sids, work, workers=max(1, min(parallel, len(sids))))
     try:
@@ -64,11 +71,19 @@ class _WorkQueue(Generic[T]):
         self._work = work
         self._workers = workers
         self._lock = threading.Lock()  # of the two above
+        self._closed = threading.Event()
         self._results: SimpleQueue[Done[T] | Failed | BaseException] = SimpleQueue()
         self._fault: BaseException | None = None
-        for _ in range(workers):
-            # Daemons: an executor's threads are waited for at exit, so Ctrl-C would wait for a slow answer.
-            threading.Thread(target=self._run, daemon=True, name="callctl-request").start()
+        for started in range(workers):
+            try:
+                # Daemons: an executor's threads are waited for at exit, so Ctrl-C would wait for a slow answer.
+                start(threading.Thread(target=self._run, daemon=True, name="callctl-request"))
+            except NoThreadError:
+                if not started:
+                    raise
+                with self._lock:
+                    self._workers -= workers - started  # those that could be started do it all
+                break
 
     def next_group(self, *, timeout: float | None) -> list[Done[T] | Failed]:
         """Wait for a result, and take along those that are there already.
@@ -97,14 +112,15 @@ class _WorkQueue(Generic[T]):
         """Begin nothing further."""
         with self._lock:
             self._waiting.clear()
+        self._closed.set()
 
     def _run(self) -> None:
         while (next_call := self._next_call()) is not None:
             sid, is_last_worker = next_call
             try:
-                self._results.put(Done(sid, self._work(sid)))
-            except RateLimitedError as error:
-                if is_last_worker:
+                self._results.put(Done(sid, self._work_on(sid, is_last_worker=is_last_worker)))
+            except (RateLimitedError, NoThreadError) as error:
+                if is_last_worker or (isinstance(error, NoThreadError) and error.may_be_done):
                     self._results.put(Failed(sid, error))
                 elif self._step_back(sid):
                     return
@@ -119,6 +135,16 @@ class _WorkQueue(Generic[T]):
             except BaseException as error:  # raised again where the results are read
                 self._results.put(error)
                 return
+
+    def _work_on(self, sid: str, *, is_last_worker: bool) -> T:
+        if is_last_worker:
+            for pause in islice(_THREAD_PAUSES.pauses(), _THREAD_TRIES):
+                try:
+                    return self._work(sid)
+                except NoThreadError as error:  # those that stepped back, or other programs, end just now
+                    if error.may_be_done or self._closed.wait(pause):
+                        raise
+        return self._work(sid)
 
     def _next_call(self) -> tuple[str, bool] | None:
         """Return a call, and whether no other thread is at work; None for the thread that is no longer needed."""

@@ -15,6 +15,7 @@ from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
 from callctl.calls.watch_trouble import Cause, Trouble
+from callctl.support.threads import start
 
 if TYPE_CHECKING:
     from callctl.calls.action import ActionEvent
@@ -74,8 +75,9 @@ class ThreadedView:
         self._frames.append(methodcaller("refresh", snapshot, header))
         if self._thread is None:
             # A daemon, so that a held terminal can't keep the program from ending.
-            self._thread = threading.Thread(target=self._run, name="callctl-view", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="callctl-view", daemon=True)
+            start(thread)
+            self._thread = thread
         self._wake.set()
 
     def call_soon(self, call: Callable[[], None]) -> None:

@@ -19,7 +19,7 @@ from callctl.calls.action import DRY_RUN, ActionEvent
 from callctl.calls.board import Board, Change
 from callctl.calls.event import CallEvent
 from callctl.calls.watch_trouble import Cause, Trouble
-from callctl.errors import StoreError, without_secrets
+from callctl.errors import NoThreadError, StoreError, without_secrets
 from callctl.support.threads import describe, run_in_thread
 from callctl.views.view import View, WatchState
 
@@ -197,7 +197,10 @@ class BoardFeed:
     async def _show_news(self, view: View) -> None:
         """Pass to the view what came, and have it draw if there is anything new to see."""
         if self._reader is not None and self._reader.is_shared:  # which may take a while to answer, or not do so
-            new_actions = await run_in_thread(self._new_actions)
+            try:
+                new_actions = await run_in_thread(self._new_actions)
+            except NoThreadError:
+                new_actions = []  # they are read with the next frame
         else:
             new_actions = self._new_actions()
         actions = [*new_actions, *self._dry_run_actions()]

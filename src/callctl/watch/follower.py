@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from callctl.calls.event import CallEvent
 from callctl.calls.watch_trouble import Cause, Trouble
-from callctl.errors import CallctlError, StoreError
+from callctl.errors import CallctlError, NoThreadError, StoreError
 from callctl.settings import Settings
 from callctl.store.event_store import EventStore
 from callctl.store.opening import open_file_readonly, open_store
@@ -94,7 +94,11 @@ class Follower:
     async def _new_events(self, reader: EventStore) -> list[tuple[int, CallEvent]]:
         if not reader.is_shared:
             return self._events(reader)
-        return await run_in_thread(lambda: self._events(reader))  # which may take a while, or get no answer
+        try:
+            return await run_in_thread(lambda: self._events(reader))  # which may take a while, or get no answer
+        except NoThreadError as error:
+            self._report_store_trouble(error.message)
+            return []
 
     def _events(self, reader: EventStore) -> list[tuple[int, CallEvent]]:
         try:

@@ -16,7 +16,7 @@ from datetime import datetime
 from aiohttp import web
 
 from callctl import __version__
-from callctl.errors import CallctlError, PortTakenError, StoreError
+from callctl.errors import CallctlError, NoThreadError, PortTakenError, StoreError
 from callctl.support.dates import format_date
 from callctl.support.server import TcpServer
 from callctl.support.threads import failure_reason, run_in_thread
@@ -164,7 +164,7 @@ class Monitoring:
 
 async def open_claims(count: Callable[[], int]) -> int | None:
     """Return how many claims are open, as ``count`` does in a thread; None where the store can't be read in time."""
-    with suppress(StoreError, TimeoutError):
+    with suppress(StoreError, TimeoutError, NoThreadError):
         async with asyncio.timeout(TEST_LIMIT):
             return await run_in_thread(count)
     return None

@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 from callctl.errors import CallctlError
 from callctl.support.dates import read_json
 from callctl.support.own_folder import OTHERS_WRITE, check_own_folder, has_own_owner
+from callctl.support.threads import start
 from callctl.support.urls import is_loopback_url
 
 if TYPE_CHECKING:
@@ -330,7 +331,7 @@ def ask_health(url: str, *, timeout: float = HEALTH_LIMIT) -> dict[str, object] 
     answers: list[dict[str, object] | None] = []
     # In a thread, for the limit is on the whole answer, and http.client's is on each wait within it.
     asking = threading.Thread(target=lambda: answers.append(_ask(url, timeout=timeout)), daemon=True)
-    asking.start()
+    start(asking)
     asking.join(timeout)
     return answers[0] if answers else None
 

@@ -14,7 +14,7 @@ from callctl.calls.board import Snapshot
 from callctl.calls.event import CALLBACK, POLLED, CallEvent
 from callctl.calls.watch_trouble import Cause as TroubleCause
 from callctl.calls.watch_trouble import Trouble
-from callctl.errors import CallctlError, NotFoundError, StoreError
+from callctl.errors import CallctlError, NotFoundError, NoThreadError, StoreError
 from callctl.operations import missing_callbacks
 from callctl.operations.missing_callbacks import Cause, comparable_url, find_cause, is_overdue
 from callctl.store.event_store import EventStore
@@ -86,6 +86,8 @@ class SilentCalls:
         except CallctlError as error:  # the poll loop reports an API that can't be asked, the listener the store
             if isinstance(error, NotFoundError):
                 self._done.add(sid)
+            elif isinstance(error, NoThreadError):
+                self._checks[sid] -= 1  # nothing was asked
         except Exception as error:
             self._done.add(sid)
             what = f"{sid}: can't find out why no status callback comes: {failure_reason(error)}"

@@ -13,6 +13,7 @@ from api.scripted import ReceivedRequest, Server, Turn, hang, reply
 from cli.setup import ANSWERS, NEVER, UNKNOWN, CliSetup
 from events import event, sid
 from running import env_for
+from thread_limit import ThreadLimit
 
 from callctl.calls.action import UNKNOWN as OUTCOME_UNKNOWN
 from callctl.calls.action import ActionEvent
@@ -91,6 +92,25 @@ def test_a_ringing_leg_is_canceled_and_one_in_progress_completed(table: Table) -
     assert table.sent == [(rings, {"Status": ("canceled",)}), (talks, {"Status": ("completed",)})]
     shown = table.setup.callctl("show", rings).out
     assert "cancel" in shown  # recorded, as the command's would be
+
+
+def test_what_finds_no_thread_is_said_and_can_be_done_later(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    why = "not done: the system lets callctl start no further thread; end other programs of this user"
+    talks = table.setup.place(ANSWERS, after=5)
+    limit = ThreadLimit(monkeypatch, left=0)
+    assert table.hang_up((talks, TALKS)).startswith(why)
+    assert table.last.unchanged == {talks}
+    table.operator.load_page(talks, 80, lambda lines: table.pages.put(list(lines)))
+    (line,) = table.pages.get(timeout=LIMIT)
+    assert line.startswith(why)
+    for left in (1, 2):  # none for the work on the leg, or none for its request
+        limit.left = left
+        assert "the system lets callctl start no further thread; end other" in table.hang_up((talks, TALKS))
+    assert table.sent == []
+    table.operator.close()
+    assert table.said.getvalue() == ""  # nothing is in flight
+    limit.left = 1000
+    assert table.hang_up((talks, TALKS)).startswith(f"ended: {talks} is completed")
 
 
 def test_a_leg_that_was_answered_is_left_in_progress(table: Table) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Self, TypeVar
 
 from callctl.cli.io.runtime import Runtime
+from callctl.errors import NoThreadError
+from callctl.support.threads import start
 from callctl.views.terminal_safe import unfiltered
 
 T = TypeVar("T")
@@ -35,7 +38,8 @@ class Progress:
     def __enter__(self) -> Self:
         if self._terminal:
             self._runtime.make_room = self.make_room
-        self._thread.start()
+        with suppress(NoThreadError):  # then nothing of it is shown
+            start(self._thread)
         return self
 
     def __exit__(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 from callctl.calls.call import Call, rank_of
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options.calls import open_store_for_writing, open_store_to_read
-from callctl.errors import CallctlError, NoLongerWantedError, StoreError, WrongCallStateError
+from callctl.errors import CallctlError, NoLongerWantedError, NoThreadError, StoreError, WrongCallStateError
 from callctl.support.identity import user_at_host
 from callctl.support.threads import run_with_time_limit
 
@@ -143,7 +143,7 @@ class History:
             self._pending[sid] = action, request
         try:
             yield
-        except NoLongerWantedError as error:
+        except (NoLongerWantedError, NoThreadError) as error:
             if error.may_be_done:
                 self.record_unclear(sid, action, request, error.message)
             self._pending.pop(sid, None)

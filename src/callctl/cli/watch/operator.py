@@ -17,7 +17,7 @@ from callctl.calls.call import Call, CallStatus
 from callctl.cli.hangup.single import HangupOptions, error_of, hang_up, outcome_of
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options.history import History
-from callctl.errors import CallctlError, NoLongerWantedError, without_secrets
+from callctl.errors import CallctlError, NoLongerWantedError, NoThreadError, without_secrets
 from callctl.support.clock import elapsed
 from callctl.support.threads import describe, run_with_time_limit, start_in_thread
 from callctl.views.lines import by_whom
@@ -214,7 +214,12 @@ class TableOperator:
         """
         action = _Action(intent, asked_at, confirmed_at=elapsed(), sent_within=self._sent_within)
         self._in_flight.append(action)
-        _in_background(lambda: self._act(action, report), lambda why: report(action.failure(why)))
+
+        def fail(why: str) -> None:
+            self._end_action(action)
+            report(action.failure(why))
+
+        _in_background(lambda: self._act(action, report), fail)
 
     def close(self) -> None:
         """Wait up to a second for the actions in flight; say what came of each, or that its outcome is unknown."""
@@ -232,9 +237,13 @@ class TableOperator:
                 action.history = history
                 self._act_on(action, history)
         finally:
+            self._end_action(action)
+        report(action.outcome())
+
+    def _end_action(self, action: _Action) -> None:
+        if not action.over.is_set():
             action.over.set()
             self._in_flight.remove(action)
-        report(action.outcome())
 
     def _act_on(self, action: _Action, history: History) -> None:
         """Take down what came of each leg."""
@@ -412,7 +421,7 @@ def _with_hint(sentence: str, error: CallctlError | None) -> str:
 
 
 def _in_background(work: Callable[[], None], report: Callable[[str], None]) -> None:
-    """Do some work in a thread; whatever goes wrong there is reported."""
+    """Do some work in a thread; whatever goes wrong there, or keeps it from being begun, is reported."""
 
     def run() -> None:
         try:
@@ -422,4 +431,7 @@ def _in_background(work: Callable[[], None], report: Callable[[str], None]) -> N
         except Exception as error:  # a key must not end the watch
             report(f"unexpected {describe(error)}")
 
-    start_in_thread(run)
+    try:
+        start_in_thread(run)
+    except NoThreadError as error:
+        report(_with_hint(f"not done: {error.message}", error))

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from callctl.errors import StoreAwayError, StoreError
+from callctl.errors import NoThreadError, StoreAwayError, StoreError
 from callctl.settings.store_url import VERIFIED, describe, is_local
 from callctl.support.backoff import Backoff
+from callctl.support.threads import start
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -135,7 +136,11 @@ class Engine:
                 return
             self._away = error
         self._on_trouble(f"{error.message}; looking for it")
-        threading.Thread(target=self._look, name="callctl-reconnect", daemon=True).start()
+        try:
+            start(threading.Thread(target=self._look, name="callctl-reconnect", daemon=True))
+        except NoThreadError:
+            with self._lock:
+                self._away = None  # the next one who misses it tries again
 
     def _look(self) -> None:
         since = time.monotonic()

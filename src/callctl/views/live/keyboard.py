@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, TextIO
 
 from callctl.support.clock import elapsed
 from callctl.support.terminal import drop_input, resume_output
+from callctl.support.threads import start
 from callctl.views.live import keys
 from callctl.views.live.keys import Key
 
@@ -74,7 +75,7 @@ class Keyboard:
             self._thread = threading.Thread(
                 target=self._read, args=(terminal, stopping), name="callctl-keys", daemon=True
             )
-            self._thread.start()
+            start(self._thread)
             stack.callback(self._thread.join, 1.0)
             stack.callback(os.write, wake, b"x")
             self._stack = stack.pop_all()
