@@ -6,6 +6,7 @@ import json
 import os
 import re
 import resource
+import select
 import shlex
 import subprocess
 import sys
@@ -119,6 +120,24 @@ def test_a_pipe_that_never_waits_is_waited_for(name: str, unbuffered: str, env: 
     with os.fdopen(reading) as pipe:
         assert pipe.read() == much
     assert running.wait(timeout=LIMIT) == 0
+
+
+def test_a_full_pipe_that_never_waits_is_written_as_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    much, read = "x" * 300_000, b""  # more than a pipe holds
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+
+    def read_some(*_descriptors: list[int]) -> None:
+        nonlocal read
+        read += os.read(reading, 65536)
+
+    monkeypatch.setattr(select, "select", read_some)  # nobody reads before it waits
+    with os.fdopen(writing, "w") as pipe:
+        print(much, file=written_whole(pipe), end="", flush=True)
+    monkeypatch.undo()
+    with os.fdopen(reading, "rb") as rest:
+        assert read + rest.read() == much.encode()
+    assert read
 
 
 class Disk:
