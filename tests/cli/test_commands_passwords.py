@@ -12,6 +12,8 @@ from cli.setup import CliSetup
 from processes import OnTerminal, Piped
 from running import Callctl, Outcome, env_for
 
+from callctl.cli.options.callback_url import RETRIES
+
 URL = "https://ann:fake-word@example.com/survey"
 SHOWN = "https://ann:***@example.com/survey"
 SECRET = "fake-word"
@@ -122,7 +124,8 @@ def test_only_the_password_is_masked(setup: CliSetup, url: str, masked: str) -> 
 
 
 PUBLIC = f"https://ann:{SECRET}@calls.example.com/status"
-PASTED = [f"  StatusCallback={PUBLIC}", f'  statusCallback="{PUBLIC}"']
+RETRIED = f"{PUBLIC}#{RETRIES}"
+PASTED = [f"  StatusCallback={RETRIED}", f'  statusCallback="{RETRIED.replace("&", "&amp;")}"']
 CLEAR = "These lines hold the public URL's password in clear; all else shows ***."
 WATCH = ("watch", "--port", "0", "--no-poll", "--public-url", PUBLIC)
 

@@ -266,6 +266,8 @@ CODES: dict[type[errors.CallctlError], int] = {
     errors.PartlyFailedError: 8,
     errors.WaitTimeoutError: 9,
     errors.StoreError: 1,
+    errors.StoreAwayError: 1,
+    errors.NoThreadError: 1,
     errors.PortTakenError: 1,
     errors.NoLongerWantedError: 1,
     errors.NetworkError: 6,
@@ -282,7 +284,10 @@ def test_every_kind_of_error_has_its_exit_code() -> None:
     kinds = {kind for _, kind in inspect.getmembers(errors, inspect.isclass) if kind.__module__ == errors.__name__}
     assert kinds == set(CODES)
     for kind, code in CODES.items():
-        failure = kind("x", status=400) if issubclass(kind, errors.ApiError) else kind("x")
+        if issubclass(kind, errors.ApiError):
+            failure: errors.CallctlError = kind("x", status=400)
+        else:
+            failure = errors.NoThreadError() if kind is errors.NoThreadError else kind("x")
         assert exits.code_for(failure) == code, kind
 
 

@@ -201,7 +201,9 @@ class Link:
         import psycopg
 
         if self._closed:
-            raise StoreError(f"the event store {self._engine.name} is closed")
+            raise StoreError(
+                f"the event store {self._engine.name} is closed", hint="the watch is ending: start it again"
+            )
         if (away := self._engine.away) is not None:
             raise StoreAwayError(away.message, hint=away.hint)
         if self._connection is None:

@@ -96,7 +96,8 @@ class SharedWriter(GroupWriter[str]):
         refused = [entry for entry in held if entry.at <= due]
         if refused:
             away = self._engine.away
-            self._fail(refused, away or StoreAwayError(f"the event store {self._name} can't be reached"))
+            hint = "see whether the server runs and can be reached from here"
+            self._fail(refused, away or StoreAwayError(f"the event store {self._name} can't be reached", hint=hint))
         return [entry for entry in held if entry.at > due], more
 
     def _settle(self, entries: Sequence[Entry[str]], outcomes: Sequence[object]) -> None:
