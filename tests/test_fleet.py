@@ -49,16 +49,17 @@ class Balancer:
         self.acknowledged: set[tuple[str, str]] = set()
         self._numbers = itertools.count()
         self._lock = threading.Lock()
-        self._stopping = threading.Event()
+        self._stopping, self._giving_up = threading.Event(), False
         self._threads = [threading.Thread(target=self._send_many, args=(number,)) for number in range(_SENDERS)]
 
     def start(self) -> None:
         for thread in self._threads:
             thread.start()
 
-    def stop(self) -> None:
-        """Send no more events; return once each that was sent is acknowledged."""
+    def stop(self, *, give_up: bool = False) -> None:
+        """Send no more events; return once each that was sent is acknowledged, or without that."""
         self._stopping.set()
+        self._giving_up = give_up
         for thread in self._threads:
             thread.join()
 
@@ -77,7 +78,7 @@ class Balancer:
 
     def send(self, fields: dict[str, str], *, first: int) -> None:
         for attempt in itertools.count(first):
-            if self.send_once(fields, self._ports[attempt % 2]):
+            if self._giving_up or self.send_once(fields, self._ports[attempt % 2]):
                 return
             time.sleep(0.05)
 
@@ -213,8 +214,10 @@ def test_a_fleet_loses_and_doubles_nothing_whatever_is_killed_or_stopped(
                 FAULTS[number % len(FAULTS)](fleet, balancer)
             # A listener that was killed between its claim and its request leaves that to another one, 90 s later.
             until(lambda: all(_is_over(simulator, sid) for sid in calls), limit=300)
-        finally:
-            balancer.stop()
+        except BaseException:
+            balancer.stop(give_up=True)
+            raise
+        balancer.stop()
         with closing(PostgresStore.open(fleet.env["CALLCTL_STORE"], world=load(fleet.env, cwd=home).world)) as store:
             stored = Counter((one.call_sid, one.status) for one in store.replay(since=None) if one.kind == "callback")
             assert stored == Counter(dict.fromkeys(balancer.acknowledged, 1))

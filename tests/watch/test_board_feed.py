@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from events import START
+from events import START, moment
 from legs import callback
 from watches import LIMIT, RecordingView, until
 
@@ -16,6 +16,7 @@ from callctl.calls.action import ActionEvent
 from callctl.calls.board import Board, Change, Snapshot
 from callctl.calls.event import CallEvent
 from callctl.calls.watch_trouble import Trouble
+from callctl.errors import StoreAwayError
 from callctl.views.view import WatchState
 from callctl.watch.board_feed import AT_ONCE, BoardFeed
 
@@ -178,3 +179,46 @@ async def test_one_absurd_timestamp_is_not_the_time_that_twilio_reports_from_the
         feed.stop()
         await running
     assert feed.last_timestamp == normal.timestamp
+
+
+def event_of_call(number: int) -> CallEvent:
+    return callback(f"CA{number:032}", "ringing", second=1, sequence=0)
+
+
+class AwayAtFirst:
+    """A shared store that is away in the middle of the first time that it is read."""
+
+    is_shared, unreadable, unreadable_actions = True, 0, 0
+
+    def __init__(self, events: Sequence[CallEvent]) -> None:
+        self._events, self.times = events, 0
+
+    def replay(self, **_: object) -> Iterator[CallEvent]:
+        self.times += 1
+        for number, one in enumerate(self._events):
+            if self.times == 1 and number == 1:
+                raise StoreAwayError("the event store is away")
+            yield one
+
+    def last_event_id(self) -> int:
+        return len(self._events)
+
+    def last_action_id(self) -> int:
+        return 0
+
+    def actions_after(self, _last: int) -> list[object]:
+        return []
+
+
+async def test_a_shared_store_that_is_away_while_it_is_read_is_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("callctl.watch.board_feed.COUNTING_FRAME", 0.0)
+    events = [event_of_call(number) for number in range(3)]
+    store: Any = AwayAtFirst(events)
+    feed = BoardFeed(header=lambda: HEADER)
+    feed.load(store, since=moment(0))
+    running = asyncio.ensure_future(feed.run(RecordingView()))
+    await feed.is_loaded.wait()
+    assert store.times == 2
+    assert set(feed.board.snapshot().legs) == {one.call_sid for one in events}
+    feed.stop()
+    await running

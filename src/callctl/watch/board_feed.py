@@ -9,11 +9,12 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from operator import methodcaller
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from callctl.calls.action import DRY_RUN, ActionEvent
 from callctl.calls.board import Board, Change
@@ -36,6 +37,9 @@ AT_ONCE = 100  # events put on the board before other tasks get their turn
 _PAGE = 1000  # events read from the store at a time
 
 
+T = TypeVar("T")
+
+
 class BoardFeed:
     """Puts events on the board, and passes to a view what changed, with lines about it and the store's actions."""
 
@@ -54,6 +58,7 @@ class BoardFeed:
         self._rules_failed = self._actions_failed = False
         self._pause = SHORTEST_FRAME
         self._stored: Iterator[CallEvent] = iter(())
+        self._replay: Callable[[], Iterator[CallEvent]] = lambda: iter(())
         self.is_loaded = asyncio.Event()
         # Called with the SID of each leg that a command, a key or a rule has ended.
         self.on_end: Callable[[str], None] = lambda _call_sid: None
@@ -71,7 +76,8 @@ class BoardFeed:
             StoreError: The store can't be read.
         """
         self._reader, self._last_action, last = reader, reader.last_action_id(), reader.last_event_id()
-        self._stored = reader.replay(since=since, up_to=last)
+        self._replay = partial(reader.replay, since=since, up_to=last)
+        self._stored = self._replay()
         return last
 
     def read_actions_from(self, reader: EventStore) -> None:
@@ -140,7 +146,7 @@ class BoardFeed:
     async def _load(self, view: View) -> None:
         """Put the stored events on the board, some of them at a time."""
         count = 0
-        while page := await self._page(view):
+        while page := await self._once_readable(partial(self._page, view)):
             for event in page:
                 change = self._put_on_board(event)
                 if change is not None and self.rules is not None:
@@ -153,10 +159,30 @@ class BoardFeed:
             return
         self._report_unreadable()
         if self.rules is not None:
-            self.rules.start(self.board.snapshot())
+            await self._once_readable(partial(self._start_rules, self.rules))
         self.events_read = None
         view.begin(self.board.snapshot())
         self.is_loaded.set()
+
+    async def _start_rules(self, rules: RuleRunner) -> None:
+        rules.start(self.board.snapshot())
+
+    async def _once_readable(self, step: Callable[[], Awaitable[T]]) -> T:
+        """Take a step that reads the store; where a shared one is away, read it anew once it is there again.
+
+        What is on the board by then is no news to it.
+
+        Raises:
+            StoreError: It can't be read, and is a file, or this is to stop.
+        """
+        while True:
+            try:
+                return await step()
+            except StoreError:
+                if self._reader is None or not self._reader.is_shared or self._stopping:
+                    raise
+            await asyncio.sleep(COUNTING_FRAME)
+            self._stored = self._replay()
 
     def _report_unreadable(self) -> None:
         """Report how much of the store can't be read, when it has become more."""
