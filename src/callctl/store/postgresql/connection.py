@@ -147,7 +147,7 @@ class Engine:
         for pause in _PAUSES.pauses():
             if self._closed.wait(pause):
                 return
-            with suppress(StoreError):
+            with suppress(Exception):  # whatever it is, it is tried again: nobody else does
                 self.connect().close()
                 break
         with self._lock:
