@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from callctl.errors import NoThreadError, StoreAwayError, StoreError
@@ -297,6 +298,7 @@ def explained(error: Exception, doing: str, name: str, *, is_lost: bool = False)
     return StoreError(message, hint=hints.get(code, "`callctl store check` looks at it"))
 
 
+@cache
 def _limited_connection() -> Any:
     """Return a class of connections that give up a statement, and themselves, after ``limit`` seconds.
 
