@@ -6,11 +6,14 @@ import asyncio
 import os
 from pathlib import Path
 
+import pytest
 from events import event, sid
-from watches import RecordingView, ago, settings_in
+from watches import RecordingView, ago, running_watch, settings_in
 
 from callctl.store.sqlite.rows import Row, insert
 from callctl.store.sqlite.store import SqliteStore
+from callctl.support.threads import run_in_thread
+from callctl.watch import registry
 from callctl.watch.follower import Follower
 from callctl.watch.options import WatchOptions
 from callctl.watch.registry import WatchRecord
@@ -64,3 +67,37 @@ async def test_a_store_that_can_not_be_read_is_said_and_what_came_shown_once_it_
         await running
         await follower.shut_down()
         store.close()
+
+
+def alarm_of(view: RecordingView) -> str | None:
+    return "not drawn yet" if view.header is None else view.header.unreachable
+
+
+async def test_what_the_watch_that_listens_says_is_wrong_with_it_stands_in_the_header(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.watch.follower.HEALTH_INTERVAL", 0.05)
+    settings, options = settings_in(tmp_path), WatchOptions("127.0.0.1", 0)
+    async with running_watch(settings, options) as listening:
+        (record,) = await run_in_thread(lambda: list(registry.running(settings)))
+        follower, view = Follower(settings, options, record, now=ago), RecordingView()
+        await follower.start_up()
+        running = asyncio.create_task(follower.run(view))
+        try:
+            health = listening.session._listener.health  # type: ignore[union-attr]
+            await view.until(lambda seen: alarm_of(seen) is None)
+            for field, value, usual, why in (
+                ("reachable", False, True, "no request comes through to it now"),
+                ("status", "failing", "ok", "it can't store callbacks now and answers with 500"),
+            ):
+                health[field] = value
+                await view.until_noted(why)
+                await view.until(lambda seen: alarm_of(seen) is not None)
+                assert alarm_of(view) == why
+                health[field] = usual
+                await view.until(lambda seen: alarm_of(seen) is None)
+            assert [one.cause for one in view.resolved] == ["unreachable", "unreachable"]
+        finally:
+            follower.stop()
+            await running
+            await follower.shut_down()

@@ -108,7 +108,7 @@ def test_the_record_is_the_owners_alone(settings: Settings, record: WatchRecord)
         ({}, None),
         ({"reachable": True, "status": "ok"}, None),
         ({"reachable": False, "status": "ok"}, "no request comes through"),
-        ({"reachable": True, "status": "failing"}, "it can't store them"),
+        ({"reachable": True, "status": "failing"}, "it can't store callbacks"),
     ],
 )
 def test_what_a_running_watch_says_is_wrong_with_it_is_known(

@@ -48,6 +48,7 @@ class Follower:
         self._trouble: str | None = None
         self._search_trouble: str | None = None
         self._gone: str | None = None  # why nothing new can come
+        self._impairment: str | None = None  # why callbacks to the one that listens may be lost, as it says itself
         self._alive_at = now()  # when the other watch was last there
 
     async def start_up(self) -> Ready:
@@ -124,6 +125,8 @@ class Follower:
                 await self._follow(record)
             else:
                 self._stay_with(record)
+            if record is not None and not record.host:  # one on another machine can't be asked
+                self._report_impairment(await run_in_thread(lambda: registry.why_callbacks_may_be_lost(record)))
             self._report_search_trouble(None)
         except Exception as error:  # whatever it is, it is reported, and tried again
             self._report_search_trouble(error.message if isinstance(error, CallctlError) else describe(error))
@@ -165,6 +168,16 @@ class Follower:
             what = f"the {noun} (process {record.pid}) is there again"
             self._feed.trouble(Trouble(what, Cause.WATCH_GONE, url=record.health_url, is_over=True))
         self._gone, self._alive_at = None, self._now()
+
+    def _report_impairment(self, why: str | None) -> None:
+        """Report why callbacks to the one that listens may be lost, when that is another reason than before."""
+        before, self._impairment = self._impairment, why
+        if why == before:
+            return
+        noun = "listener" if self._record.is_service else "watch that listens"
+        what = f"the {noun} (process {self._record.pid}) says: {why or 'callbacks arrive and are stored again'}"
+        url = self._record.callback_url
+        self._feed.trouble(Trouble(what, Cause.UNREACHABLE, url=url, is_over=why is None))
 
     async def _follow(self, record: registry.WatchRecord) -> None:
         """Follow another watch, in its store if that is another one.
@@ -234,7 +247,7 @@ class Follower:
             api_url=None if self._settings.is_twilio else self._settings.api_url,
             accepted=self._shown,
             last_callback_at=self._last_at,
-            unreachable=self._gone or self._trouble,
+            unreachable=self._gone or self._trouble or self._impairment,
             events_read=self._feed.events_read,
         )
 

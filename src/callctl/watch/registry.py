@@ -320,9 +320,9 @@ def why_callbacks_may_be_lost(record: WatchRecord) -> str | None:
     """Return why callbacks may be lost that are sent to a watch, as far as it says so itself; None if nothing is."""
     health = ask_health(record.health_url) or {}
     if health.get("reachable") is False:
-        return "no request comes through to it now, so that they may be lost"
+        return "no request comes through to it now"
     if health.get("status") == "failing":
-        return "it can't store them now and answers with 500, so that they may be lost"
+        return "it can't store callbacks now and answers with 500"
     return None
 
 

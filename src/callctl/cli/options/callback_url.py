@@ -97,7 +97,7 @@ def _of_running_watch(runtime: Runtime, settings: Settings) -> str | None:
     runtime.say(f"callctl: status callbacks go to the running {record.noun}, {without_secrets(record.callback_url)}")
     if why := why_callbacks_may_be_lost(record):
         look = f"see what the {record.noun} says; `callctl doctor` looks for the cause"
-        runtime.say(f"callctl: warning: {why}\nhint: {look}")
+        runtime.say(f"callctl: warning: {why}, so that they may be lost\nhint: {look}")
     return with_retries(settings, record.callback_url)
 
 
