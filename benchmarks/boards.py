@@ -11,6 +11,7 @@ from rich.console import Console, Group
 
 from callctl.calls.board import Board, Snapshot
 from callctl.calls.event import CallEvent
+from callctl.store.event_store import EventStore
 from callctl.store.sqlite.store import SqliteStore
 from callctl.support.clock import Clock
 from callctl.views.live.frame import Frame, draw, lay_out
@@ -20,6 +21,7 @@ from callctl.views.view import WatchState
 
 WORLD = "w"
 MANY = 5000  # events that are on their way to a store at once
+MANY_SHARED = 1000  # to a shared one, which refuses what is too many
 LONG = 1_000_000  # events of a call that does not end
 
 
@@ -37,18 +39,23 @@ def with_live(calls: int) -> Board:
     return board
 
 
-def opened(path: Path, *, world: str = WORLD) -> SqliteStore:
-    """Open or make a store."""
-    return SqliteStore.open_for_watch(path, world=world)
+def opened(where: Path | str, *, world: str = WORLD) -> EventStore:
+    """Open the store at a URL; or that in a file, which is made where it is not there."""
+    if isinstance(where, str):
+        from callctl.store.postgresql.store import PostgresStore
+
+        return PostgresStore.open(where, world=world)
+    return SqliteStore.open_for_watch(where, world=world)
 
 
-def fill(store: SqliteStore, count: int, event: Callable[[int], CallEvent]) -> None:
+def fill(store: EventStore, count: int, event: Callable[[int], CallEvent]) -> None:
     """Put ``count`` events into a store."""
-    for first in range(0, count, MANY):
-        keep(store, [event(number) for number in range(first, min(first + MANY, count))])
+    at_once = MANY_SHARED if store.is_shared else MANY
+    for first in range(0, count, at_once):
+        keep(store, [event(number) for number in range(first, min(first + at_once, count))])
 
 
-def keep(store: SqliteStore, events: Iterable[CallEvent]) -> None:
+def keep(store: EventStore, events: Iterable[CallEvent]) -> None:
     """Have a store keep events, and wait until all are on the disk."""
     waiting: list[Future[bool]] = [store.submit(event) for event in events]
     if not all(one.result() for one in waiting):

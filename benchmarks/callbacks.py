@@ -1,4 +1,4 @@
-"""What `benchmarks/run watch` measures with: signed callbacks, a load generator, a bare handler and a running watch.
+"""What `watch` and `shared` measure with: signed callbacks, a load generator, a bare handler, a watch and a listener.
 
 Each of them is a process of its own, so that none takes another's time. The generator's requests are made before the
 clock starts, and it reads no more of an answer than it must.
@@ -253,7 +253,15 @@ class Process:
 
     def ask(self, load: Load) -> Outcome:
         """Run a load; raise RuntimeError if anything but 204 was answered."""
+        self.begin(load)
+        return self.outcome()
+
+    def begin(self, load: Load) -> None:
+        """Have a load run, and do not wait for it."""
         self.pipe.send(load)
+
+    def outcome(self) -> Outcome:
+        """Wait for the load that was begun; raise RuntimeError if anything but 204 was answered."""
         outcome: Outcome = self.pipe.recv()
         if set(outcome.answers) != {204}:
             raise RuntimeError(f"not only 204: {dict(outcome.answers)}")
@@ -267,24 +275,46 @@ class Process:
         self._process.join(10)
 
 
+def free_port() -> int:
+    """Return a port of loopback that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def own_environment(folder: Path, store: Path | str) -> dict[str, str]:
+    """Return an environment with a home and a store of its own, in which no settings of the user count."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("TWILIO_", "CALLCTL_"))}
+    return own | {
+        "HOME": str(folder),
+        "TERM": "xterm-256color",
+        "LANG": "C.UTF-8",
+        "TWILIO_ACCOUNT_SID": ACCOUNT,
+        "TWILIO_AUTH_TOKEN": TOKEN,
+        "CALLCTL_STORE": str(store),
+    }
+
+
+def await_health(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a process listens for callbacks; raise RuntimeError if it does not within 30 s."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5):
+                return
+        except OSError:
+            time.sleep(0.05)
+    raise RuntimeError("callctl did not start to listen; it needs a free port, and `watch` a terminal")
+
+
 class Watch:
     """`callctl watch` on a pseudo-terminal of 160 x 50, whose picture is read, and the last of it kept for a while."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.store = folder / "events.db"
         folder.mkdir(parents=True, exist_ok=True)
-        own = {name: value for name, value in os.environ.items() if not name.startswith(("TWILIO_", "CALLCTL_"))}
-        environment = own | {
-            "HOME": str(folder),
-            "TERM": "xterm-256color",
-            "LANG": "C.UTF-8",
-            "TWILIO_ACCOUNT_SID": ACCOUNT,
-            "TWILIO_AUTH_TOKEN": TOKEN,
-            "CALLCTL_STORE": str(self.store),
-        }
+        environment = own_environment(folder, self.store)
         self._terminal, inner = pty.openpty()
         fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 160, 0, 0))
         command = [sys.executable, "-m", "callctl", "watch", "--port", str(self.port), "--no-poll"]
@@ -292,7 +322,7 @@ class Watch:
         os.close(inner)
         self._drawn, self._more = b"", threading.Condition()
         threading.Thread(target=self._drain, daemon=True).start()
-        self._await_health()
+        await_health(self.port, self._process)
 
     def _drain(self) -> None:
         try:
@@ -326,16 +356,6 @@ class Watch:
             if not self._more.wait_for(lambda: shown.encode() in self._drawn, seconds):
                 raise RuntimeError(f"never drawn: {shown}")
 
-    def _await_health(self) -> None:
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline and self._process.poll() is None:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=5):
-                    return
-            except OSError:
-                time.sleep(0.05)
-        raise RuntimeError("callctl watch did not start; it needs a free port and a terminal")
-
     @property
     def pid(self) -> int:
         """The process."""
@@ -351,4 +371,39 @@ class Watch:
 
     def __exit__(self, *_: object) -> None:
         self._process.send_signal(signal.SIGINT)
+        self._process.wait(20)
+
+
+class Service:
+    """`callctl listen`, whose log goes to a file in its folder."""
+
+    def __init__(self, folder: Path, store: Path | str) -> None:
+        self.port = free_port()
+        folder.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "callctl", "listen", "--port", str(self.port)]
+        with (folder / f"log-{self.port}").open("wb") as log:
+            self._process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env=own_environment(folder, store),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            await_health(self.port, self._process)
+        except BaseException:
+            self._process.kill()
+            raise
+
+    def processor_time(self) -> float:
+        """Return the seconds of a processor that it has used so far, in all threads."""
+        after_name = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, after_name[11:13])) / os.sysconf("SC_CLK_TCK")  # of the program and of the kernel for it
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
         self._process.wait(20)

@@ -23,7 +23,7 @@ from callctl.cli.io.runtime import Runtime
 from callctl.cli.main import main
 from callctl.rules.engine import Engine
 from callctl.rules.rule import Cancel, ring_limit_rule
-from callctl.store.sqlite.store import SqliteStore
+from callctl.store.event_store import EventStore
 from callctl.views.live.state import ViewState
 
 GROWTH = (1, 10, 100)
@@ -95,7 +95,7 @@ def drawn_before(board: Board) -> DrawnBoard:
 def measure_store(rounds: int) -> Row:
     """Measure events appended, some to a commit, to a file that holds more and more."""
 
-    def prepare(store: SqliteStore, calls: Iterator[int]) -> Work:
+    def prepare(store: EventStore, calls: Iterator[int]) -> Work:
         return partial(keep, store, [event_of(next(calls), 0) for _ in range(BATCH)])
 
     with tempfile.TemporaryDirectory() as name, ExitStack() as closing:

@@ -10,7 +10,8 @@ import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Set
+from contextlib import closing
 from pathlib import Path
 
 from callbacks import Load, Outcome, Process, Watch, bare, generate, position
@@ -53,7 +54,8 @@ def measure_requests(folder: Path, *, rounds: int) -> Iterator[Row]:
         quarter = statistics.median(ours) / 4
         waits = ask(int(quarter * 10), rate=quarter).waits
         yield within(0.05, f"99 % are answered at {quarter:,.0f} a second within", share(waits, 0.99))
-    yield compare(watch.store, [position(load, number) for load in loads for number in span(load)])
+    what = "events in the store, 3 % of them sent twice"
+    yield compare(what, forms_of_file(watch.store), sent_in(loads))
 
 
 def durable_write(folder: Path) -> float:
@@ -74,20 +76,32 @@ def span(load: Load) -> range:
     return range(load.first, load.first + load.count)
 
 
-def compare(store: Path, sent: Sequence[tuple[int, int]]) -> Row:
-    """Hold a store against what was acknowledged, by a look into the file alone."""
+def sent_in(loads: Iterable[Load]) -> set[tuple[int, int]]:
+    """Return what was sent, and acknowledged, in some loads: of each callback which call and which of its events."""
+    return {position(load, number) for load in loads for number in span(load)}
+
+
+def forms_of_file(store: Path) -> Iterator[dict[str, str]]:
+    """Yield the forms of the events in a store, by a look into the file alone."""
     from callctl.calls.event import CallEvent
 
-    kept: Counter[tuple[int, int]] = Counter()
-    with sqlite3.connect(store) as connection:
+    with closing(sqlite3.connect(store)) as connection:
         for (record,) in connection.execute("SELECT record FROM events"):
-            form = dict(CallEvent.from_record(record).form)
-            kept[int(form["CallSid"][2:], 16), int(form["SequenceNumber"])] += 1
-    connection.close()
-    lost = sum(one not in kept for one in set(sent))
+            yield dict(CallEvent.from_record(record).form)
+
+
+def event_in(form: Mapping[str, str]) -> tuple[int, int]:
+    """Return which call the form of a callback reports on, and which of its events it is."""
+    return int(form["CallSid"][2:], 16), int(form["SequenceNumber"])
+
+
+def compare(what: str, stored: Iterable[Mapping[str, str]], sent: Set[tuple[int, int]]) -> Row:
+    """Return the row of a promise that a store holds each event once that was acknowledged."""
+    kept = Counter(map(event_in, stored))
+    lost = sum(one not in kept for one in sent)
     doubled = sum(count - 1 for count in kept.values())
-    measured = f"{lost} lost, {doubled} doubled of {len(set(sent)):,}"
-    return Row("events in the store, 3 % of them sent twice", measured, "none", lost == doubled == 0)
+    measured = f"{lost} lost, {doubled} doubled of {len(sent):,}"
+    return Row(what, measured, "none", lost == doubled == 0)
 
 
 def measure_memory(folder: Path, *, events: int) -> Iterator[Row]:

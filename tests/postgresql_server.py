@@ -1,4 +1,4 @@
-"""A PostgreSQL of the tests' own, on a port of loopback, with nothing that another one knows."""
+"""A PostgreSQL of one's own for tests and benchmarks, on a port of loopback, with nothing that another one knows."""
 
 from __future__ import annotations
 
@@ -131,22 +131,29 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def why_there_is_none() -> str | None:
+    """Return why no server can be started here; None where one can."""
+    if not _PROGRAMS:
+        return "PostgreSQL's server is not installed (/usr/lib/postgresql/*/bin): apt-get install postgresql"
+    if os.geteuid() == 0 and shutil.which("setpriv") is None:
+        return "PostgreSQL refuses to be run by root, and there is no setpriv to be somebody else"
+    return None
+
+
 @contextmanager
 def postgres_server(*, standby_of: PostgresServer | None = None, **settings: str) -> Iterator[PostgresServer]:
     """Start a server where the programs are installed; skip the test where they are not.
 
     A ``standby_of`` another one follows that from then on.
     """
-    if not _PROGRAMS:
+    if (why := why_there_is_none()) is not None:
         if os.environ.get("CALLCTL_TEST_POSTGRESQL") == "required":
-            pytest.fail("PostgreSQL's server is not installed, and these tests are not to be left out")
-        pytest.skip("PostgreSQL's server is not installed (/usr/lib/postgresql/*/bin): apt-get install postgresql")
+            pytest.fail(f"{why}; and these tests are not to be left out")
+        pytest.skip(why)
     prefix: list[str] = []
     with tempfile.TemporaryDirectory(prefix="callctl-pg-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         if os.geteuid() == 0:  # which PostgreSQL refuses
-            if shutil.which("setpriv") is None:
-                pytest.skip("PostgreSQL refuses to be run by root, and there is no setpriv to be somebody else")
             prefix = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
             shutil.chown(folder, "postgres", "postgres")
         server = PostgresServer(folder, _PROGRAMS[0], prefix, **settings)
