@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,7 +20,7 @@ from callctl.calls.event import CALLBACK, CallEvent
 from callctl.calls.filter import CallFilter
 from callctl.calls.other_callbacks import FEATURES
 from callctl.calls.watch_trouble import Cause, Trouble
-from callctl.errors import NotFoundError, StoreError
+from callctl.errors import NotFoundError, NoThreadError, StoreError
 from callctl.operations.reported_status import with_reported_status
 from callctl.support.threads import failure_reason, run_in_thread
 
@@ -32,6 +33,8 @@ COUNTING_FRAME = 1.0  # a clock in the table counts
 # of TwiML without callbacks, and ends whose callback was lost.
 GAP_WITHOUT_CALLBACKS = 1.0
 GAP_WITH_CALLBACKS = 10.0
+# Seconds that the store may hold up the beginning and the end.
+READ_LIMIT = 0.9
 # How long REST may know nothing of a call that was placed just now: fetches are eventually consistent.
 MISSING_FOR = 5.0
 
@@ -94,38 +97,66 @@ class FamilyFollower:
 
     async def run(self) -> Snapshot:
         """Show the legs until all have ended or ``stop`` is called; return how they stood then."""
-        asking = asyncio.create_task(self._poll())
+        await self._read_in_time()
+        asking, reading = asyncio.create_task(self._poll()), asyncio.create_task(self._keep_reading())
         drawn: Snapshot | None = None
         frames = 0
         try:
             while not self._stopping and not self._is_over():
-                self._read()
                 snapshot = self._board.snapshot()
                 if snapshot is not drawn or frames % int(COUNTING_FRAME / FRAME) == 0:
                     self._view.refresh(snapshot)
                 drawn = snapshot
                 frames += 1
                 await self._sleep(FRAME)
+                if reading.done():
+                    reading.result()
         finally:
             asking.cancel()
-        self._read()
+            reading.cancel()
+        await self._read_in_time()
         self._view.refresh(self._board.snapshot())
         return self._board.snapshot()
 
     def _is_over(self) -> bool:
         return self._confirmed and self._board.snapshot().live == 0
 
-    def _read(self) -> None:
-        """Read the callbacks, and what was requested of the legs."""
+    async def _keep_reading(self) -> None:
+        while True:
+            await self._sleep(FRAME)
+            await self._read()
+
+    async def _read_in_time(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(READ_LIMIT):
+                await self._read()
+
+    async def _read(self) -> None:
+        """Read the callbacks, and what was requested of the legs.
+
+        In a thread: a shared store may take a while to answer, or not do so, and a listener in this process answers
+        meanwhile.
+        """
+        legs = list(self._board.snapshot().legs)
         try:
-            self._apply(self._store.family(self._sid))
-            legs = list(self._board.snapshot().legs)
-            actions = sorted((action for sid in legs for action in self._store.actions(sid)), key=lambda a: a.at)
-        except StoreError:
+            events, actions = await run_in_thread(lambda: self._stored(legs))
+        except (StoreError, NoThreadError):
             return  # REST is asked all the same
+        self._apply(events)
         for action in actions[self._actions :]:
             self._view.action(action)
         self._actions = max(self._actions, len(actions))
+
+    def _stored(self, legs: Iterable[str]) -> tuple[list[CallEvent], list[ActionEvent]]:
+        """Return the family's events, and what was requested of these legs and theirs, the first one first.
+
+        Raises:
+            StoreError: The store can't be read.
+        """
+        events = list(self._store.family(self._sid))
+        sids = dict.fromkeys([*legs, *(event.call_sid for event in events)])
+        actions = [action for sid in sids for action in self._store.actions(sid)]
+        return events, sorted(actions, key=lambda action: action.at)
 
     def _apply(self, events: Iterable[CallEvent]) -> None:
         for event in events:

@@ -130,9 +130,15 @@ class BoardFeed:
             await self._show_news(view)
         self._draw(view)
 
-    def finish(self, view: View) -> None:
-        """Pass to the view what came after ``run`` had returned; the rules do not see it."""
-        actions = self._new_actions()
+    async def finish(self, view: View, *, limit: float) -> None:
+        """Pass to the view what came after ``run`` had returned; the rules do not see it.
+
+        A shared store may take ``limit`` seconds to say what was asked of calls.
+        """
+        actions: list[ActionEvent] = []
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                actions = await self._stored_actions()
         if not (actions or self._lines or self._queue):
             return
         for action in actions:
@@ -165,7 +171,11 @@ class BoardFeed:
         self.is_loaded.set()
 
     async def _start_rules(self, rules: RuleRunner) -> None:
-        rules.start(self.board.snapshot())
+        snapshot = self.board.snapshot()
+        if self._is_shared:
+            await run_in_thread(lambda: rules.start(snapshot))
+        else:
+            rules.start(snapshot)
 
     async def _once_readable(self, step: Callable[[], Awaitable[T]]) -> T:
         """Take a step that reads the store; where a shared one is away, read it anew once it is there again.
@@ -179,7 +189,7 @@ class BoardFeed:
             try:
                 return await step()
             except StoreError:
-                if self._reader is None or not self._reader.is_shared or self._stopping:
+                if not self._is_shared or self._stopping:
                     raise
             await asyncio.sleep(COUNTING_FRAME)
             self._stored = self._replay()
@@ -222,14 +232,7 @@ class BoardFeed:
 
     async def _show_news(self, view: View) -> None:
         """Pass to the view what came, and have it draw if there is anything new to see."""
-        if self._reader is not None and self._reader.is_shared:  # which may take a while to answer, or not do so
-            try:
-                new_actions = await run_in_thread(self._new_actions)
-            except NoThreadError:
-                new_actions = []  # they are read with the next frame
-        else:
-            new_actions = self._new_actions()
-        actions = [*new_actions, *self._dry_run_actions()]
+        actions = [*await self._stored_actions(), *self._dry_run_actions()]
         self._report_unreadable()
         news = bool(self._queue or self._lines or actions)
         for action in actions:
@@ -246,7 +249,7 @@ class BoardFeed:
             view.event(event, change)
             if change is not None:
                 changes.append(change)
-        if self._reader is not None and self._reader.is_shared:  # rules ask the store whose call it is
+        if self._is_shared:  # rules ask the store whose call it is
             await run_in_thread(lambda: self._update_rules(changes))
         else:
             self._update_rules(changes)
@@ -276,6 +279,20 @@ class BoardFeed:
     def _pass_lines_to(self, view: View) -> None:
         while self._lines:
             self._lines.popleft()(view)
+
+    @property
+    def _is_shared(self) -> bool:
+        """Whether the store may take a while to answer, or not do so."""
+        return self._reader is not None and self._reader.is_shared
+
+    async def _stored_actions(self) -> list[ActionEvent]:
+        """Do what ``_new_actions`` does; of a shared store in a thread."""
+        if not self._is_shared:
+            return self._new_actions()
+        try:
+            return await run_in_thread(self._new_actions)
+        except NoThreadError:
+            return []  # they are read the next time
 
     def _new_actions(self) -> list[ActionEvent]:
         """Return the actions of commands and rules since the last call of this; they are in the store."""

@@ -59,7 +59,8 @@ class Follower:
         """
         self._path = self._path_of(self._record)
         self._reader = reader = await run_in_thread(lambda: self._opened(self._path))
-        self._last_event = self._feed.load(reader, since=self._now() - self._options.since)
+        since = self._now() - self._options.since
+        self._last_event = await run_in_thread(lambda: self._feed.load(reader, since=since))
         where = urlsplit(self._record.health_url)
         return Ready(
             host=where.hostname or "",
@@ -207,9 +208,7 @@ class Follower:
     async def _read_from(self, path: Path | None) -> None:
         reader = await run_in_thread(lambda: self._opened(path))
         try:
-            last = reader.last_event_id()
-            missed = await run_in_thread(lambda: list(reader.replay(since=self._alive_at, up_to=last)))
-            self._feed.read_actions_from(reader)
+            last, missed = await run_in_thread(lambda: self._missed(reader))
         except BaseException:
             reader.close()
             raise
@@ -218,6 +217,19 @@ class Follower:
             former.close()
         for event in missed:
             self._show(event)
+
+    def _missed(self, reader: EventStore) -> tuple[int, list[CallEvent]]:
+        """Return the last event's id in another store, and what it took in since the one that listened was gone.
+
+        Its actions are passed on from now on.
+
+        Raises:
+            StoreError: It can't be read.
+        """
+        last = reader.last_event_id()
+        missed = list(reader.replay(since=self._alive_at, up_to=last))
+        self._feed.read_actions_from(reader)
+        return last, missed
 
     def _report_search_trouble(self, text: str | None) -> None:
         if text is not None and text != self._search_trouble:

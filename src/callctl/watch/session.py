@@ -548,7 +548,7 @@ class Session:
         await asyncio.sleep(0)  # what was answered in this turn is passed on in the next
         if self._store is not None and self._store.is_shared:
             await _in_time(partial(self._read_shared, self._store))
-        self._feed.finish(view)
+        await self._feed.finish(view, limit=SHUT_DOWN_LIMIT)
 
 
 async def _in_time(step: Callable[[], Awaitable[object]], limit: float = SHUT_DOWN_LIMIT) -> None:

@@ -76,7 +76,11 @@ class SilentCalls:
 
     async def check(self) -> float:
         """Ask about one silent call, if there is one, and report the cause; return the seconds until the next check."""
-        silent = next(self._silent(), None)
+        snapshot = self._snapshot()
+        try:  # in a thread: a shared store may take a while to answer, or not do so
+            silent = await run_in_thread(lambda: next(self._silent(snapshot), None))
+        except NoThreadError:
+            return INTERVAL
         if silent is None:
             return INTERVAL
         sid, events = silent
@@ -108,7 +112,7 @@ class SilentCalls:
         if cause is not None:
             self._report(sid, cause)
 
-    def _silent(self) -> Iterator[tuple[str, Collection[str] | None]]:
+    def _silent(self, snapshot: Snapshot) -> Iterator[tuple[str, Collection[str] | None]]:
         """Yield the calls that are old enough and sent no callback, those first that were checked least.
 
         With the events that they were to send; None for calls of other code, of which that is not known.
@@ -120,7 +124,7 @@ class SilentCalls:
             return  # reported when the next event can't be stored
         placed = [call for call in placed if self._clock.steady(call.at) >= self._began]
         ours = [(call.call_sid, call.events) for call in placed if self._is_old(call.at)]
-        others = self._placed_by_others({call.call_sid for call in placed})
+        others = self._placed_by_others(snapshot, {call.call_sid for call in placed})
         calls: list[tuple[str, Collection[str] | None]] = [*ours, *((sid, None) for sid in others)]
         for sid, events in sorted(calls, key=lambda call: self._checks.get(call[0], 0)):
             if sid in self._done:
@@ -130,12 +134,12 @@ class SilentCalls:
             else:
                 yield sid, events
 
-    def _placed_by_others(self, ours: Collection[str]) -> Iterator[str]:
+    def _placed_by_others(self, snapshot: Snapshot, ours: Collection[str]) -> Iterator[str]:
         """Yield the calls that other code placed since, and that only REST reported."""
         if self._other_calls >= MOST_OTHER_CALLS:
             return
         since = self._began.replace(microsecond=0)  # REST has whole seconds
-        for leg in (leg for family in self._snapshot().families for leg in family.legs):
+        for leg in (leg for family in snapshot.families for leg in family.legs):
             is_silent = leg.source == POLLED and leg.direction == "outbound-api"
             if is_silent and since <= leg.first_at and self._is_old(leg.first_at) and leg.call_sid not in ours:
                 yield leg.call_sid

@@ -23,7 +23,7 @@ from callctl.cli.options.callback_url import (
     with_status_path,
 )
 from callctl.cli.options.checks import check_reachable, signing_trouble
-from callctl.cli.place.placed import placing, remember_placed, say_sid_on_failure
+from callctl.cli.place.placed import placing_in_threads, remember_placed_in_thread, say_sid_on_failure
 from callctl.errors import without_secrets
 from callctl.operations.follow import FamilyFollower
 from callctl.store.event_store import EventStore
@@ -94,13 +94,13 @@ async def _place_and_watch(
         stack.enter_context(closing(store))
         target = await _callback_target(runtime, settings, store, stack, status_callback=planned.status_callback)
         request = planned.request_to(target.callback)
-        with placing(runtime, settings):
+        async with placing_in_threads(runtime, settings):  # callbacks may come to a listener in this process
             try:
                 call = await run_in_thread(lambda: client.place(request))
             except (asyncio.CancelledError, KeyboardInterrupt):  # Ctrl-C, or SIGTERM where that is ignored
                 say_it_may_be_placed(runtime, request.to)
                 raise
-        remember_placed(runtime, settings, call, request, dial_action=planned.dial_action)
+        await remember_placed_in_thread(runtime, settings, call, request, dial_action=planned.dial_action)
         watch: FamilyFollower | None = None
 
         def stop() -> None:

@@ -6,8 +6,8 @@ Whatever fails by then, its SID is shown: without it the call can't be hung up.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from callctl.calls.call import Call
@@ -15,7 +15,7 @@ from callctl.cli.io.results import show_new_call
 from callctl.cli.io.runtime import Runtime
 from callctl.errors import CallctlError, StoreError
 from callctl.store.last_placed import LastPlaced
-from callctl.support.threads import failure_reason
+from callctl.support.threads import failure_reason, run_in_thread
 
 if TYPE_CHECKING:
     from callctl.api.requests import PlaceRequest
@@ -26,11 +26,25 @@ def remember_placed(
     runtime: Runtime, settings: Settings, call: Call, request: PlaceRequest, *, dial_action: str | None
 ) -> None:
     """Note the call for ``@last`` and for rules. It is placed by now, so what fails is said and is no failure."""
+    with _noting(runtime, call, dial_action=dial_action):
+        _remember(runtime, settings, call, request, dial_action=dial_action)
+
+
+async def remember_placed_in_thread(
+    runtime: Runtime, settings: Settings, call: Call, request: PlaceRequest, *, dial_action: str | None
+) -> None:
+    """Do what ``remember_placed`` does, without holding up an event loop."""
+    with _noting(runtime, call, dial_action=dial_action):
+        await run_in_thread(lambda: _remember(runtime, settings, call, request, dial_action=dial_action))
+
+
+@contextmanager
+def _noting(runtime: Runtime, call: Call, *, dial_action: str | None) -> Iterator[None]:
     with say_sid_on_failure(runtime, call):
         if getattr(runtime.stdout, "leads_nowhere", False):  # what is written there is lost without an error
             runtime.say(f"callctl: placed {call.sid}")
         try:
-            _remember(runtime, settings, call, request, dial_action=dial_action)
+            yield
         except Exception as error:
             rules = "" if dial_action is None else ", and `watch --after-dial` may redirect it too"
             runtime.warn(_as_store_error(error), before=f"placed, but @last will not stand for it{rules}: ")
@@ -49,19 +63,44 @@ def placing(runtime: Runtime, settings: Settings) -> Iterator[None]:
     process is killed before the answer. If the call was certainly not placed, the call before is the last one again.
     """
     last = LastPlaced(settings)
-    try:
+    with _warning(runtime):
         last.forget(at=runtime.now())
-    except Exception as error:  # the call is placed all the same
-        runtime.warn(_as_store_error(error), before="@last may go on standing for the call before this one: ")
     try:
         yield
     except BaseException as error:  # Ctrl-C too
         with suppress(Exception):  # what became of the request is what counts
-            if isinstance(error, CallctlError) and not error.may_be_done:
-                last.restore()
-            else:  # another command may have placed a call meanwhile: which came last is not known
-                last.forget(at=runtime.now())
+            _after_failure(runtime, last, error)
         raise
+
+
+@asynccontextmanager
+async def placing_in_threads(runtime: Runtime, settings: Settings) -> AsyncIterator[None]:
+    """Do what ``placing`` does, without holding up an event loop."""
+    last = LastPlaced(settings)
+    with _warning(runtime):
+        await run_in_thread(lambda: last.forget(at=runtime.now()))
+    try:
+        yield
+    except BaseException as error:
+        failure = error
+        with suppress(Exception):
+            await run_in_thread(lambda: _after_failure(runtime, last, failure))
+        raise
+
+
+@contextmanager
+def _warning(runtime: Runtime) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # the call is placed all the same
+        runtime.warn(_as_store_error(error), before="@last may go on standing for the call before this one: ")
+
+
+def _after_failure(runtime: Runtime, last: LastPlaced, error: BaseException) -> None:
+    if isinstance(error, CallctlError) and not error.may_be_done:
+        last.restore()
+    else:  # another command may have placed a call meanwhile: which came last is not known
+        last.forget(at=runtime.now())
 
 
 def _remember(

@@ -1,0 +1,138 @@
+"""Nothing waits for a shared store in an event loop in which a listener answers: a server may stand still."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from events import event, sid
+from running import Callctl, env_for
+from watches import running_watch, settings_in
+
+from callctl.api.client import ApiClient
+from callctl.api.requests import PlaceRequest
+from callctl.calls.action import ActionEvent
+from callctl.cli.watch.rules import RuleOptions, make_runner, read_rules
+from callctl.operations.missing_callbacks import comparable_url
+from callctl.settings import Settings
+from callctl.simulator import Faults, Simulator
+from callctl.store.opening import open_store
+from callctl.store.postgresql.connection import Link
+from callctl.support.clock import Clock
+from callctl.watch.listener.listener import Listener
+from callctl.watch.options import WatchOptions
+
+
+class Statements:
+    """The statements that were sent while a listener of this process answered."""
+
+    def __init__(self) -> None:
+        self.listeners = 0
+        self.in_threads: list[str] = []
+        self.in_loop: list[str] = []
+
+    def note(self, sql: str) -> None:
+        if not self.listeners:
+            return
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            self.in_threads.append(sql)
+        else:
+            self.in_loop.append(sql)
+
+    def has_read(self, table: str) -> bool:
+        return any(table in sql for sql in self.in_threads)
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> Statements:
+    noted = Statements()
+    start, stop = Listener.start, Listener.stop
+
+    async def starting(listener: Listener) -> None:
+        await start(listener)
+        noted.listeners += 1
+
+    async def stopping(listener: Listener, *arguments: Any) -> None:
+        await stop(listener, *arguments)
+        noted.listeners -= 1
+
+    monkeypatch.setattr(Listener, "start", starting)
+    monkeypatch.setattr(Listener, "stop", stopping)
+    for name in ("read", "write"):
+        original = getattr(Link, name)
+
+        def sent(link: Link, sql: str, values: Mapping[str, Any], original: Any = original) -> Any:
+            noted.note(sql)
+            return original(link, sql, values)
+
+        monkeypatch.setattr(Link, name, sent)
+    return noted
+
+
+@pytest.fixture
+def shared(tmp_path: Path, shared_store: str) -> Settings:
+    return replace(settings_in(tmp_path), store_url=shared_store)
+
+
+async def test_a_watch_with_rules_that_asks_about_silent_calls(
+    shared: Settings, statements: Statements, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.operations.missing_callbacks.AFTER", timedelta(seconds=1))
+    monkeypatch.setattr("callctl.watch.silent_calls.INTERVAL", 0.1)
+    clock = Clock(wall=lambda: datetime.now(UTC))
+    with Simulator(port=0, faults=Faults(drop=1.0)) as simulator:
+        settings = replace(shared, api_url=simulator.url, auth_token=simulator.auth_token)
+        client = ApiClient(settings, sleep=time.sleep, random=random.random)
+        options = RuleOptions(max_duration="1h")
+        rules = read_rules(settings, options, cwd=settings.state_dir)
+        async with running_watch(
+            settings,
+            WatchOptions("127.0.0.1", 0),
+            api=client,
+            clock=clock,
+            make_rules=lambda store: make_runner(client, store, rules, options=options, clock=clock),
+        ) as running:
+            callback = running.ready.callback_url
+            request = PlaceRequest(
+                to="+12025550103",
+                from_="+15005550006",
+                twiml="<Response/>",
+                status_callback=callback,
+                status_callback_events=("initiated", "ringing", "answered", "completed"),
+            )
+            placed = (await asyncio.to_thread(client.place, request)).sid
+
+            def remember() -> None:
+                with closing(open_store(settings)) as store:
+                    events, url = request.status_callback_events, comparable_url(callback)
+                    store.remember_placed(placed, at=datetime.now(UTC), callback=url, events=events)
+                    store.append(event(2, "ringing"))
+                    store.record_actions([ActionEvent(datetime.now(UTC), sid(2), "hangup", (), "done")])
+
+            await asyncio.to_thread(remember)
+            await running.view.until_noted(f"{placed}: no status callback")
+            await running.view.until_noted("done")
+    assert statements.in_loop == []
+    assert all(map(statements.has_read, ("placed_calls", "family_calls", "claims", "actions", "stored_events")))
+
+
+def test_a_call_that_is_placed_and_watched_with_a_listener_of_its_own(
+    callctl: Callctl, fast_simulator: Simulator, shared_store: str, statements: Statements
+) -> None:
+    env = {**env_for(fast_simulator), "CALLCTL_STORE": shared_store}
+    outcome = callctl("place", "+12025550102", "--say", "Hello", "--watch", "--json", env=env)
+    assert outcome.code == 0, outcome.err
+    assert "callback" in {json.loads(line).get("source") for line in outcome.out.splitlines()}
+    assert statements.in_loop == []
+    assert all(map(statements.has_read, ("callctl.placed ", "placed_calls", "family_calls", "actions")))
