@@ -159,13 +159,13 @@ def measure_waits(bench: Bench, *, seconds: int) -> Row:
 
 
 def measure_processor_time(bench: Bench, *, seconds: int, rounds: int) -> Row:
-    """Measure what an event costs two listeners that share the load, and what it costs one that has it all."""
+    """Measure what an event costs where there are two listeners, each under the same load as the one is alone."""
     costs: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(rounds):
         for number, measured in costs.items():
             with bench.on_server(listeners=number) as listeners:
-                measured.append(listeners.cost(RATE * seconds, rate=RATE))
-    what = f"processor time of two listeners for an event, {RATE} a second in all / of one"
+                measured.append(listeners.cost(RATE * seconds * number, rate=RATE * number))
+    what = f"processor time for an event of two listeners, each at {RATE} a second / of one"
     return at_most(1.2, what, ours=min(costs[2]), theirs=min(costs[1]))
 
 
