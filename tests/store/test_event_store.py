@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -475,6 +476,44 @@ def test_actions_are_limited_for_threads_that_claim_at_once(opens: Opens, now: N
 
     in_threads([partial(claim, number) for number in range(20)])
     assert outcomes.count(Refusal.MINUTE_IS_FULL) == 15
+
+
+_CLAIMER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from store.test_event_store import claim_many
+claim_many(sys.argv[2], int(sys.argv[3]))
+"""
+
+
+def claim_many(location: str, first: int) -> None:
+    """Claim actions as another process does, one for each limit that is typed; print what came of each."""
+    store = open_at(location)
+    for number, line in enumerate(sys.stdin, first):
+        wanted, limit = OpenClaim("rule", sid(number), sid(number), "hangup"), ActionLimit(1000, int(line))
+        outcome = store.claim(wanted, now=START, until=START + LEASE, limit=limit)
+        print(outcome.name if isinstance(outcome, Refusal) else "claimed", flush=True)  # noqa: T201
+    store.close()
+
+
+def test_actions_are_limited_for_two_processes_that_claim_at_once(opens: Opens) -> None:
+    store, rounds, command = opens(), 100, [sys.executable, "-c", _CLAIMER, str(TESTS), opens.location]
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(
+                subprocess.Popen([*command, first], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            )
+            for first in ("1000", "2000")
+        ]
+        for per_minute in range(1, rounds + 1):  # there is room for one of the two
+            for process in processes:
+                assert process.stdin is not None
+                process.stdin.write(f"{per_minute}\n")
+                process.stdin.flush()
+            outcomes = [process.stdout.readline().strip() for process in processes if process.stdout is not None]
+            assert sorted(outcomes) == ["MINUTE_IS_FULL", "claimed"]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert store.open_claims() == rounds
 
 
 # Closing
