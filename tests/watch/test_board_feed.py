@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from events import START, moment
 from legs import callback
+from thread_limit import ThreadLimit
 from watches import LIMIT, RecordingView, until
 
 from callctl.calls.action import ActionEvent
@@ -222,3 +223,35 @@ async def test_a_shared_store_that_is_away_while_it_is_read_is_read_anew(monkeyp
     assert set(feed.board.snapshot().legs) == {one.call_sid for one in events}
     feed.stop()
     await running
+
+
+class SeeingRules(FailingRules):
+    """Rules that remember the legs of which they were told."""
+
+    def start(self, _snapshot: Snapshot, /) -> None:
+        self.looks, self.seen = 0, list[str]()
+
+    def update(self, changes: Sequence[Change], _snapshot: Snapshot, /) -> None:
+        self.looks += 1
+        self.seen += [change.after.call_sid for change in changes]
+
+
+async def test_rules_that_find_no_thread_to_ask_a_shared_store_look_later_at_what_came_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store: Any = AwayAtFirst([])
+    rules: Any = SeeingRules()
+    feed, view, limit = BoardFeed(header=lambda: HEADER, rules=rules), RecordingView(), ThreadLimit(monkeypatch, left=0)
+    feed.load(store, since=moment(0))
+    running = asyncio.ensure_future(feed.run(view))
+    limit.left = 1000
+    await feed.is_loaded.wait()
+    limit.left = 0
+    for number in range(3):
+        feed.event(event_of_call(number))
+        await view.until(lambda seen: len(seen.events) == number + 1)  # noqa: B023
+    limit.left = 1000
+    await until(lambda: bool(rules.seen))
+    feed.stop()
+    await running
+    assert rules.seen == [event_of_call(number).call_sid for number in range(3)]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from events import event, sid
+from thread_limit import ThreadLimit
 from watches import RecordingView, ago, running_watch, settings_in
 
 from callctl.store.sqlite.rows import Row, insert
@@ -101,3 +102,28 @@ async def test_what_the_watch_that_listens_says_is_wrong_with_it_stands_in_the_h
             follower.stop()
             await running
             await follower.shut_down()
+
+
+async def test_without_a_thread_to_ask_a_shared_store_that_is_said_and_what_came_shown_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_in(tmp_path)
+    store, url = SqliteStore.open_for_watch(settings.store, world=settings.world), "http://127.0.0.1:9"
+    record = WatchRecord(url, url, str(settings.account_sid), settings.api_url, os.getpid(), "n", "0")
+    follower, view = Follower(settings, WatchOptions("127.0.0.1", 0), record, now=ago), RecordingView()
+    await follower.start_up()
+    monkeypatch.setattr(SqliteStore, "is_shared", True)
+    running = asyncio.create_task(follower.run(view))
+    try:
+        store.append(event(1, "ringing"))
+        await view.until(lambda seen: [one.call_sid for one in seen.events] == [sid(1)])
+        limit = ThreadLimit(monkeypatch, left=0)
+        await view.until_noted("start no further thread")
+        store.append(event(2, "ringing"))
+        limit.left = 1000
+        await view.until(lambda seen: [one.call_sid for one in seen.events] == [sid(1), sid(2)])
+    finally:
+        follower.stop()
+        await running
+        await follower.shut_down()
+        store.close()

@@ -52,6 +52,7 @@ class BoardFeed:
         self._unreadable = (0, 0)  # events and actions of the store, as far as that was reported
         self._queue: deque[CallEvent] = deque()
         self._lines: deque[Callable[[View], None]] = deque()
+        self._for_rules: list[Change] = []  # what the rules have not seen
         self._wake = asyncio.Event()
         self._stopping = False
         self._drawn: WatchState | None = None
@@ -184,11 +185,12 @@ class BoardFeed:
 
         Raises:
             StoreError: It can't be read, and is a file, or this is to stop.
+            NoThreadError: The system has no thread left to read it; the same goes for this.
         """
         while True:
             try:
                 return await step()
-            except StoreError:
+            except (StoreError, NoThreadError):
                 if not self._is_shared or self._stopping:
                     raise
             await asyncio.sleep(COUNTING_FRAME)
@@ -240,19 +242,16 @@ class BoardFeed:
             if action.may_have_ended_it:
                 self.on_end(action.call_sid)
         self._pass_lines_to(view)
-        changes: list[Change] = []
         for number in range(len(self._queue)):  # what comes meanwhile is for the next frame, so that this one is drawn
             if number % AT_ONCE == AT_ONCE - 1:
                 await asyncio.sleep(0)  # callbacks are answered meanwhile
             event = self._queue.popleft()
             change = self._put_on_board(event)
             view.event(event, change)
-            if change is not None:
-                changes.append(change)
-        if self._is_shared:  # rules ask the store whose call it is
-            await run_in_thread(lambda: self._update_rules(changes))
-        else:
-            self._update_rules(changes)
+            if change is not None and self.rules is not None:
+                self._for_rules.append(change)
+        if self.rules is not None:
+            await self._have_rules_look(self.rules)
         if news or self._is_aging() or self._header() != self._drawn or view.is_stale():
             self._draw(view)
 
@@ -265,11 +264,21 @@ class BoardFeed:
             self.trouble(Trouble(what, Cause.INTERNAL, call_sid=event.call_sid))
             return None
 
-    def _update_rules(self, changes: Sequence[Change]) -> None:
-        if self.rules is None:
-            return
+    async def _have_rules_look(self, rules: RuleRunner) -> None:
+        """Have the rules look at what they have not seen, and at the time; they ask the store whose call it is."""
+        changes = self._for_rules
+        if self._is_shared:
+            try:
+                await run_in_thread(lambda: self._update_rules(rules, changes))
+            except NoThreadError:
+                return  # they look at it with the next frame
+        else:
+            self._update_rules(rules, changes)
+        self._for_rules = []
+
+    def _update_rules(self, rules: RuleRunner, changes: Sequence[Change]) -> None:
         try:
-            self.rules.update(changes, self.board.snapshot())
+            rules.update(changes, self.board.snapshot())
             self._rules_failed = False
         except Exception as error:
             if not self._rules_failed:  # else it would be reported with each frame
