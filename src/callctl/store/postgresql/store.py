@@ -32,9 +32,13 @@ _NEWEST = 2**63 - 1
 
 _CALLS = "SELECT sid, parent_sid, status, is_final, last_at FROM callctl.stored_calls WHERE world = %(world)s"
 _EVENT = "key, kind, received_at, verified, form"
+# OFFSET 0 has each call's events looked up by its SID. Else the planner may read all events of the world, as where it
+# has no statistics yet: for the first minutes, or after an upgrade of the server.
 _POSITIONS = """
-    SELECT position FROM callctl.stored_events WHERE world = %(world)s AND position <= %(up_to)s
-    AND sid IN (SELECT callctl.{calls}) ORDER BY position
+    SELECT event.position FROM callctl.{calls} AS call (sid) CROSS JOIN LATERAL (
+        SELECT position FROM callctl.stored_events
+        WHERE world = %(world)s AND sid = call.sid AND position <= %(up_to)s OFFSET 0
+    ) AS event ORDER BY event.position
 """
 _CLAIM = "world = %(world)s AND rule = %(rule)s AND sid = %(sid)s AND fence = %(fence)s AND lease IS NOT NULL"
 

@@ -198,7 +198,8 @@ BEGIN
     RETURN outcomes;
 END $$;
 
--- Return the calls of families that are not over or were touched since.
+-- Return the calls of families that are not over or were touched since. OFFSET 0 has each looked up by its SID: else all
+-- calls of the world may be read.
 CREATE FUNCTION callctl.recent_calls(in_world text, in_since timestamptz) RETURNS SETOF text LANGUAGE sql STABLE AS $$
     WITH touched AS (
         SELECT sid, parent_sid FROM callctl.stored_calls WHERE world = in_world AND NOT is_final AND status <> ''
@@ -207,8 +208,12 @@ CREATE FUNCTION callctl.recent_calls(in_world text, in_since timestamptz) RETURN
         SELECT sid FROM touched UNION SELECT parent_sid FROM touched WHERE parent_sid IS NOT NULL
     )
     SELECT sid FROM touched
-    UNION SELECT c.sid FROM heads JOIN callctl.stored_calls AS c ON c.world = in_world AND c.sid = heads.sid
-    UNION SELECT c.sid FROM heads JOIN callctl.stored_calls AS c ON c.world = in_world AND c.parent_sid = heads.sid
+    UNION SELECT c.sid FROM heads CROSS JOIN LATERAL (
+        SELECT sid FROM callctl.stored_calls WHERE world = in_world AND sid = heads.sid OFFSET 0
+    ) AS c
+    UNION SELECT c.sid FROM heads CROSS JOIN LATERAL (
+        SELECT sid FROM callctl.stored_calls WHERE world = in_world AND parent_sid = heads.sid OFFSET 0
+    ) AS c
 $$;
 
 -- Return the calls of a call's family: itself, its parent, its siblings and its children.
