@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import queue
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +21,7 @@ from callctl.errors import StoreAwayError, StoreError
 from callctl.store.postgresql import connection, writer
 from callctl.store.postgresql.store import PostgresStore
 from callctl.store.records import OpenClaim
+from callctl.support.threads import start_in_thread
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +129,91 @@ def test_while_the_server_stands_still_events_are_refused_and_taken_again_when_i
     assert store.append(event(4, "ringing", number=0, at=1))
     store.append(event(2, "ringing", number=0, at=1))  # which may have been stored
     assert {one.call_sid for one in store.replay(since=None)} >= {sid(1), sid(2), sid(4)}
+
+
+@pytest.fixture
+def without_gc() -> Iterator[None]:
+    """Search for no reference cycles: a process that does little seldom does."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("without_gc")
+def test_a_try_to_connect_that_takes_too_long_leaves_no_connection_behind() -> None:
+    with socket.create_server(
+        ("127.0.0.1", 0)
+    ) as silent:  # the system takes connections for it, as where it is stopped
+        engine = connection.Engine(f"postgresql://127.0.0.1:{silent.getsockname()[1]}/any", connect_limit=2)
+        with pytest.raises(StoreAwayError) as caught:  # which may be kept, as it is while the server is away
+            engine.connect()
+        assert "timeout expired" in caught.value.message
+        accepted, _ = silent.accept()
+        with accepted:
+            accepted.settimeout(60)
+            while accepted.recv(1024):  # until the other side has closed it
+                pass
+
+
+@pytest.mark.usefixtures("without_gc")
+def test_a_server_that_stood_still_has_room_for_connections_when_it_goes_on() -> None:
+    with postgres_server(max_connections="10") as server:
+        engine = connection.Engine(f"{server.url('postgres')}?sslmode=disable", connect_limit=2)
+        server.signal_all(signal.SIGSTOP)
+        tries = [start_in_thread(engine.connect) for _ in range(20)]
+        for outcome in tries:
+            assert isinstance(outcome.exception(timeout=60), StoreAwayError)
+        server.signal_all(signal.SIGCONT)
+
+        def can_connect() -> bool:  # not at once: it takes those that were closed meanwhile first
+            try:
+                engine.connect().close()
+            except StoreAwayError:
+                return False
+            return True
+
+        until(can_connect)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(
+            lambda one: one.execute("SET default_transaction_read_only = on"), id="of a server that takes no writes"
+        ),
+        pytest.param(lambda one: one.pgconn.send_query(b"SELECT 1"), id="out of step"),
+    ],
+)
+def test_a_connection_that_is_of_no_use_is_replaced_though_it_is_open(
+    store: PostgresStore, spoil: Callable[[psycopg.Connection[object]], object]
+) -> None:
+    assert store.append(event(1, "ringing", number=0, at=1))
+    store.check_writable()
+    for link in (store._acting, store._writer._link):
+        assert link._connection is not None
+        spoil(link._connection)
+    with pytest.raises(StoreAwayError):
+        store.check_writable()
+    store.check_writable()
+    assert store.append(event(2, "ringing", number=0, at=1))
+
+
+def test_why_a_server_can_not_be_reached_is_reported_where_it_is_away_for_long(
+    server: PostgresServer, store: PostgresStore, troubles: queue.Queue[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "LONG_AWAY", 0.0)
+    assert store.append(event(1, "ringing", number=0, at=1))
+    server.kill()
+    try:
+        with pytest.raises(StoreError):
+            store.append(event(2, "ringing", number=0, at=1))
+        assert troubles.get(timeout=60).endswith("; looking for it")
+        again = troubles.get(timeout=60)
+        assert "Connection refused" in again and "; still looking for it after" in again
+    finally:
+        server.start()
+    while "is there again" not in (said := troubles.get(timeout=60)):  # as it starts, it says so
+        assert "still looking" in said and said != again
 
 
 def test_events_wait_for_a_server_that_is_back_soon(

@@ -6,14 +6,15 @@ import select
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
+from traceback import clear_frames
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from callctl.errors import NoThreadError, StoreAwayError, StoreError
 from callctl.settings.store_url import VERIFIED, describe, is_local
 from callctl.support.backoff import Backoff
-from callctl.support.threads import start
+from callctl.support.threads import failure_reason, start
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -24,6 +25,8 @@ T = TypeVar("T")
 # Seconds that a statement, with its commit, may take, and that a connection may take to be opened.
 STATEMENT_LIMIT = 5.0
 CONNECT_LIMIT = 5.0
+# Seconds after which it is also reported why a server that is away can't be reached, each reason once.
+LONG_AWAY = 30.0
 _PAUSES = Backoff(first=0.1, factor=2, longest=1.0)
 
 # One statement, so that a connection costs one way there and back. ``synchronous_commit`` is only ever raised: an
@@ -67,7 +70,7 @@ class Engine:
         Args:
             url: Where it is. libpq looks in the environment for what it lacks.
             connect_limit: How many seconds a connection may take to be opened; libpq takes two at least.
-            on_trouble: Called in any thread with why it is away.
+            on_trouble: Called in any thread with why it is away, and again where it is for long.
             on_recovery: Called in any thread with the news that it is there again.
         """
         check_driver()
@@ -108,6 +111,7 @@ class Engine:
         except psycopg.ProgrammingError as error:  # its text may hold a part of the URL, and so of a password
             raise StoreError("CALLCTL_STORE is no URL that PostgreSQL's library can read", hint=_URL_HINT) from error
         except psycopg.Error as error:
+            _clear(error)
             raise self._explained(error, "reach") from error
         try:
             self._check_encrypted(connection)
@@ -145,12 +149,18 @@ class Engine:
 
     def _look(self) -> None:
         since = time.monotonic()
+        reported: set[str] = set()
         for pause in _PAUSES.pauses():
             if self._closed.wait(pause):
                 return
-            with suppress(Exception):  # whatever it is, it is tried again: nobody else does
+            try:
                 self.connect().close()
                 break
+            except Exception as error:  # whatever it is, it is tried again: nobody else does
+                reason, seconds = failure_reason(error), time.monotonic() - since
+            if seconds >= LONG_AWAY and reason not in reported:  # it need not be why the server was lost
+                reported.add(reason)
+                self._on_trouble(f"{reason}; still looking for it after {seconds:.0f} s")
         with self._lock:
             self._away = None
         for call in self._back:
@@ -219,7 +229,9 @@ class Link:
                 return work(connection)
         except psycopg.Error as error:
             what = explained(error, doing, self._engine.name, is_lost=connection.closed)
-            if connection.closed:
+            if connection.closed or isinstance(what, StoreAwayError):
+                # Also where it is open: its server may have become a standby, or its answers be out of step.
+                connection.close()
                 self._connection = None
                 if getattr(connection, "gave_up", False):  # so would the next one
                     self._engine.lost(StoreAwayError(what.message, hint=what.hint))
@@ -239,6 +251,17 @@ class Link:
                     self._connection.close()
             finally:
                 self._lock.release()
+
+
+def _clear(error: BaseException) -> None:
+    """Clear the frames of a failed try to connect: they hold its connection, which stays open, and hold each other.
+
+    A server that stood still takes all such connections once it goes on. They would fill its ``max_connections``.
+    """
+    found: BaseException | None = error
+    while found is not None:
+        clear_frames(found.__traceback__)
+        found = found.__context__
 
 
 def _rows(connection: Connection[Any], sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
