@@ -8,23 +8,26 @@ import random
 import signal
 import socket
 import sqlite3
+import subprocess
 import threading
 import time
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from api.scripted import Handler, Server
 from callback_load import Load, call_and_number, kept_in
 from events import form
-from processes import LIMIT, Piped
+from processes import CALLCTL, LIMIT, Piped, environment
 from running import Callctl, env_for
-from services import Service
+from services import Service, get
 from web_site import free_port
 
 from callctl.settings import load
 from callctl.simulator import Simulator
 from callctl.watch.listener.forward import AT_ONCE
+from callctl.watch.listener.signature import signature_of
 from callctl.watch.session import SHUT_DOWN_LIMIT
 
 ROUNDS = 3
@@ -181,6 +184,36 @@ def test_sigterm_lets_what_was_acknowledged_be_passed_on(home: Path, simulator: 
 
 
 # The monitoring port
+
+
+@pytest.mark.parametrize("form_of_log", [[], ["--json"]])
+def test_it_goes_on_where_nobody_reads_its_log_any_more(
+    home: Path, simulator: Simulator, form_of_log: list[str]
+) -> None:
+    url = f"http://127.0.0.1:{(port := free_port())}/status"
+    command = [*CALLCTL, "listen", "--port", str(port), *form_of_log]
+    environ = environment(home, env_for(simulator))
+
+    def post(number: int, *, signed: bool) -> int:
+        fields = form(1, "ringing", number=number)
+        signature = signature_of(url, list(fields.items()), key=simulator.auth_token)
+        headers = {"X-Twilio-Signature": signature} if signed else {}
+        return get(url, data=urlencode(fields).encode(), headers=headers)[0]
+
+    with subprocess.Popen(command, cwd=home, env=environ, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as service:
+        try:
+            assert service.stderr is not None
+            while b"statusCallbackMethod" not in (line := service.stderr.readline()) and b'"ready"' not in line:
+                assert line, "it ended"
+            service.stderr.close()
+            for number in range(5):
+                assert post(number, signed=False) == 403  # of which the log has a line
+                assert post(number, signed=True) == 204
+                time.sleep(0.3)  # more than a frame: the log is written meanwhile
+            assert service.poll() is None
+        finally:
+            service.terminate()
+            assert service.wait(LIMIT) == 0
 
 
 def test_it_is_alive_and_ready(home: Path, simulator: Simulator) -> None:

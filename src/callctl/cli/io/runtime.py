@@ -166,14 +166,10 @@ class Runtime:
         self._write_message(json_text(self._in_its_world(record)) + "\n")
 
     def _write_message(self, text: str) -> None:
-        """Write to stderr. What a full disk does not take is lost: it must not end the work that it is about."""
-        try:
+        """Write to stderr. What can't be written there is lost, whatever the reason: it must not end the work."""
+        with suppress(OSError):
             self.stderr.write(text)
             self.stderr.flush()
-        except BrokenPipeError:
-            raise
-        except OSError:
-            pass
 
     @contextmanager
     def beside_table(self, note: Callable[[str], None]) -> Iterator[None]:

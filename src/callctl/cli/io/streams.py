@@ -156,12 +156,12 @@ class LossyStream:
     """A stream of lines, each flushed, that leaves lines out while they can't be written, as on a full disk.
 
     What was begun of a line goes before the next: no line is torn. A reader that has gone, or a terminal, is an error
-    as elsewhere: there nothing can be written any more.
+    as elsewhere, for there nothing can be written any more; but not for a log, whose writer has other work.
     """
 
-    def __init__(self, stream: TextIO, *, say: Callable[[str], None]) -> None:
+    def __init__(self, stream: TextIO, *, say: Callable[[str], None], is_log: bool = False) -> None:
         """Take the stream; ``say`` is called once each time that lines begin to be left out."""
-        self._stream, self._say = stream, say
+        self._stream, self._say, self._is_log = stream, say, is_log
         self._failure: str | None = None
         self._left_out = 0
         # Is given a sentence that says how many lines were left out, and may write it here.
@@ -192,10 +192,8 @@ class LossyStream:
         try:
             self._stream.write(text)
             self._stream.flush()
-        except BrokenPipeError:
-            raise
         except (OutputError, OSError) as error:
-            if self._stream.isatty():
+            if not self._is_log and (isinstance(error, BrokenPipeError) or self._stream.isatty()):
                 raise
             if self._failure is None:
                 self._failure = error.message if isinstance(error, OutputError) else f"can't write: {error.strerror}"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import signal
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO, cast
 
 import typer
 
 from callctl.cli.io.event_loop import allow_many_files, run_loop
 from callctl.cli.io.runtime import Runtime
+from callctl.cli.io.streams import LossyStream
 from callctl.cli.options import common, listener
 from callctl.cli.options.callback_url import with_retries_to_paste
 from callctl.cli.options.checks import check_host
@@ -197,7 +198,10 @@ def _log(runtime: Runtime, ready: Ready) -> View:
 
     if not runtime.json:
         say_where(runtime, ready, call_filter=None, command="listen")
-        return ThreadedView(LogView(LineView(runtime.stderr, say=runtime.say)))
-    lines = json_lines_view(runtime, runtime.stderr, api_url=None if ready.is_twilio else ready.api_url)
+        # Its messages go through ``say``: nothing is written to the stream, which is flushed.
+        log = LossyStream(runtime.stderr, say=lambda _text: None, is_log=True)
+        return ThreadedView(LogView(LineView(cast(TextIO, log), say=runtime.say)))
+    api_url = None if ready.is_twilio else ready.api_url
+    lines = json_lines_view(runtime, runtime.stderr, api_url=api_url, is_log=True)
     lines.ready({**ready.to_json(), "status_callback": without_secrets(with_retries_to_paste(ready))})
     return ThreadedView(LogView(lines))

@@ -59,15 +59,15 @@ def line_view(runtime: Runtime) -> LineView:
     return LineView(cast(TextIO, LossyStream(runtime.stdout, say=runtime.say)), say=runtime.say)
 
 
-def json_lines_view(runtime: Runtime, stream: TextIO, *, api_url: str | None) -> JsonLinesView:
+def json_lines_view(runtime: Runtime, stream: TextIO, *, api_url: str | None, is_log: bool = False) -> JsonLinesView:
     """Return the view that writes JSON Lines to a stream, and leaves lines out while that can't be written.
 
-    ``api_url`` goes into each record.
+    ``api_url`` goes into each record. With ``is_log`` nothing that happens to the stream ends the work.
     """
     from callctl.calls.watch_trouble import Cause, Trouble
     from callctl.views.jsonl import JsonLinesView
 
-    lossy = LossyStream(stream, say=runtime.say)
+    lossy = LossyStream(stream, say=runtime.say, is_log=is_log)
     lines = JsonLinesView(cast(TextIO, lossy), extra={} if api_url is None else {"api_url": api_url}, say=runtime.say)
     lossy.report = lambda text: lines.trouble(Trouble(text, Cause.OUTPUT))
     return lines
