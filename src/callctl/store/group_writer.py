@@ -70,6 +70,29 @@ class GroupWriter(Generic[RowT]):
     def _check(self) -> None:
         """Do what ``request_check`` asks for."""
 
+    def submit(self, event: CallEvent) -> Future[bool]:
+        """Hand an event over; the future is settled in the writer's thread.
+
+        Raises:
+            StoreError: The writer is closed.
+        """
+        outcome: Future[bool] = Future()
+        outcome.set_running_or_notify_cancel()  # a caller that gives up waiting does not take the event back
+        self.put(event, outcome)
+        return outcome
+
+    def submit_in_loop(self, event: CallEvent) -> asyncio.Future[bool]:
+        """Do what ``submit`` does, in an event loop. All that share a commit are woken at once.
+
+        Raises:
+            StoreError: The writer is closed.
+        """
+        import asyncio
+
+        outcome: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.put_in_loop(event, outcome)
+        return outcome
+
     def put(self, event: CallEvent, future: Future[bool]) -> None:
         """Hand an event over; ``future`` is settled after its commit, or with StoreError.
 

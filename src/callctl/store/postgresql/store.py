@@ -157,20 +157,11 @@ class PostgresStore:
 
     def submit(self, event: CallEvent) -> Future[bool]:
         """Do what ``append`` does, without waiting; the future is settled in the writer's thread."""
-        from concurrent.futures import Future
-
-        outcome: Future[bool] = Future()
-        outcome.set_running_or_notify_cancel()  # a caller that gives up waiting does not take the event back
-        self._writer.put(event, outcome)
-        return outcome
+        return self._writer.submit(event)
 
     def append_async(self, event: CallEvent) -> asyncio.Future[bool]:
         """Do what ``append`` does, in an event loop. All that share a commit are woken at once."""
-        import asyncio
-
-        outcome: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._writer.put_in_loop(event, outcome)
-        return outcome
+        return self._writer.submit_in_loop(event)
 
     def replay(self, *, since: datetime | None, up_to: int | None = None) -> Iterator[CallEvent]:
         """Yield, in their order of arrival, the events of the families that are not over or were touched since.
