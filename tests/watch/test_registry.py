@@ -22,6 +22,7 @@ from callctl.watch.registry import (
     WatchRecord,
     ask_health,
     find,
+    health_of,
     is_stopped,
     remove_record,
     resume_hint,
@@ -115,7 +116,7 @@ def test_what_a_running_watch_says_is_wrong_with_it_is_known(
     record: WatchRecord, watch: Watch, health: dict[str, object], why: str | None
 ) -> None:
     watch.answer = json.dumps({"nonce": "n1", **health}).encode()
-    reason = why_callbacks_may_be_lost(record)
+    reason = why_callbacks_may_be_lost(health_of(record) or {})
     assert reason is None if why is None else why in str(reason)
 
 

@@ -119,7 +119,7 @@ class Follower:
     async def _check_watch(self) -> float:
         """Report when the one that listens is gone, for then nothing new can come; follow the next one."""
         try:
-            record = await run_in_thread(self._listening)
+            record, why = await run_in_thread(self._listening)
             if record is None:
                 self._report_gone()
             elif record.nonce != self._record.nonce:
@@ -127,19 +127,26 @@ class Follower:
             else:
                 self._stay_with(record)
             if record is not None and not record.host:  # one on another machine can't be asked
-                self._report_impairment(await run_in_thread(lambda: registry.why_callbacks_may_be_lost(record)))
+                self._report_impairment(why)
             self._report_search_trouble(None)
         except Exception as error:  # whatever it is, it is reported, and tried again
             self._report_search_trouble(error.message if isinstance(error, CallctlError) else describe(error))
         return HEALTH_INTERVAL
 
-    def _listening(self) -> registry.WatchRecord | None:
-        """Return the record of the one that listens: that which was followed so far, or another at the same port.
+    def _listening(self) -> tuple[registry.WatchRecord | None, str | None]:
+        """Return the record of the one that listens, and why callbacks to it may be lost, as it says itself."""
+        if not self._record.host and (health := registry.health_of(self._record)) is not None:
+            return self._record, registry.why_callbacks_may_be_lost(health)
+        record = self._next_listening()
+        if record is None or record.host:
+            return record, None
+        return record, registry.why_callbacks_may_be_lost(registry.ask_health(record.health_url) or {})
 
-        A service may be at any port when it is started again, and several may store the same.
+    def _next_listening(self) -> registry.WatchRecord | None:
+        """Return the record of another one that may be followed.
+
+        It is at the same port; but a service may be at any when it is started again, and several may store the same.
         """
-        if not self._record.host and registry.is_alive(self._record):
-            return self._record
         found = [record for record in registry.running(self._settings) if self._may_follow(record)]
         if not found and self._reader is not None and self._reader.is_shared:
             elsewhere = registry.announced_in(self._reader)

@@ -13,7 +13,7 @@ import socket
 import stat
 import tempfile
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
@@ -312,13 +312,17 @@ def starting_in_words(port: int) -> str:
 
 def is_alive(record: WatchRecord, *, timeout: float = HEALTH_LIMIT) -> bool:
     """Ask the health URL, for ``timeout`` seconds at most, whether the watch with this nonce is there."""
+    return health_of(record, timeout=timeout) is not None
+
+
+def health_of(record: WatchRecord, *, timeout: float = HEALTH_LIMIT) -> dict[str, object] | None:
+    """Return what the watch with this nonce says at its health URL; None if it is not there."""
     answer = ask_health(record.health_url, timeout=timeout)
-    return answer is not None and answer.get("nonce") == record.nonce
+    return answer if answer is not None and answer.get("nonce") == record.nonce else None
 
 
-def why_callbacks_may_be_lost(record: WatchRecord) -> str | None:
-    """Return why callbacks may be lost that are sent to a watch, as far as it says so itself; None if nothing is."""
-    health = ask_health(record.health_url) or {}
+def why_callbacks_may_be_lost(health: Mapping[str, object]) -> str | None:
+    """Return why callbacks may be lost that are sent to a watch, by what it says of its health; None if none are."""
     if health.get("reachable") is False:
         return "no request comes through to it now"
     if health.get("status") == "failing":
