@@ -99,7 +99,7 @@ MIGRATIONS = (
     CREATE TABLE keyed_by_pairs (last_id INTEGER NOT NULL);
     INSERT INTO keyed_by_pairs SELECT max(id) FROM events HAVING count(*) > 0
     """,
-    # The number of a claim, which whoever changes it must name; and whether it counts towards the limit of actions.
+    # The number of a claim, which a change of it must name; and whether it counts towards the limit of actions.
     """
     ALTER TABLE claims ADD COLUMN fence INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE claims ADD COLUMN counted INTEGER NOT NULL DEFAULT 0;
