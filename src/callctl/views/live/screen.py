@@ -20,10 +20,20 @@ from callctl.support.dates import time_of_day
 from callctl.views.lines import action_line, by_whom, short_line
 from callctl.views.live.attention import RINGS_TOO_LONG, failed_action
 from callctl.views.live.frame import EVENT_LINES, PLAIN, TROUBLE, Frame, Layout, Line, draw, lay_out, wrapped_page
-from callctl.views.live.intents import Copy, HangUp, Intent, Leave, OpenPage, Redirect, Suspend
 from callctl.views.live.keyboard import Keyboard
 from callctl.views.live.keys import CTRL_C, Key
 from callctl.views.live.keys_page import keys_page
+from callctl.views.live.operator import (
+    ActionOutcome,
+    Copy,
+    HangUp,
+    Intent,
+    Leave,
+    OpenPage,
+    Operator,
+    Redirect,
+    Suspend,
+)
 from callctl.views.live.press import press
 from callctl.views.live.question import question
 from callctl.views.live.settle import changed, drawn, outlived, resumed, settle
@@ -40,7 +50,6 @@ if TYPE_CHECKING:
     from callctl.calls.action import ActionEvent
     from callctl.calls.board import Change
     from callctl.calls.watch_trouble import Trouble
-    from callctl.views.live.operator import ActionOutcome, Operator
 
 # The last frame stays in the scrollback, so it need not fit the screen; but neither may it bury what was there.
 LAST_FRAME_LINES = 64
