@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,7 @@ from callctl.store.sqlite.store import SqliteStore
 CLAIM = OpenClaim("after-dial", sid(1), sid(2), "redirect")
 DONE = ActionEvent(START, sid(1), "redirect", (("Url", "https://example.com/"),), "redirected", rule="after-dial")
 LEASE = timedelta(seconds=90)
+_worlds = itertools.count(1)
 
 
 class Opens(Protocol):
@@ -301,6 +302,25 @@ def test_the_same_events_over_two_processes_at_once_count_once_and_a_follower_mi
     assert sorted(new) == list(range(count))
     assert len(read) == len({one.key for one in read}) == count
     assert {one.key for one in all_events(opens())} == {one.key for one in read}
+
+
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(st.tuples(st.integers(0, 1), st.integers(0, 9), st.booleans()), max_size=40))
+def test_who_writes_and_reads_reads_the_same_as_others(opens: Opens, steps: list[tuple[int, int, bool]]) -> None:
+    world = f"{next(_worlds):016x}"
+    with closing(opens(world=world)) as one, closing(opens(world=world)) as other:
+        read: list[list[tuple[int, CallEvent]]] = [[], []]
+        stores = (one, other)
+        for writer, number, reads in steps:
+            stores[writer].append(event(number, "ringing", number=number, at=number))
+            if reads:
+                read[writer] += stores[writer].after(read[writer][-1][0] if read[writer] else 0)
+        for mine, store in zip(read, stores, strict=True):
+            mine += store.after(mine[-1][0] if mine else 0)
+        again = one.after(0)
+    assert read == [again, again]
+    assert [found.received_at for _, found in read[0]] == [found.received_at for _, found in again]
+    assert len(again) == len({number for _, number, _ in steps})
 
 
 # Placed calls, actions, intents

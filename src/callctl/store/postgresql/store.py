@@ -40,6 +40,10 @@ _POSITIONS = """
         WHERE world = %(world)s AND sid = call.sid AND position <= %(up_to)s OFFSET 0
     ) AS event ORDER BY event.position
 """
+_AFTER = (
+    "SELECT position, {columns} FROM callctl.stored_events WHERE world = %(world)s AND position > %(last)s"
+    " ORDER BY position LIMIT %(limit)s"
+)
 _CLAIM = "world = %(world)s AND rule = %(rule)s AND sid = %(sid)s AND fence = %(fence)s AND lease IS NOT NULL"
 
 
@@ -174,7 +178,8 @@ class PostgresStore:
             pages = self._pages_to(last)
         else:
             sql = _POSITIONS.format(calls="recent_calls(%(world)s, %(since)s)")
-            pages = self._pages([row[0] for row in self._read(sql, since=since, up_to=last)])
+            positions = [row[0] for row in self._read(sql, since=since, up_to=last)]
+            pages = (event for _, event in self._pages(positions))
         for event in pages:
             if event is None:
                 self.unreadable += 1
@@ -185,24 +190,34 @@ class PostgresStore:
         """Return the events of a call, its parent, its siblings and its children, in their order of arrival."""
         sql = _POSITIONS.format(calls="family_calls(%(world)s, %(sid)s)")
         positions = [row[0] for row in self._read(sql, sid=plain(call_sid), up_to=_NEWEST)]
-        return (event for event in self._pages(positions) if event is not None)
+        return (event for _, event in self._pages(positions) if event is not None)
 
     def after(self, event_id: int, *, limit: int = _PAGE) -> list[tuple[int, CallEvent]]:
         """Return the events that came after the one with this id, with their ids, at most ``limit``.
 
         Positions are given out in the order of commits, so that none below the newest is still to come.
         """
-        sql = (
-            f"SELECT position, {_EVENT} FROM callctl.stored_events WHERE world = %(world)s AND position > %(last)s"
-            " ORDER BY position LIMIT %(limit)s"
-        )
         events: list[tuple[int, CallEvent]] = []
-        while not events and (rows := self._read(sql, last=event_id, limit=limit)):
-            found = [(row[0], _readable(event_of, row[1:])) for row in rows]
+        while not events and (found := self._next_events(event_id, limit)):
             events = [(position, event) for position, event in found if event is not None]
             self.unreadable += len(found) - len(events)
-            event_id = rows[-1][0]
+            event_id = found[-1][0]
         return events
+
+    def _next_events(self, last: int, limit: int) -> list[tuple[int, CallEvent | None]]:
+        """Return the events after a position; None for each whose form can't be read.
+
+        What this process has written itself is not read back: to fetch and to decode it costs more than its position.
+        """
+        if "_writer" not in vars(self):
+            sql = _AFTER.format(columns=_EVENT)
+            rows = self._read(sql, last=last, limit=limit)
+            return [(position, _readable(event_of, row)) for position, *row in rows]
+        rows = self._read(_AFTER.format(columns="sid, key"), last=last, limit=limit)
+        own = [(position, self._writer.take(sid, key.hex())) for position, sid, key in rows]
+        read = dict(self._pages([position for position, event in own if event is None]))
+        # One that is in neither was deleted meanwhile.
+        return [(position, event or read[position]) for position, event in own if event is not None or position in read]
 
     def last_event_id(self) -> int:
         """Return the id after which new events come, or 0."""
@@ -551,18 +566,18 @@ class PostgresStore:
         sql = "SELECT record FROM callctl.actions WHERE world = %(world)s AND sid = %(sid)s ORDER BY position"
         return [row[0] for row in self._read(sql, sid=plain(call_sid))]
 
-    def _pages(self, positions: Sequence[int]) -> Iterator[CallEvent | None]:
-        """Yield the events at some positions; None for each whose form can't be read."""
+    def _pages(self, positions: Sequence[int]) -> Iterator[tuple[int, CallEvent | None]]:
+        """Yield the events at some positions, with these; None for each whose form can't be read."""
         from array import array
 
         kept = array("q", positions)  # there may be a million
         sql = (
-            f"SELECT {_EVENT} FROM callctl.stored_events"
+            f"SELECT position, {_EVENT} FROM callctl.stored_events"
             " WHERE world = %(world)s AND position = ANY (%(page)s::bigint[]) ORDER BY position"
         )
         for start in range(0, len(kept), _PAGE):
             rows = self._read(sql, page=kept[start : start + _PAGE].tolist())
-            yield from (_readable(event_of, row) for row in rows)
+            yield from ((position, _readable(event_of, row)) for position, *row in rows)
 
     def _pages_to(self, last: int) -> Iterator[CallEvent | None]:
         """Yield all events up to a position; None for each whose form can't be read."""

@@ -6,23 +6,33 @@ import queue
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from callctl.calls.event import CallEvent
 from callctl.errors import StoreAwayError
 from callctl.store.group_writer import GROUP, Entry, GroupWriter
 from callctl.store.postgresql.connection import Engine, Link
-from callctl.store.postgresql.rows import event_row
+from callctl.store.postgresql.rows import event_row, plain
 
 # Seconds that an event waits for a server that is away. Twilio waits 15 for an answer.
 PATIENCE = 2.0
 # Events that may wait: with the largest forms (64 KiB) 130 MB, with Twilio's ordinary ones 3.
 MOST_WAITING = 2000
+# Events that this process has written and not read back yet: more than come between two reads.
+_MOST_KEPT = 2000
 
 _APPEND = "SELECT callctl.append(%(world)s, %(events)s::jsonb)"
 
 
-class SharedWriter(GroupWriter[str]):
-    """Commits events in groups by ``callctl.append``."""
+class _Row(NamedTuple):
+    """An event, and as JSON what is written of it."""
+
+    text: str
+    event: CallEvent
+
+
+class SharedWriter(GroupWriter[_Row]):
+    """Commits events in groups by ``callctl.append``, and keeps those that were new for the next read of the store."""
 
     def __init__(self, engine: Engine, *, world: str) -> None:
         """Write by a connection of its own."""
@@ -30,12 +40,18 @@ class SharedWriter(GroupWriter[str]):
         self._engine, self._world = engine, world
         self._link = Link(engine)
         self._waiting = 0  # events that were handed over and are not settled; under the lock
+        self._kept: dict[tuple[str, str], CallEvent] = {}  # by call and key, under the lock
         engine.when_back(self.request_check)
 
-    def _row_of(self, event: CallEvent) -> str:
-        return event_row(event)
+    def take(self, call_sid: str, key: str) -> CallEvent | None:
+        """Return an event that was written here lately, once; None where it has to be read."""
+        with self._lock:
+            return self._kept.pop((call_sid, key), None)
 
-    def _add(self, entry: Entry[str]) -> None:
+    def _row_of(self, event: CallEvent) -> _Row:
+        return _Row(event_row(event), event)
+
+    def _add(self, entry: Entry[_Row]) -> None:
         if self._waiting >= MOST_WAITING:
             raise StoreAwayError(
                 f"{MOST_WAITING} events wait for the event store {self._name}",
@@ -44,13 +60,13 @@ class SharedWriter(GroupWriter[str]):
         super()._add(entry)
         self._waiting += 1
 
-    def _commit(self, rows: Sequence[str], *, follows: bool = False) -> list[bool]:  # noqa: ARG002
-        events = f"[{','.join(rows)}]"
+    def _commit(self, rows: Sequence[_Row], *, follows: bool = False) -> list[bool]:  # noqa: ARG002
+        events = f"[{','.join([row.text for row in rows])}]"
         ((outcomes,),) = self._link.write(_APPEND, {"world": self._world, "events": events})
         return list(outcomes)
 
     def _write(self) -> None:
-        held: list[Entry[str]] = []
+        held: list[Entry[_Row]] = []
         # Of these it is not known whether an earlier try has written them. If so, nobody was told that they are new.
         unsure: set[object] = set()
         more = True
@@ -64,7 +80,7 @@ class SharedWriter(GroupWriter[str]):
                 held, more = self._wait(held, more)
         self._link.close()
 
-    def _write_unless_away(self, entries: Sequence[Entry[str]], unsure: set[object]) -> bool:
+    def _write_unless_away(self, entries: Sequence[Entry[_Row]], unsure: set[object]) -> bool:
         """Commit entries and settle them; return False, with nothing settled, if the server is away."""
         try:
             began = time.perf_counter()
@@ -81,12 +97,12 @@ class SharedWriter(GroupWriter[str]):
         )
         return True
 
-    def _wait(self, held: list[Entry[str]], more: bool) -> tuple[list[Entry[str]], bool]:
+    def _wait(self, held: list[Entry[_Row]], more: bool) -> tuple[list[Entry[_Row]], bool]:
         """Wait a little for the server; return the entries that wait on, with what came, and whether more may come.
 
         Those that have waited long enough are refused, and all of them at the end.
         """
-        batch: list[Entry[str]] | None = []
+        batch: list[Entry[_Row]] | None = []
         if more:
             with suppress(queue.Empty):
                 batch = self._queue.get(timeout=min(max(held[0].at + PATIENCE - time.monotonic(), 0.01), 0.1))
@@ -100,7 +116,12 @@ class SharedWriter(GroupWriter[str]):
             self._fail(refused, away or StoreAwayError(f"the event store {self._name} can't be reached", hint=hint))
         return [entry for entry in held if entry.at > due], more
 
-    def _settle(self, entries: Sequence[Entry[str]], outcomes: Sequence[object]) -> None:
+    def _settle(self, entries: Sequence[Entry[_Row]], outcomes: Sequence[object]) -> None:
         with self._lock:
             self._waiting -= len(entries)
+            for entry, outcome in zip(entries, outcomes, strict=True):
+                if outcome is True:
+                    self._kept[plain(entry.row.event.call_sid), entry.row.event.key] = entry.row.event
+            while len(self._kept) > _MOST_KEPT:
+                del self._kept[next(iter(self._kept))]
         super()._settle(entries, outcomes)  # type: ignore[arg-type]
