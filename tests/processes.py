@@ -108,10 +108,15 @@ class Piped:
             time.sleep(0.02)
         return health
 
+    @property
+    def said(self) -> str:
+        """All that it has said on stderr so far."""
+        return self._talk.read_text()
+
     def until_said(self, text: str) -> str:
         """Wait until something was said on stderr; return all that was said."""
         deadline = time.monotonic() + LIMIT
-        while text not in (said := self._talk.read_text()):
+        while text not in (said := self.said):
             if time.monotonic() > deadline:
                 raise AssertionError(f"it never said {text!r}, only: {said}")
             time.sleep(0.02)

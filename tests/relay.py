@@ -1,7 +1,8 @@
 """A tunnel as a program of its own: it passes connections at a free port on to another port, and prints its address.
 
 ``relay.py PORT [print-after FILE | listen-after FILE | end-after FILE [WORDS] | move-after FILE]``: it does that only
-once the file is there. To move is to have another address, and to print that.
+once the file is there. To move is to have another address, and to print that. With ``hold-while FILE`` nothing comes
+through, in either direction, while the file is there, and then all of it does: as where a network is cut for a while.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ async def main(port: int, late: str = "", file: str = "", last: str = "giving up
         async def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             with contextlib.suppress(OSError):
                 inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
-                await asyncio.gather(_copy(reader, inner_writer), _copy(inner_reader, writer))
+                held_by = file if late == "hold-while" else None
+                await asyncio.gather(_copy(reader, inner_writer, held_by), _copy(inner_reader, writer, held_by))
             writer.close()
 
         if late == "listen-after":
@@ -49,9 +51,11 @@ async def _until_there(file: str) -> None:
         await asyncio.sleep(0.01)
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, held_by: str | None) -> None:
     with contextlib.suppress(OSError):
         while chunk := await reader.read(65536):
+            while held_by is not None and os.path.exists(held_by):  # noqa: ASYNC110, ASYNC240, PTH110
+                await asyncio.sleep(0.01)
             writer.write(chunk)
             await writer.drain()
     writer.close()

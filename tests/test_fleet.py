@@ -1,4 +1,4 @@
-"""Two listeners with rules, two watches and one PostgreSQL, as processes of which one is killed or stopped at a time.
+"""Two listeners with rules, two watches and one PostgreSQL: one of them is killed, stopped or cut off at a time.
 
 Callbacks come over both listeners as from a load balancer, and each real call's over both at once. In the end nothing
 that was acknowledged is lost or doubled, no action was done twice, and both watches have shown the same.
@@ -10,6 +10,8 @@ import itertools
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -23,6 +25,7 @@ from urllib.parse import urlencode
 
 import pytest
 from events import form
+from paths import TESTS
 from postgresql_server import PostgresServer, postgres_server
 from processes import LIMIT, Piped
 from running import Callctl, env_for
@@ -39,6 +42,8 @@ ROUNDS = int(os.environ.get("CALLCTL_FLEET_ROUNDS", "10"))  # before a release 2
 RULES = ("--hangup-ringing-after", "1s", "--all-calls")
 RINGS = "+12025550103"
 _SENDERS = 4
+# What each callctl of the fleet runs first: on SIGUSR2 it writes where each of its threads stands.
+_SITE = "import faulthandler, signal\nfaulthandler.register(signal.SIGUSR2, all_threads=True)\n"
 
 
 class Balancer:
@@ -109,15 +114,37 @@ class Fleet:
 
     def __init__(self, server: PostgresServer, simulator: Simulator, home: Path) -> None:
         self.server, self.simulator, self.home = server, simulator, home
-        self.env = {**env_for(simulator), "CALLCTL_STORE": server.new_store()}
+        (home / "site").mkdir()
+        (home / "site" / "sitecustomize.py").write_text(_SITE)
+        self.env = {
+            **env_for(simulator),
+            "CALLCTL_STORE": server.new_store(),
+            "PYTHONPATH": str(home / "site"),
+        }
         self.ports = (free_port(), free_port())
+        # The first listener's way to the server, on which nothing comes through while a file is there.
+        self.cut = home / "cut"
+        command = [sys.executable, str(TESTS / "relay.py"), str(server.port), "hold-while", str(self.cut)]
+        self.relay = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self.relay.stdout is not None
+        self._way = self.relay.stdout.readline().strip().rpartition(":")[2]
         self.listeners = [self._listener(number) for number in (0, 1)]
         for listener in self.listeners:
             assert listener.ready
         self.watches = [Watch(home, self.env) for _ in (0, 1)]
 
     def _listener(self, number: int) -> Service:
-        return Service(*RULES, home=self.home, env=self.env, port=self.ports[number])
+        store = self.env["CALLCTL_STORE"].replace(f":{self.server.port}/", f":{self._way}/")
+        env = self.env if number else {**self.env, "CALLCTL_STORE": store}
+        return Service(*RULES, home=self.home, env=env, port=self.ports[number])
+
+    def say(self) -> str:
+        """Return what listeners and watches have said, with where each of their threads stands now."""
+        processes = [*self.listeners, *(watch.process for watch in self.watches)]
+        for process in processes:
+            process._process.send_signal(signal.SIGUSR2)
+        time.sleep(1)  # for what is only read by who looks for a fault
+        return "\n".join(f"{process._talk.name}:\n{process.said}" for process in processes)
 
     def restart(self, number: int) -> None:
         self.listeners[number].__exit__(None, None, None)
@@ -129,6 +156,8 @@ class Fleet:
             listener.__exit__(None, None, None)
         for watch in self.watches:
             watch.close()
+        self.relay.kill()
+        self.relay.communicate()
 
 
 class Watch:
@@ -192,11 +221,20 @@ def stop_the_server(fleet: Fleet, balancer: Balancer) -> None:
     balancer.until_more(30)
 
 
-FAULTS = (kill_a_listener, kill_the_server, stop_a_listener, stop_the_server, end_a_listener)
+def cut_a_listener_off(fleet: Fleet, balancer: Balancer) -> None:
+    troubles = fleet.listeners[0].said.count("looking for it")
+    fleet.cut.touch()
+    until(lambda: fleet.listeners[0].said.count("looking for it") > troubles)
+    balancer.until_more(30)
+    fleet.cut.unlink()
+    balancer.until_more(30)
+
+
+FAULTS = (kill_a_listener, kill_the_server, stop_a_listener, cut_a_listener_off, stop_the_server, end_a_listener)
 
 
 @pytest.mark.timeout(600 + 60 * ROUNDS)
-def test_a_fleet_loses_and_doubles_nothing_whatever_is_killed_or_stopped(
+def test_a_fleet_loses_and_doubles_nothing_whatever_is_killed_stopped_or_cut_off(
     simulator: Simulator, home: Path, callctl: Callctl
 ) -> None:
     with postgres_server() as server, fleet_of(server, simulator, home) as fleet:
@@ -213,6 +251,7 @@ def test_a_fleet_loses_and_doubles_nothing_whatever_is_killed_or_stopped(
                     balancer.send(rings, first=first)
                 FAULTS[number % len(FAULTS)](fleet, balancer)
         except BaseException:
+            print(fleet.say())  # noqa: T201 - what pytest shows where it failed
             balancer.stop(give_up=True)
             raise
         balancer.stop()
