@@ -16,7 +16,7 @@ import aiohttp
 from callctl.support.dates import read_json
 from callctl.support.threads import run_in_thread
 from callctl.support.urls import is_loopback_url, reason_of, tls_reason, without_user_and_fragment
-from callctl.watch.listener.server import SELFTEST_FIELD, SelftestId
+from callctl.watch.listener.server import SELFTEST_BYTES, SELFTEST_FIELD, SelftestId
 from callctl.watch.listener.signature import signature_of
 
 # Twilio waits 15 s for an answer; a listener that takes longer than this is as good as unreachable. In seconds.
@@ -53,7 +53,7 @@ async def selftest(
         limit: How many seconds the answer may take.
         clock: Seconds, to measure with.
     """
-    value = secrets.token_hex(16)
+    value = secrets.token_hex(SELFTEST_BYTES)
     form = ((SELFTEST_FIELD, value),)
     headers = {"X-Twilio-Signature": signature_of(url, form, key=keys[0])} if keys else {}
     began = clock()
@@ -75,7 +75,7 @@ async def why_not_ours(
     It is asked by a GET without a signature: the URL may belong to somebody else, who must not get a signed request,
     and where a POST might do something.
     """
-    value = secrets.token_hex(16)
+    value = secrets.token_hex(SELFTEST_BYTES)
     with _awaiting(awaited, ("GET", value)) as why_not_here:
         failure, answered_by, status = await _ask(url, "GET", limit=limit, params={SELFTEST_FIELD: value})
         return failure or _why_another(nonce, answered_by, status) or why_not_here()

@@ -24,6 +24,7 @@ from callctl.watch.listener.signature import SignatureCheck, SignedRequest, sign
 
 CHECK = SignatureCheck([PUBLIC], keys=[TOKEN])
 KeyedCall = tuple[str, str]
+PROBE = "0123456789abcdef" * 2  # as the value of a self-test
 
 # What a caller may call himself, and what a user may have put into the URL.
 NAMES = st.sampled_from(["", "ANN", "CallSidCA9CallStatuscompleted", "x&CallSid=CA9&CallStatus=completed", "'@:"])
@@ -161,21 +162,49 @@ async def test_a_captured_callback_sent_in_every_way_is_one_event(
 
 @pytest.mark.parametrize("cut", [0, 7, 12])
 async def test_a_captured_self_test_is_no_event_whatever_the_query_of_the_url(
-    start: Start, http: aiohttp.ClientSession, store: SqliteStore, cut: int
+    start: Start, reports: Reports, http: aiohttp.ClientSession, store: SqliteStore, cut: int
 ) -> None:
-    listener = await start()
-    query = f"?CallSid={HEX}&CallStatus=completed&Z="
-    headers = {"X-Twilio-Signature": signature_of(PUBLIC + query, [(SELFTEST_FIELD, "deadbeef")], key=TOKEN)}
-    url = URL(f"{listener.url}/status{query}{SELFTEST_FIELD}deadbeef", encoded=True)
-    async with http.get(url, headers=headers) as reply:
-        assert reply.status == 403
-    text = f"{query}{SELFTEST_FIELD}deadbeef"
+    query = f"?CallSid={HEX}&CallStatus=completed&Who=%27&Z="
+    listener = await start(public_url=f"{PUBLIC}{query}#rc=5")
+    headers = {"X-Twilio-Signature": signature_of(PUBLIC + query, [(SELFTEST_FIELD, PROBE)], key=TOKEN)}
+    for spelt in (query, query.replace("%27", "'")):
+        url = URL(f"{listener.url}/status{spelt}{SELFTEST_FIELD}{PROBE}", encoded=True)
+        async with http.get(url, headers=headers) as reply:
+            assert reply.status == 403
+    text = f"{query}{SELFTEST_FIELD}{PROBE}"
     start_of_form = len(query) + cut
     url = URL(f"{listener.url}/status{text[:start_of_form]}", encoded=True)
     async with http.post(url, data={text[start_of_form:]: ""}, headers=headers) as reply:
         assert reply.status == 403
     assert list(store.replay(since=None)) == []
-    assert (listener.accepted, listener.ignored, listener.refused) == (0, 0, 2)
+    assert (listener.accepted, listener.ignored, listener.refused) == (0, 0, 3)
+    (trouble,) = reports.troubles  # once, whatever the number
+    assert trouble.startswith("refused a request: self-test sent again: ")
+    assert (trouble.cause, trouble.url, trouble.status) == ("refused", f"{PUBLIC}{query}#rc=5", 403)
+
+
+@pytest.mark.parametrize("query", ["", "?room=7", "?CallctlProbe=1"])
+@pytest.mark.parametrize("method", ["POST", "GET"])
+@pytest.mark.parametrize("field", ["CallerName", "From", "To", "Zone"])
+async def test_no_text_that_a_caller_chooses_makes_a_callback_a_self_test(
+    start: Start, reports: Reports, http: aiohttp.ClientSession, query: str, method: str, field: str
+) -> None:
+    listener = await start(public_url=PUBLIC + query)
+    text = SELFTEST_FIELD + PROBE
+    for number, said in enumerate((SELFTEST_FIELD, text, f"sip:{text}@example.com", f"sip:ann@example.com;x={text}")):
+        fields = form(number, "ringing") | {field: said}
+        if method == "POST":
+            signature = signature_of(PUBLIC + query, list(fields.items()), key=TOKEN)
+            url, data = URL(f"{listener.url}/status{query}", encoded=True), fields
+        else:
+            whole = f"{query}&{urlencode(fields)}" if query else f"?{urlencode(fields)}"
+            signature = signature_of(PUBLIC + whole, [], key=TOKEN)
+            url, data = URL(f"{listener.url}/status{whole}", encoded=True), None
+        async with http.request(method, url, data=data, headers={"X-Twilio-Signature": signature}) as reply:
+            assert reply.status == 204, said
+    assert (listener.accepted, listener.refused, reports.troubles) == (4, 0, [])
+    received = {(one.call_sid, one.verified) for one in await reports.of(4)}
+    assert received == {(form(number, "ringing")["CallSid"], True) for number in range(4)}
 
 
 # Names that make an event what it is.

@@ -7,6 +7,7 @@ not in the store when it is answered for is lost. Nothing slow stands before the
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -28,6 +29,8 @@ from callctl.watch.counts import Counts
 from callctl.watch.listener.address import Address
 from callctl.watch.listener.forward import Forwarder
 from callctl.watch.listener.server import (
+    SELFTEST_BYTES,
+    SELFTEST_FIELD,
     BodyRefusedError,
     Limits,
     ReceivedRequest,
@@ -38,7 +41,7 @@ from callctl.watch.listener.server import (
     serve,
     target_of,
 )
-from callctl.watch.listener.signature import SIGNATURE_HEADERS, RequestedUrl, SignatureCheck
+from callctl.watch.listener.signature import SIGNATURE_HEADERS, RequestedUrl, SignatureCheck, SignedRequest
 from callctl.watch.listener.twiml_responder import NOT_FOR_TWIML, TwimlResponder
 
 _HEALTH_PATH = "/healthz"
@@ -115,6 +118,7 @@ class Listener:
         self.store_works = True
         self.accepted = self.duplicates = self.ignored = self.refused = self.failed = self.misdirected = 0
         self._misdirected_to: set[str] = set()
+        self._has_reported_recut = False
         self._unreported: dict[str, None] = {}  # keys of events that were answered with 500, the newest last
         self.features: Counter[str] = Counter()
         self.counts = Counts()
@@ -127,6 +131,7 @@ class Listener:
         self.callback_url, self.health_url = address.callback_url, address.url + _HEALTH_PATH
         self.health["callback_url"] = address.shown_url
         self._paths = address.paths
+        self._selftest_text = _selftest_text(address.callback_url)
         self._checks: dict[str, SignatureCheck] = {}  # by path; empty where nothing is verified
         if (keys := self.config.keys) is not None:
             others, account_sid = self.config.other_keys, self.config.account_sid
@@ -210,17 +215,16 @@ class Listener:
             return web.Response(status=403)
         if received.is_selftest:
             return self._answer_selftest(received)
-        if received.may_be_selftest:  # captured on its way and sent again, as a call that the URL's query names
-            self.refused += 1
-            self.counts.refusals["selftest"] += 1
-            return web.Response(status=403)
+        signed = received.signed.covered
+        if self._selftest_text.fullmatch(signed):
+            return self._refuse_recut_selftest()
         try:
             event = CallEvent.from_form(
                 received.pairs,
                 received_at=received_at,
                 world=self.config.world,
                 verified=check is not None,
-                signed=received.signed.covered,
+                signed=signed,
             )
         except NotACallEventError:
             self.ignored += 1  # valid, but nothing to show
@@ -230,6 +234,16 @@ class Listener:
     def _answer_selftest(self, received: ReceivedRequest) -> web.Response:
         self.awaited_selftests.discard((received.method, received.pairs[0][1]))
         return web.json_response(self.health)
+
+    def _refuse_recut_selftest(self) -> web.Response:
+        """Refuse a self-test that was captured and sent again, cut into a call that the URL's own query names."""
+        self.refused += 1
+        self.counts.refusals["selftest"] += 1
+        if not self._has_reported_recut:
+            self._has_reported_recut = True
+            what = "refused a request: self-test sent again: somebody captured one, and sends it as a call's callback"
+            self._on_trouble(Trouble(what, Cause.REFUSED, url=self.callback_url, status=403))
+        return web.Response(status=403)
 
     def _acknowledge(self, received: ReceivedRequest) -> web.Response:
         if self._forwarder is not None:
@@ -298,6 +312,12 @@ class Listener:
             self.store_works = True
             self._on_trouble(Trouble("events are stored again", Cause.STORE, is_over=True))
             self.health["status"] = "ok"
+
+
+def _selftest_text(callback_url: str) -> re.Pattern[str]:
+    """Return what a self-test's signature covers after the path, and no callback's: Twilio's have more fields."""
+    query = re.escape(SignedRequest(callback_url.partition("#")[0]).covered)
+    return re.compile(f"{query}{SELFTEST_FIELD}[0-9a-f]{{{2 * SELFTEST_BYTES}}}")
 
 
 def _says_it_is_signed(request: web.BaseRequest) -> bool:

@@ -27,6 +27,7 @@ Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 # A form with this field alone is a watch's self-test, signed; or, as a GET that is not signed, the question which watch
 # answers here. The answer says which, as /healthz does.
 SELFTEST_FIELD: Final = "CallctlProbe"
+SELFTEST_BYTES: Final = 16  # of its value, which is random, in hexadecimal
 SelftestId = tuple[str, str]  # a self-test's method and random value
 _MOST_FIELDS = 2000  # Twilio sends about thirty
 _OWN_FILES = 96  # kept free for the store, the tunnel, requests, and connections that were accepted but not counted yet
@@ -72,11 +73,6 @@ class ReceivedRequest:
     def is_selftest(self) -> bool:
         """Whether it is a watch's own self-test."""
         return len(self.pairs) == 1 and self.pairs[0][0] == SELFTEST_FIELD
-
-    @property
-    def may_be_selftest(self) -> bool:
-        """Whether its signature could be that of a self-test, however its text was cut into a query and a form."""
-        return SELFTEST_FIELD in self.signed.covered
 
     @property
     def asks_which_watch(self) -> bool:
