@@ -140,9 +140,21 @@ class TestRoute:
         assert text in findings["public URL"]["text"]
         assert findings["public URL"]["fix"]
 
+    def test_a_public_url_of_ones_own_may_be_plain_http(
+        self, callctl: Callctl, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def answered(*_args: object, **_kept: object) -> SelftestResult:
+            return SelftestResult(round_trip=0.084)
+
+        monkeypatch.setattr(callback_route, "selftest", answered)
+        env = FREE | TWILIO | {"CALLCTL_PUBLIC_URL": "http://nowhere.example.com"}
+        with twilio_unreachable(monkeypatch):
+            findings = checks(callctl("doctor", "--json", env=env, back_off=lambda _seconds: None))
+        assert (level(findings, "public URL"), findings["public URL"]["text"][-13:]) == ("warning", "is plain http")
+
     def test_an_agent_that_runs_is_found(self, callctl: Callctl, monkeypatch: pytest.MonkeyPatch) -> None:
         async def agent(_port: int, **_kept: str) -> list[str]:
-            return ["http://nowhere.example.com"]
+            return ["https://nowhere.example.com"]
 
         async def answered(*_args: object, **_kept: object) -> SelftestResult:
             return SelftestResult(round_trip=0.084)
@@ -155,8 +167,10 @@ class TestRoute:
         monkeypatch.setattr(callback_route, "selftest", answered)
         with twilio_unreachable(monkeypatch):
             findings = checks(callctl("doctor", "--json", env=FREE | TWILIO, back_off=lambda _seconds: None))
-        assert "http://nowhere.example.com/status (of the ngrok agent that runs here)" in findings["public URL"]["text"]
-        assert (level(findings, "public URL"), findings["public URL"]["text"][-13:]) == ("warning", "is plain http")
+        assert (
+            "https://nowhere.example.com/status (of the ngrok agent that runs here)" in findings["public URL"]["text"]
+        )
+        assert level(findings, "public URL") == "ok"
         assert findings["round trip"]["text"] == "a signed request came back in 84 ms"
 
     def test_an_agent_that_leads_elsewhere_is_sent_nothing_that_is_signed(

@@ -13,7 +13,7 @@ from callctl.calls.event import CallEvent
 from callctl.errors import CallctlError, NetworkError, PortTakenError, StoreError, without_secrets
 from callctl.settings import Settings
 from callctl.support.threads import run_in_thread
-from callctl.support.urls import is_loopback_url, why_unreachable
+from callctl.support.urls import is_unencrypted, why_unreachable
 from callctl.watch import registry
 from callctl.watch.listener.address import Address
 from callctl.watch.listener.listener import Listener, ListenerConfig
@@ -238,8 +238,7 @@ async def _public(settings: Settings, url: str | None, *, source: str) -> Findin
             "public URL",
             CallctlError(f"{url}: {reason}", hint="give Twilio a public name without underscores, such as a tunnel's"),
         )
-    plain = urlsplit(url).scheme == "http" and not is_loopback_url(url)
-    if plain:
+    if is_unencrypted(url):
         return warning(
             "public URL",
             f"{url} ({source}) is plain http",

@@ -27,6 +27,11 @@ def is_loopback_url(url: str) -> bool:
         return False
 
 
+def is_unencrypted(url: str) -> bool:
+    """Return whether others could read what is sent to a URL: it is http, and not to this machine."""
+    return urlsplit(url).scheme == "http" and not is_loopback_url(url)
+
+
 def is_http_url(url: str) -> bool:
     """Return whether a text is an absolute http or https URL with a host, all of it text that can be seen.
 

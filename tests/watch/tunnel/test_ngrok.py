@@ -18,11 +18,22 @@ AGENT = (RECORDED / "ngrok-agent.json").read_text(encoding="utf-8")
 async def test_an_ngrok_agent_counts_only_if_it_leads_to_our_port(application: Application) -> None:
     application.text, application.content_type = AGENT, "application/json"
     name = "zookeeper-example.ngrok-free.dev"
-    assert await find_agent(PORT, agent=application.url) == [f"https://{name}", f"http://{name}"]
+    assert await find_agent(PORT, agent=application.url) == [f"https://{name}"]
     assert await find_agent(3000, agent=application.url) == ["https://other-example.ngrok-free.dev"]
     assert await find_agent(22, agent=application.url) == []
     assert await find_agent(5000, agent=application.url) == []
     assert application.sent[0].target == "/api/tunnels"
+
+
+async def test_no_address_of_an_agent_counts_to_which_all_goes_unencrypted(application: Application) -> None:
+    urls = [
+        "http://127.0.0.1:9100", "http://192.0.2.9:9400", "HTTP://192.0.2.9:9400", "http://example.com",
+        "http://localhost.example.com", "http://127.0.0.1@example.com", "http://localhost:9100", "https://example.com",
+    ]  # fmt: skip
+    tunnels = [{"public_url": url, "config": {"addr": PORT}} for url in urls]
+    application.text = json.dumps({"tunnels": tunnels})
+    expected = ["https://example.com", "http://127.0.0.1:9100", "http://localhost:9100"]
+    assert await find_agent(PORT, agent=application.url) == expected
 
 
 @pytest.mark.parametrize("answer", ["", "[]", "{}", '{"tunnels": 1}', '{"tunnels": [1, {}, {"config": []}]}', "<html>"])

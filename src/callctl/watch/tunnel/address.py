@@ -12,7 +12,7 @@ from pathlib import PurePath
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
-from callctl.support.urls import is_http_url, is_loopback_url
+from callctl.support.urls import is_http_url, is_unencrypted
 
 _URL = re.compile(r"https?://[A-Za-z0-9._\-\[\]:]+(?:/[^\s\"'|<>\x00-\x1f]*)?")
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -72,8 +72,8 @@ class AddressFinder:
         parts = urlsplit(url)
         if (parts.hostname or "") in _OTHER_HOSTS or parts.query:
             return True  # a query belongs to a link for signing in or up
-        # Plain http would carry phone numbers for all to read, and our own port is where the tunnel leads to.
-        return parts.scheme == "http" and not (is_loopback_url(url) and parts.port != self._port)
+        # Our own port is where the tunnel leads to.
+        return is_unencrypted(url) or (parts.scheme == "http" and parts.port == self._port)
 
 
 def _tidy(url: str) -> str:

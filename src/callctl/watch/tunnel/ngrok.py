@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from callctl.support.dates import parse_int, parse_text, read_json
-from callctl.support.urls import is_http_url, is_loopback_host
+from callctl.support.urls import is_http_url, is_loopback_host, is_unencrypted
 
 NGROK_AGENT: Final = "http://127.0.0.1:4040"
 _LIMIT = 1.0  # seconds
@@ -16,8 +16,9 @@ _LONGEST = 1 << 20  # bytes of a reply; anything may listen at the agent's port
 
 
 async def find_agent(port: int, *, agent: str = NGROK_AGENT) -> list[str]:
-    """Return the public addresses of a running ngrok agent's tunnels to our port, https before http.
+    """Return the public addresses of a running ngrok agent's tunnels to our port: https, or on loopback, https first.
 
+    Plain http would carry phone numbers for all to read, and any program may answer at the agent's port.
     ``/api/tunnels`` of the agent's local API (ngrok.com/docs/agent/api) lists ``public_url`` and ``config.addr``.
     """
     limit = aiohttp.ClientTimeout(total=_LIMIT)
@@ -48,7 +49,7 @@ def _agent_urls(listed: Any, *, port: int) -> list[str]:
         config = tunnel.get("config") if isinstance(tunnel, dict) else None
         address = config.get("addr") if isinstance(config, dict) else None
         url = parse_text(tunnel.get("public_url")) if isinstance(tunnel, dict) else ""
-        if is_http_url(url) and _leads_to(parse_text(address), port):
+        if is_http_url(url) and not is_unencrypted(url) and _leads_to(parse_text(address), port):
             found.append(url.rstrip("/"))
     return found
 
