@@ -34,6 +34,7 @@ class Rest(UnexpectedRequest):
         self.requests = 0
         self.is_down = False
         self.fault: Exception | None = None  # raised after the call was listed
+        self.is_answered = False  # after it was listed as ringing
         self.meanwhile: Callable[[], None] = lambda: None
 
     def list(self, query: CallFilter, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:
@@ -47,6 +48,8 @@ class Rest(UnexpectedRequest):
             yield Call(SID, "ringing")
         elif self.fault is not None:
             raise self.fault
+        elif self.is_answered:
+            yield Call(SID, "in-progress")
 
 
 class Polling:
@@ -113,6 +116,12 @@ async def test_what_rest_knows_is_handed_on_at_the_start(polling: Polling) -> No
         assert [event.kind for event in polling.kept] == ["polled"]
         await polling.ticks()
         assert polling.rest.requests == 1
+
+
+async def test_of_a_call_that_is_answered_while_the_lists_are_read_that_is_handed_on(polling: Polling) -> None:
+    polling.rest.is_answered = True
+    async with polling.running():
+        assert [event.status for event in polling.kept] == ["in-progress"]
 
 
 async def test_a_machine_that_slept_asks_at_once(polling: Polling) -> None:

@@ -49,8 +49,8 @@ FINAL_STATUSES = frozenset(
 )
 # What the Status filter of the list takes: no ``initiated`` (OAS).
 REST_STATUSES = tuple(status for status in CallStatus if status is not CallStatus.INITIATED)
-# The furthest along first: of a call that moves on between two requests, the later status is shown.
-REST_LIVE_STATUSES = (CallStatus.IN_PROGRESS, CallStatus.RINGING, CallStatus.QUEUED)
+# In the order in which a call moves on: read one after the other, their lists miss no call that moves on meanwhile.
+REST_LIVE_STATUSES = (CallStatus.QUEUED, CallStatus.RINGING, CallStatus.IN_PROGRESS)
 EVENT_NAMES = ("initiated", "ringing", "answered", "completed")
 # The steps of a call's life; an unknown status ranks below all, so that it shows only where nothing better is known.
 _RANKS: dict[str, int] = {

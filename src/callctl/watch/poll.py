@@ -17,13 +17,14 @@ from datetime import timedelta
 
 from callctl.api.calls_api import CallsApi
 from callctl.calls.board import Snapshot
-from callctl.calls.call import Call, CallStatus, rank_of
+from callctl.calls.call import REST_LIVE_STATUSES, Call, rank_of
 from callctl.calls.event import CALLBACK, MISSED, POLLED, CallEvent
 from callctl.calls.filter import CallFilter
 from callctl.calls.leg import Leg
 from callctl.calls.sid import is_call_sid
 from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import CallctlError, NotFoundError
+from callctl.operations.live_calls import list_in_turn
 from callctl.support.clock import Clock, repeat
 from callctl.support.threads import failure_reason, run_in_thread
 
@@ -121,12 +122,14 @@ class PollLoop:
         return failure
 
     def _events(self, snapshot: Snapshot) -> tuple[list[CallEvent], Exception | None]:
-        events: list[CallEvent] = []
+        """Return the events of a round, and why it broke off; of a call that moved on meanwhile, the later event."""
+        events: dict[str, CallEvent] = {}
         try:
-            events.extend(self._poller.round(snapshot))
+            for event in self._poller.round(snapshot):
+                events[event.call_sid] = event
         except Exception as error:
-            return events, error
-        return events, None
+            return list(events.values()), error
+        return list(events.values()), None
 
     def _is_news(self, event: CallEvent) -> bool:
         sid = event.call_sid
@@ -199,10 +202,9 @@ class Poller:
 
     def _live(self) -> Iterator[Call]:
         """Yield the calls that REST lists as queued, ringing or in progress: a request, or more, for each."""
-        for status in (CallStatus.QUEUED, CallStatus.RINGING, CallStatus.IN_PROGRESS):
-            for call in self._api.list(CallFilter(statuses=(status,)), limit=None):
-                if is_call_sid(call.sid):  # any other could never be fetched, so its end would never be known
-                    yield call
+        for call in list_in_turn(self._api, [CallFilter(statuses=(status,)) for status in REST_LIVE_STATUSES]):
+            if is_call_sid(call.sid):  # any other could never be fetched, so its end would never be known
+                yield call
 
     def _unlisted(self, snapshot: Snapshot, listed: set[str]) -> list[Leg]:
         legs = (leg for family in snapshot.families if family.is_live for leg in family.legs if leg.is_live)

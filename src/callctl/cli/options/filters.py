@@ -5,12 +5,12 @@ Repeated statuses are alternatives; everything else must hold together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeAlias
 
 import typer
 
@@ -18,6 +18,7 @@ from callctl.calls.call import REST_LIVE_STATUSES, REST_STATUSES, Call, CallStat
 from callctl.cli.options import completion
 from callctl.cli.options.common import WHICH, words_in
 from callctl.errors import UsageError
+from callctl.operations.live_calls import list_in_turn
 from callctl.support.dates import read_duration, read_end, read_span, read_start
 
 if TYPE_CHECKING:
@@ -140,8 +141,7 @@ def _statuses(live: bool, given: Sequence[str]) -> tuple[str, ...]:
     if unknown:
         raise UsageError(f"no such status: {unknown[0]}", hint=f"one of {', '.join(REST_STATUSES)}")
     if not live:
-        # In the order of REST_LIVE_STATUSES, for its reason.
-        return tuple(status for status in (*REST_LIVE_STATUSES, *REST_STATUSES[3:]) if status in named)
+        return tuple(status for status in REST_STATUSES if status in named)
     both = tuple(str(status) for status in REST_LIVE_STATUSES if not named or status in named)
     if not both:
         raise UsageError(
@@ -168,38 +168,68 @@ def without_answered(call_filter: CallFilter) -> CallFilter:
 def find_calls(client: CallsApi, call_filter: CallFilter, *, limit: int | None) -> Iterator[Call]:
     """Yield the calls that match, newest first, each once, asking page by page as they are read.
 
-    Several queries are begun side by side. Memory does not grow with the number of calls.
+    No call is missed that is live all the while, whatever its status is meanwhile. Memory grows with the live calls
+    alone, and only where they come in several lists.
+
+    Raises:
+        CallctlError: A list can't be read; nothing was yielded if it is one of live calls.
     """
     # With a check that the API can't do, most of a small page could be thrown away.
-    size = _MAX_PAGE_SIZE if limit is None or call_filter.exceeds_rest else limit
-    found = [client.list(part, page_size=size, limit=None) for part in _parts(call_filter)]
-    calls = _newest_first(found) if len(found) > 1 else found[0]
+    upto = None if call_filter.exceeds_rest else limit
+    calls = _found(client, _parts(call_filter), page_size=upto or _MAX_PAGE_SIZE, limit=upto)
     return islice(filter(call_filter.matches, calls) if call_filter.exceeds_rest else calls, limit)
 
 
-def _parts(call_filter: CallFilter) -> list[CallFilter]:
-    """Return filters for REST, to be asked for side by side; together the answers hold all calls that match.
+class _Parts(NamedTuple):
+    """Filters for REST, which takes one status at a time; together the answers hold all calls that match.
 
-    REST takes one status at a time. Calls still queued have no start time, so that a filter by it would lose them: they
-    are asked for by their status.
+    Calls move on from one of ``moving`` to the next, and then to ``others``, among which none does.
     """
+
+    moving: list[CallFilter]
+    others: list[CallFilter]
+
+
+def _parts(call_filter: CallFilter) -> _Parts:
     for_rest = replace(call_filter, older_than=None, longer_than=None)
     if call_filter.statuses:
-        return [replace(for_rest, statuses=(status,)) for status in call_filter.statuses]
-    return [for_rest, replace(for_rest, statuses=(CallStatus.QUEUED,))] if call_filter.has_span else [for_rest]
+        moving, others = (
+            [replace(for_rest, statuses=(status,)) for status in statuses if status in call_filter.statuses]
+            for statuses in (REST_LIVE_STATUSES, REST_STATUSES[len(REST_LIVE_STATUSES) :])
+        )
+        return _Parts(moving, others)
+    # Calls still queued have no start time, so that a filter by it loses them: they are asked for by their status.
+    queued = [replace(for_rest, statuses=(CallStatus.QUEUED,))] if call_filter.has_span else []
+    return _Parts(queued, [for_rest])
 
 
-def _newest_first(lists: Sequence[Iterator[Call]]) -> Iterator[Call]:
-    """Merge lists that are newest first; of a call that is in several, the one in the first of them is kept."""
+def _found(client: CallsApi, parts: _Parts, *, page_size: int, limit: int | None) -> Iterator[Call]:
+    """Yield the calls of all parts, newest first: at least the first ``limit`` of them."""
+    moving, others = parts
+    if len(moving) + len(others) == 1:
+        yield from client.list((moving or others)[0], page_size=page_size, limit=None)
+        return
     import heapq
 
+    # Of a call that moved on meanwhile, the later status is kept.
+    live = {call.sid: call for call in list_in_turn(client, moving, page_size=page_size, limit=limit)}
+    held = sorted(live.values(), key=_age, reverse=True)
+    lists = _begun([client.list(one, page_size=page_size, limit=None) for one in others])
+    yield from _each_once(heapq.merge(*lists, held, key=_age, reverse=True))
+
+
+def _begun(lists: Sequence[Iterator[Call]]) -> list[Iterator[Call]]:
+    """Ask for the first page of each list, side by side. What comes later is asked for as it is read."""
     from callctl.support.threads import start_in_thread
 
-    # A list's first page comes with its first call; what comes later is asked for as it is read.
     heads = [start_in_thread(partial(_first, calls)) for calls in lists]
-    begun = [chain(head.result(), calls) for head, calls in zip(heads, lists, strict=True)]
+    return [chain(head.result(), calls) for head, calls in zip(heads, lists, strict=True)]
+
+
+def _each_once(calls: Iterable[Call]) -> Iterator[Call]:
+    """Yield calls without the repetitions of one that came moments ago."""
     known: dict[str, None] = {}
-    for call in heapq.merge(*begun, key=_age, reverse=True):
+    for call in calls:
         if call.sid in known:
             continue
         known[call.sid] = None
