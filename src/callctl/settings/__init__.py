@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from callctl.settings.settings import Credentials, Settings
-from callctl.settings.sources import IDENTITY, PLAIN, SECRETS, load
+from callctl.settings.sources import IDENTITY, PLAIN, SECRETS, environ_for_others, load
 from callctl.settings.values import (
     DEFAULT_PORT,
     ENVIRONMENT,
@@ -27,6 +27,7 @@ __all__ = [
     "Credentials",
     "NamedUrl",
     "Settings",
+    "environ_for_others",
     "load",
     "may_be_token",
     "url_name",

@@ -30,6 +30,8 @@ IDENTITY = (
 )
 PLAIN = ("CALLCTL_FROM", "CALLCTL_PUBLIC_URL", "CALLCTL_PORT", "CALLCTL_STORE")
 SECRETS = frozenset({"TWILIO_AUTH_TOKEN", "TWILIO_API_KEY", "TWILIO_API_SECRET", "CALLCTL_SIGNING_TOKEN"})
+# What opens a store in PostgreSQL: libpq reads it.
+_STORE_PASSWORD = "PGPASSWORD"  # noqa: S105 - a variable's name
 
 
 # Characters of a settings file. A longer file is not read: a large .env in some folder must not delay a hang-up.
@@ -75,6 +77,18 @@ def load(
         token_account_sid=None if is_owner else token_account_sid,
         files={source: frozenset(layer) for source, layer in layers if source != ENVIRONMENT},
     )
+
+
+def environ_for_others(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment for another program: without secrets, and without any setting of callctl's own.
+
+    The URLs among those may hold passwords: a public URL that Twilio signs in to, named ones, that of a store.
+    """
+    return {
+        name: value
+        for name, value in environ.items()
+        if name not in SECRETS and name != _STORE_PASSWORD and not name.startswith("CALLCTL_")
+    }
 
 
 def _used(path: Path, sources: Mapping[str, str]) -> bool:

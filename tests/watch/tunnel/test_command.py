@@ -50,12 +50,24 @@ async def test_an_address_without_a_line_end_is_read(tmp_path: Path, monkeypatch
 
 
 async def test_the_command_sees_no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("TWILIO_AUTH_TOKEN", "TWILIO_API_SECRET", "CALLCTL_SIGNING_TOKEN"):
-        monkeypatch.setenv(name, "secret")
+    secrets = {
+        "TWILIO_AUTH_TOKEN": "s3cret",
+        "TWILIO_API_KEY": "s3cret",
+        "TWILIO_API_SECRET": "s3cret",
+        "CALLCTL_SIGNING_TOKEN": "s3cret",
+        "CALLCTL_PUBLIC_URL": "https://ann:s3cret@hooks.example.com",
+        "CALLCTL_URL_SURVEY": "GET https://ann:s3cret@example.com/survey.xml?key=s3cret",
+        "CALLCTL_STORE": "postgresql://ann:s3cret@db.example.com/callctl",
+        "PGPASSWORD": "s3cret",
+    }
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("NGROK_AUTHTOKEN", "its-own")
     output = (
-        "import os; seen = '-'.join(sorted(name for name in os.environ if 'TOKEN' in name or 'SECRET' in name)); "
-        "print(f'https://{seen}.example.com'); time.sleep(600)"
+        "import os, pathlib; guards = pathlib.Path(f'/proc/{os.getppid()}/environ')\n"
+        "seen = [name for name, value in os.environ.items() if 's3cret' in value or value == 'its-own']\n"
+        "seen += ['guard'] if guards.exists() and b's3cret' in guards.read_bytes() else []\n"
+        "print(f'https://{\"-\".join(sorted(seen))}.example.com'); time.sleep(600)"
     )
     tunnel, url = await Tunnel.start_and_find(tunnel_program(tmp_path, output), port=PORT, check_address=is_fine)
     await tunnel.stop()

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from callctl.errors import CallctlError, UsageError
-from callctl.settings import SECRETS
+from callctl.settings import environ_for_others
 from callctl.watch.tunnel.address import AddressFinder
 
 SHORT_NAMES: Mapping[str, str] = MappingProxyType(
@@ -104,7 +104,7 @@ class Tunnel:
                 stdin=guards_end.fileno(),
                 stdout=output,
                 stderr=output,
-                env={name: value for name, value in os.environ.items() if name not in SECRETS},
+                env=environ_for_others(os.environ),
                 start_new_session=True,  # Ctrl-C is for the watch, which then ends the tunnel
             )
         tunnel = cls(guard, command, connection=connection)
