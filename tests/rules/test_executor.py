@@ -42,6 +42,7 @@ BUSY = RateLimitedError("too many requests", status=429, code="20429")
 REFUSED_CONNECTION = NetworkError("connection refused")
 BROKEN = ApiError("it broke", status=503)
 SURVEY = Redirect("survey", "https://example.com/survey")
+PARENTS = {sid(2): sid(1)}
 
 
 @dataclass
@@ -54,7 +55,7 @@ class FailingApi(UnexpectedRequest):
     sent: list[str] = field(default_factory=list)
 
     def fetch(self, sid: str) -> Call:
-        return Call(sid=sid, status=self.status, parent_call_sid=self.parent)
+        return Call(sid=sid, status=self.status, parent_call_sid=self.parent or PARENTS.get(sid))
 
     def list(self, _query: CallFilter, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:  # noqa: ARG002
         return iter(())

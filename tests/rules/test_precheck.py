@@ -12,6 +12,7 @@ from events import START, clock_of, moment, sid
 
 from callctl.calls.action import DECLINED
 from callctl.calls.call import Call
+from callctl.errors import NotFoundError
 from callctl.rules.outcome import Outcome, Postponed
 from callctl.rules.precheck import precheck
 from callctl.rules.rule import FOUND_SOON, Action, Hangup, On, Rule, Trigger, When
@@ -29,6 +30,8 @@ class FakeApi(UnexpectedRequest):
         self._calls = {call.sid: call for call in calls}
 
     def fetch(self, sid: str) -> Call:
+        if sid not in self._calls:
+            raise NotFoundError("not found", status=404)
         return self._calls[sid]
 
 
@@ -36,6 +39,7 @@ def ringing(*, created: float | None, as_of: float | None = NOW) -> Call:
     return Call(
         RINGS,
         "ringing",
+        parent_call_sid=PARENT,
         date_created=None if created is None else moment(created),
         as_of=None if as_of is None else moment(as_of),
     )
@@ -119,3 +123,31 @@ def test_a_conversation_that_a_poll_found_is_as_old_as_its_call_by_the_date_of_t
     outcome = precheck(FakeApi(talks), claims, action, clock=clock_of(lambda: moment(NOW)))
     assert (outcome is None) == acts
     assert acts or (isinstance(outcome, Outcome) and outcome.result == DECLINED)
+
+
+@pytest.mark.parametrize("on", [On.PARENT, On.CHILDREN])
+@pytest.mark.parametrize(
+    ("child_at_rest", "seconds_ago", "result"),
+    [
+        (Call(RINGS, "completed", parent_call_sid=PARENT), 1, None),
+        (Call(RINGS, "completed", parent_call_sid=sid(3)), 1, "REST does not name"),
+        (Call(RINGS, "completed"), 1, "REST does not name"),
+        (None, 1, "REST may be behind"),
+        (None, 60, "REST knows no leg"),
+    ],
+)
+def test_a_leg_is_changed_for_another_only_where_rest_names_one_the_parent_of_the_other(
+    claims: SqliteStore, on: On, child_at_rest: Call | None, seconds_ago: float, result: str | None
+) -> None:
+    """Also where nothing else needs a check: the parent in a callback is what an action on it rests on."""
+    about, target = (RINGS, PARENT) if on is On.PARENT else (PARENT, RINGS)
+    rule = Rule(name="r", when=When(statuses=frozenset({"completed"})), then=Hangup(), on=on)
+    seen = Trigger(moment(NOW - seconds_ago), moment(NOW - seconds_ago))
+    action = Action(rule, target, about, PARENT, is_own=True, needs_precheck=False, trigger=seen)
+    calls = [child_at_rest] if child_at_rest else []
+    outcome = precheck(FakeApi(*calls), claims, action, clock=clock_of(lambda: moment(NOW)))
+    if isinstance(outcome, Outcome):
+        assert result is not None
+        assert (outcome.result, outcome.text.startswith(result)) == (DECLINED, True)
+    else:
+        assert outcome == (Postponed(retry=True) if result == "REST may be behind" else None)

@@ -7,9 +7,10 @@ from datetime import timedelta
 from callctl.api.calls_api import CallsApi
 from callctl.calls.action import DECLINED, DONE, UNKNOWN, ActionEvent
 from callctl.calls.call import Call, rank_of
+from callctl.errors import NotFoundError
 from callctl.operations.family import live_children
 from callctl.rules.outcome import Outcome, Postponed, too_late
-from callctl.rules.rule import Action
+from callctl.rules.rule import FRESH, Action, On
 from callctl.store.event_store import EventStore
 from callctl.support.clock import Clock
 
@@ -18,12 +19,14 @@ _TOLERANCE = timedelta(seconds=2)
 
 
 def precheck(api: CallsApi, store: EventStore, action: Action, *, clock: Clock) -> Outcome | Postponed | None:
-    """Return why an action must not be done, or not yet; None if it may. Two requests at most, which change nothing.
+    """Return why an action must not be done, or not yet; None if it may. Three requests at most, which change nothing.
 
     Raises:
         CallctlError: The API or the store could not be read.
     """
     handled = handled_already(store, action, clock=clock)
+    if handled is None and action.about != action.call_sid:
+        handled = _unless_related(api, action, clock=clock)
     if handled is not None or not action.needs_precheck:
         return handled
     call = api.fetch(action.call_sid)
@@ -44,6 +47,22 @@ def precheck(api: CallsApi, store: EventStore, action: Action, *, clock: Clock) 
     if matched.status not in action.rule.matching_statuses:
         return Outcome(DECLINED, f"the leg that the rule looks at, {matched.sid}, is {matched.status} by now")
     return _postponed_if_too_young(matched, action, clock=clock)
+
+
+def _unless_related(api: CallsApi, action: Action, *, clock: Clock) -> Outcome | Postponed | None:
+    """Return that REST does not name one leg as the parent of the other; None if it does.
+
+    An action on another leg than the one that the rule matched rests on that alone, and a callback may have claimed it.
+    """
+    is_child_changed = action.rule.on is On.CHILDREN
+    child, parent = (action.call_sid, action.about) if is_child_changed else (action.about, action.call_sid)
+    try:
+        named = api.fetch(child).parent_call_sid
+    except NotFoundError:
+        if action.trigger is not None and clock.now() - action.trigger.observed_at < FRESH:
+            return Postponed(retry=True)  # REST may be behind
+        return Outcome(DECLINED, f"REST knows no leg {child}")
+    return None if named == parent else Outcome(DECLINED, f"REST does not name {parent} as the parent of {child}")
 
 
 def _declined_if_too_old(call: Call, action: Action, *, clock: Clock) -> Outcome | None:
