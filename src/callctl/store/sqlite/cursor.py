@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 from callctl.store.sqlite.guarded_connection import GuardedConnection
-from callctl.store.sqlite.rows import readable
+from callctl.store.sqlite.rows import last_number, readable
 
 _NEWEST = 2**63 - 1
 # The most rows that are recognized in another file: as many as a writer holds and may have written there once more.
@@ -69,13 +69,24 @@ class RowCursor:
             position = self._position
             if position is None:
                 position = self._position = self._position_at(connection, last)
-            if position.generation != self._guarded.generation:
+            if position.generation != self._guarded.generation or self._is_lost(connection, position):
                 self._move_to_new_file(connection, position, last)
             return self._read_on(connection, position, last, read, limit=limit)
 
     def _position_at(self, connection: sqlite3.Connection, last: int) -> _Position:
         rows = connection.execute(self._query.marks, (last, _MOST_KNOWN)).fetchall()
-        return _Position(self._guarded.generation, deque((mark for _, mark in reversed(rows)), maxlen=_MOST_KNOWN))
+        known = deque((mark for _, mark in reversed(rows)), maxlen=_MOST_KNOWN)
+        return _Position(self._guarded.generation, known, newest=rows[0] if rows else None)
+
+    def _is_lost(self, connection: sqlite3.Connection, position: _Position) -> bool:
+        """Return whether the file lost the newest row that was read, as by a restore: its id is given once more."""
+        if position.newest is None:
+            return False
+        number, mark = position.newest
+        row = connection.execute(self._query.marks, (number, 1)).fetchone()
+        if row is not None and row[0] == number:
+            return bool(row[1] != mark)
+        return last_number(connection, self._query.table) < number  # else it was deleted
 
     def _move_to_new_file(self, connection: sqlite3.Connection, position: _Position, last: int) -> None:
         """Go to the first row that is known, wherever that is in the new file.
@@ -86,6 +97,7 @@ class RowCursor:
         rows = connection.execute(self._query.marks, (_NEWEST, 2 * _MOST_KNOWN)).fetchall()
         position.row_id = min((number for number, mark in rows if mark in known), default=1) - 1
         position.generation, position.read_before, position.returned_id = self._guarded.generation, known, last
+        position.newest = None
 
     def _read_on(
         self, connection: sqlite3.Connection, position: _Position, last: int, read: Callable[[Any], T], *, limit: int
@@ -96,6 +108,7 @@ class RowCursor:
         values = {"world": self._world, "limit": limit}
         while not records and (rows := connection.execute(self._query.after, {**values, "last": row_id}).fetchall()):
             row_id = rows[-1][0]
+            position.newest = rows[-1][:2]
             position.known.extend(mark for _, mark, _ in rows)
             new = [
                 (number, readable(read, record)) for number, mark, record in rows if mark not in position.read_before
@@ -112,6 +125,7 @@ class _Position:
 
     generation: int  # of which file the ids are
     known: deque[Any]  # the marks of the newest rows up to here
+    newest: tuple[int, Any] | None = None  # id and mark of the newest row that was read in this file
     read_before: set[Any] = field(default_factory=set)  # marks of rows that were read in a former file
     returned_id: int | None = None  # the id that the caller has, and the row up to which was read for that one
     row_id: int = 0

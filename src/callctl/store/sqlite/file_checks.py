@@ -17,10 +17,13 @@ from callctl.store.sqlite.file_identity import check_identity
 from callctl.store.sqlite.files import File, Files, Log
 from callctl.store.sqlite.guarded_connection import changed_from_outside
 from callctl.store.sqlite.log_index import LogIndex
+from callctl.store.sqlite.rows import last_number
+from callctl.store.sqlite.schema import has_tables, newest_version, version_of
 
 # A check of the whole database is not repeated for so many times what it took, where another process writes to it too.
 _CHECK_PAUSE = 20
 _LONGEST_CHECK = 0.5  # seconds that callbacks may have to wait for the check of a whole database
+RESTORED = "an older state was restored into it"
 _LOG_DAMAGE, _INDEX_DAMAGE = "its log (-wal) was overwritten", "its index (-shm) was overwritten"
 
 
@@ -51,6 +54,7 @@ class FileChecks:
         self._log: Log | None = None
         self._log = self._read_log()
         self.newest = NewestEvent.of(connection)
+        self._schema_version = _schema_version(connection)
         self._next_whole_check = 0.0  # by the monotonic clock
         self._backfilled: _Backfilled | None = None
 
@@ -93,9 +97,36 @@ class FileChecks:
         """Look at the files as they are now."""
         return Files.at(self._path)
 
-    def note_commit(self) -> None:
-        """Take note of the newest event, after a commit."""
-        self.newest = NewestEvent.of(self._connection)
+    def note_commit(self) -> str | None:
+        """Take note of the newest event, after a commit.
+
+        Return in words what was done to the store, where the one before was lost; None if it was not.
+        """
+        before = self.newest
+        newest, former_key = NewestEvent.with_former(self._connection, before)
+        if before is not None and before.key != former_key and before.is_lost_in(self._connection):
+            return RESTORED
+        self.newest = newest
+        return None
+
+    def find_lost_rows(self, are_others_kept: Callable[[sqlite3.Connection], bool]) -> str | None:
+        """Return in words what another connection, which has written, did to the content of the files; None if nothing.
+
+        A restore is a commit like any other, to the same files: what was there before is lost, and its ids are given
+        again. It sets the number of the schema, as VACUUM and each change of a table do. ``are_others_kept`` returns
+        whether the rows that are held in memory beside the events are still there.
+        """
+        connection, version = self._connection, _schema_version(self._connection)
+        if version == self._schema_version:
+            return None
+        if not has_tables(connection):
+            return "tables were dropped"
+        if version_of(connection) < newest_version() or (self.newest and self.newest.is_lost_in(connection)):
+            return RESTORED
+        if not are_others_kept(connection):
+            return RESTORED
+        self._schema_version = version
+        return None
 
     def note_checkpoint(self) -> None:
         """Take note of the files as the connection's own checkpoint left them."""
@@ -227,6 +258,18 @@ class NewestEvent:
         row = connection.execute("SELECT id, key FROM events ORDER BY id DESC LIMIT 1").fetchone()
         return None if row is None else cls(row[0], row[1])
 
+    @classmethod
+    def with_former(
+        cls, connection: sqlite3.Connection, former: NewestEvent | None
+    ) -> tuple[NewestEvent | None, str | None]:
+        """Return the newest event, and the key that the event with the id of a former one has; None for none.
+
+        It is done with each commit, hence in one statement.
+        """
+        sql = "SELECT id, key, (SELECT key FROM events WHERE id = ?) FROM events ORDER BY id DESC LIMIT 1"
+        row = connection.execute(sql, (0 if former is None else former.id,)).fetchone()
+        return (None, None) if row is None else (cls(row[0], row[1]), row[2])
+
     def is_in(self, connection: sqlite3.Connection) -> bool:
         """Return whether a store holds this event."""
         row = connection.execute("SELECT key FROM events WHERE id = ?", (self.id,)).fetchone()
@@ -234,8 +277,19 @@ class NewestEvent:
 
     def was_in(self, connection: sqlite3.Connection) -> bool:
         """Return whether a store has had as many events: it may have deleted this one since. No id is given twice."""
-        row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
-        return row is not None and bool(row[0] >= self.id)
+        return last_number(connection, "events") >= self.id
+
+    def is_lost_in(self, connection: sqlite3.Connection) -> bool:
+        """Return whether a store has lost this event: it has never had it, or has given its id to another one.
+
+        Where it was deleted, as its owner may do by hand, it is not lost.
+        """
+        row = connection.execute("SELECT key FROM events WHERE id = ?", (self.id,)).fetchone()
+        return not self.was_in(connection) if row is None else bool(row[0] != self.key)
+
+
+def _schema_version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA schema_version").fetchone()[0])
 
 
 def is_sound(path: Path, *, like: sqlite3.Connection, newest: NewestEvent | None, whole: bool) -> bool:

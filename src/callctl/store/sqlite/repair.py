@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from callctl.errors import StoreError
 from callctl.store.sqlite.connection import locked_folder
-from callctl.store.sqlite.file_checks import FileChecks, is_older_state
+from callctl.store.sqlite.file_checks import RESTORED, FileChecks, NewestEvent, is_older_state
 from callctl.store.sqlite.file_identity import check_identity
 from callctl.store.sqlite.files import File, Files
 from callctl.store.sqlite.guarded_connection import ClaimKey, GuardedConnection, changed_from_outside
@@ -20,6 +20,7 @@ from callctl.store.sqlite.rescue import (
     RecentRows,
     carry_over,
     copy_to_new_file,
+    data_version,
     is_set_aside,
     set_aside,
     set_log_aside,
@@ -104,16 +105,19 @@ class RepairingConnection(GuardedConnection):
     def _check_before_use(self) -> None:
         if (damage := self._find_damage(after_commit=False)) is not None:
             self._repair(damage)
-        self._recent.refresh(self.connection)
+        version = data_version(self.connection)
+        if version != self._recent.version and (lost := self._checks.find_lost_rows(self._recent.are_in)) is not None:
+            self._repair(lost)
+            version = data_version(self.connection)
+        self._recent.refresh(self.connection, version)
 
     def _check_after_commit(self) -> None:
-        if (damage := self._find_damage(after_commit=True)) is not None:
+        if (damage := self._find_damage(after_commit=True) or self._checks.note_commit()) is not None:
             self._repair(damage)
             raise StoreError(
                 f"{changed_from_outside(self._path, damage)} while it was written to",
                 hint="let nothing but callctl change the store's files; `callctl doctor` looks at the store",
             )
-        self._checks.note_commit()
         self._commits += 1
         if self._commits >= _MOST_COMMITS or self.connection.total_changes - self._changes >= _MOST_CHANGES:
             self._checkpoint()
@@ -165,6 +169,8 @@ class RepairingConnection(GuardedConnection):
             with connection:
                 connection.execute("BEGIN IMMEDIATE")
                 self._restore(connection)
+                if damage == RESTORED:
+                    report += _lost_count(checks.newest, NewestEvent.of(connection))
         else:
             if self._writer is not None:
                 self._writer.forget()
@@ -210,13 +216,20 @@ class RepairingConnection(GuardedConnection):
             self.connection, path, newest=self._checks.newest, move_away=move_away, has_own_database=is_own
         )
         kept, self._unrescued = self._unrescued, None
-        read = (
-            "all that was in it was"
-            if whole
-            else "not all that was in it could be read; the rest and the newest events were"
-        )
+        if damage == RESTORED:
+            read = "that, with the newest events, was"
+        elif whole:
+            read = "all that was in it was"
+        else:
+            read = "not all that was in it could be read; the rest and the newest events were"
         beside = f"; the old files are beside it as {kept.name}*" if kept is not None else ""
         return f"{changed_from_outside(self._path, damage)}; {read} copied to a new file{beside}"
+
+
+def _lost_count(before: NewestEvent | None, now: NewestEvent | None) -> str:
+    """Return what is to be said of events that a restore took away and that were not written once more."""
+    count = (before.id if before else 0) - (now.id if now else 0)
+    return f"; up to {count} events that came since could not be written once more" if count > 0 else ""
 
 
 def _replaced(path: Path, now: Files) -> str:

@@ -19,11 +19,20 @@ from callctl.store.sqlite.file_checks import NewestEvent
 from callctl.store.sqlite.file_identity import is_store
 from callctl.store.sqlite.files import File, Files
 from callctl.store.sqlite.guarded_connection import ClaimKey
-from callctl.store.sqlite.schema import APPLICATION_ID, migrate
+from callctl.store.sqlite.rows import last_number
+from callctl.store.sqlite.schema import APPLICATION_ID, TABLES, has_tables, migrate
 
 # What keeps rules from acting twice, and on calls that are not theirs: tables, with the column of their time.
 _RULE_TABLES = {"claims": "at", "placed_calls": "at", "placed": "at", "intents": "until"}
 _LEASE = 6  # its column in "claims"
+# What a row in memory changes about one in the file that is older. A lease of 0 is that of a settled claim.
+_NEWER = {
+    "claims": (
+        "UPDATE SET lease = excluded.lease, fence = excluded.fence"
+        " WHERE lease > 0 AND (excluded.lease = 0 OR excluded.lease > lease)"
+    ),
+    "placed": "UPDATE SET sid = excluded.sid, at = excluded.at WHERE excluded.at > at",
+}
 # The most rows of each table that are held in memory, the newest. They are not read again for so many times what
 # reading them took.
 _MOST_RECENT = 2000
@@ -93,11 +102,11 @@ def copy_to_new_file(
     """
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=work_prefix(path)) as folder:
         new = Path(folder) / path.name
-        version = _data_version(source)
+        version = data_version(source)
         own = f"{path.absolute().as_uri()}?mode=ro&immutable=1" if has_own_database else None
         whole = _copy(source, new, path, newest, own=own)
         move_away()
-        if _data_version(source) != version:  # others wrote meanwhile; from now on they see that the files are gone
+        if data_version(source) != version:  # others wrote meanwhile; from now on they see that the files are gone
             new.unlink()
             whole = _copy(source, new, path, newest)
         link_or_copy(new, path)
@@ -160,7 +169,7 @@ def _copy(
     return whole
 
 
-def _data_version(connection: sqlite3.Connection) -> int | None:
+def data_version(connection: sqlite3.Connection) -> int | None:
     """Return what changes when another connection writes; None where that can't be read."""
     try:
         return int(connection.execute("PRAGMA data_version").fetchone()[0])
@@ -183,17 +192,16 @@ class RecentRows:
     """
 
     def __init__(self) -> None:
-        self._version: int | None = None
+        self.version: int | None = None  # the version of the data that was read; see ``data_version``
         self._rows: dict[str, list[tuple[Any, ...]]] = {}
         self._own_claims: dict[ClaimKey, tuple[Any, ...] | None] = {}
         self._actions: deque[tuple[Any, ...]] = deque(maxlen=_MOST_RECENT)
         self._last_action = 0
         self._next_refresh = 0.0  # by the monotonic clock
 
-    def refresh(self, connection: sqlite3.Connection) -> None:
-        """Read the rows anew, if another connection has written since."""
-        (version,) = connection.execute("PRAGMA data_version").fetchone()
-        if version == self._version or (began := time.monotonic()) < self._next_refresh:
+    def refresh(self, connection: sqlite3.Connection, version: int | None) -> None:
+        """Read the rows anew, if ``version`` of the data is another one: another connection has written since."""
+        if version == self.version or (began := time.monotonic()) < self._next_refresh:
             return
         for table, time_column in _RULE_TABLES.items():
             newest = f"SELECT * FROM {table} ORDER BY {time_column} DESC LIMIT ?"
@@ -201,7 +209,7 @@ class RecentRows:
         self._own_claims.clear()
         self._last_action, self._actions = 0, deque(maxlen=_MOST_RECENT)
         self._read_actions(connection)
-        self._version, now = version, time.monotonic()
+        self.version, now = version, time.monotonic()
         self._next_refresh = now + _REFRESH_PAUSE * (now - began)
 
     def note_claim(self, connection: sqlite3.Connection, key: ClaimKey) -> None:
@@ -221,7 +229,27 @@ class RecentRows:
 
     def connection_changed(self) -> None:
         """Read the rows anew with the next refresh: versions are counted for each connection."""
-        self._version, self._next_refresh = None, 0.0
+        self.version, self._next_refresh = None, 0.0
+
+    def are_in(self, connection: sqlite3.Connection) -> bool:
+        """Return whether a store still has what rules have done and which calls callctl placed, as far as is held.
+
+        Others may have ended intents and claims that were open.
+        """
+        rows = {row[:3]: row[_LEASE] for row in self._rows.get("claims", ()) if row[_LEASE] == 0}
+        own = {key: row[_LEASE] for key, row in self._own_claims.items() if row is not None}
+        by_key = "SELECT lease FROM claims WHERE world = ? AND rule = ? AND sid = ?"
+        for key, lease in (rows | own).items():
+            found = connection.execute(by_key, key).fetchone()
+            if found is None or (lease == 0 and found[0] > 0):
+                return False
+        placed = "SELECT 1 FROM placed_calls WHERE world = ? AND sid = ?"
+        last = "SELECT 1 FROM placed WHERE world = ? AND at >= ?"
+        return (
+            all(connection.execute(placed, row[:2]).fetchone() for row in self._rows.get("placed_calls", ()))
+            and all(connection.execute(last, (row[0], row[2])).fetchone() for row in self._rows.get("placed", ()))
+            and self._last_action <= last_number(connection, "actions")
+        )
 
     def restore(self, connection: sqlite3.Connection) -> None:
         """Write those of the rows that a new file lacks."""
@@ -229,9 +257,9 @@ class RecentRows:
         claim_rows = [row for row in claims.values() if row is not None]  # None: it was released
         for table, rows in (self._rows | {"claims": claim_rows}).items():
             if rows:
-                connection.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({','.join('?' * len(rows[0]))})", rows)
-        settled = [row[:3] for row in claim_rows if row[_LEASE] == 0]
-        connection.executemany("UPDATE claims SET lease = 0 WHERE world = ? AND rule = ? AND sid = ?", settled)
+                values = ",".join("?" * len(rows[0]))
+                sql = f"INSERT INTO {table} VALUES ({values}) ON CONFLICT DO {_NEWER.get(table, 'NOTHING')}"
+                connection.executemany(sql, rows)
         connection.executemany(
             "INSERT INTO actions (world, sid, at, record) SELECT :world, :sid, :at, :record WHERE NOT EXISTS"
             " (SELECT 1 FROM actions WHERE world = :world AND sid = :sid AND at = :at AND record = :record)",
@@ -244,7 +272,8 @@ def _copy_whole(source: sqlite3.Connection, new: Path) -> bool:
         with closing(sqlite3.connect(new, isolation_level=None)) as target:
             source.backup(target)
             # The connection may read the database of another program by now.
-            return is_store(target) and _is_whole(target) and _count(target, "events") == _count(source, "events")
+            is_one = is_store(target) and has_tables(target) and _is_whole(target)
+            return is_one and _count(target, "events") == _count(source, "events")
     except sqlite3.DatabaseError as error:
         if primary_code(error) == sqlite3.SQLITE_FULL:
             raise
@@ -257,7 +286,7 @@ def _copy_rows(source: sqlite3.Connection, new: Path, *, own: str | None) -> Non
         target.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         migrate(target, new)
         target.execute("BEGIN")
-        for table in ("calls", "events", "actions", "keyed_by_pairs", *_RULE_TABLES):
+        for table in TABLES:
             _copy_table(source, target, table)
         target.execute("DELETE FROM events WHERE call_id NOT IN (SELECT id FROM calls)")
         if own is not None:

@@ -131,6 +131,12 @@ def _insert(connection: sqlite3.Connection, rows: Sequence[Row], *, world: str) 
     return _first_of_each(rows, set(json.loads(keys)))
 
 
+def last_number(connection: sqlite3.Connection, table: str) -> int:
+    """Return the last id that was given to a row of a table with AUTOINCREMENT; 0 if none was."""
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
+    return 0 if row is None else int(row[0])
+
+
 def action_row(action: ActionEvent, *, world: str) -> tuple[str, str, int, str]:
     """Return the values for ``INSERT_ACTION``."""
     import json

@@ -107,6 +107,9 @@ MIGRATIONS = (
     """,
 )
 
+# The tables that these make.
+TABLES = ("calls", "events", "actions", "claims", "placed", "placed_calls", "intents", "keyed_by_pairs")
+
 
 def short_key(key: str) -> str:
     """Return the part of an event's key that is stored beside it: 128 of its 256 bits are plenty for one call."""
@@ -126,6 +129,12 @@ def newest_version() -> int:
 def version_of(connection: sqlite3.Connection) -> int:
     """Return the version of an open store; 0 for one that was just made."""
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def has_tables(connection: sqlite3.Connection) -> bool:
+    """Return whether an open store has its tables, as far as its version has been there."""
+    names = {str(name) for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    return version_of(connection) < newest_version() or names.issuperset(TABLES)
 
 
 def application_id_of(connection: sqlite3.Connection) -> int:
