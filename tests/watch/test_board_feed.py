@@ -16,7 +16,7 @@ from watches import LIMIT, RecordingView, until
 from callctl.calls.action import ActionEvent
 from callctl.calls.board import Board, Change, Snapshot
 from callctl.calls.event import CallEvent
-from callctl.calls.watch_trouble import Trouble
+from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import StoreAwayError
 from callctl.views.view import WatchState
 from callctl.watch.board_feed import AT_ONCE, BoardFeed
@@ -234,6 +234,29 @@ class SeeingRules(FailingRules):
     def update(self, changes: Sequence[Change], _snapshot: Snapshot, /) -> None:
         self.looks += 1
         self.seen += [change.after.call_sid for change in changes]
+
+
+async def test_that_a_shared_store_is_away_is_said_while_the_rules_wait_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("callctl.watch.board_feed.COUNTING_FRAME", 0.01)
+    view = RecordingView()
+
+    class WaitingRules(SeeingRules):
+        def start(self, snapshot: Snapshot, /) -> None:
+            if not view.troubles:
+                raise StoreAwayError("the event store is away")
+            super().start(snapshot)
+
+    store: Any = AwayAtFirst([])
+    rules: Any = WaitingRules()
+    feed = BoardFeed(header=lambda: HEADER, rules=rules)
+    feed.load(store, since=moment(0))
+    feed.trouble(Trouble("the event store is away", Cause.STORE))
+    running = asyncio.ensure_future(feed.run(view))
+    async with asyncio.timeout(LIMIT):
+        await feed.is_loaded.wait()
+    feed.stop()
+    await running
+    assert view.troubles == ["the event store is away"]
 
 
 async def test_rules_that_find_no_thread_to_ask_a_shared_store_look_later_at_what_came_meanwhile(

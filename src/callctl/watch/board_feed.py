@@ -153,7 +153,7 @@ class BoardFeed:
     async def _load(self, view: View) -> None:
         """Put the stored events on the board, some of them at a time."""
         count = 0
-        while page := await self._once_readable(partial(self._page, view)):
+        while page := await self._once_readable(partial(self._page, view), view):
             for event in page:
                 change = self._put_on_board(event)
                 if change is not None and self.rules is not None:
@@ -166,7 +166,7 @@ class BoardFeed:
             return
         self._report_unreadable()
         if self.rules is not None:
-            await self._once_readable(partial(self._start_rules, self.rules))
+            await self._once_readable(partial(self._start_rules, self.rules), view)
         self.events_read = None
         view.begin(self.board.snapshot())
         self.is_loaded.set()
@@ -178,8 +178,8 @@ class BoardFeed:
         else:
             rules.start(snapshot)
 
-    async def _once_readable(self, step: Callable[[], Awaitable[T]]) -> T:
-        """Take a step that reads the store; where a shared one is away, read it anew once it is there again.
+    async def _once_readable(self, step: Callable[[], Awaitable[T]], view: View) -> T:
+        """Take a step that reads the store; where a shared one is away, say so, and read it anew once it is there.
 
         What is on the board by then is no news to it.
 
@@ -193,6 +193,8 @@ class BoardFeed:
             except (StoreError, NoThreadError):
                 if not self._is_shared or self._stopping:
                     raise
+            self._pass_lines_to(view)
+            self._draw(view)
             await asyncio.sleep(COUNTING_FRAME)
             self._stored = self._replay()
 
