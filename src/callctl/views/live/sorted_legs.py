@@ -108,8 +108,8 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class _Standing:
-    """Where a family belongs, by each sort in their order; and its legs, with their SIDs, their texts, and since when
-    each has its status.
+    """Where a family belongs, by each sort in their order; and its legs, with their SIDs, their texts, all texts
+    together, and since when each has its status.
 
     That is in steady time. The texts are made before a filter needs those of all legs at once.
     """
@@ -118,6 +118,7 @@ class _Standing:
     legs: Sequence[Leg]
     sids: Sequence[str]
     texts: Sequence[str]
+    text: str
     since: Sequence[datetime]
 
 
@@ -165,7 +166,7 @@ class SortedLegs:
             self._touch_family_of(sid)
         self._find_standings()
         if before.text_filter != arrangement.text_filter:
-            self._choose(self._families, now=self._clock.now())
+            self._choose_anew(now=self._clock.now())
             self._line_up()
         if before.failures_open is not arrangement.failures_open:
             self._rows = None
@@ -272,13 +273,8 @@ class SortedLegs:
             (0, min(live).timestamp(), family.sid) if live else (1, ended_at, family.sid),
             (0, -family.first_at.timestamp(), family.sid),
         )
-        return _Standing(
-            places,
-            family.legs,
-            tuple(leg.call_sid for leg in family.legs),
-            [text_of(leg) for leg in family.legs],
-            since,
-        )
+        sids, texts = tuple(leg.call_sid for leg in family.legs), [text_of(leg) for leg in family.legs]
+        return _Standing(places, family.legs, sids, texts, "\n".join(texts), since)
 
     def _urgency(self, leg: Leg, since: datetime, *, root: str, now: datetime) -> tuple[Urgency, float]:
         """Return how urgent a leg is, and by what time it is sorted among equals: the smallest stands first."""
@@ -376,24 +372,39 @@ class SortedLegs:
     def _choose(self, roots: Iterable[str], *, now: datetime) -> Sequence[str]:
         """Find the legs of some families that match the filter; return the families where these are others now."""
         changed = []
-        text_filter = self._arrangement.text_filter
-        is_empty, concerns_time, matches = text_filter.is_empty, text_filter.concerns_time, text_filter.matches
         for root in roots:
-            standing = self._standings[root]
-            sids = standing.sids
-            if len(sids) == 1 and not concerns_time:  # nearly all of ten thousand
-                sids = sids if matches(standing.legs[0], standing.texts[0]) else ()
-            elif not is_empty:
-                matching = list(map(matches, standing.legs, standing.texts))
-                if concerns_time:
-                    matching = list(map(and_, matching, self._match_times(standing, root=root, now=now)))
-                sids = tuple(compress(sids, matching))
+            sids = self._matching(root, now=now)
             if self._chosen.get(root) != sids:
                 self._chosen[root] = sids
                 changed.append(root)
         if changed:
             self._rows = None
         return changed
+
+    def _choose_anew(self, *, now: datetime) -> None:
+        """Find the legs of all families that match the filter.
+
+        Of ten thousand nearly all have one leg, and words are all that is typed: those take no call each.
+        """
+        text_filter = self._arrangement.text_filter
+        candidates = list(self._standings.items())
+        for word in text_filter.words:
+            candidates = [(root, standing) for root, standing in candidates if word in standing.text]
+        has_only_words = not (text_filter.is_live or text_filter.concerns_time)
+        self._chosen = dict.fromkeys(self._standings, ())
+        for root, standing in candidates:
+            sids = standing.sids
+            self._chosen[root] = sids if has_only_words and len(sids) == 1 else self._matching(root, now=now)
+
+    def _matching(self, root: str, *, now: datetime) -> Sequence[str]:
+        """Return the legs of a family that match the filter."""
+        text_filter, standing = self._arrangement.text_filter, self._standings[root]
+        if text_filter.is_empty:
+            return standing.sids
+        matching = list(map(text_filter.matches, standing.legs, standing.texts))
+        if text_filter.concerns_time:
+            matching = list(map(and_, matching, self._match_times(standing, root=root, now=now)))
+        return tuple(compress(standing.sids, matching))
 
     def _match_times(self, standing: _Standing, *, root: str, now: datetime) -> Iterator[bool]:
         """Yield of each leg whether the times of the filter let it through; it is looked at anew when one is over."""
