@@ -17,7 +17,7 @@ def results(work: Callable[[str], str], *, parallel: int = 8) -> list[Done[str] 
     return [result for group in for_each(SIDS, work, parallel=parallel) for result in group]
 
 
-def refused(kind: type[RateLimitedError] | type[AuthenticationError]) -> CallctlError:
+def refused(kind: type[RateLimitedError]) -> CallctlError:
     return kind("no", status=429)
 
 
@@ -92,21 +92,104 @@ def test_what_is_refused_even_alone_has_failed() -> None:
     assert sorted(result.sid for result in outcomes if isinstance(result, Failed)) == SIDS
 
 
-def test_wrong_credentials_end_it_after_what_was_done() -> None:
-    requested: list[str] = []
+def no_access(status: int) -> AuthenticationError:
+    return AuthenticationError("no", status=status)
 
-    def work(sid: str) -> str:
-        requested.append(sid)
-        if len(requested) == 3:
-            raise refused(AuthenticationError)
+
+class Refusing:
+    """Work that is refused for some calls, by their numbers; records what was asked for, in its order."""
+
+    def __init__(self, status: int, *numbers: int) -> None:
+        self.requested: list[str] = []
+        self._status = status
+        self._refused = {SIDS[number] for number in numbers}
+
+    def __call__(self, sid: str) -> str:
+        self.requested.append(sid)
+        if sid in self._refused:
+            raise no_access(self._status)
         return sid
 
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("parallel", [1, 3, 64])
+@pytest.mark.parametrize("number", [5, 39])
+def test_a_refusal_that_others_contradict_is_of_its_call_alone(status: int, parallel: int, number: int) -> None:
+    refusing, is_first_read = Refusing(status, number), threading.Event()
+
+    def work(sid: str) -> str:
+        if sid == SIDS[number]:
+            is_first_read.wait(60)
+        return refusing(sid)
+
+    outcomes: list[Done[str] | Failed] = []
+    for group in for_each(SIDS, work, parallel=parallel):
+        is_first_read.set()
+        outcomes += group
+    assert [result.sid for result in outcomes if isinstance(result, Failed)] == [SIDS[number]]
+    assert sorted(refusing.requested) == SIDS
+
+
+@pytest.mark.parametrize("parallel", [1, 3, 64])
+def test_so_is_one_that_comes_before_others_are_accepted(parallel: int) -> None:
+    refusing = Refusing(403, 0, 1)
+    outcomes = results(refusing, parallel=parallel)
+    assert sorted(result.sid for result in outcomes if isinstance(result, Failed)) == SIDS[:2]
+    assert sorted(refusing.requested) == SIDS
+
+
+def test_many_at_once_that_are_refused_leave_the_rest_to_those_that_are_accepted() -> None:
+    """As by a firewall that lets so many connections through: its refusals come before the first answer."""
+    wave = threading.Barrier(9)  # all that are refused, and the one that is accepted
+
+    def work(sid: str) -> str:
+        if sid in SIDS[:9]:
+            wave.wait(60)
+            if sid != SIDS[8]:
+                raise no_access(403)
+        return sid
+
+    outcomes = results(work, parallel=9)
+    assert {result.sid for result in outcomes if isinstance(result, Done)} == set(SIDS[8:])
+
+
+@pytest.mark.parametrize("parallel", [1, 2, 8])
+def test_wrong_credentials_end_it(parallel: int) -> None:
+    refusing = Refusing(401, *range(40))
+    with pytest.raises(AuthenticationError):
+        results(refusing, parallel=parallel)
+    assert len(refusing.requested) <= parallel
+
+
+@pytest.mark.parametrize(("parallel", "asked"), [(1, 3), (2, 3), (8, 8)])
+def test_so_does_access_that_is_refused_to_whatever_is_asked_first(parallel: int, asked: int) -> None:
+    refusing = Refusing(403, *range(40))
+    with pytest.raises(AuthenticationError):
+        results(refusing, parallel=parallel)
+    assert len(refusing.requested) == asked
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("status", [401, 403])
+def test_so_it_does_with_few_calls_unless_such_work_was_done_before(status: int, count: int) -> None:
+    refusing = Refusing(status, *range(40))
+    with pytest.raises(AuthenticationError):
+        list(for_each(SIDS[:count], refusing, parallel=8))
+    outcomes = [one for group in for_each(SIDS[:count], refusing, parallel=8, accepted=True) for one in group]
+    assert [(type(one), one.sid) for one in sorted(outcomes)] == [(Failed, sid) for sid in SIDS[:count]]
+
+
+def test_credentials_that_become_wrong_end_it_after_what_was_done() -> None:
+    refusing = Refusing(401, *range(2, 40))
     outcomes = []
     with pytest.raises(AuthenticationError):
-        for group in for_each(SIDS, work, parallel=1):
+        for group in for_each(SIDS, refusing, parallel=1):
             outcomes += group
-    assert [result.sid for result in outcomes] == SIDS[:2]
-    assert requested == SIDS[:3]
+    assert [(type(result), result.sid) for result in outcomes] == [
+        *((Done, sid) for sid in SIDS[:2]),
+        *((Failed, sid) for sid in SIDS[2:4]),
+    ]
+    assert refusing.requested == SIDS[:5]
 
 
 def test_an_unexpected_failure_is_reported_for_its_call_and_leaves_no_other_alone() -> None:

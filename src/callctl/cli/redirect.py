@@ -366,9 +366,11 @@ class Redirects:
 
     def _redirect_several(self, batches: Sequence[Sequence[str]], work: Callable[[str], Outcome]) -> None:
         failed: dict[str, CallctlError | None] = {}
+        asked = 0
         for batch in batches:
-            for group in for_each(batch, work, parallel=_PARALLEL):
+            for group in for_each(batch, work, parallel=_PARALLEL, accepted=asked > len(failed)):
                 failed |= self._report(group)
+                asked += len(group)
         if failed:
             total = sum(map(len, batches))
             raise PartlyFailedError(

@@ -19,6 +19,9 @@ T = TypeVar("T")
 _THREAD_PAUSES = Backoff(first=0.1, factor=2, longest=0.8)
 _THREAD_TRIES = 4
 
+# Refusals of credentials, one after the other, after which no further call is tried.
+_REFUSALS = 3
+
 _FAULT = "this is a fault of callctl; `callctl show` tells what the call is doing"
 
 
@@ -37,7 +40,12 @@ class Failed(NamedTuple):
 
 
 def for_each(
-    sids: Sequence[str], work: Callable[[str], T], *, parallel: int, time_left: Callable[[], float] | None = None
+    sids: Sequence[str],
+    work: Callable[[str], T],
+    *,
+    parallel: int,
+    accepted: bool = False,
+    time_left: Callable[[], float] | None = None,
 ) -> Generator[list[Done[T] | Failed], None, None]:
     """Do the work for every call, up to ``parallel`` at once and begun in their order; yield results as they come.
 
@@ -45,14 +53,18 @@ def for_each(
     has too many requests at once even for the pauses in between, or the system no thread left for a request, fewer are
     sent at a time, and the call gets its turn again. When the generator is closed, nothing further is begun.
 
+    A refusal of the credentials where others were accepted, as by a firewall, is a failure of its call alone.
+    ``accepted`` is whether such work was done with them before.
+
     ``time_left`` returns how many seconds are left for all of it; without it there is no limit.
 
     Raises:
-        AuthenticationError: The credentials are refused, which no further request can change.
+        AuthenticationError: The credentials are refused: with a 401, or with a 403 by whatever was asked first; after
+            work that was done, with several 401 in a row.
         TimeoutError: The time is over. What was begun goes on, and is no longer waited for.
         NoThreadError: The system has no thread left, so nothing was begun.
     """
-    queue = _WorkQueue(sids, work, workers=max(1, min(parallel, len(sids))))
+    queue = _WorkQueue(sids, work, workers=max(1, min(parallel, len(sids))), accepted=accepted)
     try:
         waiting = len(sids)
         while waiting:
@@ -66,11 +78,13 @@ def for_each(
 class _WorkQueue(Generic[T]):
     """The waiting calls, and the threads that work on one after another."""
 
-    def __init__(self, sids: Sequence[str], work: Callable[[str], T], *, workers: int) -> None:
-        self._waiting = deque(sids)
+    def __init__(self, sids: Sequence[str], work: Callable[[str], T], *, workers: int, accepted: bool) -> None:
         self._work = work
+        self._lock = threading.Lock()  # of the next four
+        self._waiting = deque(sids)
         self._workers = workers
-        self._lock = threading.Lock()  # of the two above
+        self._accepted = accepted
+        self._refusals = 0  # of the credentials, since work was done
         self._closed = threading.Event()
         self._results: SimpleQueue[Done[T] | Failed | BaseException] = SimpleQueue()
         self._fault: BaseException | None = None
@@ -118,18 +132,19 @@ class _WorkQueue(Generic[T]):
         while (next_call := self._next_call()) is not None:
             sid, is_last_worker = next_call
             try:
-                self._results.put(Done(sid, self._work_on(sid, is_last_worker=is_last_worker)))
+                done = Done(sid, self._work_on(sid, is_last_worker=is_last_worker))
+                self._accept()
+                self._results.put(done)
             except (RateLimitedError, NoThreadError) as error:
                 if is_last_worker or (isinstance(error, NoThreadError) and error.may_be_done):
                     self._results.put(Failed(sid, error))
                 elif self._step_back(sid):
                     return
+            except AuthenticationError as error:
+                if self._is_refused(sid, error):
+                    return
             except CallctlError as error:
-                if isinstance(error, AuthenticationError):
-                    self.close()
-                    self._results.put(error)
-                else:
-                    self._results.put(Failed(sid, error))
+                self._results.put(Failed(sid, error))
             except Exception as error:  # one odd answer must not leave the other calls alone
                 self._results.put(Failed(sid, CallctlError(f"unexpected {describe(error)}", hint=_FAULT)))
             except BaseException as error:  # raised again where the results are read
@@ -153,6 +168,30 @@ class _WorkQueue(Generic[T]):
                 return self._waiting.popleft(), self._workers == 1
             self._workers -= 1
             return None
+
+    def _accept(self) -> None:
+        with self._lock:
+            self._accepted, self._refusals = True, 0
+
+    def _is_refused(self, sid: str, error: AuthenticationError) -> bool:
+        """Take down a refusal of the credentials; return whether this thread ends.
+
+        Until they are accepted once, each thread that gets a 403 ends, and the last one ends all of the work.
+        """
+        with self._lock:
+            self._refusals += 1
+            is_enough = self._refusals >= _REFUSALS or not self._waiting
+            if error.status == 401:
+                concerns_all = not self._accepted or self._refusals >= _REFUSALS
+            else:
+                concerns_all = not self._accepted and self._workers == 1 and is_enough
+            ends = concerns_all or (not self._accepted and self._workers > 1)
+            if ends:
+                self._workers -= 1
+        if concerns_all:
+            self.close()
+        self._results.put(error if concerns_all else Failed(sid, error))
+        return ends
 
     def _step_back(self, sid: str) -> bool:
         """Put a call back; return whether this thread ends, so that fewer requests are sent at once."""

@@ -496,6 +496,45 @@ class Rounds(Server):
         return [_sid_in(one) for one in self.received if one.method == "POST"]
 
 
+class Refusing(Rounds):
+    """Answers the hang-ups of some calls with a bare 403, as a firewall does; the others are ended."""
+
+    def __init__(self, *rounds: list[dict[str, object]], refused: Iterable[int]) -> None:
+        super().__init__(*rounds, answer="canceled")
+        self._refused = {f"CA{number:032d}" for number in refused}
+
+    def take(self, request: ReceivedRequest) -> Turn:
+        turn = super().take(request)
+        is_refused = request.method == "POST" and _sid_in(request) in self._refused
+        return reply(403, b"<html><title>403 Forbidden</title></html>") if is_refused else turn
+
+
+@pytest.mark.parametrize("parallel", ["1", "8"])
+def test_one_hang_up_that_is_forbidden_among_many_keeps_no_other_back(callctl: Callctl, parallel: str) -> None:
+    everyone = [rings(number) for number in range(40)]
+    with Refusing(everyone, refused=[2]) as server:
+        outcome = server.run(callctl, "--yes", "--max", "40", "--parallel", parallel)
+        assert sorted(server.ended) == sorted(str(one["sid"]) for one in everyone)
+    assert outcome.code == 8
+    assert "callctl: 40 calls: " in outcome.err
+    assert f"1 of 40 calls not ended: CA{2:032d}" in outcome.err
+    assert "403 Forbidden" in outcome.err
+
+
+def test_a_child_whose_hang_up_is_forbidden_after_that_of_its_parent_is_named(callctl: Callctl) -> None:
+    with Refusing([rings(1), rings(2) | {"parent_call_sid": f"CA{1:032d}"}], refused=[2]) as server:
+        outcome = server.run(callctl, *AGREED)
+    assert outcome.code == 8
+    assert f"1 of 2 calls not ended: CA{2:032d}" in outcome.err
+
+
+def test_where_all_hang_ups_are_forbidden_it_stops_early(callctl: Callctl) -> None:
+    with Refusing([rings(number) for number in range(40)], refused=range(40)) as server:
+        outcome = server.run(callctl, "--yes", "--max", "40", "--parallel", "4")
+        assert len(server.ended) == 4
+    assert outcome.code == 4
+
+
 def _sid_in(request: ReceivedRequest) -> str:
     return request.path.rpartition("/")[2].removesuffix(".json")
 

@@ -263,7 +263,8 @@ class BulkHangup:
             try:
                 for batch in sids:
                     self._history.record_intent(batch)
-                    for group in for_each(batch, end, parallel=self._parallel, time_left=left):
+                    accepted = any(outcome.result != FAILED for outcome in self._outcomes.values())
+                    for group in for_each(batch, end, parallel=self._parallel, accepted=accepted, time_left=left):
                         done.update(one.sid for one in group)
                         progress.count = len(done)
                         self._report([self._outcome(result) for result in group])

@@ -251,10 +251,12 @@ class TableOperator:
         work = self._work(action, history)
         if not action.is_abandoned:
             history.record_intent(target.sid for target in action.intent.targets)
+        accepted = False
         for batch in _batches(action.intent):
-            for group in for_each(batch, work, parallel=_PARALLEL):
+            for group in for_each(batch, work, parallel=_PARALLEL, accepted=accepted):
                 for result in group:
                     if isinstance(result, Done):
+                        accepted = True
                         action.results[result.sid] = result.value
                     else:
                         sentence = action.in_words(result.error, sid=result.sid)
