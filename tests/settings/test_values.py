@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,29 @@ def test_a_dot_at_the_end_of_a_host_changes_nothing(tmp_path: Path, given: str, 
     assert from_env(tmp_path, CALLCTL_API_URL=given).api_url == url
     with pytest.raises(SettingsError, match="which Twilio has switched off"):
         from_env(tmp_path, CALLCTL_API_URL="https://API.ie1.twilio.com./")
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("https://API.Twilio.com:443", "https://api.twilio.com"),
+        ("HTTPS://api.twilio.com.:0443/2010-04-01", "https://api.twilio.com"),
+        ("https://Example.com:/API/Laml/", "https://example.com/API/Laml"),
+        ("https://example.com:80", "https://example.com:80"),
+        ("http://LocalHost:80/", "http://localhost"),
+        ("http://[::1]:443", "http://[::1]:443"),
+    ],
+)
+def test_an_address_has_one_spelling_so_that_it_is_one_world(tmp_path: Path, given: str, url: str) -> None:
+    settings, plain = from_env(tmp_path, CALLCTL_API_URL=given), from_env(tmp_path, CALLCTL_API_URL=url)
+    assert settings.api_url == plain.api_url == url
+    assert settings.world == plain.world
+    assert plain.former_world is None
+    if given == url:
+        assert settings.former_world is None
+    elif "2010" not in given:  # with that no request of 0.1.0 went through
+        assert settings.former_world == replace(plain, api_url=given.rstrip("/")).world != plain.world
+    assert replace(settings, api_url="http://127.0.0.1:9").former_world is None
 
 
 @pytest.mark.parametrize("region", ["ie1", "au1", "br1", "de1", "jp1", "sg1", "us2"])

@@ -25,7 +25,7 @@ from callctl.settings.values import (
     wrong_kind_of_sid,
 )
 from callctl.support.own_folder import check_own_folder, has_own_owner
-from callctl.support.urls import is_http_url, is_loopback_url, scheme_hint
+from callctl.support.urls import is_http_url, is_loopback_url, one_spelling, scheme_hint
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class Settings:
     region: str | None = None
     edge: str | None = None
     api_url: str = TWILIO_API_URL
+    api_url_as_set: str | None = None
     signing_token: str | None = field(default=None, repr=False)
     from_: str | None = None
     public_url: str | None = None
@@ -83,7 +84,21 @@ class Settings:
     @property
     def world(self) -> str:
         """A short name for this account at this API address, which separates stores and records."""
-        text = f"{self.account_sid or ''}\n{self.api_url}"
+        return self._world_at(self.api_url)
+
+    @property
+    def former_world(self) -> str | None:
+        """The world in stores of callctl 0.1.0, which knew it by the address as it was spelled; None if it is the same.
+
+        Upper and lower case of the host counted, a dot at its end, and a port that is the usual one.
+        """
+        former = (self.api_url_as_set or self.api_url).rstrip("/")
+        if former == self.api_url or one_spelling(former) != self.api_url:
+            return None
+        return self._world_at(former)
+
+    def _world_at(self, api_url: str) -> str:
+        text = f"{self.account_sid or ''}\n{api_url}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property

@@ -149,6 +149,7 @@ def _build(
         region=region,
         edge=edge,
         api_url=read.api_url(values.get("CALLCTL_API_URL"), region=region, edge=edge),
+        api_url_as_set=values.get("CALLCTL_API_URL"),
         signing_token=read.checked_signing_tokens(values.get("CALLCTL_SIGNING_TOKEN")),
         from_=values.get("CALLCTL_FROM"),
         public_url=read.public_url(values.get("CALLCTL_PUBLIC_URL")),

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from callctl.calls.sid import KINDS, is_twilio_sid, kind_of_sid
 from callctl.errors import SettingsError, without_user_info
-from callctl.support.urls import is_http_url, is_loopback_host, scheme_hint
+from callctl.support.urls import is_http_url, is_loopback_host, one_spelling, scheme_hint
 
 TWILIO_API_URL = "https://api.twilio.com"
 DEFAULT_PORT = 8765
@@ -130,7 +130,7 @@ def api_url(text: str | None, *, region: str | None, edge: str | None) -> str:
             hint="the region and the edge choose among Twilio's own hosts; unset them, or unset CALLCTL_API_URL",
         )
     if is_http_url(text):
-        text = re.sub(r"^([^/]+//[^/:?#]+)\.(?=[:/?#]|$)", r"\1", text)  # api.twilio.com. is the same host
+        text = one_spelling(text)
     parts = urlsplit(text) if is_http_url(text) else None
     if parts is None or parts.query or parts.fragment or parts.username is not None:
         raise SettingsError(

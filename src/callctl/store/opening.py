@@ -6,14 +6,17 @@ What opens it is imported when it is needed: most commands find that there is no
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from callctl.errors import StoreError
 from callctl.store.sqlite.location import store_exists
 
 if TYPE_CHECKING:
     from callctl.settings import Settings
     from callctl.store.event_store import EventStore
+    from callctl.store.sqlite.store import SqliteStore
 
 # How many seconds to wait for another program's lock. Twilio waits 15 for an answer.
 _BUSY_TIMEOUT = 5.0
@@ -34,7 +37,8 @@ def open_store(settings: Settings, *, busy_timeout: float = _BUSY_TIMEOUT) -> Ev
         return _shared(settings, settings.store_url)
     from callctl.store.sqlite.store import SqliteStore
 
-    return SqliteStore.open(settings.checked_store(), world=settings.world, busy_timeout=busy_timeout)
+    path = settings.checked_store()
+    return _adopting(SqliteStore.open(path, world=settings.world, busy_timeout=busy_timeout), settings)
 
 
 def open_for_watch(
@@ -59,7 +63,8 @@ def open_for_watch(
     from callctl.store.sqlite.store import SqliteStore
 
     path = settings.checked_store()
-    return SqliteStore.open_for_watch(path, world=settings.world, busy_timeout=_BUSY_TIMEOUT, on_trouble=on_trouble)
+    opened = SqliteStore.open_for_watch(path, world=settings.world, busy_timeout=_BUSY_TIMEOUT, on_trouble=on_trouble)
+    return _adopting(opened, settings)
 
 
 def has_store(settings: Settings) -> bool:
@@ -83,7 +88,9 @@ def open_existing(settings: Settings) -> EventStore | None:
         return None
     from callctl.store.sqlite.store import SqliteStore
 
-    return SqliteStore.open_existing(settings.store, world=settings.world, busy_timeout=_BUSY_TIMEOUT)
+    return _adopting(
+        SqliteStore.open_existing(settings.store, world=settings.world, busy_timeout=_BUSY_TIMEOUT), settings
+    )
 
 
 def open_readonly(settings: Settings, *, busy_timeout: float = _BUSY_TIMEOUT) -> EventStore | None:
@@ -100,6 +107,9 @@ def open_readonly(settings: Settings, *, busy_timeout: float = _BUSY_TIMEOUT) ->
         return None
     from callctl.store.sqlite.store import SqliteStore
 
+    if settings.former_world is not None:
+        with suppress(StoreError), closing(SqliteStore.open_existing(settings.store, world=settings.world)) as writable:
+            writable.adopt(settings.former_world)
     return SqliteStore.open_readonly(settings.store, world=settings.world, busy_timeout=busy_timeout)
 
 
@@ -112,6 +122,17 @@ def open_file_readonly(path: Path, *, world: str) -> EventStore:
     from callctl.store.sqlite.store import SqliteStore
 
     return SqliteStore.open_readonly(path, world=world, busy_timeout=_BUSY_TIMEOUT)
+
+
+def _adopting(store: SqliteStore, settings: Settings) -> SqliteStore:
+    """Return a store, with the rows of 0.1.0 that belong to it."""
+    if settings.former_world is not None:
+        try:
+            store.adopt(settings.former_world)
+        except BaseException:
+            store.close()
+            raise
+    return store
 
 
 def _shared(settings: Settings, url: str) -> EventStore:

@@ -49,6 +49,17 @@ def is_http_url(url: str) -> bool:
         return False
 
 
+def one_spelling(url: str) -> str:
+    """Return an http or https URL without what makes no other address of it.
+
+    That is upper case in scheme and host, a dot at the end of the host, and the usual port.
+    """
+    parts = urlsplit(url)
+    host = re.sub(rf":(0*{443 if parts.scheme == 'https' else 80})?$", "", parts.netloc.lower())
+    host = re.sub(r"(?<=.)\.(?=:\d*$|$)", "", host)
+    return f"{parts.scheme}://{host}{url[url.index('//') + 2 + len(parts.netloc) :]}"
+
+
 def scheme_hint(text: str, *, otherwise: str) -> str:
     """Return what to do about a text that is no http or https URL: to add the scheme, where that makes it one."""
     rest = re.sub(r"^(https?:)?/*", "", text, flags=re.IGNORECASE)

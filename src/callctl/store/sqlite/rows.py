@@ -28,6 +28,9 @@ _UPSERT_CALLS = """
     INSERT INTO calls (world, sid, parent_sid, status, standing, is_final, last_at)
     SELECT ?, column1, column2, column3, column4, column5, column6
     FROM (VALUES {rows}) WHERE column1 IS NOT NULL
+"""
+# Completes a statement that inserts calls.
+MERGE_CALLS = """
     ON CONFLICT (world, sid) DO UPDATE SET
         parent_sid = coalesce(parent_sid, excluded.parent_sid),
         status = CASE WHEN excluded.standing > standing THEN excluded.status ELSE status END,
@@ -165,7 +168,7 @@ def _statements_for(room: int) -> tuple[str, str]:
     def rows(width: int) -> str:
         return ",".join([f"({','.join('?' * width)})"] * room)
 
-    return _UPSERT_CALLS.format(rows=rows(6)), _INSERT_EVENTS.format(rows=rows(3))
+    return _UPSERT_CALLS.format(rows=rows(6)) + MERGE_CALLS, _INSERT_EVENTS.format(rows=rows(3))
 
 
 def _first_of_each(rows: Sequence[Row], new: set[str]) -> list[bool]:

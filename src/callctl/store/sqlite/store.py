@@ -183,6 +183,16 @@ class SqliteStore:
         opened = GuardedConnection(path, lambda: connect_readonly(path, busy_timeout=busy_timeout), readonly=True)
         return cls(opened, path=path, world=world)
 
+    def adopt(self, former_world: str) -> None:
+        """Have what another name of the same world has in the file belong to this one."""
+        from callctl.store.sqlite.former_world import has_rows, move_rows
+
+        with self._writing.use("read") as connection:
+            if not has_rows(connection, former_world):
+                return
+        with self._writing.transaction() as connection:
+            move_rows(connection, former_world, world=self._world)
+
     def close(self, *, timeout: float = 5.0) -> None:
         """Write what was submitted and close the files; wait ``timeout`` seconds at most."""
         is_written = self._writer.close(timeout=timeout) if "_writer" in vars(self) else True
