@@ -3,12 +3,14 @@
 ``relay.py PORT [print-after FILE | listen-after FILE | end-after FILE [WORDS] | move-after FILE]``: it does that only
 once the file is there. To move is to have another address, and to print that. With ``hold-while FILE`` nothing comes
 through, in either direction, while the file is there, and then all of it does: as where a network is cut for a while.
+``relay.py PORT log [URL]`` prints a URL for each connection, below its own address, or one with the number for ``%d``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import socket
 import sys
@@ -18,8 +20,11 @@ async def main(port: int, late: str = "", file: str = "", last: str = "giving up
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{held.getsockname()[1]}"
+        numbers = itertools.count()
 
         async def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if late == "log":
+                _say((file or f"{address}/requests/%d") % next(numbers))
             with contextlib.suppress(OSError):
                 inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
                 held_by = file if late == "hold-while" else None

@@ -265,6 +265,40 @@ async def test_what_a_tunnel_prints_later_is_no_address_where_it_leads_elsewhere
         assert "tunnel-moved" not in {one.cause for one in watch.view.troubles}
 
 
+@pytest.mark.parametrize(("logged", "most"), [("", 0), ("https://h%d.example.com/log", 1)])
+async def test_a_tunnel_that_prints_a_url_for_each_request_does_not_have_the_self_test_repeated_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: str, most: int
+) -> None:
+    monkeypatch.setattr("callctl.watch.reachability.RETRY_INTERVAL", 3600)
+    options = WatchOptions("127.0.0.1", 0, tunnel=relay(tmp_path, late=f"log {logged}"))
+    async with running_watch(settings_in(tmp_path), options) as watch:
+        await watch.view.until(lambda view: view.header is not None and view.header.round_trip is not None)
+        assert watch.session._listener is not None
+        answers = watch.session._listener.counts.answers
+        before = answers[200]
+        async with aiohttp.ClientSession() as http:
+            for number in range(50):
+                headers = {"Connection": "close"}
+                async with http.post(watch.ready.callback_url, data={"Number": str(number)}, headers=headers) as reply:
+                    assert reply.status == 403
+        assert before <= answers[200] <= before + most
+
+
+async def test_no_later_address_on_loopback_is_asked_where_twilio_can_not_reach_it(
+    tmp_path: Path, application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The relay's address stands for a public one.
+    monkeypatch.setattr("callctl.watch.reachability.is_loopback_url", lambda url: url.startswith(application.url))
+    monkeypatch.setattr("callctl.watch.reachability.RETRY_INTERVAL", 0.01)
+    now, settings = tmp_path / "now", settings_in(tmp_path, api_url="https://api.example.com")
+    command = relay(tmp_path, late=f"end-after {now} {application.url}")
+    async with running_watch(settings, WatchOptions("127.0.0.1", 0, tunnel=command)) as watch:
+        now.touch()
+        await watch.view.until_noted("has ended")
+        await watch.view.until_noted("callbacks would not arrive either")  # after two tests, and a look at the address
+    assert application.sent == []
+
+
 async def test_a_tunnel_whose_command_ends_and_leaves_it_running_is_no_trouble_that_lasts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,6 +51,8 @@ class Reachability:
         self._trouble, self._moved, self._others = trouble, moved, others
         self._tunnel: Tunnel | None = None
         self._known: frozenset[str] = frozenset()  # what the tunnel had printed when its address was chosen
+        self._known_hosts: frozenset[str] = frozenset()  # and at which hosts before the last self-test
+        self._was_early = False  # whether what it printed had the last self-test done before its time
         self._tunnel_ended: str | None = None
         self._failures = 0
         self._last: SelftestResult | None = None
@@ -119,8 +121,6 @@ class Reachability:
         A signed self-test goes only where the listener itself has answered.
         """
         url = _with_path(address, self._options.path)
-        if is_loopback_url(url) and not self._api_is_local:
-            return "Twilio can't reach a loopback address"
         self._listener.move_to(replace(self._listener.address, public_url=url))
         failure = await self._why_not_ours(url)
         if failure is not None:
@@ -128,6 +128,8 @@ class Reachability:
         return (await self._selftest(url, limit=ADDRESS_TEST_LIMIT)).failure
 
     async def _why_not_ours(self, url: str) -> str | None:
+        if is_loopback_url(url) and not self._api_is_local:
+            return "Twilio can't reach a loopback address"
         listener = self._listener
         return await why_not_ours(
             url, nonce=listener.config.nonce, awaited=listener.awaited_selftests, limit=ADDRESS_TEST_LIMIT
@@ -158,20 +160,33 @@ class Reachability:
             await repeat(self._test_once, wait=self._wait)
 
     async def _test_once(self) -> float:
+        if self._tunnel is not None:
+            self._known_hosts = self._tunnel.hosts
         if self.is_reachable:
             await self._test()
         return RETRY_INTERVAL if self._failures else TEST_INTERVAL
 
     async def _wait(self, seconds: float) -> None:
         """Return after so many seconds, or once the tunnel prints another address: the one before may be gone."""
-        waits = [asyncio.create_task(pause(seconds))]
+        due = asyncio.create_task(pause(seconds))
+        waits = [due]
         if self._tunnel is not None:
-            waits.append(asyncio.create_task(self._tunnel.prints_another(self._tunnel.addresses)))
+            waits.append(asyncio.create_task(self._another_address(self._tunnel)))
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            self._was_early = not due.done()
         finally:
             for wait in waits:
                 wait.cancel()
+
+    async def _another_address(self, tunnel: Tunnel) -> None:
+        """Return once a tunnel has printed an address at a host that it had not named before the last self-test.
+
+        Some print a line for each request, and so for each self-test: no two follow each other at once for that.
+        """
+        if self._was_early:
+            await pause(RETRY_INTERVAL)
+        await tunnel.prints_another(self._known_hosts)
 
     async def _test(self) -> None:
         url, ended_before = self._listener.callback_url, self._tunnel_ended
@@ -203,7 +218,7 @@ class Reachability:
         before, printed = self._listener.address, [] if self._tunnel is None else self._tunnel.addresses
         for address in (printed_address for printed_address in printed if printed_address not in self._known):
             url = _with_path(address, self._options.path)
-            if await self._why_not_ours(url) is not None:
+            if url == before.callback_url or await self._why_not_ours(url) is not None:
                 continue  # asked first: while it is tried, what is signed over the one before is refused
             if await self._try_address(address) is None:
                 self._known = frozenset(printed)

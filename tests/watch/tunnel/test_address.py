@@ -56,5 +56,18 @@ def test_what_may_be_the_tunnels_is_a_candidate_the_likeliest_first(text: str, e
     assert addresses("any", text) == expected
 
 
+def test_the_urls_of_requests_displace_no_other_hosts_address() -> None:
+    log = "\n".join(f"POST https://one.example.com/status/{number}" for number in range(1000))
+    found = addresses("any", f"https://one.example.com\n{log}\nhttps://two.example.com\n{log}")
+    assert found[:2] == ["https://one.example.com", "https://two.example.com"]
+    assert len(found) == 6
+
+
+@pytest.mark.parametrize("program", ["ngrok", "any"])
+def test_what_can_not_be_an_address_is_passed_over(program: str) -> None:
+    text = "url=https://[::1 url=https://[ url=https://:0 url=https://one.example.com"
+    assert addresses(program, text) == ["https://one.example.com"]
+
+
 def test_a_tunnel_that_prints_addresses_without_end_fills_no_memory() -> None:
     assert len(addresses("any", "\n".join(f"https://{number}.example.com" for number in range(1000)))) == 50

@@ -26,6 +26,8 @@ _OTHER_HOSTS = frozenset(
 )  # fmt: skip
 # How many addresses are kept at most, the newest of them: some tunnels print another one now and then.
 _MOST = 50
+# How many of one host are: some tunnels print the URL of each request, and those must not displace another host's.
+_MOST_OF_HOST = 5
 # Some programs' addresses are known by their form; then nothing else that they print counts.
 _KNOWN: Mapping[str, re.Pattern[str]] = MappingProxyType(
     {
@@ -42,7 +44,7 @@ class AddressFinder:
         """``program`` is the command's first word, ``port`` where the tunnel leads to on this machine."""
         self._known = _KNOWN.get(PurePath(program).name)
         self._port = port
-        self._found: dict[str, None] = {}
+        self._found: dict[str, str] = {}  # addresses, each with its host
 
     @property
     def candidates(self) -> list[str]:
@@ -52,19 +54,28 @@ class AddressFinder:
         """
         return sorted(self._found, key=lambda url: (not url.startswith("https:"), urlsplit(url).path != ""))
 
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The hosts of the addresses so far, with their ports."""
+        return frozenset(self._found.values())
+
     def read(self, line: str) -> None:
         """Read one line."""
         text = _ESCAPE.sub("", line)
         if self._known is not None:
             for match in self._known.finditer(text):
-                self._add(_tidy(match[match.lastindex or 0]))
+                if is_http_url(url := _tidy(match[match.lastindex or 0])):
+                    self._add(url)
             return
         for url in map(_tidy, _URL.findall(text)):
             if is_http_url(url) and not self._is_other(url):
                 self._add(url)
 
     def _add(self, url: str) -> None:
-        self._found[url] = None
+        host = urlsplit(url).netloc
+        if url not in self._found and list(self._found.values()).count(host) >= _MOST_OF_HOST:
+            return
+        self._found[url] = host
         if len(self._found) > _MOST:
             del self._found[next(iter(self._found))]
 

@@ -14,7 +14,7 @@ import shlex
 import socket
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence, Set
 from pathlib import Path
 from types import MappingProxyType
 
@@ -210,9 +210,14 @@ class Tunnel:
         """What it has printed so far that may be its address, the likeliest first; nothing where that is not read."""
         return [] if self._finder is None else self._finder.candidates
 
-    async def prints_another(self, known: Collection[str]) -> None:
-        """Return once it has printed an address that is not among those known."""
-        while set(self.addresses) <= set(known):
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The hosts of these addresses, with their ports."""
+        return frozenset() if self._finder is None else self._finder.hosts
+
+    async def prints_another(self, known: Set[str]) -> None:
+        """Return once it has printed an address at a host that is not among those known."""
+        while self.hosts <= known:
             self._printed.clear()
             await self._printed.wait()
 
