@@ -1,7 +1,8 @@
 """What ``@last`` stands for: the call that was placed last, or none while that is not known.
 
 It is forgotten before a call is placed, so that nothing that ends the process leaves it standing for the call before.
-Where the store can't be written just then, an empty file in the state folder says that it is not known.
+Where the store can't be written just then, or holds no call that was placed before, an empty file in the state folder
+says that it is not known.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class LastPlaced:
         """
         store = open_readonly(self._settings)
         if store is None:
-            return None
+            return "" if self._is_marked() else None
         with closing(store):
             return "" if self._is_marked() else store.last_placed()
 
@@ -52,7 +53,7 @@ class LastPlaced:
         Raises:
             StoreError: That can't be noted: it is still the call before.
         """
-        is_marked = self._is_marked()
+        is_marked, former = self._is_marked(), None
         try:
             if has_store(self._settings):
                 with closing(open_store(self._settings, busy_timeout=_PATIENCE)) as store:
@@ -63,7 +64,10 @@ class LastPlaced:
             if not self._make_mark():
                 raise
         else:
-            self._remove_mark()
+            if former is None:
+                self._make_mark()
+            else:
+                self._remove_mark()
 
     def restore(self) -> None:
         """Undo ``forget``, since no call was placed.
@@ -86,8 +90,12 @@ class LastPlaced:
         Raises:
             StoreError: The store can't be written.
         """
-        with closing(open_store(self._settings)) as store:
-            store.remember_placed(call_sid, at=at, callback=callback, events=events, dial_action=dial_action)
+        try:
+            with closing(open_store(self._settings)) as store:
+                store.remember_placed(call_sid, at=at, callback=callback, events=events, dial_action=dial_action)
+        except Exception:
+            self._make_mark()  # that of another command may be gone
+            raise
         self._remove_mark()
 
     def _is_marked(self) -> bool:

@@ -17,7 +17,9 @@ from api.scripted import Handler, Server, Turn, call, drop, hang, reply
 from processes import LIMIT, OnTerminal, Piped
 from running import Callctl, env_for
 
+from callctl.errors import StoreError
 from callctl.simulator import Simulator
+from callctl.store.sqlite.store import SqliteStore
 
 
 def test_on_a_pipe_it_prints_the_sid_alone(callctl: Callctl, simulator: Simulator) -> None:
@@ -353,3 +355,54 @@ def test_where_nothing_can_be_written_it_says_so_before_the_call_is_placed(
             assert callctl(*PLACE, env=env, streams=streams).code == 0
     (before,) = said
     assert "callctl: @last may go on standing for the call before this one: can't write to the event store" in before
+
+
+# The same where no call was placed before
+
+NONE_IS_RECORDED = "@last stands for no call: no call is recorded that was placed with this account"
+
+
+@pytest.fixture(params=["nothing", "a-store"])
+def beginning(home: Path, request: pytest.FixtureRequest) -> None:
+    """Leave nothing, or a store in which no call was placed."""
+    if request.param == "a-store":
+        SqliteStore.open(home / STORE, world="any").close()
+
+
+@pytest.mark.usefixtures("beginning")
+def test_a_first_call_that_could_not_be_recorded_is_not_known(
+    callctl: Callctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise StoreError("can't write to the event store: database or disk is full")
+
+    second = "CA" + "2" * 32
+    with Server(reply(201, call()), reply(201, call(second)), reply(200, call(second))) as server:
+        env = env_of(server)
+        assert NONE_IS_RECORDED in callctl("hangup", "@last", env=env).err
+        with monkeypatch.context() as full:
+            full.setattr(SqliteStore, "remember_placed", fail)
+            placed = callctl(*PLACE, env=env)
+        assert placed.code == 0
+        assert "placed, but @last will not stand for it: can't write" in placed.err
+        assert NOT_KNOWN in callctl("hangup", "@last", env=env).err
+        assert callctl(*PLACE, env=env).code == 0
+        assert f"@last is {second}" in callctl("hangup", "@last", env=env).err
+
+
+@pytest.mark.usefixtures("beginning")
+def test_a_first_place_that_is_killed_leaves_it_open_whether_it_was_placed(
+    callctl: Callctl, home: Path, received: threading.Semaphore
+) -> None:
+    def wait(handler: Handler) -> None:
+        received.release()
+        hang()(handler)
+
+    with Server(reply(400, {"code": 21211}), wait) as server:
+        env = env_of(server)
+        assert callctl(*PLACE, env=env).code != 0  # refused: no call was placed
+        assert NONE_IS_RECORDED in callctl("hangup", "@last", env=env).err
+        with Piped(*PLACE, home=home, env=env) as command:
+            assert received.acquire(timeout=LIMIT)
+            command.kill()
+        assert NOT_KNOWN in callctl("hangup", "@last", env=env).err

@@ -177,7 +177,7 @@ def _last(runtime: Runtime, settings: Settings) -> str:
         raise UnknownCallError(f"{LAST} stands for no call: {error.message}", hint=error.hint) from error
     if sid is None:
         raise UnknownCallError(
-            f"{LAST} stands for no call: none was placed with this account at {settings.api_url}",
+            f"{LAST} stands for no call: no call is recorded that was placed with this account at {settings.api_url}",
             hint="`callctl place` places one; `callctl list` shows the calls there are",
         )
     if not sid:
