@@ -4,6 +4,7 @@ import dataclasses
 import json
 from datetime import UTC, datetime
 from itertools import chain
+from urllib.parse import urlencode
 
 import pytest
 from events import ACCOUNT, START, WORLD, event, event_of, form, moment, samples, sid
@@ -92,7 +93,8 @@ def test_fields_beyond_all_expectation_are_kept_and_do_no_harm() -> None:
 def test_of_a_repeated_name_the_last_value_counts_for_twilio_appends_its_own() -> None:
     own = {"CallSid": "CA9", "CallStatus": "busy", "From": "me", "ParentCallSid": "CA8"}
     pairs = [*own.items(), *form(2, "ringing", parent=1).items()]
-    read = CallEvent.from_form(pairs, received_at=START, world=WORLD, verified=True)
+    query = f"?{urlencode(pairs)}"
+    read = CallEvent.from_form(pairs, received_at=START, world=WORLD, verified=True, signed=query)
     assert (read.call_sid, read.status, read.from_, read.parent_call_sid) == (sid(2), "ringing", "+15005550006", sid(1))
     assert read.to_json()["form"]["CallSid"] == ["CA9", sid(2)]
     assert CallEvent.from_record(read.to_record()) == read

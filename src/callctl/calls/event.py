@@ -6,7 +6,7 @@ holds the form alone, and an event read back from an old store gains the fields 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -16,7 +16,6 @@ from callctl.calls.call import Call, CallStatus, is_final, rank_of
 from callctl.calls.event_record import (
     Form,
     encodable_form,
-    is_split_differently,
     pairs_key,
     read_record,
     signed_form,
@@ -27,11 +26,11 @@ from callctl.calls.other_callbacks import (
     FEATURES,
     event_of,
     feature_of,
-    hides_call,
     in_words,
     json_of,
     owner_of,
 )
+from callctl.calls.signed_text import is_ambiguous, sids_in
 from callctl.errors import without_url_passwords
 from callctl.support.dates import format_date, microseconds, parse_int, parse_timestamp
 
@@ -53,7 +52,6 @@ _EVENT_NAMES: dict[str, str] = {
 # SignalWire sends ``answered`` beside ``in-progress`` for the same step (docs/twilio.md, "Compatible
 # services").
 _SAME_STATUS = {"answered": CallStatus.IN_PROGRESS.value}
-_KNOWN = (*CallStatus, *_SAME_STATUS)
 
 # Which of two ends reported for one call counts when neither number nor time decides: the greater here.
 _FINAL_WEIGHTS: dict[str, int] = {
@@ -71,6 +69,17 @@ _KIND_WEIGHTS = {CALLBACK: 2, TWIML_REQUEST: 1}
 
 class NotACallEventError(ValueError):
     """A request that reports nothing about a call."""
+
+
+class AmbiguousEventError(NotACallEventError):
+    """What was signed can be read as reports about several calls; ``call_sids`` are those that it may be about.
+
+    ``key`` is the same for all its readings.
+    """
+
+    def __init__(self, key: str, call_sids: Sequence[str]) -> None:
+        super().__init__("CallSid, CallStatus or ParentCallSid may stand elsewhere in what was signed")
+        self.key, self.call_sids = key, call_sids
 
 
 @dataclass(slots=True)
@@ -136,8 +145,8 @@ class CallEvent:
                 from; the form alone if None.
 
         Raises:
-            NotACallEventError: It is no call's status, machine detection, recording or conference, or is cut elsewhere
-                than what Twilio signed.
+            NotACallEventError: It is no call's status, machine detection, recording or conference.
+            AmbiguousEventError: What was signed can also be read as a report about another call, or of another status.
         """
         is_ascii = signed is not None and signed.isascii()  # then so is what was read from it, or was escaped
         form = tuple(pairs) if is_ascii else encodable_form(pairs)
@@ -147,8 +156,8 @@ class CallEvent:
         fields = dict(form)  # of a repeated name the last
         key = signed_key(text, world=world)
         event = _read_form(form, fields, key=key, received_at=received_at, verified=verified)
-        if _is_split_differently(event, fields, text):
-            raise NotACallEventError("CallSid and CallStatus stand elsewhere than Twilio signed them")
+        if is_ambiguous(fields, text):
+            raise AmbiguousEventError(key, sids_in(text))
         return event
 
     @classmethod
@@ -256,25 +265,6 @@ class CallEvent:
     def rank(self) -> int:
         """How far along a call's life the status is; 0 for an unknown one."""
         return rank_of(self.status)
-
-
-def _is_split_differently(event: CallEvent, fields: Mapping[str, str], signed: str) -> bool:
-    if event.status or fields.get("CallSid"):
-        sent_status = fields.get("CallStatus", "").strip()
-        return is_split_differently(signed, event.call_sid) or _has_another_status(event.call_sid, sent_status, signed)
-    return hides_call(signed) or is_split_differently(signed, event.call_sid, name="ConferenceSid")
-
-
-def _has_another_status(call_sid: str, sent: str, signed: str) -> bool:
-    """Return whether the CallStatus that Twilio signed behind the CallSid is another known one than was sent.
-
-    A caller's name that reads like a CallStatus stands behind both. A status that is not known changes nothing.
-    """
-    text = signed.partition(f"CallSid{call_sid}CallStatus")[2]
-    if sent and text.startswith(sent):
-        return False
-    first = next((status for status in _KNOWN if text.startswith(status)), None)
-    return first is not None and sent != first and (not sent or sent in _KNOWN)
 
 
 def _read_form(form: Form, fields: Mapping[str, str], *, key: str, received_at: datetime, verified: bool) -> CallEvent:

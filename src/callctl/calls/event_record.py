@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -19,7 +18,6 @@ from itertools import chain
 from operator import itemgetter
 from typing import NamedTuple
 
-from callctl.calls.sid import CALLBACK_SID
 from callctl.support.dates import from_microseconds, microseconds
 
 Form = tuple[tuple[str, str], ...]
@@ -27,11 +25,7 @@ Form = tuple[tuple[str, str], ...]
 _as_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-# As a form is signed; in a query a "=" would follow the names.
-_SIGNED_SID = {name: re.compile(f"{name}{CALLBACK_SID}") for name in ("CallSid", "ConferenceSid")}
 _MOST_REMEMBERED = 64  # names of a form whose order is remembered; Twilio sends about thirty
-_LONGER_NAMES = ("Ending", "ToCoach")  # of a conference: CallSidEndingConference, CallSidToCoach
-_SIGNED_CALL = re.compile("CallSid(?!=).*CallStatus(?!=)", re.DOTALL)
 
 
 def encodable_form(pairs: Iterable[tuple[str, str]]) -> Form:
@@ -62,27 +56,6 @@ def _by_name(names: tuple[str, ...]) -> Callable[[Sequence[tuple[str, str]]], tu
 def signed_key(signed: str, *, world: str) -> str:
     """Return the key of what a signature covers after the path: query and form."""
     return hashlib.sha256(f"{world}\0{signed}".encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def is_split_differently(signed: str, sid: str, *, name: str = "CallSid") -> bool:
-    """Return whether the SID in a field is another one than Twilio signed under that name.
-
-    What is signed does not say where a value ends, and a caller may choose a name that reads like a CallSid and a
-    CallStatus. Those of Twilio come before anything that a caller chooses.
-    """
-    first = _SIGNED_SID[name].search(signed)
-    if first is not None and first[1] == sid:
-        return False
-    if "=" in sid or "&" in sid:  # a query that was sent as a form
-        return True
-    before, match, _ = signed.partition(f"{name}{sid}")
-    if not match:  # a query, which can't be cut otherwise
-        return False
-    if sid.startswith(_LONGER_NAMES):
-        return True
-    if first is not None and first.start() <= len(before):
-        return True
-    return "CallStatus" in sid or _SIGNED_CALL.search(before) is not None
 
 
 def pairs_key(form: Form, *, world: str) -> str:

@@ -7,7 +7,6 @@ partial results of speech recognition come with one, as requests for TwiML do, b
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
@@ -22,8 +21,6 @@ FEATURES: Final = (AMD, RECORDING, CONFERENCE, TRANSCRIPTION, SPEECH)
 
 Fields = Mapping[str, str]
 
-# A CallSid that is signed but stands in no field of that name: names and values were cut elsewhere.
-_HIDDEN_SID = re.compile("CallSid(?!EndingConference|ToCoach|=)")
 _JSON_FIELDS: dict[str, tuple[tuple[str, str], ...]] = {
     AMD: (("answered_by", "AnsweredBy"), ("machine_detection_duration", "MachineDetectionDuration")),
     RECORDING: (
@@ -83,11 +80,6 @@ def feature_of(fields: Fields) -> str | None:
 def owner_of(fields: Fields) -> str:
     """Return the SID under which it is kept: the call's, else the conference's."""
     return fields.get("CallSid", "").strip() or fields.get("ConferenceSid", "").strip()
-
-
-def hides_call(signed: str) -> bool:
-    """Return whether a call was cut out of the signed text of a form that has no CallSid."""
-    return _HIDDEN_SID.search(signed) is not None
 
 
 def event_of(kind: str, fields: Fields) -> str:

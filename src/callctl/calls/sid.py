@@ -38,7 +38,8 @@ _TWILIO_SID = f"[A-Z]{{2}}{_HEX_DIGITS}"
 # Compatible services use UUIDs and longer forms (docs/twilio.md, "Compatible services").
 _OTHER_CALL_SID = r"[A-Za-z0-9][A-Za-z0-9:_.-]{15,95}"
 # The SID of a call or a conference as callbacks hold it: Twilio's, or a UUID of compatible services.
-CALLBACK_SID: Final = "(C[AF][0-9a-f]{32}|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})"
+UUID: Final = "[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
+CALLBACK_SID: Final = f"C[AF][0-9a-f]{{32}}|{UUID}"
 
 
 def is_twilio_sid(text: str) -> bool:

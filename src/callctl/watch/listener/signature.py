@@ -87,9 +87,9 @@ class SignedRequest:
 
     @property
     def covered(self) -> str:
-        """What the signature covers after the path, however the request was spelt."""
+        """What the signature covers after the path, the same however the request was spelt and cut."""
         mark, query = self.target.partition("?")[1:]
-        return f"{mark}{_unescaped(query)}{self.form}"
+        return _unescaped(f"{mark}{query}{self.form}")
 
     @classmethod
     def read(

@@ -1,0 +1,129 @@
+"""What a signature covers, read back: can it be cut into the fields of a callback in one way only?
+
+Twilio signs names and values run together, behind the query of the URL (docs/twilio.md, "Signatures"). Where one ends
+and the next begins is not signed, and callers choose some values: a name for themselves, a SIP address. So one signed
+text may be cut into several forms. An event counts only where the call that it is about, its parent and its status can
+stand nowhere else in the text.
+
+A GET has its fields in the query, where Twilio escapes ``&`` and ``=``; what callers choose looks like no field there.
+In the form of a POST nothing is escaped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from urllib.parse import parse_qsl
+
+from callctl.calls.call import CallStatus
+from callctl.calls.sid import CALLBACK_SID, UUID
+
+_SID = re.compile(CALLBACK_SID)
+# Other names hold this one: ParentCallSid, DialCallSid, CallSidToCoach. In a query a "=" follows.
+_CALL_SID = "CallSid(?![=&%]|CallStatus|EndingConference|ToCoach|Legacy)"
+_CALL = re.compile(f"(?<!Parent)(?<!Dial)(?<!Dequeing){_CALL_SID}")
+_CONFERENCE = re.compile("ConferenceSid(?!=)")
+_NAMED_IN_QUERY = re.compile("[?&](?:CallSid|ConferenceSid)=")
+_EVENT_IN_QUERY = re.compile("[?&](?:CallStatus|AnsweredBy|RecordingSid|StatusCallbackEvent)=")
+# What stands before the CallSid in a form of Twilio's; no caller chooses anything of it.
+_BEFORE_CALL = re.compile(
+    rf"\??AccountSid(?:AC[0-9A-Za-z]{{32}}|{UUID})"
+    "(?:AnsweredBy(?:human|fax|unknown|machine_(?:start|end_(?:beep|silence|other))))?"
+    r"(?:ApiVersion\d{4}-\d\d-\d\d)?(?:CallDuration\d+)?" + _CALL_SID
+)
+_STATUSES = (*CallStatus, "answered")  # SignalWire's word (docs/twilio.md, "Compatible services")
+_STATUS = re.compile("|".join(sorted(_STATUSES, key=len, reverse=True)))
+_USUAL = re.compile(f"{_BEFORE_CALL.pattern}({CALLBACK_SID})CallStatus({_STATUS.pattern})")
+_NEXT_NAME = re.compile("[A-Z][a-z]|$")
+_NO_CHILD = ("inbound", "outbound-api")  # directions of legs that have no parent
+_GUARDED = ("CallSid", "CallStatus", "ParentCallSid", "ConferenceSid")
+
+Fields = Mapping[str, str]
+
+
+def is_ambiguous(fields: Fields, signed: str) -> bool:
+    """Return whether the call, parent, status or conference of a callback may be others than Twilio signed.
+
+    ``signed`` is what the signature covers after the path, of which the fields are one reading.
+    """
+    whole = _USUAL.match(signed)
+    if whole is not None and whole[1] == fields.get("CallSid") and whole[2] == fields.get("CallStatus"):
+        return _has_other_parent(fields, signed[whole.end() :])  # nearly all callbacks, in a fraction of the time
+    usual = _BEFORE_CALL.match(signed)
+    if usual is None and _is_query(signed):
+        return _CALL.search(signed) is not None or _differ_from_query(fields, signed)
+    start = _start_of_sid(fields, signed) if usual is None else usual.end()
+    if start is None:
+        return True
+    sid, text = fields.get("CallSid", "") or ("" if usual else fields.get("ConferenceSid", "")), signed[start:]
+    if not sid or not text.startswith(sid) or _is_cut(sid, text):
+        return True
+    text = text[len(sid) :]
+    if not fields.get("CallSid"):
+        return False
+    return _has_other_status(fields.get("CallStatus"), text) or _has_other_parent(fields, text)
+
+
+def sids_in(signed: str) -> list[str]:
+    """Return the SIDs of the calls that a signed text may be about, each once, those of Twilio's form and UUIDs."""
+    places = [match.end() for match in re.finditer("CallSid=?", signed)]
+    return list(dict.fromkeys(match[0] for place in places if (match := _SID.match(signed, place))))
+
+
+def _is_query(signed: str) -> bool:
+    return (
+        signed.startswith("?")
+        and " " not in signed
+        and _NAMED_IN_QUERY.search(signed) is not None
+        and _EVENT_IN_QUERY.search(signed) is not None
+    )
+
+
+def _differ_from_query(fields: Fields, signed: str) -> bool:
+    # Of a repeated name the last value counts, as in the fields: what Twilio appends follows what the URL had.
+    in_query = dict(parse_qsl(signed[1:], keep_blank_values=True))
+    return any(fields.get(name, "") != in_query.get(name, "") for name in _GUARDED)
+
+
+def _start_of_sid(fields: Fields, signed: str) -> int | None:
+    """Return where the SID of the call stands, or of the conference without one; None if that is not clear."""
+    calls = list(_CALL.finditer(signed))
+    if fields.get("CallSid"):
+        return calls[0].end() if len(calls) == 1 else None
+    conferences = list(_CONFERENCE.finditer(signed))
+    return conferences[0].end() if len(conferences) == 1 and not calls else None
+
+
+def _is_cut(sid: str, text: str) -> bool:
+    """Return whether a SID with which a text begins may be longer or shorter than the one that was signed."""
+    whole = _SID.match(text)
+    return sid != whole[0] if whole else any(part in sid for part in ("CallStatus", "&", "=", "%"))
+
+
+def _has_other_status(status: str | None, text: str) -> bool:
+    """Return whether a text does not go on with this CallStatus, or with another one that is known."""
+    if text.startswith("CallSidLegacy"):  # Telnyx's
+        text = text[text.find("CallStatus") :]
+    if not (status or "").strip():
+        return text.startswith("CallStatus") and (status is None or _STATUS.match(text, len("CallStatus")) is not None)
+    if not text.startswith(f"CallStatus{status}"):
+        return True
+    known = _STATUS.match(text, len("CallStatus"))
+    return known is not None and known[0] != (status or "").strip()
+
+
+def _has_other_parent(fields: Fields, text: str) -> bool:
+    """Return whether the parent may be another than was signed, or none, or one where none was signed."""
+    parent = fields.get("ParentCallSid", "")
+    if "ParentCallSid" not in text:
+        return bool(parent)
+    before, _, value = text.partition("ParentCallSid")
+    if "ParentCallSid" in value or before.count("Direction") + value.count("Direction") > 1:
+        return True
+    direction = text.partition("Direction")[2]
+    if direction.startswith(_NO_CHILD):
+        return bool(parent)
+    whole = _SID.match(value)
+    if whole is not None:
+        return parent != whole[0]
+    return not value.startswith(parent) or _NEXT_NAME.match(value, len(parent)) is None
