@@ -163,6 +163,45 @@ def test_ports_and_hosts_that_cannot_be_listened_at(callctl: Callctl) -> None:
 
 
 @pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"CALLCTL_FROM=\xff\n", "can't read the settings file {home}/.env: not a text file"),
+        (b"CALLCTL_PORT=http\n", "CALLCTL_PORT is not a port number: http"),
+    ],
+)
+def test_a_found_settings_file_that_can_not_be_used_keeps_no_call_from_being_ended(
+    setup: CliSetup, home: Path, content: bytes, why: str
+) -> None:
+    sids = [setup.place() for _ in range(3)]
+    (home / ".env").write_bytes(content)
+    said = f"callctl: nothing in {home}/.env is used: {why.format(home=home)}\nhint: "
+    last = setup.callctl("hangup", "@last")  # which store says it is not known
+    assert (last.code, setup.sent()) == (3, [])
+    assert said in last.err
+    assert "@last stands for no call: which store holds it is not known" in last.err
+    ended = setup.callctl("hangup", sids[0])
+    assert (ended.code, ended.out) == (0, f"{sids[0]}\tcanceled\tended\n")
+    assert ended.err.startswith(said)
+    assert setup.callctl("hangup", sids[1][:20]).code == 0
+    listed = setup.callctl("list", "--live", "-q")
+    assert (listed.code, listed.out.split()) == (0, [sids[2]])
+    assert listed.err.startswith(said)
+    assert setup.callctl("show", sids[0]).code == setup.callctl("wait", sids[0], "--for", "ended").code == 0
+    setup.simulator.advance(5)
+    redirected = setup.callctl("redirect", sids[2], "--url", setup.survey)
+    assert (redirected.code, redirected.err.startswith(said)) == (0, True)
+
+    for args in (PLACE, ("watch", "--port", "0"), ("listen", "--port", "0")):
+        outcome = setup.callctl(*args)
+        assert (outcome.code, outcome.out) == (2, "")
+        assert f"callctl: error: {why.format(home=home)}" in outcome.err
+    named = setup.callctl("hangup", sids[2], "--env-file", ".env")
+    assert named.code == 2
+    assert f"callctl: error: {why.format(home=home)}" in named.err
+    assert setup.callctl("list", "--live", "-q").out.split() == [sids[2]]
+
+
+@pytest.mark.parametrize(
     ("args", "message"),
     [
         (("list", "--env-file", "."), "can't read the settings file {home}: Is a directory\nhint: --env-file"),

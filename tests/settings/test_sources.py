@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -286,6 +288,51 @@ def test_a_named_file_that_can_not_be_read(tmp_path: Path, content: bytes | None
         path.write_bytes(content)
     with pytest.raises(SettingsError, match="can't read the settings file"):
         load({}, cwd=tmp_path, env_file=path)
+
+
+UNUSABLE: list[tuple[bytes, str]] = [
+    (b"CALLCTL_FROM=\xff\xfe\n", "can't read the settings file .*: not a text file"),
+    (b"A=b\n" * 65537, "can't read the settings file .*: longer than 256 kB"),
+    (b"CALLCTL_PORT=http\n", "CALLCTL_PORT is not a port number"),
+    (b"CALLCTL_URL_SURVEY=survey.xml\n", "CALLCTL_URL_SURVEY is not an http or https address"),
+    (b"CALLCTL_STORE=/elsewhere/events.db\n", "CALLCTL_STORE in .* leads to /elsewhere/events.db"),
+    (b"CALLCTL_STORE=postgresql://localhost/calls\n", "CALLCTL_STORE in .* leads to a database"),
+]
+
+
+@pytest.mark.parametrize(("content", "why"), UNUSABLE)
+def test_a_found_file_that_can_not_be_used_is_left_out_only_where_nothing_needs_it(
+    tmp_path: Path, content: bytes, why: str
+) -> None:
+    path = tmp_path / ".env"
+    path.write_bytes(content)
+    with pytest.raises(SettingsError, match=why):
+        load(ENV, cwd=tmp_path)
+    settings = load(ENV, cwd=tmp_path, needs_found=False)
+    assert settings.left_out is not None
+    assert settings.left_out.path == path
+    assert re.search(why, settings.left_out.error.message)
+    without = load(ENV, cwd=tmp_path.parent)
+    assert replace(settings, left_out=None) == without
+    assert (settings.is_store_in_doubt, without.is_store_in_doubt) == (True, False)
+    elsewhere = {**ENV, "CALLCTL_STORE": "events.db"}
+    assert not load(elsewhere, cwd=tmp_path, needs_found=False).is_store_in_doubt
+
+    for environ in ({}, {"TWILIO_ACCOUNT_SID": ACCOUNT}, {**ENV, "TWILIO_API_KEY": "SK" + "0" * 32}):
+        with pytest.raises(SettingsError, match=why):
+            load(environ, cwd=tmp_path, needs_found=False)
+    for name in ("named", ".env"):
+        (tmp_path / name).write_bytes(b"\xff")
+        with pytest.raises(SettingsError, match=f"can't read the settings file .*{name}: not a text file"):
+            load(ENV, cwd=tmp_path, env_file=Path(name), needs_found=False)
+        with pytest.raises(SettingsError, match=f"can't read the settings file .*{name}: not a text file"):
+            load({**ENV, "CALLCTL_ENV_FILE": name}, cwd=tmp_path, needs_found=False)
+
+
+def test_a_value_of_the_environment_is_still_an_error_beside_a_found_file_that_can_not_be_used(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"\xff")
+    with pytest.raises(SettingsError, match="can't read the settings file"):
+        load({**ENV, "CALLCTL_PORT": "http"}, cwd=tmp_path, needs_found=False)
 
 
 @pytest.mark.parametrize("is_named", [False, True])

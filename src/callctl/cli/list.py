@@ -108,7 +108,7 @@ def list_calls(
         for_longer_than=for_longer_than,
         now=runtime.now(),
     )
-    settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
+    settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid}, needs_found=False)
     most = _most(limit, all_=all_, chosen=chosen)
     # One more than is shown, to know whether there are more.
     upto = None if most is None else most + 1

@@ -137,7 +137,7 @@ def redirect(
         raise UsageError(
             "stdin can't hold both the SIDs and the TwiML", hint="put the TwiML into a file: --twiml @FILE"
         )
-    settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
+    settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid}, needs_found=False)
     settings.credentials()  # missing credentials are reported before anything else that is missing
     twiml_chosen = twiml_options.read_twiml_options(
         runtime,

@@ -51,7 +51,7 @@ def show(
     status which verified callbacks told counts where the API is behind.
     """
     runtime = common.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
-    settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
+    settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid}, needs_found=False)
     client = runtime.client(settings)
     page = page_of(runtime, settings, client, one_call(runtime, settings, client, call))
     from callctl.views.call_page import plain_lines, print_page, to_json

@@ -64,7 +64,7 @@ def wait(
     runtime = common.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
     wanted = Goal.read(goal, option="--for")
     limit = None if wait_timeout is None else read_duration(wait_timeout, option="--wait-timeout")
-    settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
+    settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid}, needs_found=False)
     client = runtime.client(settings)
     sid = one_call(runtime, settings, client, call)
     started = elapsed()

@@ -38,6 +38,14 @@ class Credentials:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """A ``.env`` that was found and of which nothing is used, and why."""
+
+    path: Path
+    error: SettingsError
+
+
+@dataclass(frozen=True)
 class Settings:
     """All settings, resolved. ``sources`` says where each came from, by variable name."""
 
@@ -62,6 +70,7 @@ class Settings:
     urls: Mapping[str, NamedUrl] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
     env_file_above: Path | None = None
+    left_out: LeftOut | None = None
     # The files that were read, and all that each sets, also what does not count beside another source.
     files: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
@@ -105,6 +114,11 @@ class Settings:
     def store_name(self) -> str:
         """Where events are kept, as it may be shown: without a password."""
         return str(self.store) if self.store_url is None else describe(self.store_url)
+
+    @property
+    def is_store_in_doubt(self) -> bool:
+        """Whether a file that is left out may have named another store."""
+        return self.left_out is not None and "CALLCTL_STORE" not in self.sources
 
     def checked_store(self) -> Path:
         """Return where the store is; below the state folder it counts only if no other user can write there.

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from callctl.errors import SettingsError, why_unreadable
 from callctl.settings import values as read
-from callctl.settings.settings import Settings
+from callctl.settings.settings import LeftOut, Settings
 from callctl.settings.store_url import describe, shared_store_url
 from callctl.settings.values import ENVIRONMENT, FLAG, URL_PREFIX
 
@@ -44,15 +44,40 @@ def load(
     cwd: Path,
     env_file: Path | None = None,
     overrides: Mapping[str, str] | None = None,
+    needs_found: bool = True,
 ) -> Settings:
     """Resolve the settings: ``overrides`` (from flags), then the named file, the environment, and a ``.env`` found.
 
+    Without ``needs_found``, a ``.env`` that was found and can't be used is left out where the credentials come from
+    elsewhere: it must not keep a call from being ended. ``Settings.left_out`` then says why.
+
     Raises:
-        SettingsError: A named file can't be read, or a value is malformed.
+        SettingsError: A file can't be read, or a value is malformed.
     """
     given = env_file or environ.get("CALLCTL_ENV_FILE")
     named = cwd / read.path(str(given), what="the settings file") if given else None
-    env_path = _find_env_file(cwd)
+    found = _find_env_file(cwd)
+    try:
+        return _resolve(environ, cwd=cwd, named=named, env_path=found, overrides=overrides)
+    except SettingsError as error:
+        if found is None or needs_found:
+            raise
+        try:
+            settings = _resolve(environ, cwd=cwd, named=named, env_path=None, overrides=overrides)
+            settings.credentials()
+        except SettingsError:
+            raise error from None
+        return replace(settings, left_out=LeftOut(found, error))
+
+
+def _resolve(
+    environ: Mapping[str, str],
+    *,
+    cwd: Path,
+    named: Path | None,
+    env_path: Path | None,
+    overrides: Mapping[str, str] | None,
+) -> Settings:
     layers = [
         *([(str(named), _read_env_file(named))] if named else []),
         (ENVIRONMENT, {key: value for key, value in environ.items() if value}),

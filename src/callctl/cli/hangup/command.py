@@ -117,7 +117,7 @@ def hangup(
     )
     _check(calls, all_=all_, chosen=chosen, family=family, until_none=until_none)
     _check_limit(limit, wait=wait, until_none=until_none)
-    settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
+    settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid}, needs_found=False)
     client = runtime.client(settings)
     with History(runtime, settings, readonly=dry_run) as history:
         if not all_:

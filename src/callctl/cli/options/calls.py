@@ -170,6 +170,11 @@ def _known(runtime: Runtime, settings: Settings, start: str) -> list[CallRow]:
 
 
 def _last(runtime: Runtime, settings: Settings) -> str:
+    if settings.is_store_in_doubt:
+        raise UnknownCallError(
+            f"{LAST} stands for no call: which store holds it is not known, since a settings file can't be used",
+            hint="give its SID; `callctl list --live` shows the calls there are",
+        )
     sid = None
     try:
         sid = LastPlaced(settings).sid()
