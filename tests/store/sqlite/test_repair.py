@@ -437,6 +437,26 @@ def test_damaged_files_lie_together_under_another_name(path: Path, store: Sqlite
     assert acknowledged | {sid(99)} <= kept(copy_of(path))
 
 
+@pytest.mark.parametrize("has_another", [False, True])
+def test_no_index_is_left_alone(path: Path, store: SqliteStore, troubles: list[str], has_another: bool) -> None:
+    other = SqliteStore.open_for_watch(path, world="other")
+    if not has_another:
+        other.close()
+    acknowledged = fill(store)
+    remove_database(path)
+    remove_log(path)
+    assert store.append(event(99, "ringing"))
+    if has_another:
+        assert other.append(event(1, "ringing"))
+        assert store.append(event(98, "ringing"))
+        acknowledged.add(sid(98))
+    assert not list(path.parent.glob("*.damaged-1*"))
+    assert acknowledged | {sid(99)} <= kept(copy_of(path))
+    assert ".damaged" not in troubles[0]
+    assert "copied to a new file" in troubles[0]
+    other.close()
+
+
 def test_the_reader_finds_the_damage_where_nothing_is_written(
     path: Path, store: SqliteStore, troubles: list[str]
 ) -> None:

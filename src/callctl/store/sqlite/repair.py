@@ -22,6 +22,7 @@ from callctl.store.sqlite.rescue import (
     copy_to_new_file,
     data_version,
     is_set_aside,
+    remove_lone_index,
     set_aside,
     set_log_aside,
     settle_leftovers,
@@ -216,6 +217,8 @@ class RepairingConnection(GuardedConnection):
             self.connection, path, newest=self._checks.newest, move_away=move_away, has_own_database=is_own
         )
         kept, self._unrescued = self._unrescued, None
+        if kept is not None and remove_lone_index(kept):
+            kept = None
         if damage == RESTORED:
             read = "that, with the newest events, was"
         elif whole:

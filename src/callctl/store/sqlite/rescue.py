@@ -58,6 +58,15 @@ def set_aside(path: Path) -> Path | None:
     return target
 
 
+def remove_lone_index(target: Path) -> bool:
+    """Remove an index that was set aside with neither database nor log, for it says nothing; return whether it was."""
+    if any(os.path.lexists(f"{target}{suffix}") for suffix in ("", "-wal")):
+        return False
+    with suppress(OSError):
+        os.unlink(f"{target}-shm")  # noqa: PTH108 - with the end of a name
+    return True
+
+
 def set_log_aside(real_path: str, files: Files, database: Path) -> None:
     """Give a log and an index that lie apart from their database, which was moved without them, its new name.
 
