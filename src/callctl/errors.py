@@ -85,6 +85,12 @@ class CallctlError(Exception):
         self.hint = None if hint is None else without_secrets(hint)
         super().__init__(self.message)
 
+    def add(self, clause: str, *, hint: str) -> None:
+        """Add to what went wrong, and put another hint before the one there is."""
+        self.message = f"{self.message}; {without_secrets(clause)}"
+        self.hint = without_secrets(f"{hint}; {self.hint}" if self.hint else hint)
+        self.args = (self.message,)
+
     @property
     def is_transient(self) -> bool:
         """Whether asking the API again later may succeed, without anything being changed here."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from api.conftest import ACCOUNT, TOKEN, StartApi, client_at
 from api.raw import RawServer, whole
-from api.scripted import Turn, call, cut, reply
+from api.scripted import Turn, call, cut, drop, reply
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -236,6 +236,42 @@ def test_a_redirect_whose_answer_names_another_call_may_have_been_done(
     with pytest.raises(OutcomeUnknownError, match="may have been redirected"):
         api.client.redirect(SID, RedirectRequest(url="https://example.com/x"))
     assert len(api.server.received) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "doubt"),
+    [
+        (lambda client: client.hangup(SID), "the call may have been ended"),
+        (lambda client: client.cancel(SID), "the call may have been ended"),
+        (lambda client: client.limit_time(SID, 60), "the call's length may have been limited"),
+    ],
+    ids=["hangup", "cancel", "limit"],
+)
+@pytest.mark.parametrize(
+    ("turn", "is_done"),
+    [
+        (reply(200, b"<html>"), True),
+        (reply(200, call("CA" + "2" * 32)), True),
+        (cut(BODY), True),
+        (drop(), True),
+        (reply(502), True),
+        (reply(302), True),
+        (reply(403), False),
+        (reply(404), False),
+        (reply(429), False),
+    ],
+    ids=["page", "other", "cut", "drop", "502", "302", "403", "404", "429"],
+)
+def test_a_change_whose_answer_can_not_be_read_is_said_to_be_in_doubt(
+    start_api: StartApi, change: Callable[[ApiClient], Call], doubt: str, turn: Turn, is_done: bool
+) -> None:
+    api = start_api(turn)
+    with pytest.raises(CallctlError) as caught:
+        change(api.client)
+    assert caught.value.may_be_done is is_done
+    assert caught.value.message.endswith(f"; {doubt}") is is_done
+    assert (caught.value.hint or "").startswith(f"look: `callctl show {SID}`") is is_done
+    assert str(caught.value) == caught.value.message
 
 
 def test_a_broken_answer_to_a_question_is_asked_for_again(start_api: StartApi) -> None:

@@ -19,7 +19,7 @@ from callctl.api.replies import Reply, sid_in
 from callctl.api.retries import NoReplyError, Resend, Retry, Sender, check_text
 from callctl.calls.call import Call
 from callctl.calls.sid import is_call_sid
-from callctl.errors import ApiError, NetworkError, OutcomeUnknownError, UsageError
+from callctl.errors import ApiError, CallctlError, NetworkError, OutcomeUnknownError, UsageError
 
 if TYPE_CHECKING:
     from callctl.api.requests import Parameters, PlaceRequest, RedirectRequest
@@ -137,7 +137,7 @@ class ApiClient:
 
     def limit_time(self, sid: str, seconds: int) -> Call:
         """Limit a call's length, in seconds."""
-        return self._update(sid, [("TimeLimit", str(seconds))])
+        return self._update(sid, [("TimeLimit", str(seconds))], doubt="the call's length may have been limited")
 
     def fetch(self, sid: str) -> Call:
         """Ask for one call. Right after a change the answer may be old (docs/twilio.md, "Eventual consistency")."""
@@ -228,8 +228,17 @@ class ApiClient:
             hint = check if error.status >= 500 else f"{check}; {error.hint}"
             raise error.reworded(f"it is not known whether the call was {done}: {error.message}", hint=hint) from error
 
-    def _update(self, sid: str, parameters: Parameters) -> Call:
-        reply = self._sender.post(self._call_url(sid), parameters, resend=Resend.ALWAYS, wanted=self._wanted)
+    def _update(self, sid: str, parameters: Parameters, *, doubt: str = "the call may have been ended") -> Call:
+        """Send what may be sent again; ``doubt`` is said where it is not known whether it was done."""
+        try:
+            reply = self._sender.post(self._call_url(sid), parameters, resend=Resend.ALWAYS, wanted=self._wanted)
+            return self._updated(sid, reply)
+        except CallctlError as error:
+            if error.may_be_done:
+                error.add(doubt, hint=f"look: `callctl show {sid}`")
+            raise
+
+    def _updated(self, sid: str, reply: Reply) -> Call:
         try:
             return self._same(sid, self._call(reply))
         except NetworkError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api.scripted import Handler, Server, call, drop, hang, reply
+from api.scripted import Handler, Server, Turn, call, drop, hang, reply
 from cli.setup import ANSWERS, BUSY, NEVER, CliSetup, messages, settled
 from processes import LIMIT, OnTerminal, Piped
 from running import Callctl
@@ -276,6 +276,18 @@ def test_a_call_that_may_have_been_ended_is_written_down_as_such(
     outcome_text = f"outcome unknown: {server.url.removeprefix('http://')} answered HTTP 502 Bad Gateway"
     assert [(action, result) for action, result, _ in actions_of(home)] == [("hangup", "unknown")] * (1 + len(more))
     assert all(outcome.startswith(outcome_text) for _, _, outcome in actions_of(home))
+
+
+@pytest.mark.parametrize("turn", [reply(200, b"<html>"), reply(500, b""), drop()])
+@pytest.mark.parametrize("more", [(), ("CA" + "2" * 32,)], ids=["alone", "several"])
+def test_a_call_that_may_have_been_ended_is_said_to_be(callctl: Callctl, turn: Turn, more: tuple[str, ...]) -> None:
+    sid = "CA" + "1" * 32
+    with Server(turn) as server:
+        code, out, said = scripted(callctl, server, sid, *more)
+    assert code != 0
+    assert "\tended" not in out
+    assert "; the call may have been ended\n" in said
+    assert f"hint: look: `callctl show {sid}`" in said
 
 
 def test_a_call_that_is_over_by_a_try_without_an_answer_is_written_down_too(callctl: Callctl, home: Path) -> None:

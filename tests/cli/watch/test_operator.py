@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from queue import SimpleQueue
 
 import pytest
-from api.scripted import ReceivedRequest, Server, Turn, hang, reply
+from api.scripted import ReceivedRequest, Server, Turn, drop, hang, reply
 from cli.setup import ANSWERS, NEVER, UNKNOWN, CliSetup
 from events import event, sid
 from running import env_for
@@ -252,6 +252,14 @@ def test_what_is_done_in_the_moment_of_leaving_is_said(table: Table) -> None:
     said, reported = table.said.getvalue(), table.reports.get(timeout=LIMIT).sentence
     assert reported.startswith(f"ended: {sid} is completed")
     assert said in (f"callctl: {reported}\n", "")  # nothing where it was done before
+
+
+@pytest.mark.parametrize("turn", [reply(200, b"<html>"), reply(500, b""), drop()])
+def test_what_may_have_been_done_is_not_said_to_be_undone(setup: CliSetup, turn: Turn) -> None:
+    with Server(turn) as api:
+        said = Table(setup, api_url=api.url).hang_up((UNKNOWN, RINGS))
+    assert said.startswith(f"outcome unknown: {UNKNOWN}: ")
+    assert f"; the call may have been ended; look: `callctl show {UNKNOWN}`" in said
 
 
 def test_what_could_not_be_sent_in_time_is_not_sent_any_more(setup: CliSetup) -> None:

@@ -414,7 +414,7 @@ def _summary(sentences: Sequence[str]) -> str:
 
 def _in_words(error: CallctlError, *, sid: str) -> str:
     whose = "" if sid in error.message else f"{sid}: "
-    return _with_hint(f"not done: {whose}{error.message}", error)
+    return _with_hint(f"{'outcome unknown' if error.may_be_done else 'not done'}: {whose}{error.message}", error)
 
 
 def _with_hint(sentence: str, error: CallctlError | None) -> str:
