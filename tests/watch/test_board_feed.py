@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -223,6 +224,27 @@ async def test_a_shared_store_that_is_away_while_it_is_read_is_read_anew(monkeyp
     assert set(feed.board.snapshot().legs) == {one.call_sid for one in events}
     feed.stop()
     await running
+
+
+async def test_a_shared_store_that_does_not_answer_keeps_nobody_from_leaving() -> None:
+    asked, answers = threading.Event(), threading.Event()
+
+    class Silent(AwayAtFirst):
+        def actions_after(self, _last: int) -> list[object]:
+            asked.set()
+            answers.wait(LIMIT)
+            return []
+
+    store: Any = Silent([])
+    feed, view = BoardFeed(header=lambda: HEADER), RecordingView()
+    feed.load(store, since=moment(0))
+    running = asyncio.ensure_future(feed.run(view))
+    async with asyncio.timeout(LIMIT):
+        await asyncio.to_thread(asked.wait)
+        feed.stop()
+        await running
+        assert not answers.is_set()
+    answers.set()
 
 
 class SeeingRules(FailingRules):

@@ -20,7 +20,7 @@ from callctl.calls.action import DRY_RUN, ActionEvent
 from callctl.calls.board import Board, Change
 from callctl.calls.event import CallEvent
 from callctl.calls.watch_trouble import Cause, Trouble
-from callctl.errors import NoThreadError, StoreError, without_secrets
+from callctl.errors import NoThreadError, StoreAwayError, StoreError, without_secrets
 from callctl.support.threads import describe, run_in_thread
 from callctl.views.view import View, WatchState
 
@@ -54,7 +54,7 @@ class BoardFeed:
         self._lines: deque[Callable[[View], None]] = deque()
         self._for_rules: list[Change] = []  # what the rules have not seen
         self._wake = asyncio.Event()
-        self._stopping = False
+        self._stop = asyncio.Event()
         self._drawn: WatchState | None = None
         self._rules_failed = self._actions_failed = False
         self._pause = SHORTEST_FRAME
@@ -114,7 +114,7 @@ class BoardFeed:
 
     def stop(self) -> None:
         """Let ``run`` return; may be called more than once."""
-        self._stopping = True
+        self._stop.set()
         self._wake.set()
 
     async def run(self, view: View) -> None:
@@ -131,15 +131,19 @@ class BoardFeed:
             await self._show_news(view)
         self._draw(view)
 
+    @property
+    def _stopping(self) -> bool:
+        return self._stop.is_set()
+
     async def finish(self, view: View, *, limit: float) -> None:
         """Pass to the view what came after ``run`` had returned; the rules do not see it.
 
         A shared store may take ``limit`` seconds to say what was asked of calls.
         """
         actions: list[ActionEvent] = []
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TimeoutError, NoThreadError):
             async with asyncio.timeout(limit):
-                actions = await self._stored_actions()
+                actions = await run_in_thread(self._new_actions) if self._is_shared else self._new_actions()
         if not (actions or self._lines or self._queue):
             return
         for action in actions:
@@ -174,7 +178,7 @@ class BoardFeed:
     async def _start_rules(self, rules: RuleRunner) -> None:
         snapshot = self.board.snapshot()
         if self._is_shared:
-            await run_in_thread(lambda: rules.start(snapshot))
+            await self._in_thread(lambda: rules.start(snapshot))
         else:
             rules.start(snapshot)
 
@@ -271,8 +275,8 @@ class BoardFeed:
         changes = self._for_rules
         if self._is_shared:
             try:
-                await run_in_thread(lambda: self._update_rules(rules, changes))
-            except NoThreadError:
+                await self._in_thread(lambda: self._update_rules(rules, changes))
+            except (NoThreadError, StoreAwayError):
                 return  # they look at it with the next frame
         else:
             self._update_rules(rules, changes)
@@ -301,9 +305,25 @@ class BoardFeed:
         if not self._is_shared:
             return self._new_actions()
         try:
-            return await run_in_thread(self._new_actions)
-        except NoThreadError:
+            return await self._in_thread(self._new_actions)
+        except (NoThreadError, StoreAwayError):
             return []  # they are read the next time
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        """Run work that asks a shared store in a thread, and return or raise what it does.
+
+        Raises:
+            StoreAwayError: This is to stop, and the store, which may stand still for seconds, has not answered.
+        """
+        working, stopping = asyncio.ensure_future(run_in_thread(work)), asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                return working.result()
+        finally:
+            working.cancel()
+            stopping.cancel()
+        raise StoreAwayError("the event store has not answered yet")
 
     def _new_actions(self) -> list[ActionEvent]:
         """Return the actions of commands and rules since the last call of this; they are in the store."""

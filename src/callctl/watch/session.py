@@ -11,6 +11,7 @@ import contextlib
 import gc
 import os
 import sys
+import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -73,6 +74,8 @@ _GC_THRESHOLDS = (20_000, 5, 1000)
 SWITCH_INTERVAL = 0.001
 # Ctrl-C tidies up within a second.
 SHUT_DOWN_LIMIT = 0.9
+# A shared store gets so many of these seconds, for all that it is still to do.
+SHARED_STORE_LIMIT = 0.5
 # Seconds for which a service that is to end may answer what is under way: as long as an event may take to be stored.
 DRAIN_LIMIT = 10.0
 
@@ -521,34 +524,51 @@ class Session:
         """Remove the record, stop listening, close the view and the store; each step even if one before fails.
 
         What is under way may be answered for ``limit`` seconds at most; of a watch it is half a second. What is beyond
-        the usual limit is also for what waits to be forwarded.
+        the usual limit is also for what waits to be forwarded. A shared store may stand still: all that is asked of it
+        has a part of the usual limit.
         """
+        store, left = self._store, TimeLeft(SHARED_STORE_LIMIT)
         async with contextlib.AsyncExitStack() as stack:
-            if self._store is not None:
-                stack.callback(self._store.close)
+            if store is not None:
+                stack.callback(lambda: store.close(timeout=left()) if store.is_shared else store.close())
             if self._monitoring is not None:
                 stack.push_async_callback(_in_time, self._monitoring.stop)
             if self._retention is not None:
                 stack.callback(self._retention.end)
             if self._view is not None:
                 stack.callback(self._view.close)
-                stack.push_async_callback(self._show_last_events, self._view)
+                stack.push_async_callback(self._show_last_events, self._view, left)
             if self._forwarder is not None:
                 stack.push_async_callback(self._forwarder.stop, limit - SHUT_DOWN_LIMIT)
             if self._reachability is not None:
                 stack.push_async_callback(_in_time, self._reachability.close)
-            if self._store is not None and self._store.is_shared:
-                stack.push_async_callback(_in_time, partial(self._withdraw, self._store))
+            if store is not None and store.is_shared:
+                stack.push_async_callback(lambda: _in_time(partial(self._withdraw, store), left()))
             if self._listener is not None:
                 stack.push_async_callback(_in_time, self._listener.stop, limit)
                 stack.callback(registry.remove_record, self._settings, self.listener_config.nonce)
 
-    async def _show_last_events(self, view: View) -> None:
+    async def _show_last_events(self, view: View, left: Callable[[], float]) -> None:
         """Show what was acknowledged while the listener stopped: programs that read the view find it nowhere else."""
         await asyncio.sleep(0)  # what was answered in this turn is passed on in the next
         if self._store is not None and self._store.is_shared:
-            await _in_time(partial(self._read_shared, self._store))
-        await self._feed.finish(view, limit=SHUT_DOWN_LIMIT)
+            await _in_time(partial(self._read_shared, self._store), left())
+        await self._feed.finish(view, limit=left())
+
+
+class TimeLeft:
+    """How much is left of some seconds, which begin with the first question."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._end: float | None = None
+
+    def __call__(self) -> float:
+        """Return the seconds that are left; 0 from the end on."""
+        now = time.monotonic()
+        if self._end is None:
+            self._end = now + self._seconds
+        return max(0.0, self._end - now)
 
 
 async def _in_time(step: Callable[[], Awaitable[object]], limit: float = SHUT_DOWN_LIMIT) -> None:

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import closing
+from datetime import timedelta
+from typing import Any
 
 import psycopg
 import pytest
@@ -22,6 +24,8 @@ from callctl.store.postgresql import connection, writer
 from callctl.store.postgresql.store import PostgresStore
 from callctl.store.records import OpenClaim
 from callctl.support.threads import start_in_thread
+
+LEASE = timedelta(seconds=90)
 
 
 @pytest.fixture(scope="module")
@@ -255,6 +259,30 @@ def test_the_end_of_a_store_does_not_wait_for_a_server_that_is_away(
     with pytest.raises(StoreAwayError):
         outcome.result(timeout=60)
     server.start()
+
+
+def test_the_end_of_a_store_breaks_off_what_a_server_that_stands_still_does_not_answer(
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "STATEMENT_LIMIT", 3600.0)
+    store = PostgresStore.open(server.new_store(), world=WORLD)
+    store.append(event(1, "ringing", number=0, at=1))
+    assert store.lead("one", lasting=LEASE)
+    server.signal_all(signal.SIGSTOP)
+    try:
+        waiting: list[Future[Any]] = [
+            start_in_thread(lambda: store.after(0)),
+            start_in_thread(lambda: store.lead("one", lasting=LEASE)),
+            store.submit(event(1, "completed", number=1, at=2)),
+        ]
+        links = (store._reading, store._acting, store._writer._link)
+        until(lambda: all(link._lock.locked() for link in links))  # they wait for the server
+        store.close(timeout=0.1)
+        for outcome in waiting:
+            with pytest.raises(StoreError):
+                outcome.result(timeout=120)
+    finally:
+        server.signal_all(signal.SIGCONT)
 
 
 @pytest.mark.timeout(300)

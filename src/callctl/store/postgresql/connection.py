@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import select
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from traceback import clear_frames
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,6 +29,8 @@ STATEMENT_LIMIT = 5.0
 CONNECT_LIMIT = 5.0
 # Seconds after which it is also reported why a server that is away can't be reached, each reason once.
 LONG_AWAY = 30.0
+# Seconds that a statement which is under way gets where its connection is to be closed.
+_LAST_ANSWER = 0.2
 _PAUSES = Backoff(first=0.1, factor=2, longest=1.0)
 
 # One statement, so that a connection costs one way there and back. ``synchronous_commit`` is only ever raised: an
@@ -243,14 +247,25 @@ class Link:
             raise
 
     def close(self) -> None:
-        """Close the connection; one that waits for an answer goes with its thread."""
+        """Close the connection; a statement that has no answer after a moment fails."""
         self._closed = True
-        if self._lock.acquire(timeout=1.0):
-            try:
-                if self._connection is not None:
-                    self._connection.close()
-            finally:
-                self._lock.release()
+        if not self._lock.acquire(timeout=_LAST_ANSWER):
+            self._break_off()
+            if not self._lock.acquire(timeout=_LAST_ANSWER):
+                return  # it is only being opened, and goes with its thread
+        try:
+            if self._connection is not None:
+                self._connection.close()
+        finally:
+            self._lock.release()
+
+    def _break_off(self) -> None:
+        """Have the statement that is under way fail: its thread sees the end of its connection."""
+        connection = self._connection
+        if connection is not None:
+            # It may just have ended by itself; then there is no socket, or no connection.
+            with suppress(Exception), socket.socket(fileno=os.dup(connection.pgconn.socket)) as handle:
+                handle.shutdown(socket.SHUT_RDWR)
 
 
 def _clear(error: BaseException) -> None:

@@ -139,8 +139,8 @@ class PostgresStore:
 
     def close(self, *, timeout: float = 5.0) -> None:
         """Write what was submitted and close the connections; wait ``timeout`` seconds at most."""
-        if "_writer" in vars(self):
-            self._writer.close(timeout=timeout)
+        if "_writer" in vars(self) and not self._writer.close(timeout=timeout):
+            self._writer.break_off()
         self._engine.close()
         self._reading.close()
         self._acting.close()

@@ -48,6 +48,10 @@ class SharedWriter(GroupWriter[_Row]):
         with self._lock:
             return self._kept.pop((call_sid, key), None)
 
+    def break_off(self) -> None:
+        """Have what is being written fail: a server that stands still would hold the thread for seconds."""
+        self._link.close()
+
     def _row_of(self, event: CallEvent) -> _Row:
         return _Row(event_row(event), event)
 
