@@ -254,6 +254,30 @@ def test_what_is_done_in_the_moment_of_leaving_is_said(table: Table) -> None:
     assert said in (f"callctl: {reported}\n", "")  # nothing where it was done before
 
 
+class Forbidding(Server):
+    """Ends whatever it is asked to, but for one call: that is refused with a bare 403."""
+
+    def __init__(self, refused: str) -> None:
+        super().__init__(reply(404))
+        self._refused = refused
+
+    def take(self, request: ReceivedRequest) -> Turn:
+        super().take(request)
+        asked = request.path.rpartition("/")[2].removesuffix(".json")
+        if request.method == "POST" and asked == self._refused:
+            return reply(403)
+        return reply(200, {"sid": asked, "status": TALKS if request.method == "GET" else "completed"})
+
+
+def test_a_child_that_is_forbidden_hides_nothing_of_what_was_done_to_its_parent(setup: CliSetup) -> None:
+    parent, child = sid(1), sid(2)
+    with Forbidding(child) as api:
+        table = Table(setup, api_url=api.url)
+        said = table.hang_up((parent, TALKS), (child, TALKS), is_family=True)
+    assert said.startswith("1 ended, 1 not done; ")
+    assert table.last.unchanged == frozenset({child})
+
+
 @pytest.mark.parametrize("turn", [reply(200, b"<html>"), reply(500, b""), drop()])
 def test_what_may_have_been_done_is_not_said_to_be_undone(setup: CliSetup, turn: Turn) -> None:
     with Server(turn) as api:
