@@ -34,7 +34,16 @@ class EngineRun:
         if change is not None:
             self._note(self.engine.observe(change, self.board.snapshot(), now=moment(self.seconds)))
 
-    def poll(self, call: int, status: str, *, began: float, parent: int | None = None, **more: str) -> None:
+    def poll(
+        self,
+        call: int,
+        status: str,
+        *,
+        began: float,
+        parent: int | None = None,
+        sent_callback: bool = False,
+        **more: str,
+    ) -> None:
         """Report a call that REST lists now."""
         resource = {
             "sid": sid(call),
@@ -44,7 +53,8 @@ class EngineRun:
             "parent_call_sid": sid(parent) if parent else None,
         }
         listed = Call.from_resource(resource | more)
-        self.take(CallEvent.from_call(listed, received_at=moment(self.seconds), world=WORLD))
+        at = moment(self.seconds)
+        self.take(CallEvent.from_call(listed, received_at=at, world=WORLD, sent_callback=sent_callback))
 
     def wait(self, seconds: float, *, step: float = 1.0) -> None:
         """Let time go by, asking at each step what is due."""

@@ -47,6 +47,7 @@ class Reports:
 
     events: list[tuple[CallEvent, bool]] = field(default_factory=list)
     troubles: list[Trouble] = field(default_factory=list)
+    ambiguous: list[list[str]] = field(default_factory=list)
     looks: int = 0
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
 

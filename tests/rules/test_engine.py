@@ -373,6 +373,13 @@ def test_only_calls_reported_by_a_verified_callback_are_own() -> None:
     assert [one.is_own for _, one in run.proposals] == [True]  # one verified callback is enough for its family
 
 
+def test_a_call_whose_callback_could_be_read_in_several_ways_is_own_by_what_rest_says_of_it() -> None:
+    run = EngineRun(RING)
+    run.poll(1, "ringing", began=0, sent_callback=True)
+    run.wait(60)
+    assert [one.is_own for _, one in run.proposals] == [True]
+
+
 def test_unverified_rows_are_never_touched_nor_are_their_families() -> None:
     run = EngineRun(RING, scope=Scope.ALL)
     run.report(1, "ringing")

@@ -61,6 +61,8 @@ _FINAL_WEIGHTS: dict[str, int] = {
     CallStatus.BUSY: 4,
     CallStatus.COMPLETED: 5,
 }
+# In the form of what REST reported of a call whose callback could be read in more than one way.
+_SENT_CALLBACK = ("callback", "ambiguous")
 # What only status callbacks have.
 _MARKS = frozenset(("CallbackSource", "SequenceNumber", "Timestamp", "CallDuration"))
 # Callbacks count before requests for TwiML, and those before polls.
@@ -161,12 +163,15 @@ class CallEvent:
         return event
 
     @classmethod
-    def from_call(cls, call: Call, *, received_at: datetime, world: str, kind: str = POLLED) -> CallEvent:
+    def from_call(
+        cls, call: Call, *, received_at: datetime, world: str, kind: str = POLLED, sent_callback: bool = False
+    ) -> CallEvent:
         """Make an event of a call from REST: ``polled``, or ``missed`` for an end that no callback reported.
 
-        Polling the same facts again gives the same key, so a store holds them once.
+        Polling the same facts again gives the same key, so a store holds them once. ``sent_callback``: the call sent a
+        callback that was no event, since it could be read in more than one way.
         """
-        form = encodable_form(_facts_of(call))
+        form = encodable_form(_facts_of(call) + ([_SENT_CALLBACK] if sent_callback else []))
         return _read_call(form, key=pairs_key(form, world=world), received_at=received_at, kind=kind)
 
     @classmethod
@@ -250,6 +255,11 @@ class CallEvent:
     def conference_sid(self) -> str | None:
         """The conference that it is about, if it is."""
         return self.fields.get("ConferenceSid") or None if self.kind in FEATURES else None
+
+    @property
+    def shows_callback(self) -> bool:
+        """Whether a verified callback reported the call, if only that it sent one."""
+        return (self.kind == CALLBACK and self.verified) or (self.kind == POLLED and _SENT_CALLBACK in self.form)
 
     @property
     def moment(self) -> datetime:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import islice
 from urllib.parse import parse_qsl
 
 from callctl.calls.call import CallStatus
@@ -23,6 +24,7 @@ _SID = re.compile(CALLBACK_SID)
 _CALL_SID = "CallSid(?![=&%]|CallStatus|EndingConference|ToCoach|Legacy)"
 _CALL = re.compile(f"(?<!Parent)(?<!Dial)(?<!Dequeing){_CALL_SID}")
 _CONFERENCE = re.compile("ConferenceSid(?!=)")
+_CALL_IN_QUERY = re.compile("[?&]CallSid=")
 _NAMED_IN_QUERY = re.compile("[?&](?:CallSid|ConferenceSid)=")
 _EVENT_IN_QUERY = re.compile("[?&](?:CallStatus|AnsweredBy|RecordingSid|StatusCallbackEvent)=")
 # What stands before the CallSid in a form of Twilio's; no caller chooses anything of it.
@@ -36,6 +38,7 @@ _STATUS = re.compile("|".join(sorted(_STATUSES, key=len, reverse=True)))
 _USUAL = re.compile(f"{_BEFORE_CALL.pattern}({CALLBACK_SID})CallStatus({_STATUS.pattern})")
 _NEXT_NAME = re.compile("[A-Z][a-z]|$")
 _NO_CHILD = ("inbound", "outbound-api")  # directions of legs that have no parent
+_MOST_SIDS = 4  # of a form, and of a query, REST is asked about
 _GUARDED = ("CallSid", "CallStatus", "ParentCallSid", "ConferenceSid")
 
 Fields = Mapping[str, str]
@@ -65,9 +68,16 @@ def is_ambiguous(fields: Fields, signed: str) -> bool:
 
 
 def sids_in(signed: str) -> list[str]:
-    """Return the SIDs of the calls that a signed text may be about, each once, those of Twilio's form and UUIDs."""
-    places = [match.end() for match in re.finditer("CallSid=?", signed)]
-    return list(dict.fromkeys(match[0] for place in places if (match := _SID.match(signed, place))))
+    """Return the SIDs of the calls that a signed text may be about, each once, those of Twilio's form and UUIDs.
+
+    Of many that a caller put there the right one is among the first: in a form what Twilio sends comes before that, and
+    a query has no others.
+    """
+    found: list[str] = []
+    for name in (_CALL, _CALL_IN_QUERY):
+        sids = (_SID.match(signed, place.end()) for place in name.finditer(signed))
+        found += islice((match[0] for match in sids if match), _MOST_SIDS)
+    return list(dict.fromkeys(found))
 
 
 def _is_query(signed: str) -> bool:

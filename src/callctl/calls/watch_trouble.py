@@ -19,6 +19,8 @@ class Cause(StrEnum):
     """The tunnel has another address now; what is sent to the one before is lost."""
     REFUSED = "refused"
     """A request was answered with 403: its signature does not fit."""
+    AMBIGUOUS = "ambiguous"
+    """What a signed callback covers can be read in more than one way, so it is no event."""
     MISDIRECTED = "misdirected"
     """Signed requests come to another path than the watch's."""
     STORE = "store"

@@ -143,7 +143,7 @@ class LegEvidence:
         self.first_arrival = min(self.first_arrival, arrived)
         self.arrivals[event.status] = min(self.arrivals.get(event.status, arrived), arrived)
         self.observed[event.status] = min(self.observed.get(event.status, now), now)
-        self.has_callback = self.has_callback or (event.kind == CALLBACK and event.verified)
+        self.has_callback = self.has_callback or event.shows_callback
         if event.timestamp is None:
             return
         if event.kind in (CALLBACK, MISSED):

@@ -12,7 +12,7 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable, Collection, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -31,6 +31,7 @@ from callctl.support.clock import Clock, repeat
 from callctl.support.threads import background_tasks, describe, run_in_thread
 from callctl.views.view import View, WatchState
 from callctl.watch import registry
+from callctl.watch.ambiguous_callbacks import AmbiguousCallbacks
 from callctl.watch.board_feed import BoardFeed
 from callctl.watch.leadership import Leadership
 from callctl.watch.listener.address import Address
@@ -118,6 +119,15 @@ class Session:
                 note=self._feed.note,
                 trouble=self._feed.trouble,
                 verify=not options.forward_insecure,
+            )
+        self._ambiguous: AmbiguousCallbacks | None = None
+        if self._api is not None:
+            self._ambiguous = AmbiguousCallbacks(
+                self._api,
+                snapshot=self._feed.board.snapshot,
+                store=self._store_event,
+                world=settings.world,
+                clock=self._clock,
             )
         self._starting: asyncio.Task[object] | None = None
         self._store: EventStore | None = None
@@ -236,6 +246,7 @@ class Session:
             now=self._clock.wall,
             on_event=self._on_callback,
             on_trouble=self._feed.trouble,
+            on_ambiguous=self._on_ambiguous,
             forwarder=self._forwarder,
             responder=TwimlResponder(self._options.documents, forwarder=self._forwarder, trouble=self._feed.trouble),
         )
@@ -356,6 +367,8 @@ class Session:
                 work["finding out who asks REST"] = lambda: repeat(leadership.ask)
                 asking = {what: partial(leadership.run, run) for what, run in asking.items()}
             on_board |= asking
+        if self._ambiguous is not None:
+            on_board["asking about ambiguous callbacks"] = self._ambiguous.run
         return work | {what: partial(self._once_loaded, run) for what, run in on_board.items()}
 
     async def _once_loaded(self, run: Work) -> None:
@@ -398,6 +411,10 @@ class Session:
             self._feed.event(event)
         else:
             self._feed.wake()
+
+    def _on_ambiguous(self, call_sids: Sequence[str]) -> None:
+        if self._ambiguous is not None:
+            self._ambiguous.add(call_sids)
 
     def _ready(self, listener: Listener, reachability: Reachability) -> Ready:
         return Ready(

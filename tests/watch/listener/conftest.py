@@ -55,6 +55,7 @@ async def start(store: SqliteStore, reports: Reports) -> AsyncIterator[Start]:
             append=kept_by.append_async,
             on_event=reports.take,
             on_trouble=reports.troubles.append,
+            on_ambiguous=lambda call_sids: reports.ambiguous.append(list(call_sids)),
             now=reports.now,
         )
         await listener.start()

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 import aiohttp
 import pytest
 from events import form, sid
 from listeners import PUBLIC, TOKEN, Reports, Start, raw, sign
+from yarl import URL
 
 from callctl.store.sqlite.store import SqliteStore
+from callctl.watch.listener.twiml_responder import NOT_FOR_TWIML
 
 FORM_TYPE = {"Content-Type": "application/x-www-form-urlencoded"}
 
@@ -285,3 +289,31 @@ async def test_the_event_is_reported_whole_even_with_escapes_in_every_field(
     (event,) = await reports.of(1)
     assert event.call_sid == "\x1b[2J\x00\r\n" + sid(1)
     assert dict(event.form) == fields
+
+
+async def test_a_callback_that_can_be_read_in_several_ways_is_no_event_and_said_once(
+    start: Start, reports: Reports, http: aiohttp.ClientSession, store: SqliteStore
+) -> None:
+    listener = await start()
+    query = urlencode(form(1, "ringing", CallerName=f"CallSid{sid(9)}CallStatuscompletedZ"))
+    for _ in range(2):
+        url = URL(f"{listener.url}/status?{query}", encoded=True)
+        async with http.get(url, headers=sign(f"{PUBLIC}?{query}")) as reply:
+            assert reply.status == 204
+    assert (listener.accepted, listener.ignored, list(store.replay(since=None))) == (0, 2, [])
+    (trouble,) = reports.troubles
+    assert (trouble.cause, trouble.call_sid) == ("ambiguous", None)
+    assert f"{sid(9)}, {sid(1)}" in trouble
+    assert reports.ambiguous == [[sid(9), sid(1)]]
+
+
+async def test_who_calls_himself_like_a_callback_gets_his_document(
+    start: Start, reports: Reports, http: aiohttp.ClientSession
+) -> None:
+    listener = await start(documents=("d",))
+    query = urlencode(form(1, "ringing", CallerName=f"CallSid{sid(9)}CallStatuscompletedZ"))
+    url, signed = f"{listener.url}/twiml/d?{query}", f"{PUBLIC.removesuffix('/status')}/twiml/d?{query}"
+    async with http.get(URL(url, encoded=True), headers=sign(signed)) as reply:
+        assert reply.status == 404  # what answers with documents is not there in this test
+        assert await reply.text() == NOT_FOR_TWIML
+    assert reports.ambiguous == [[sid(9), sid(1)]]

@@ -18,7 +18,7 @@ from aiohttp import web
 
 from callctl import __version__
 from callctl.calls.call import CallStatus
-from callctl.calls.event import TWIML_REQUEST, CallEvent, NotACallEventError
+from callctl.calls.event import TWIML_REQUEST, AmbiguousEventError, CallEvent, NotACallEventError
 from callctl.calls.other_callbacks import FEATURES
 from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import StoreAwayError, StoreError
@@ -50,6 +50,8 @@ _STATUSES = frozenset(("", *CallStatus))
 _MOST_PATHS = 8
 # The most events that are remembered as answered with 500. Twilio has stopped sending the first of them by then.
 _MOST_UNREPORTED = 8192
+# The most ambiguous callbacks that are remembered, so that REST is not asked again where one is sent once more.
+_MOST_AMBIGUOUS = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +87,9 @@ class Listener:
 
     ``append`` returns once an event is durable, False if it was there before; it may raise StoreError. ``on_event`` is
     called with each stored event after its answer, and whether it is new; ``on_trouble``, once per cause, with why
-    requests are refused or can't be stored, and that they are stored again. Neither may be slow. ``forwarder`` is given
-    what was acknowledged, ``responder`` answers requests for TwiML; without it they are answered with 404.
+    requests are refused or can't be stored, and that they are stored again. ``on_ambiguous`` is called with the
+    SIDs that a signed callback may be about which can be read in more than one way. None may be slow. ``forwarder`` is
+    given what was acknowledged, ``responder`` answers requests for TwiML; without it they are answered with 404.
 
     The counters may be read at any time, the URLs and the port once it has started; ``features`` counts, by kind, the
     events that carry no status; ``counts`` are for monitoring. ``health`` is what /healthz says, with 503 while the
@@ -104,11 +107,12 @@ class Listener:
         now: Callable[[], datetime],
         on_event: Callable[[CallEvent, bool], None] = lambda _event, _is_new: None,
         on_trouble: Callable[[Trouble], None] = lambda _trouble: None,
+        on_ambiguous: Callable[[Sequence[str]], None] = lambda _call_sids: None,
         forwarder: Forwarder | None = None,
         responder: TwimlResponder | None = None,
     ) -> None:
         self.config = config
-        self._append, self._now, self._on_trouble = append, now, on_trouble
+        self._append, self._now, self._on_trouble, self._on_ambiguous = append, now, on_trouble, on_ambiguous
         self._stored = AfterTurn(on_event)
         self._time_limit = TimeLimit(config.limits.store_seconds)
         self._forwarder, self._responder = forwarder, responder
@@ -119,6 +123,7 @@ class Listener:
         self.accepted = self.duplicates = self.ignored = self.refused = self.failed = self.misdirected = 0
         self._misdirected_to: set[str] = set()
         self._has_reported_recut = False
+        self._ambiguous: dict[str, None] = {}  # keys of ambiguous callbacks, the newest last
         self._unreported: dict[str, None] = {}  # keys of events that were answered with 500, the newest last
         self.features: Counter[str] = Counter()
         self.counts = Counts()
@@ -226,10 +231,29 @@ class Listener:
                 verified=check is not None,
                 signed=signed,
             )
+        except AmbiguousEventError as error:
+            return await self._answer_ambiguous(error, path, received)
         except NotACallEventError:
             self.ignored += 1  # valid, but nothing to show
             return self._acknowledge(received)
         return await self._store(event, path, received)
+
+    async def _answer_ambiguous(self, error: AmbiguousEventError, path: str, received: ReceivedRequest) -> web.Response:
+        """Answer a callback as any other, and say that it is no event."""
+        self.ignored += 1
+        if error.key not in self._ambiguous:
+            self._ambiguous[error.key] = None
+            if len(self._ambiguous) > _MOST_AMBIGUOUS:
+                del self._ambiguous[next(iter(self._ambiguous))]
+            calls = ", ".join(error.call_sids[:2]) or "a call"
+            what = (
+                f"a callback, signed, of {calls} can be read in more than one way, as by what a caller calls himself: "
+                "it is no event"
+            )
+            sid = error.call_sids[0] if len(error.call_sids) == 1 else None
+            self._on_trouble(Trouble(what, Cause.AMBIGUOUS, call_sid=sid))
+            self._on_ambiguous(error.call_sids)
+        return self._acknowledge(received) if path == self.address.path else await self._answer_twiml(path, received)
 
     def _answer_selftest(self, received: ReceivedRequest) -> web.Response:
         self.awaited_selftests.discard((received.method, received.pairs[0][1]))

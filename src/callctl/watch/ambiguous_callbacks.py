@@ -1,0 +1,89 @@
+"""Asks REST about the calls of signed callbacks that can be read in more than one way, and are no events therefore.
+
+Nobody should be able to hide a call from the table and the rules by what he calls himself: what REST knows of the call
+is shown. Where REST knows one alone of the calls that the callback may be about, that one sent it, and rules may act on
+its family as if its callback had been an event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+from callctl.api.calls_api import CallsApi
+from callctl.calls.board import Snapshot
+from callctl.calls.call import Call
+from callctl.calls.event import CallEvent
+from callctl.calls.sid import is_call_sid
+from callctl.errors import NotFoundError
+from callctl.support.clock import Clock, repeat
+from callctl.support.threads import run_in_thread
+from callctl.watch.poll import is_news
+
+# Seconds until REST is asked again, where it knows none of the calls yet or could not be asked, and how often.
+PAUSE = 2.0
+TRIES = 5
+# Any caller may send such callbacks: so many wait at most.
+MOST_WAITING = 64
+
+
+class AmbiguousCallbacks:
+    """Takes in the SIDs of each such callback, and asks about them one callback after the other."""
+
+    def __init__(
+        self,
+        api: CallsApi,
+        *,
+        snapshot: Callable[[], Snapshot],
+        store: Callable[[CallEvent], Awaitable[None]],
+        world: str,
+        clock: Clock,
+    ) -> None:
+        """Prepare; ``store`` stores an event and passes it on to the board."""
+        self._api, self._snapshot, self._store, self._world, self._clock = api, snapshot, store, world, clock
+        self._waiting: deque[tuple[Sequence[str], int]] = deque(maxlen=MOST_WAITING)
+        self._arrived = asyncio.Event()
+
+    def add(self, call_sids: Sequence[str]) -> None:
+        """Have REST asked about the calls that a callback may be about."""
+        if sids := [sid for sid in call_sids if is_call_sid(sid)]:
+            self._waiting.append((sids, 1))
+            self._arrived.set()
+
+    async def run(self) -> None:
+        """Ask until cancelled."""
+        await repeat(self._next)
+
+    async def _next(self) -> float:
+        while not self._waiting:
+            self._arrived.clear()
+            await self._arrived.wait()
+        sids, tries = self._waiting.popleft()
+        try:
+            calls = await run_in_thread(lambda: self._known(sids))
+            for call in calls:
+                await self._show(call, is_sender=len(calls) == 1)
+        except Exception:  # the poll loop reports an API that can't be asked, the listener the store
+            calls = []
+        if calls:
+            return 0.0
+        if tries < TRIES:  # REST may be behind
+            self._waiting.append((sids, tries + 1))
+        return PAUSE
+
+    def _known(self, sids: Sequence[str]) -> list[Call]:
+        calls = []
+        for sid in sids:
+            try:
+                calls.append(self._api.fetch(sid))
+            except NotFoundError:
+                continue
+        return calls
+
+    async def _show(self, call: Call, *, is_sender: bool) -> None:
+        if is_sender or is_news(call.status, self._snapshot().leg(call.sid)):
+            event = CallEvent.from_call(
+                call, received_at=self._clock.wall(), world=self._world, sent_callback=is_sender
+            )
+            await self._store(event)
