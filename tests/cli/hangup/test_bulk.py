@@ -18,12 +18,13 @@ from queue import Queue
 from typing import Any
 
 import pytest
-from api.scripted import ReceivedRequest, Server, Turn, call, drop, hang, reply
+from api.scripted import Handler, ReceivedRequest, Server, Turn, call, drop, hang, reply
 from cli.local_store import store_of
 from cli.setup import ANSWERS, BUSY, NEVER, CliSetup, messages
 from processes import OnTerminal, Piped, environment
 from running import Callctl, Meanwhile, Outcome, env_for
 
+from callctl.cli.io.progress import AFTER
 from callctl.simulator import Simulator
 from callctl.store.sqlite.store import SqliteStore
 
@@ -105,6 +106,18 @@ def test_only_ringing_does_not_ask_for_calls_in_progress(setup: CliSetup) -> Non
     outcome = setup.callctl("hangup", "--all", "--only-ringing", *AGREED)
     assert (outcome.code, outcome.out) == (0, f"{ringing}\tcanceled\tended\n")
     assert setup.status(talking) == "in-progress"
+
+
+def test_a_slow_list_is_not_said_to_hold_no_calls(callctl: Callctl) -> None:
+    def slow(handler: Handler) -> None:
+        if "Status=ringing" in handler.path:
+            handler.server.released.wait(AFTER + 0.5)
+        reply(200, {"calls": []})(handler)
+
+    env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "fake"}
+    with Server(slow) as server:
+        outcome = callctl("hangup", "--all", *AGREED, env={**env, "CALLCTL_API_URL": server.url})
+    assert messages(outcome) == "callctl: reading the lists\ncallctl: no live call matches\n"
 
 
 def test_the_limit_of_list_does_not_apply(setup: CliSetup) -> None:

@@ -201,7 +201,10 @@ class BulkHangup:
 
     def _matching(self, chosen: CallFilter) -> list[Call]:
         left = math.inf if self._deadline is None else max(self._deadline - elapsed(), LAST_QUESTION)
-        with Progress(self._runtime, lambda count: f"{calls(count)} found") as progress:
+        # None is counted before the lists of live calls are read to their ends.
+        with Progress(
+            self._runtime, lambda count: f"{calls(count)} found" if count else "reading the lists"
+        ) as progress:
             try:
                 found = progress.counted(find_calls(self._client, chosen, limit=None))
                 matching = list(found) if math.isinf(left) else run_with_time_limit(left, lambda: list(found))
