@@ -22,7 +22,8 @@ from callctl.calls.sid import CALLBACK_SID, UUID
 _SID = re.compile(CALLBACK_SID)
 # Other names hold this one: ParentCallSid, DialCallSid, CallSidToCoach. In a query a "=" follows.
 _CALL_SID = "CallSid(?![=&%]|CallStatus|EndingConference|ToCoach|Legacy)"
-_CALL = re.compile(f"(?<!Parent)(?<!Dial)(?<!Dequeing){_CALL_SID}")
+# One of these with a CallStatus behind it is none of them: a text before it ended so.
+_CALL = re.compile(f"(?:(?<!Parent)(?<!Dial)(?<!Dequeing)|(?=CallSid(?:{CALLBACK_SID})CallStatus)){_CALL_SID}")
 _CONFERENCE = re.compile("ConferenceSid(?!=)")
 _CALL_IN_QUERY = re.compile("[?&]CallSid=")
 _NAMED_IN_QUERY = re.compile("[?&](?:CallSid|ConferenceSid)=")
@@ -37,7 +38,7 @@ _STATUSES = (*CallStatus, "answered")  # SignalWire's word (docs/twilio.md, "Com
 _STATUS = re.compile("|".join(sorted(_STATUSES, key=len, reverse=True)))
 _USUAL = re.compile(f"{_BEFORE_CALL.pattern}({CALLBACK_SID})CallStatus({_STATUS.pattern})")
 _NEXT_NAME = re.compile("[A-Z][a-z]|$")
-_NO_CHILD = ("inbound", "outbound-api")  # directions of legs that have no parent
+_NO_CHILD = ("inbound", "outbound-api", "trunking")  # directions of legs that have no parent
 _MOST_SIDS = 4  # of a form, and of a query, REST is asked about
 _GUARDED = ("CallSid", "CallStatus", "ParentCallSid", "ConferenceSid")
 

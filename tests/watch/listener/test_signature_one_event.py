@@ -327,9 +327,10 @@ def test_a_get_sent_again_as_a_form_is_no_event_of_a_call_that_the_caller_named(
     assert facts_of("/status" + query[:at], pairs, signature, method="POST") == set()
 
 
-@pytest.mark.parametrize("name", ["AddOns", "Agent"])
-def test_a_field_before_the_call_that_a_caller_fills_makes_no_event_of_another(name: str) -> None:
-    genuine = tuple((OWN_CALL | {name: f'{{"caller_name": "{A_CALL}"}}', "Direction": "inbound"}).items())
+@pytest.mark.parametrize("name", ["AddOns", "Agent", "Bot"])
+@pytest.mark.parametrize("end", ["", "Parent", "Dial"])  # which would make the right name part of a longer one
+def test_a_field_before_the_call_that_a_caller_fills_makes_no_event_of_another(name: str, end: str) -> None:
+    genuine = tuple((OWN_CALL | {name: f'{{"caller_name": "{A_CALL}"}}{end}', "Direction": "inbound"}).items())
     text, signature = signed_form(genuine), signature_of(PUBLIC, genuine, key=TOKEN)
     head, _, rest = text.partition(A_CALL)
     pairs = (("A", head[1:]), *OF_A_CALL, (f"Z{rest}", ""))
@@ -346,7 +347,7 @@ def test_a_form_sent_again_as_a_get_is_no_event_of_a_call_that_the_caller_named(
     assert facts_of("/status" + query, parsed(query[1:]), signature, method="GET") == set()
 
 
-@pytest.mark.parametrize("direction", ["inbound", "outbound-api"])
+@pytest.mark.parametrize("direction", ["inbound", "outbound-api", "trunking-originating"])
 def test_a_leg_without_a_parent_gets_none_from_a_name(direction: str) -> None:
     chosen = f"ParentCallSid{VICTIM}Z"
     genuine = tuple((OWN_CALL | {"Direction": direction, "From": chosen, "To": "x"}).items())
