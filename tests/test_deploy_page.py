@@ -8,13 +8,16 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from callback_load import Load, call_and_number, kept_in
+from claims import claimed
+from events import event, moment, sid
 from paths import ROOT
+from postgresql_server import PostgresServer
 from running import env_for
 from services import Service
 from web_site import free_port
@@ -22,12 +25,15 @@ from web_site import free_port
 from callctl.cli.commands import LazyCommand, every_command
 from callctl.settings import load
 from callctl.simulator import Simulator
+from callctl.store.postgresql.store import PostgresStore
+from callctl.store.records import OpenClaim
 from callctl.watch.counts import Counts
 from callctl.watch.metrics import Figures, exposition
 
 PAGE = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"<!-- file: (\S+) -->\n\n```\w+\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+PSQL = shutil.which("psql")
 SYSTEMD = shutil.which("systemd-analyze")
 
 
@@ -148,3 +154,43 @@ def test_behind_nginx_a_listener_is_restarted_and_the_sender_sees_no_error(
     assert {*map(call_and_number, sending.answered)} == set(kept)
     assert set(kept.values()) == {1}
     assert sending.broken == []
+
+
+# Several databases
+
+
+@pytest.mark.skipif(PSQL is None, reason="psql is not installed")
+def test_an_account_moves_to_another_database_with_all_that_is_known_of_it(
+    postgresql: PostgresServer, tmp_path: Path
+) -> None:
+    urls = (postgresql.new_store(), postgresql.new_store())
+    worlds = {f"AC{number:032}": f"{number:016x}" for number in (1, 2)}
+    claim, fences = OpenClaim("after-dial", sid(1), sid(2), "redirect"), list[int]()
+    for account_sid, world in worlds.items():
+        with closing(PostgresStore.open(urls[0], world=world, by="ann@desk")) as store:
+            store.describe_world(account_sid=account_sid, api_url="https://api.twilio.com")
+            for number in range(20):
+                store.append(event(number // 4, "ringing", number=number % 4, CallerName="a\tb\\c\nd"))
+            store.remember_placed(sid(1), at=moment(0), events=("ringing",))
+            fences.append(claimed(store, claim, now=moment(0), until=moment(90)).fence)
+    script = tmp_path / "move-account.sh"
+    script.write_text(FILES[script.name])
+    moved, stays = worlds
+    command = ["bash", str(script), moved, *urls]
+    assert subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stderr == ""
+    with (
+        closing(PostgresStore.open(urls[0], world=worlds[moved], by="ann@desk")) as old,
+        closing(PostgresStore.open(urls[1], world=worlds[moved], by="ann@desk")) as new,
+        closing(PostgresStore.open(urls[1], world=worlds[stays], by="ann@desk")) as other,
+    ):
+        assert new.after(0) == old.after(0)
+        assert len(new.after(0)) == 20
+        assert new.call(sid(1)) == old.call(sid(1))
+        assert (new.last_placed(), new.claim_keys()) == (sid(1), {("after-dial", sid(1))})
+        assert (other.after(0), other.last_placed(), other.claim_keys()) == ([], None, set())
+        assert new.append(event(9, "ringing", number=0))
+        assert new.after(0)[-1][0] == 21
+        later = claimed(new, OpenClaim("limit", sid(3), sid(3), "limit"), now=moment(0), until=moment(90))
+        assert later.fence > fences[0]
+    again = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert "duplicate key" in again.stderr
