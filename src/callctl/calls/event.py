@@ -158,7 +158,9 @@ class CallEvent:
         fields = dict(form)  # of a repeated name the last
         key = signed_key(text, world=world)
         event = _read_form(form, fields, key=key, received_at=received_at, verified=verified)
-        if is_ambiguous(fields, text):
+        # Transcriptions have a CallStatus too, but not what status callbacks have beside it.
+        hides_status = event.kind in FEATURES and "CallStatus" in fields and "CallbackSource" in text
+        if hides_status or is_ambiguous(fields, text):
             raise AmbiguousEventError(key, sids_in(text))
         return event
 

@@ -22,8 +22,10 @@ from callctl.calls.sid import CALLBACK_SID, UUID
 _SID = re.compile(CALLBACK_SID)
 # Other names hold this one: ParentCallSid, DialCallSid, CallSidToCoach. In a query a "=" follows.
 _CALL_SID = "CallSid(?![=&%]|CallStatus|EndingConference|ToCoach|Legacy)"
-# One of these with a CallStatus behind it is none of them: a text before it ended so.
-_CALL = re.compile(f"(?:(?<!Parent)(?<!Dial)(?<!Dequeing)|(?=CallSid(?:{CALLBACK_SID})CallStatus)){_CALL_SID}")
+# One of these with a name behind it that sorts before them is none of them: a text before it ended so.
+_CALL = re.compile(f"(?:(?<!Parent)(?<!Dial)(?<!Dequeing)|(?=CallSid(?:{CALLBACK_SID})Call)){_CALL_SID}")
+_IN_FORM = re.compile("CallSid(?!=)")
+_NOT_IN_QUERY = re.compile("CallSid(?![=&%]|(?:EndingConference|ToCoach|Legacy)=)")
 _CONFERENCE = re.compile("ConferenceSid(?!=)")
 _CALL_IN_QUERY = re.compile("[?&]CallSid=")
 _NAMED_IN_QUERY = re.compile("[?&](?:CallSid|ConferenceSid)=")
@@ -37,6 +39,7 @@ _BEFORE_CALL = re.compile(
 _STATUSES = (*CallStatus, "answered")  # SignalWire's word (docs/twilio.md, "Compatible services")
 _STATUS = re.compile("|".join(sorted(_STATUSES, key=len, reverse=True)))
 _USUAL = re.compile(f"{_BEFORE_CALL.pattern}({CALLBACK_SID})CallStatus({_STATUS.pattern})")
+_NO_SID = re.compile("CallStatus|[&=%]")
 _NEXT_NAME = re.compile("[A-Z][a-z]|$")
 _NO_CHILD = ("inbound", "outbound-api", "trunking")  # directions of legs that have no parent
 _MOST_SIDS = 4  # of a form, and of a query, REST is asked about
@@ -55,7 +58,7 @@ def is_ambiguous(fields: Fields, signed: str) -> bool:
         return _has_other_parent(fields, signed[whole.end() :])  # nearly all callbacks, in a fraction of the time
     usual = _BEFORE_CALL.match(signed)
     if usual is None and _is_query(signed):
-        return _CALL.search(signed) is not None or _differ_from_query(fields, signed)
+        return _NOT_IN_QUERY.search(signed) is not None or _differ_from_query(fields, signed)
     start = _start_of_sid(fields, signed) if usual is None else usual.end()
     if start is None:
         return True
@@ -100,7 +103,8 @@ def _start_of_sid(fields: Fields, signed: str) -> int | None:
     """Return where the SID of the call stands, or of the conference without one; None if that is not clear."""
     calls = list(_CALL.finditer(signed))
     if fields.get("CallSid"):
-        return calls[0].end() if len(calls) == 1 else None
+        first = _IN_FORM.search(signed)  # the names that hold this one come after it
+        return calls[0].end() if len(calls) == 1 and first and first.start() == calls[0].start() else None
     conferences = list(_CONFERENCE.finditer(signed))
     return conferences[0].end() if len(conferences) == 1 and not calls else None
 
@@ -108,7 +112,7 @@ def _start_of_sid(fields: Fields, signed: str) -> int | None:
 def _is_cut(sid: str, text: str) -> bool:
     """Return whether a SID with which a text begins may be longer or shorter than the one that was signed."""
     whole = _SID.match(text)
-    return sid != whole[0] if whole else any(part in sid for part in ("CallStatus", "&", "=", "%"))
+    return sid != whole[0] if whole else _NO_SID.search(sid) is not None
 
 
 def _has_other_status(status: str | None, text: str) -> bool:
@@ -137,4 +141,6 @@ def _has_other_parent(fields: Fields, text: str) -> bool:
     whole = _SID.match(value)
     if whole is not None:
         return parent != whole[0]
+    if _NO_SID.search(parent) is not None:
+        return True
     return not value.startswith(parent) or _NEXT_NAME.match(value, len(parent)) is None

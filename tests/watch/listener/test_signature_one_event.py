@@ -360,6 +360,25 @@ def test_a_leg_without_a_parent_gets_none_from_a_name(direction: str) -> None:
     assert facts_of("/status", genuine, signature, method="POST") == {(sid(7), None, "ringing")}
 
 
+def test_a_status_callback_is_no_transcription_by_what_a_caller_is_named() -> None:
+    chosen = "TranscriptionSidTRTranscriptionStatuscompleted"
+    genuine = tuple(form(1, "completed", From=f"x{chosen}").items())
+    text, signature = signed_form(genuine), signature_of(PUBLIC, genuine, key=TOKEN)
+    before, _, rest = text.partition(f"Fromx{chosen}")
+    start = f"AccountSid{ACCOUNT}CallSid{sid(1)}CallStatuscompleted"
+    pairs = (
+        ("AccountSid", ACCOUNT),
+        ("CallSid", sid(1)),
+        ("CallStatus", "completed"),
+        (f"{before.removeprefix(start)}Fromx", ""),
+        ("TranscriptionSid", "TR"),
+        ("TranscriptionStatus", f"completed{rest}"),
+    )
+    assert CHECK.accepts(SignedRequest("/status", pairs, signature))
+    assert facts_of("/status", pairs, signature, method="POST") == set()
+    assert facts_of("/status", genuine, signature, method="POST") == {(sid(1), None, "completed")}
+
+
 def test_a_query_is_the_same_event_where_a_part_of_it_comes_as_a_form() -> None:
     """Escaped characters are compared alike wherever they come: the key is that of the whole text."""
     query = "?" + urlencode(OWN_CALL | {"From": "sip:x@example.com", "Direction": "inbound"})
