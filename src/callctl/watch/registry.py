@@ -326,7 +326,8 @@ def why_callbacks_may_be_lost(health: Mapping[str, object]) -> str | None:
     if health.get("reachable") is False:
         return "no request comes through to it now"
     if health.get("status") == "failing":
-        return "it can't store callbacks now and answers with 500"
+        # An older listener does not say with what.
+        return f"it can't store callbacks now and answers with {503 if health.get('answers_with') == 503 else 500}"
     return None
 
 

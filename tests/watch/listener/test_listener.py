@@ -13,13 +13,14 @@ from listeners import PUBLIC, TOKEN, FailingStore, Reports, Start, sign
 from watches import until
 from yarl import URL
 
-from callctl.errors import CallctlError, PortTakenError, SettingsError, StoreError
+from callctl.errors import CallctlError, PortTakenError, SettingsError, StoreAwayError, StoreError
 from callctl.store.sqlite.store import SqliteStore
 from callctl.watch.listener import listener as listener_module
 from callctl.watch.listener import server as server_module
 from callctl.watch.listener.address import Address
 from callctl.watch.listener.listener import Listener, ListenerConfig
 from callctl.watch.listener.server import Limits, ReceivedRequest
+from callctl.watch.registry import why_callbacks_may_be_lost
 
 
 async def test_a_signed_callback_is_stored_answered_and_reported(
@@ -195,29 +196,36 @@ async def test_a_store_that_fails_is_said_once_and_recovers(
 
 
 @pytest.mark.parametrize(
-    "failure", [StoreError("can't write to /home/ann/events.db"), KeyError("/home/ann/events.db")], ids=repr
+    ("failure", "status"),
+    [
+        (StoreError("can't write to /home/ann/events.db"), 500),
+        (KeyError("/home/ann/events.db"), 500),
+        (StoreAwayError("can't reach the event store /home/ann"), 503),
+    ],
+    ids=repr,
 )
 async def test_whatever_keeps_an_event_from_being_stored_health_says_so_until_one_is(
-    start: Start, reports: Reports, store: SqliteStore, http: aiohttp.ClientSession, failure: Exception
+    start: Start, reports: Reports, store: SqliteStore, http: aiohttp.ClientSession, failure: Exception, status: int
 ) -> None:
     failing = FailingStore(store, failure)
     listener = await start(kept_by=failing)
     fields = form(1, "ringing")
 
-    async def send() -> tuple[int, int, str]:
+    async def send() -> tuple[int, int, str | None]:
         async with http.post(listener.url + "/status", data=fields, headers=sign(PUBLIC, fields)) as answer:
             status = answer.status
         async with http.get(listener.health_url) as answer:
             health = await answer.json()
             assert health["nonce"] == "a-nonce"
             assert "/home/ann" not in str(health)  # anybody may ask
-            return status, answer.status, health["status"]
+            return status, answer.status, why_callbacks_may_be_lost(health)
 
-    assert await send() == (500, 503, "failing")
-    assert await send() == (500, 503, "failing")
+    why = f"it can't store callbacks now and answers with {status}"
+    assert await send() == (status, 503, why)
+    assert await send() == (status, 503, why)
     assert len(reports.troubles) == 1
     failing.fails = False
-    assert await send() == (204, 200, "ok")
+    assert await send() == (204, 200, None)
 
 
 async def test_a_disk_that_does_not_answer_keeps_nobody_waiting_until_twilio_gives_up(

@@ -325,7 +325,8 @@ class Listener:
         if self.store_works:
             self._on_trouble(Trouble(f"{why}; callbacks are answered with {status}", Cause.STORE, status=status))
         self.store_works = False
-        self.health["status"] = "failing"  # not why: anybody may ask, and that names files of this machine
+        # Not why: anybody may ask, and that names files of this machine.
+        self.health |= {"status": "failing", "answers_with": status}
         if path == self.address.path or event.kind in FEATURES:
             return web.Response(status=status)
         return await self._answer_twiml(path, received)  # the call goes on, reported or not
@@ -336,6 +337,7 @@ class Listener:
             self.store_works = True
             self._on_trouble(Trouble("events are stored again", Cause.STORE, is_over=True))
             self.health["status"] = "ok"
+            self.health.pop("answers_with", None)
 
 
 def _selftest_text(callback_url: str) -> re.Pattern[str]:
