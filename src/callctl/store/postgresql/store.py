@@ -40,6 +40,12 @@ _POSITIONS = """
         WHERE world = %(world)s AND sid = call.sid AND position <= %(up_to)s OFFSET 0
     ) AS event ORDER BY event.position
 """
+# As above: looked up one by one, whatever the planner knows of the table.
+_AT = f"""
+    SELECT wanted.position, event.* FROM unnest(%(page)s::bigint[]) AS wanted (position) CROSS JOIN LATERAL (
+        SELECT {_EVENT} FROM callctl.stored_events WHERE world = %(world)s AND position = wanted.position OFFSET 0
+    ) AS event ORDER BY wanted.position
+"""
 _AFTER = (
     "SELECT position, {columns} FROM callctl.stored_events WHERE world = %(world)s AND position > %(last)s"
     " ORDER BY position LIMIT %(limit)s"
@@ -571,12 +577,8 @@ class PostgresStore:
         from array import array
 
         kept = array("q", positions)  # there may be a million
-        sql = (
-            f"SELECT position, {_EVENT} FROM callctl.stored_events"
-            " WHERE world = %(world)s AND position = ANY (%(page)s::bigint[]) ORDER BY position"
-        )
         for start in range(0, len(kept), _PAGE):
-            rows = self._read(sql, page=kept[start : start + _PAGE].tolist())
+            rows = self._read(_AT, page=kept[start : start + _PAGE].tolist())
             yield from ((position, _readable(event_of, row)) for position, *row in rows)
 
     def _pages_to(self, last: int) -> Iterator[CallEvent | None]:
