@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,9 +18,19 @@ from running import Callctl, env_for
 from callctl.settings import Settings, load
 from callctl.simulator import Simulator
 from callctl.store.opening import open_store
-from callctl.watch.registry import WatchRecord, announce, announced, find, others, services
+from callctl.watch.registry import (
+    WatchRecord,
+    announce,
+    announced,
+    find,
+    others,
+    process_space,
+    services,
+    write_record,
+)
 
 URL = "https://calls.example.com/status"
+LOCAL_URL = "http://127.0.0.1:8765/status"
 
 
 def settings_of(simulator: Simulator, home: Path, url: str) -> Settings:
@@ -49,14 +63,36 @@ def test_a_listener_elsewhere_is_found_by_what_it_announced(
     assert found is not None
     assert (found.callback_url, found.host, found.health_url) == (URL, "web1", "http://web1:8765/healthz")
     assert services(settings) == [found]
-    announce_at("web1", settings, record_of(settings, callback_url="http://127.0.0.1:8765/status"), monkeypatch)
+    announce_at("web1", settings, record_of(settings, callback_url=LOCAL_URL), monkeypatch)
     assert find(settings) is None  # nobody reaches that from here
 
 
-def test_what_is_announced_here_counts_by_the_record_on_this_machine_alone(settings: Settings) -> None:
+def test_what_is_announced_here_and_has_no_record_here_is_another_users(settings: Settings) -> None:
+    record = record_of(settings, callback_url=LOCAL_URL)
     with closing(open_store(settings)) as store:
-        announce(store, record_of(settings))
+        announce(store, replace(record, pid=os.getpid()))
+    (found,) = announced(settings)
+    assert (found.nonce, found.host, found.pid) == (record.nonce, socket.gethostname(), os.getpid())
+    assert find(settings) == found  # here it can be reached on loopback
+    assert services(settings) == [found]
+
+
+def test_what_has_a_record_here_counts_by_that_alone(settings: Settings) -> None:
+    record = replace(record_of(settings), pid=os.getpid())
+    with closing(open_store(settings)) as store:
+        announce(store, record)
+    write_record(settings, record)  # it does not answer
     assert announced(settings) == []
+
+
+@pytest.mark.parametrize(("space", "counts"), [(process_space(), False), ("of another container", True), ("", True)])
+def test_what_is_announced_here_is_over_with_its_process(settings: Settings, space: str, counts: bool) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    record = replace(record_of(settings), pid=ended.pid, host=socket.gethostname(), processes=space)
+    with closing(open_store(settings)) as store:
+        store.announce(record.nonce, asdict(record), lasting=timedelta(hours=1))
+    assert announced(settings) == ([record] if counts else [])
 
 
 def test_others_behind_the_same_url_are_known_wherever_they_are(

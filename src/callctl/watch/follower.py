@@ -149,7 +149,7 @@ class Follower:
         """
         found = [record for record in registry.running(self._settings) if self._may_follow(record)]
         if not found and self._reader is not None and self._reader.is_shared:
-            elsewhere = registry.announced_in(self._reader)
+            elsewhere = registry.announced_in(self._settings, self._reader)
             same = (record for record in elsewhere if record.nonce == self._record.nonce)
             return next(same, None) or next((record for record in elsewhere if self._may_follow(record)), None)
         return min(found, key=lambda record: record.port != self._record.port, default=None)

@@ -39,7 +39,7 @@ STARTING = "starting"
 PLACING = "placing"
 _LONGEST_RECORD = 65536
 # Fields that records of older versions lack.
-_ADDED = ("store", "command", "host")
+_ADDED = ("store", "command", "host", "processes")
 # Seconds for which an announcement in a shared store counts, and from one to the next.
 ANNOUNCED_FOR = 20.0
 ANNOUNCE_EVERY = 5.0
@@ -51,8 +51,9 @@ PROC = Path("/proc")
 class WatchRecord:
     """Where a watch can be reached, and for which account at which API address it works.
 
-    ``command`` is the command that runs: ``watch`` or ``listen``. ``host`` is the machine, where that is another one:
-    then it was announced in the shared store, and answers nothing here.
+    ``command`` is the command that runs: ``watch`` or ``listen``. ``host`` is the machine of one that was announced in
+    the shared store, where it is not known by a record here: it is on another machine, or another user's.
+    ``processes`` is there what ``process_space`` says.
     """
 
     callback_url: str
@@ -65,6 +66,7 @@ class WatchRecord:
     store: str = ""
     command: str = "watch"
     host: str = ""
+    processes: str = ""
 
     @property
     def is_service(self) -> bool:
@@ -129,17 +131,17 @@ def remove_record(settings: Settings, nonce: str) -> None:
 def find(settings: Settings) -> WatchRecord | None:
     """Return the record of the newest watch that runs for this account and API address and answers, or None.
 
-    One whose callback URL is on loopback counts only if the API is on loopback too: Twilio could not reach it.
+    One whose callback URL is on loopback counts only if the API is on loopback too, and it is on this machine: nobody
+    else could reach it.
 
     Raises:
         CallctlError: The folder of the records can't be looked at, or is not to be trusted.
     """
 
     def counts(record: WatchRecord) -> bool:
-        return settings.is_loopback or not is_loopback_url(record.callback_url)
+        return not is_loopback_url(record.callback_url) or (settings.is_loopback and is_here(record))
 
-    local = next(filter(counts, running(settings)), None)
-    return local or next((record for record in announced(settings) if not is_loopback_url(record.callback_url)), None)
+    return next(filter(counts, running(settings)), None) or next(filter(counts, announced(settings)), None)
 
 
 def running(settings: Settings, *, timeout: float = HEALTH_LIMIT) -> Iterator[WatchRecord]:
@@ -172,21 +174,34 @@ def services(settings: Settings) -> list[WatchRecord]:
 
 
 def announced(settings: Settings) -> list[WatchRecord]:
-    """Return the records of those on other machines that listen and keep events in the shared store, if it is one.
+    """Return the records of those that listen and keep events in the shared store, if it is one, and have none here.
+
+    They are on other machines, or other users'.
 
     Raises:
-        StoreError: It can't be read.
+        CallctlError: The store can't be read, or the folder of the records not be looked at or trusted.
     """
-    return [record for record in _announced_anywhere(settings) if _is_elsewhere(record)]
+    return _without_record(settings, _announced_anywhere(settings))
 
 
-def announced_in(store: EventStore) -> list[WatchRecord]:
-    """Return the records of those on other machines that listen and keep events in a store.
+def announced_in(settings: Settings, store: EventStore) -> list[WatchRecord]:
+    """Return the records of those that listen and keep events in a store, and have none here.
 
     Raises:
-        StoreError: It can't be read.
+        CallctlError: It can't be read, or the folder of the records not be looked at or trusted.
     """
-    return [record for record in _all_in(store) if _is_elsewhere(record)]
+    return _without_record(settings, _all_in(store))
+
+
+def _without_record(settings: Settings, found: list[WatchRecord]) -> list[WatchRecord]:
+    """Leave out those that a record on this machine tells more of, and those whose process here is gone."""
+    here = {record.nonce for _, record in _records(settings)} if found else set()
+    space = process_space()
+    return [
+        record
+        for record in found
+        if record.nonce not in here and (not space or record.processes != space or _exists(record.pid))
+    ]
 
 
 def _announced_anywhere(settings: Settings) -> list[WatchRecord]:
@@ -207,18 +222,32 @@ def _all_in(store: EventStore) -> list[WatchRecord]:
     return [record for found in store.announced().values() if (record := _record_of(found)) is not None]
 
 
-def _is_elsewhere(record: WatchRecord) -> bool:
-    return record.host != socket.gethostname()
+def is_here(record: WatchRecord) -> bool:
+    """Return whether a record is of this machine."""
+    return record.host in ("", socket.gethostname())
+
+
+def process_space() -> str:
+    """Return what names the processes that this one sees by their ids: those of this machine, or of this container.
+
+    It is empty where the system does not say.
+    """
+    try:
+        boot = (PROC / "sys" / "kernel" / "random" / "boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {(PROC / 'self' / 'ns' / 'pid').readlink()}"
+    except (OSError, ValueError):
+        return ""
 
 
 def announce(store: EventStore, record: WatchRecord) -> None:
-    """Tell those who use the same store on other machines that this one listens.
+    """Tell those who use the same store, on other machines or as other users, that this one listens.
 
     Raises:
         StoreError: It can't be written.
     """
     host = socket.gethostname()
-    elsewhere = replace(record, host=host, health_url=f"http://{host}:{record.port}/healthz")
+    url = f"http://{host}:{record.port}/healthz"
+    elsewhere = replace(record, host=host, processes=process_space(), health_url=url)
     store.announce(record.nonce, asdict(elsewhere), lasting=timedelta(seconds=ANNOUNCED_FOR))
 
 

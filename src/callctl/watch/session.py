@@ -205,6 +205,7 @@ class Session:
                 await self._check_for_watch(patience=BUSY_LIMIT)
                 if not is_starting and (has_gone or not is_waiting):
                     self._check_for_stopped_watch()
+                    await self._check_for_announced_watch()
                     raise
                 if not is_starting:  # that for which this waited may just have let go of the port
                     has_gone = True
@@ -236,6 +237,15 @@ class Session:
         # In a thread: Ctrl-C does not wait for a watch that is slow to answer.
         port, running = self._options.port, registry.running(self._settings, timeout=patience)
         record = await run_in_thread(lambda: next((record for record in running if record.port == port), None))
+        if record is not None:
+            raise WatchAtPortError(record, port=port)
+
+    async def _check_for_announced_watch(self) -> None:
+        """Look for another user's watch on this machine, which says in the shared store that it is at the port."""
+        port, found = self._options.port, []
+        with contextlib.suppress(CallctlError):  # that the port is taken is known
+            found = await run_in_thread(partial(registry.announced, self._settings))
+        record = next((record for record in found if registry.is_here(record) and record.port == port), None)
         if record is not None:
             raise WatchAtPortError(record, port=port)
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from events import form
 from postgresql_server import PostgresServer, postgres_server
 from processes import Piped
-from running import env_for
+from running import Callctl, env_for
 from services import Service
 
+from callctl.settings import load
 from callctl.simulator import Simulator
+from callctl.store.opening import open_store
 
 
 @pytest.fixture
@@ -47,3 +50,28 @@ def test_it_is_not_ready_while_the_server_is_away_and_goes_on_by_itself(
         assert found["callctl_open_claims"] == 0
         assert sum(value for name, value in found.items() if name.startswith("callctl_events_total")) == 2
         assert service.terminate() == 0
+
+
+@pytest.fixture
+def service(tmp_path: Path, simulator: Simulator, shared_store: str) -> Iterator[Service]:
+    """Return a listener of another user of this machine, which has announced itself in the shared store."""
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    env = env_for(simulator) | {"CALLCTL_STORE": shared_store}
+    with Service(home=theirs, env=env) as service, closing(open_store(load(env, cwd=theirs))) as store:
+        assert service.ready
+        service.until(lambda: bool(store.announced()))
+        yield service
+
+
+def test_another_user_of_the_machine_follows_it_and_has_calls_report_to_it(
+    callctl: Callctl, home: Path, simulator: Simulator, shared_store: str, service: Service
+) -> None:
+    env = env_for(simulator) | {"CALLCTL_STORE": shared_store}
+    for at_port in ((), ("--port", str(service.port))):
+        with Piped("watch", "--no-poll", "--json", *at_port, home=home, env=env) as watch:
+            ready = watch.record()
+            assert (ready["follows"] is not None, ready["callback_url"]) == (True, service.ready["callback_url"])
+    placed = callctl("place", "+12025550103", "--say", "Hello", env=env)
+    assert f"status callbacks go to the running listener, {service.ready['callback_url']}" in placed.err
+    service.until(lambda: 'callctl_events_total{kind="callback",status="initiated"}' in service.metrics())
