@@ -24,8 +24,8 @@ from paths import TESTS
 
 from callctl.calls.action import ActionEvent
 from callctl.calls.board import Board
-from callctl.calls.call import is_final
-from callctl.calls.event import CallEvent
+from callctl.calls.call import Call, is_final
+from callctl.calls.event import MISSED, CallEvent
 from callctl.errors import StoreError
 from callctl.store.event_store import EventStore
 from callctl.store.postgresql.store import PostgresStore
@@ -201,6 +201,24 @@ def test_replay_has_whole_families_and_no_old_ones_and_ends_where_reading_on_beg
     assert list(store.family(sid(3))) == [*live, later]
     assert list(store.family(sid(4))) == recent
     assert list(store.family("CA-unknown")) == []
+
+
+def test_ends_that_no_callback_reported_are_read_on_by_themselves(store: EventStore, opens: Opens) -> None:
+    def end(number: int, name: str = "") -> CallEvent:
+        call = Call(sid(number), "completed", caller_name=name, to="missed", date_created=START)
+        return CallEvent.from_call(call, received_at=START, world=WORLD, kind=MISSED)
+
+    assert store.missed_after(0) == (0, [])
+    for one in (event(1, "ringing"), end(1), event(2, "ringing", CallerName="missed"), end(2, "two\nlines")):
+        store.append(one)
+    opens(world="fedcba9876543210").append(end(3))
+    last, missed = store.missed_after(0)
+    assert last == store.last_event_id()
+    assert [(one.kind, one.call_sid) for one in missed] == [(MISSED, sid(1)), (MISSED, sid(2))]
+    assert store.missed_after(last) == (last, [])
+    store.append(event(4, "ringing"))
+    newest, missed = store.missed_after(last)
+    assert (newest > last, missed) == (True, [])
 
 
 def test_calls_are_found_by_the_beginning_of_their_sids_and_live_ones_listed(store: EventStore) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,11 @@ from watches import RecordingView, running_watch, settings_in, until
 
 from callctl.calls.action import DONE, DRY_RUN, ActionEvent
 from callctl.calls.board import Change, Snapshot
+from callctl.calls.call import Call
+from callctl.calls.event import MISSED, CallEvent
 from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import PortTakenError
+from callctl.store.opening import open_store
 from callctl.store.sqlite.store import SqliteStore
 from callctl.support.clock import Clock
 from callctl.support.threads import run_in_thread
@@ -252,3 +256,25 @@ async def test_health_is_well_again_with_the_store_though_no_callback_comes(
         assert "callbacks are answered with 500" in await running.view.until_noted("answered with")
         await running.view.until_noted("events are stored again")
         assert await health() == "ok"
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_an_end_that_a_command_stored_comes_on_the_board_of_a_watch_that_asks_nobody(
+    tmp_path: Path, kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.watch.session.MISSED_INTERVAL", 0.05)
+    settings = settings_in(tmp_path)
+    if kind == "postgresql":
+        settings = replace(settings, store_url=request.getfixturevalue("shared_store"))
+    with closing(open_store(settings)) as other:
+        fields = form(1, "ringing")
+        event = CallEvent.from_form(fields.items(), received_at=datetime.now(UTC), world=settings.world, verified=True)
+        other.append(event)
+        async with running_watch(settings, WatchOptions("127.0.0.1", 0)) as running:
+            view = running.view
+            await view.until(lambda view: view.snapshot is not None and view.snapshot.live == 1)
+            call, now = Call(sid(1), "no-answer"), datetime.now(UTC)
+            missed = CallEvent.from_call(call, received_at=now, world=settings.world, kind=MISSED)
+            await run_in_thread(lambda: other.append(missed))
+            await view.until(lambda view: view.snapshot is not None and view.snapshot.live == 0)
+            assert [(one.kind, one.status) for one in view.events] == [(MISSED, "no-answer")]

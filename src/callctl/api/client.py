@@ -63,6 +63,7 @@ class ApiClient:
         self._settings = settings
         self._sender = Sender(settings, timeout=request_timeout, sleep=sleep, random=random, on_retry=on_retry)
         self._wanted: Callable[[bool], bool] | None = None
+        self._on_call: Callable[[Call], None] = lambda _call: None
 
     def while_wanted(self, wanted: Callable[[bool], bool]) -> Self:
         """Return the same client, which asks before each further try of a change whether it is still wanted.
@@ -72,6 +73,15 @@ class ApiClient:
         """
         client = copy(self)
         client._wanted = wanted
+        return client
+
+    def observed(self, on_call: Callable[[Call], None]) -> Self:
+        """Return the same client, which also passes each call that it was asked about, or changed, to ``on_call``.
+
+        That is called in the thread of the request. What a list has is not passed on.
+        """
+        client = copy(self)
+        client._on_call = on_call
         return client
 
     @property
@@ -249,6 +259,7 @@ class ApiClient:
         """Return the call of a reply if it is the one that was asked for."""
         if call.sid != sid:
             raise self._unexpected(f"call {sid}: it told of {call.sid}")
+        self._on_call(call)
         return call
 
     def _get(self, url: str) -> dict[str, Any]:

@@ -170,6 +170,7 @@ def redirect(
     )
     given = {"--url": url, "--twiml": twiml, "--say": say, "--status-callback": status_callback}
     with History(runtime, settings, readonly=dry_run) as history:
+        client = history.observing(client)
         preview = RedirectPreview(
             runtime, client, history, _same_options(given, dial=dial or (), add_callbacks=add_callbacks)
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import Future
 from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -12,7 +12,7 @@ import typer
 from callctl.calls.call import Call
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.options import common, completion
-from callctl.cli.options.calls import one_call, open_store_to_read
+from callctl.cli.options.calls import one_call, open_store_for_writing, open_store_to_read
 from callctl.errors import ApiError, CallctlError, NotFoundError, StoreError
 from callctl.settings import Settings
 from callctl.support.threads import start_in_thread
@@ -20,6 +20,7 @@ from callctl.support.threads import start_in_thread
 if TYPE_CHECKING:
     from callctl.api.client import ApiClient
     from callctl.calls.action import ActionEvent
+    from callctl.calls.board import Snapshot
     from callctl.calls.event import CallEvent
     from callctl.views.call_page import CallPage
 
@@ -71,6 +72,7 @@ def page_of(runtime: Runtime, settings: Settings, client: ApiClient, sid: str) -
         CallctlError: The call itself can't be had.
     """
     from callctl.calls.filter import CallFilter
+    from callctl.operations.reported_status import with_reported_status
     from callctl.views.call_page import CallPage, timeline_of
 
     fetched = start_in_thread(lambda: client.fetch(sid))
@@ -81,7 +83,12 @@ def page_of(runtime: Runtime, settings: Settings, client: ApiClient, sid: str) -
     children = _part(runtime, listed, "its child legs")
     notes = _part(runtime, notifications, "its errors and warnings")
     events, actions = history_of(runtime, settings, sid)
-    known = _with_callbacks(events)
+    reported = _legs_of(events)
+    _store_missed_ends(runtime, settings, [call, *filter(None, [parent]), *(children or ())], reported)
+
+    def known(call: Call) -> Call:
+        return with_reported_status(call, reported.leg(call.sid))
+
     return CallPage(
         call=known(call),
         rest_status=call.status,
@@ -94,16 +101,30 @@ def page_of(runtime: Runtime, settings: Settings, client: ApiClient, sid: str) -
     )
 
 
-def _with_callbacks(events: Iterable[CallEvent]) -> Callable[[Call], Call]:
-    """Return what gives a call its reported status, where that is a later step than the one REST shows."""
+def _legs_of(events: Iterable[CallEvent]) -> Snapshot:
+    """Return the legs as events report them."""
     from callctl.calls.board import Board
-    from callctl.operations.reported_status import with_reported_status
 
     board = Board()
     for event in events:
         board.apply(event)
-    snapshot = board.snapshot()
-    return lambda call: with_reported_status(call, snapshot.leg(call.sid))
+    return board.snapshot()
+
+
+def _store_missed_ends(runtime: Runtime, settings: Settings, calls: Iterable[Call], reported: Snapshot) -> None:
+    """Store the ends that REST shows and no callback has reported, so that each watch learns of them."""
+    from callctl.operations.missed_ends import missed_end, store_missed_ends
+
+    now, world = runtime.now(), settings.world
+    news = [call for call in calls if missed_end(call, reported.leg(call.sid), now=now, world=world)]
+    store = open_store_for_writing(runtime, settings) if news else None
+    if store is None:
+        return
+    try:
+        with closing(store):
+            store_missed_ends(store, news, leg=reported.leg, now=now, world=world)
+    except StoreError as error:
+        runtime.warn(error)
 
 
 def _parent(runtime: Runtime, client: ApiClient, call: Call) -> Call | None:

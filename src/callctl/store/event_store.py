@@ -70,6 +70,9 @@ class EventStore(Protocol):
     def after(self, event_id: int, *, limit: int = ...) -> list[tuple[int, CallEvent]]:
         """Return the events that came after the one with this id, with their ids, at most ``limit``."""
 
+    def missed_after(self, event_id: int) -> tuple[int, list[CallEvent]]:
+        """Return the id of the newest event, and those of the kind ``missed`` that came after the one with this id."""
+
     def last_event_id(self) -> int:
         """Return the id after which new events come, or 0."""
 

@@ -25,6 +25,7 @@ from callctl.calls.sid import is_call_sid
 from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import CallctlError, NotFoundError
 from callctl.operations.live_calls import list_in_turn
+from callctl.operations.missed_ends import has_just_ended, is_settled
 from callctl.support.clock import Clock, repeat
 from callctl.support.threads import failure_reason, run_in_thread
 
@@ -37,10 +38,6 @@ TICK = 1.0
 SLEPT = timedelta(seconds=5)
 # Seconds that callbacks get which waited in the socket meanwhile, so that they are stored before REST's word is.
 GRACE = 2.0
-# A callback that may still come says more than a poll; a poll counts only for what is older than this.
-SETTLED = timedelta(seconds=10)
-# How long ago a call must have ended, for its callback to count as lost. Rules act on what is younger than 15 s.
-ARRIVED = timedelta(seconds=5)
 # One round fetches at most so many legs; the others wait for the next.
 FETCHES = 20
 
@@ -247,20 +244,13 @@ class Poller:
             return
         if not call.is_final:
             return
-        if leg.source == CALLBACK and self._has_just_ended(call):
+        if leg.source == CALLBACK and has_just_ended(call, now=self._clock.wall()):
             self.awaits_callbacks = True  # its callback may still come
         else:
             yield self._event(call, kind=MISSED)
 
     def _is_settled(self, leg: Leg) -> bool:
-        # What a clock recorded that was ahead, as before a restart, lies in the future: it is not new.
-        return abs(self._clock.age(leg.last_event_at)) > SETTLED
-
-    def _has_just_ended(self, call: Call) -> bool:
-        if call.end_time is None:
-            return False
-        # By the API's clock, if the reply says what it is. One that is wrong hides no end.
-        return abs((call.as_of or self._clock.wall()) - call.end_time) < ARRIVED
+        return is_settled(self._clock.age(leg.last_event_at))
 
     def _event(self, call: Call, *, kind: str) -> CallEvent:
         return CallEvent.from_call(call, received_at=self._clock.wall(), world=self._world, kind=kind)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from callctl import __version__
 from callctl.api.calls_api import CallsApi
 from callctl.calls.board import Snapshot
-from callctl.calls.event import CallEvent
+from callctl.calls.event import MISSED, CallEvent
 from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import CallctlError, PortTakenError, StoreError
 from callctl.settings import Settings
@@ -61,6 +61,8 @@ TRY_INTERVAL = 0.25
 RECORD_INTERVAL = 5.0
 # Seconds from one read of a shared store to the next.
 READ_INTERVAL = 0.25
+# Seconds from one look for the ends that commands stored in a file to the next.
+MISSED_INTERVAL = 1.0
 # Seconds from one test of a store that can't be written to the next.
 STORE_TEST_INTERVAL = 5.0
 # Seconds from one check of the clock to the next, and the least step of it that is reported.
@@ -131,7 +133,8 @@ class Session:
             )
         self._starting: asyncio.Task[object] | None = None
         self._store: EventStore | None = None
-        self._last_event = 0  # of a shared store, as far as it was read
+        self._last_event = 0  # as far as the store was read
+        self._own_ends: set[str] = set()  # keys of the ends that were found here and not read back yet
         self._listener: Listener | None = None
         self._reachability: Reachability | None = None
         self._retention: Retention | None = None
@@ -346,6 +349,8 @@ class Session:
             work["telling others that this one listens"] = lambda: repeat(partial(self._announce, store))
         # These compare with the board, so they begin when it is loaded.
         on_board: dict[str, Work] = {"deleting what is old": retention.run}
+        if not store.is_shared:
+            on_board["reading which ends others found"] = lambda: repeat(partial(self._read_missed_ends, store))
         if self._api is not None:
             poll_loop = PollLoop(
                 Poller(self._api, world=self._settings.world, clock=self._clock),
@@ -395,6 +400,20 @@ class Session:
                 await asyncio.sleep(0)  # callbacks are answered meanwhile
         return READ_INTERVAL
 
+    async def _read_missed_ends(self, store: EventStore) -> float:
+        """Put on the board the ends that commands and keys found in REST; return the seconds until it is due again.
+
+        It is for a file: nothing else in it that is new comes from elsewhere.
+        """
+        with contextlib.suppress(StoreError):  # what can't be read now is read the next time
+            self._last_event, events = store.missed_after(self._last_event)
+            for event in events:
+                leg = self._feed.board.snapshot().leg(event.call_sid)
+                if event.key not in self._own_ends and leg is not None and leg.is_live:
+                    self._feed.event(event)
+                self._own_ends.discard(event.key)
+        return MISSED_INTERVAL
+
     async def _announce(self, store: EventStore) -> float:
         """Say in a shared store that this one listens, and where; return the seconds until it is due again."""
         if self._listener is not None and self._reachability is not None:
@@ -410,6 +429,8 @@ class Session:
     async def _store_event(self, event: CallEvent) -> None:
         if self._store is None:
             raise RuntimeError("the session has not started")
+        if event.kind == MISSED:
+            self._own_ends.add(event.key)
         # Whether it is new to the store says nothing: another watch may have put it there, or a failed write.
         await self._store.append_async(event)
         if not self._store.is_shared:

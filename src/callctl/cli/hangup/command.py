@@ -120,6 +120,7 @@ def hangup(
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid}, needs_found=False)
     client = runtime.client(settings)
     with History(runtime, settings, readonly=dry_run) as history:
+        client = history.observing(client)
         if not all_:
             sids = calls_to_change(runtime, settings, client, calls or [])
             if not sids:

@@ -21,6 +21,7 @@ from callctl.support.identity import user_at_host
 from callctl.support.threads import run_with_time_limit
 
 if TYPE_CHECKING:
+    from callctl.api.client import ApiClient
     from callctl.calls.action import ActionEvent
     from callctl.calls.leg import Leg
     from callctl.cli.io.results import Outcome, Request
@@ -53,6 +54,8 @@ class History:
         self._intended_before: set[str] = set()  # by other commands, whose intents are not to be removed
         self._request_times: dict[str, datetime] = {}
         self._pending: dict[str, tuple[str, Request]] = {}  # requests whose outcome is not shown yet, by SID
+        self._legs: dict[str, Leg | None] = {}  # as they were read last
+        self._over: dict[str, Call] = {}  # calls that REST showed as over
 
     def __enter__(self) -> Self:
         if self._readonly:
@@ -66,6 +69,8 @@ class History:
     ) -> None:
         self._record_pending()
         self._give_up()
+        if kind is None or issubclass(kind, Exception):  # who pressed Ctrl-C waits for nothing more
+            self._store_missed_ends()
         for store in {self._reader, self._store}:
             if store is not None:
                 store.close()
@@ -74,8 +79,40 @@ class History:
         """Return the time of day, for what is recorded now."""
         return self._runtime.now()
 
+    def observing(self, client: ApiClient) -> ApiClient:
+        """Return the client, of which calls that REST shows as over are noted here.
+
+        Where no callback reported that and none is to be expected any more, it is stored at the end: nobody else may
+        ask REST, and every watch would go on showing the call as live.
+        """
+
+        def note(call: Call) -> None:
+            if call.is_final:
+                self._over[call.sid] = call
+
+        return client.observed(note)
+
+    def _store_missed_ends(self) -> None:
+        if self._store is None or not self._over:
+            return
+        from callctl.operations.missed_ends import store_missed_ends
+
+        def leg(sid: str) -> Leg | None:
+            return self._legs[sid] if sid in self._legs else self.leg(sid)
+
+        try:
+            store_missed_ends(
+                self._store, list(self._over.values()), leg=leg, now=self.now(), world=self._settings.world
+            )
+        except StoreError as error:
+            self._runtime.warn(error)
+
     def leg(self, sid: str) -> Leg | None:
         """Return a leg as callbacks reported it, or None if none did."""
+        self._legs[sid] = leg = self._read_leg(sid)
+        return leg
+
+    def _read_leg(self, sid: str) -> Leg | None:
         if self._reader is None:
             return None
         try:

@@ -264,8 +264,9 @@ class TableOperator:
 
     def _work(self, action: _Action, history: History) -> Callable[[str], _Result]:
         intent, targets = action.intent, {target.sid: target for target in action.intent.targets}
+        observed = history.observing(self._client)
         if isinstance(intent, HangUp):
-            return lambda sid: self._end(action, history, targets[sid])
+            return lambda sid: self._end(action, history, observed, targets[sid])
         request, where = self._redirect_request(intent.url)
 
         def redirect(sid: str) -> _Result:
@@ -274,14 +275,14 @@ class TableOperator:
             if (left_alone := self._changed(history, sid, action.asked_at)) is not None:
                 return _Result(left_alone, is_recorded=False)
             action.check()
-            client = self._client.while_wanted(lambda _may_be_done: action.is_wanted())
+            client = observed.while_wanted(lambda _may_be_done: action.is_wanted())
             command = shlex.join(["callctl", "redirect", sid, "--url", without_secrets(intent.url)])
             outcome = redirect_call(client, history, sid, request, where=where, command=command)
             return self._recorded(history, outcome)
 
         return redirect
 
-    def _end(self, action: _Action, history: History, target: Target) -> _Result:
+    def _end(self, action: _Action, history: History, client: ApiClient, target: Target) -> _Result:
         """End a leg if it still has its status: of one that rings, Twilio decides that itself."""
         from callctl.operations.hangup import check_again
 
@@ -291,9 +292,7 @@ class TableOperator:
         meant = Call(target.sid, target.status)
 
         def fetch_again() -> HangupOutcome | None:
-            return check_again(
-                self._client, meant, reported=history.leg, matches=lambda call: call.status == target.status
-            )
+            return check_again(client, meant, reported=history.leg, matches=lambda call: call.status == target.status)
 
         def check(_sid: str) -> HangupOutcome | None:
             action.check()
@@ -308,7 +307,7 @@ class TableOperator:
             return left_alone
 
         ended = hang_up(
-            self._client,
+            client,
             history,
             target.sid,
             options=options,

@@ -225,6 +225,15 @@ class PostgresStore:
         # One that is in neither was deleted meanwhile.
         return [(position, event or read[position]) for position, event in own if event is not None or position in read]
 
+    def missed_after(self, event_id: int) -> tuple[int, list[CallEvent]]:
+        """Return the id of the newest event, and those of the kind ``missed`` that came after the one with this id."""
+        newest = self.last_event_id()
+        sql = f"SELECT {_EVENT} FROM callctl.stored_events WHERE world = %(world)s AND position > %(last)s"
+        sql += " AND position <= %(newest)s AND kind = 'missed' ORDER BY position"
+        rows = self._read(sql, last=event_id, newest=newest)
+        events = (_readable(event_of, row) for row in rows)
+        return newest, [event for event in events if event is not None]
+
     def last_event_id(self) -> int:
         """Return the id after which new events come, or 0."""
         return self._last("last_event")

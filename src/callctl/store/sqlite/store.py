@@ -51,6 +51,12 @@ _FAMILY = """
     SELECT id FROM calls WHERE world = :world AND sid IN (:sid, :parent)
     UNION SELECT id FROM calls WHERE world = :world AND parent_sid IN (:sid, :parent)
 """
+# Whichever form a record has (calls/event_record.py), its kind stands near its beginning.
+_MISSED_AFTER = """
+    SELECT record FROM events JOIN calls ON calls.id = call_id
+    WHERE events.id > :after AND events.id <= :up_to AND world = :world AND substr(record, 1, 100) LIKE '%missed%'
+    ORDER BY events.id
+"""
 _CALLS = "SELECT sid, parent_sid, status, is_final, last_at FROM calls WHERE world = :world"
 # What is about calls beside their events: tables, with the columns of their time and of the calls' SIDs.
 _OF_CALLS = {
@@ -257,6 +263,15 @@ class SqliteStore:
         events, left_out = self._new_events.after(event_id, CallEvent.from_record, limit=limit)
         self.unreadable += left_out
         return events
+
+    def missed_after(self, event_id: int) -> tuple[int, list[CallEvent]]:
+        """Return the id of the newest event, and those of the kind ``missed`` that came after the one with this id."""
+        from callctl.calls.event import MISSED, CallEvent
+
+        newest = int(self._rows("SELECT coalesce(max(id), 0) FROM events")[0][0])
+        rows = self._rows(_MISSED_AFTER, after=event_id, up_to=newest)
+        events = (readable(CallEvent.from_record, row[0]) for row in rows)
+        return newest, [event for event in events if event is not None and event.kind == MISSED]
 
     def last_event_id(self) -> int:
         """Return the id of the newest event of any world, or 0."""
