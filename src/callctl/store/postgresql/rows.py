@@ -56,8 +56,9 @@ def event_row(event: CallEvent) -> str:
     """
     row = _row(event, event.form)
     text = _as_json(row)
-    # Other escapes of JSON begin so too, which costs no more than a second look.
-    return _as_json(_row(event, fit(event.form))) if "\\u00" in text or _UNFIT.search(text) else text
+    # Nearly all are plain ASCII, of which JSON escapes what is unfit; other escapes begin so too.
+    is_fit = text.isascii() and "\\u00" not in text
+    return text if is_fit else _as_json(_row(event, fit(event.form)))
 
 
 def _row(event: CallEvent, form: Any) -> list[Any]:
