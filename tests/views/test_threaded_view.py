@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -119,3 +120,18 @@ def test_what_fails_at_the_very_end_is_raised_too() -> None:
     with pytest.raises(ReaderGoneError):
         view.close()
     assert blocked.messages == ["closed"]
+
+
+def test_while_it_draws_other_threads_wait_for_less_than_usual() -> None:
+    usual, while_drawing = sys.getswitchinterval(), list[float]()
+
+    class Drawing(BlockedView):
+        def refresh(self, _snapshot: Snapshot, _header: WatchState) -> None:
+            while_drawing.append(sys.getswitchinterval())
+
+    view = ThreadedView(Drawing())
+    view.refresh(EMPTY, HEADER)
+    view.close()
+    assert while_drawing
+    assert max(while_drawing) < usual
+    assert sys.getswitchinterval() == usual

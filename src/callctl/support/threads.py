@@ -8,17 +8,20 @@ where it is needed.
 from __future__ import annotations
 
 import math
+import sys
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Future
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, TypeVarTuple
 
 from callctl.errors import NoThreadError
 
 if TYPE_CHECKING:
     import asyncio
+
+_SHORT_TURN = 0.001  # seconds
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -70,6 +73,21 @@ async def run_in_thread(work: Callable[[], T]) -> T:
     import asyncio
 
     return await asyncio.wrap_future(start_in_thread(work))
+
+
+@contextmanager
+def short_turns() -> Iterator[None]:
+    """Let other threads go on after a millisecond each time, while this one computes; only for one thread at a time.
+
+    Python's usual turn is five milliseconds. An answer to a callback changes threads some ten times, and would wait
+    that long each time. More changes cost time, so they are short only where a thread computes for long.
+    """
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(_SHORT_TURN)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)
 
 
 @asynccontextmanager

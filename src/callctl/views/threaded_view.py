@@ -15,7 +15,7 @@ from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
 from callctl.calls.watch_trouble import Cause, Trouble
-from callctl.support.threads import start
+from callctl.support.threads import short_turns, start
 
 if TYPE_CHECKING:
     from callctl.calls.action import ActionEvent
@@ -119,10 +119,11 @@ class ThreadedView:
             while not self._ending.is_set() or self._messages or self._frames:
                 self._wake.wait(max(0.0, self._next_frame - time.monotonic()) if self._frames else None)
                 self._wake.clear()
-                self._pass_on()
-                while self._urgent:
-                    self._urgent.popleft()()
-                self._draw()
+                with short_turns():
+                    self._pass_on()
+                    while self._urgent:
+                        self._urgent.popleft()()
+                    self._draw()
         except Exception as error:  # raised again in the event loop's thread
             self._failure = error
 

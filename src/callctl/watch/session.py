@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import gc
 import os
-import sys
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import replace
@@ -73,8 +72,6 @@ RESTART_AFTER = 5.0
 # For gc.set_threshold: new objects until the youngest generation is searched, such searches until the middle one is,
 # and those until the oldest is. The cycles that a failed request leaves behind are found in the youngest.
 _GC_THRESHOLDS = (20_000, 5, 1000)
-# Seconds after which a thread that computes lets another one go on.
-SWITCH_INTERVAL = 0.001
 # Ctrl-C tidies up within a second.
 SHUT_DOWN_LIMIT = 0.9
 # A shared store gets so many of these seconds, for all that it is still to do.
@@ -654,11 +651,7 @@ def prepare_to_serve() -> None:
     full search looks at every object: with ten thousand legs it stops the program, and every answer to Twilio, for a
     tenth of a second and longer, and busy callbacks set it off again and again. It finds nothing there: legs, families
     and events refer to each other in one direction only, and go as soon as they are no longer needed.
-
-    And a thread that computes, as that which draws, lets another one go on sooner: an answer changes threads some ten
-    times, and each time would wait for Python's usual five milliseconds.
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
-    sys.setswitchinterval(SWITCH_INTERVAL)
