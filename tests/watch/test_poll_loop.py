@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 from calls_api import UnexpectedRequest
-from events import START, clock_of
+from events import START, clock_of, form
 from legs import board_of, callback
+from listeners import post
 from watches import LIMIT, running_watch, settings_in, until
 
 from callctl.calls.action import ActionEvent
 from callctl.calls.board import Snapshot
 from callctl.calls.call import Call
-from callctl.calls.event import CallEvent
+from callctl.calls.event import CALLBACK, CallEvent
 from callctl.calls.filter import CallFilter
 from callctl.errors import NetworkError, StoreError
 from callctl.store.opening import open_store
@@ -318,6 +319,23 @@ async def test_of_two_watches_that_share_a_store_both_show_a_call_that_rest_alon
         for rest, running in ((first, one), (second, other)):
             rest.is_there = True
             await running.view.until(lambda view: [event.call_sid for event in view.events] == [SID])
+
+
+async def test_of_a_call_whose_callbacks_another_listener_takes_in_these_are_shown_and_nothing_is_stored_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.watch.poll.INTERVAL", 0.01)
+    settings, options, rest = settings_in(tmp_path), WatchOptions("127.0.0.1", 0), Rest()
+    rest.is_down = True
+    async with running_watch(settings, options) as listener, running_watch(settings, options, api=rest) as polling:
+        assert (await post(listener.ready.callback_url, form(SID, "ringing")))[0] == 204
+        rest.is_down = False
+        await polling.view.until(lambda view: [event.kind for event in view.events] == [CALLBACK])
+        asked = rest.requests
+        await until(lambda: rest.requests > asked + 3)
+        assert [event.kind for event in polling.view.events] == [CALLBACK]
+        with closing(open_store(settings)) as store:
+            assert [event.kind for event in store.family(SID)] == [CALLBACK]
 
 
 async def test_a_watch_asks_soon_for_a_leg_that_a_command_has_ended(

@@ -78,7 +78,7 @@ CATALOGUE = (
         "listen.command:listen",
         "Take status callbacks and store them, as a service.",
         (
-            "callctl listen --public-url https://calls.example.com --health-port 9100",
+            "callctl listen --public-url https://tel.example.com --poll --health-port 9100",
             "callctl listen --tunnel cloudflared --poll",
         ),
     ),

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from callctl import __version__
 from callctl.api.calls_api import CallsApi
 from callctl.calls.board import Snapshot
+from callctl.calls.call import rank_of
 from callctl.calls.event import MISSED, CallEvent
 from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import CallctlError, PortTakenError, StoreError
@@ -41,7 +42,7 @@ from callctl.watch.listener.twiml_responder import TwimlResponder
 from callctl.watch.metrics import Exposition, Figures, exposition
 from callctl.watch.monitoring import Monitoring, StoreTest, open_claims
 from callctl.watch.options import Ready, WatchAtPortError, WatchOptions
-from callctl.watch.poll import Poller, PollLoop
+from callctl.watch.poll import Poller, PollLoop, is_news
 from callctl.watch.reachability import Reachability
 from callctl.watch.retention import Retention
 from callctl.watch.silent_calls import SilentCalls
@@ -426,12 +427,33 @@ class Session:
     async def _store_event(self, event: CallEvent) -> None:
         if self._store is None:
             raise RuntimeError("the session has not started")
+        if not (self._store.is_shared or event.shows_callback):
+            found = await run_in_thread(partial(self._found_by_others, self._store, event))
+            if found is not None:
+                for one in found:
+                    self._feed.event(one)
+                return
         if event.kind == MISSED:
             self._own_ends.add(event.key)
         # Whether it is new to the store says nothing: another watch may have put it there, or a failed write.
         await self._store.append_async(event)
         if not self._store.is_shared:
             self._feed.event(event)
+
+    def _found_by_others(self, store: EventStore, event: CallEvent) -> list[CallEvent] | None:
+        """Return what a file has of a call that the board lacks; None where REST's word on the call is news to both.
+
+        Another listener that stores in the same file may have taken in the call's callbacks, which say more.
+
+        Raises:
+            StoreError: It can't be read.
+        """
+        row = store.call(event.call_sid)
+        if row is None or rank_of(row.status) < event.rank:
+            return None
+        leg = self._feed.board.snapshot().leg(event.call_sid)
+        own = (one for one in store.family(event.call_sid) if one.call_sid == event.call_sid)
+        return [one for one in own if is_news(one.status, leg)]
 
     def _on_callback(self, event: CallEvent, is_new: bool) -> None:
         # What is in a shared store is read there, with what others put into it: each event once, in one order.

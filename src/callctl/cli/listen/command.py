@@ -46,7 +46,7 @@ def listen(
         typer.Option(
             "--poll",
             help="Ask REST too.\n\nFor calls that send no callbacks, and for the ends of those whose callbacks were "
-            "lost, as `watch` does.",
+            "lost. Watches that follow don't ask.",
             rich_help_panel=LISTEN,
         ),
     ] = False,
