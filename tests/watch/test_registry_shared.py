@@ -12,46 +12,28 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from announcements import LOCAL_URL, URL, announce_at, record_of, settings_of
 from processes import Piped
 from running import Callctl, env_for
 
-from callctl.settings import Settings, load
+from callctl.settings import Settings
 from callctl.simulator import Simulator
 from callctl.store.opening import open_store
 from callctl.watch.registry import (
-    WatchRecord,
     announce,
     announced,
     find,
     others,
     process_space,
     services,
+    trouble_of,
     write_record,
 )
-
-URL = "https://calls.example.com/status"
-LOCAL_URL = "http://127.0.0.1:8765/status"
-
-
-def settings_of(simulator: Simulator, home: Path, url: str) -> Settings:
-    return load({**env_for(simulator), "HOME": str(home), "CALLCTL_STORE": url}, cwd=home)
-
-
-def record_of(settings: Settings, **more: str) -> WatchRecord:
-    fields = {"callback_url": URL, "health_url": "http://127.0.0.1:8765/healthz", "nonce": "n1", "command": "listen"}
-    known = {"account_sid": settings.account_sid or "", "api_url": settings.api_url, "version": "1.0"}
-    return WatchRecord(pid=7, **{**fields, **known, **more})
 
 
 @pytest.fixture
 def settings(simulator: Simulator, home: Path, shared_store: str) -> Settings:
     return settings_of(simulator, home, shared_store)
-
-
-def announce_at(host: str, settings: Settings, record: WatchRecord, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as there, closing(open_store(settings)) as store:
-        there.setattr("callctl.watch.registry.socket.gethostname", lambda: host)
-        announce(store, record)
 
 
 def test_a_listener_elsewhere_is_found_by_what_it_announced(
@@ -106,6 +88,13 @@ def test_others_behind_the_same_url_are_known_wherever_they_are(
     assert others(settings, own)() == {"beside", "there"}
 
 
+def test_the_record_of_an_older_version_names_no_trouble(settings: Settings) -> None:
+    fields = asdict(record_of(settings)) | {"host": "web1"}
+    with closing(open_store(settings)) as store:
+        store.announce("n1", {name: fields[name] for name in fields if name != "trouble"}, lasting=timedelta(hours=1))
+    assert [trouble_of(record) for record in announced(settings)] == [None]
+
+
 def test_what_is_no_record_or_is_over_counts_for_nothing(settings: Settings) -> None:
     with closing(open_store(settings)) as store:
         store.announce("odd", {"host": "web1"}, lasting=timedelta(hours=1))
@@ -125,6 +114,11 @@ def test_calls_report_to_a_listener_elsewhere_and_a_watch_shows_what_it_stores(
     assert placed.code == 0, placed.err
     sent = next(one for one in simulator.requests if one.form.get("To"))
     assert sent.form["StatusCallback"][0].startswith(URL)
+    assert "warning" not in placed.err
+    announce_at("web1", settings, record_of(settings, trouble="no request comes through to it now"), monkeypatch)
+    placed = callctl("place", "+12025550103", "--say", "Hello", env=env)
+    assert "callctl: warning: no request comes through to it now, so that they may be lost" in placed.err
+    announce_at("web1", settings, record_of(settings), monkeypatch)
     with Piped("watch", "--json", home=home, env=env) as watch:
         ready = watch.record()
         assert (ready["callback_url"], ready["host"]) == (URL, "web1")

@@ -126,7 +126,7 @@ class Follower:
                 await self._follow(record)
             else:
                 self._stay_with(record)
-            if record is not None and not record.host:  # one on another machine can't be asked
+            if record is not None:
                 self._report_impairment(why)
             self._report_search_trouble(None)
         except Exception as error:  # whatever it is, it is reported, and tried again
@@ -138,9 +138,7 @@ class Follower:
         if not self._record.host and (health := registry.health_of(self._record)) is not None:
             return self._record, registry.why_callbacks_may_be_lost(health)
         record = self._next_listening()
-        if record is None or record.host:
-            return record, None
-        return record, registry.why_callbacks_may_be_lost(registry.ask_health(record.health_url) or {})
+        return record, None if record is None else registry.trouble_of(record)
 
     def _next_listening(self) -> registry.WatchRecord | None:
         """Return the record of another one that may be followed.

@@ -39,7 +39,7 @@ STARTING = "starting"
 PLACING = "placing"
 _LONGEST_RECORD = 65536
 # Fields that records of older versions lack.
-_ADDED = ("store", "command", "host", "processes")
+_ADDED = ("store", "command", "host", "processes", "trouble")
 # Seconds for which an announcement in a shared store counts, and from one to the next.
 ANNOUNCED_FOR = 20.0
 ANNOUNCE_EVERY = 5.0
@@ -53,7 +53,7 @@ class WatchRecord:
 
     ``command`` is the command that runs: ``watch`` or ``listen``. ``host`` is the machine of one that was announced in
     the shared store, where it is not known by a record here: it is on another machine, or another user's.
-    ``processes`` is there what ``process_space`` says.
+    ``processes`` is there what ``process_space`` says, and ``trouble`` why callbacks may be lost, as it says itself.
     """
 
     callback_url: str
@@ -67,6 +67,7 @@ class WatchRecord:
     command: str = "watch"
     host: str = ""
     processes: str = ""
+    trouble: str = ""
 
     @property
     def is_service(self) -> bool:
@@ -358,6 +359,13 @@ def why_callbacks_may_be_lost(health: Mapping[str, object]) -> str | None:
         # An older listener does not say with what.
         return f"it can't store callbacks now and answers with {503 if health.get('answers_with') == 503 else 500}"
     return None
+
+
+def trouble_of(record: WatchRecord) -> str | None:
+    """Return why callbacks may be lost that are sent to a watch, as it says itself: when asked, or as it announced."""
+    if record.host:  # at its health URL nothing need answer from here
+        return record.trouble or None
+    return why_callbacks_may_be_lost(ask_health(record.health_url) or {})
 
 
 def ask_health(url: str, *, timeout: float = HEALTH_LIMIT) -> dict[str, object] | None:

@@ -415,7 +415,8 @@ class Session:
     async def _announce(self, store: EventStore) -> float:
         """Say in a shared store that this one listens, and where; return the seconds until it is due again."""
         if self._listener is not None and self._reachability is not None:
-            record = self._record(self._ready(self._listener, self._reachability))
+            trouble = registry.why_callbacks_may_be_lost(self._listener.health) or ""
+            record = replace(self._record(self._ready(self._listener, self._reachability)), trouble=trouble)
             with contextlib.suppress(StoreError):  # reported by the store itself
                 await run_in_thread(partial(registry.announce, store, record))
         return registry.ANNOUNCE_EVERY

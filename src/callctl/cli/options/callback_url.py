@@ -89,13 +89,13 @@ def find_watch(runtime: Runtime, settings: Settings) -> WatchRecord | None:
 
 
 def _of_running_watch(runtime: Runtime, settings: Settings) -> str | None:
-    from callctl.watch.registry import ask_health, why_callbacks_may_be_lost
+    from callctl.watch.registry import trouble_of
 
     record = find_watch(runtime, settings)
     if record is None:
         return None
     runtime.say(f"callctl: status callbacks go to the running {record.noun}, {without_secrets(record.callback_url)}")
-    if why := why_callbacks_may_be_lost(ask_health(record.health_url) or {}):
+    if why := trouble_of(record):
         look = f"see what the {record.noun} says; `callctl doctor` looks for the cause"
         runtime.say(f"callctl: warning: {why}, so that they may be lost\nhint: {look}")
     return with_retries(settings, record.callback_url)

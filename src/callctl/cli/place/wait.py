@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from callctl.cli.io.runtime import Form, Runtime
@@ -94,19 +95,19 @@ def _callback_check(
 def _watch(settings: Settings, callback_url: str) -> WatchRecord | None:
     """Return the running watch to which the callbacks go."""
     from callctl.operations.missing_callbacks import comparable_url
-    from callctl.watch.registry import running
+    from callctl.watch.registry import announced, running
 
     url = comparable_url(callback_url)
     with suppress(CallctlError):  # said before the call was placed
-        return next((record for record in running(settings) if comparable_url(record.callback_url) == url), None)
+        records = chain(running(settings), announced(settings))
+        return next((record for record in records if comparable_url(record.callback_url) == url), None)
     return None
 
 
 def _unreachable(watch: WatchRecord | None) -> str | None:
-    """Return why callbacks can't reach a watch, as far as its own self-test knows."""
-    from callctl.watch.registry import ask_health
+    """Return why callbacks can't reach a watch, as far as it knows itself."""
+    from callctl.watch.registry import trouble_of
 
-    health = ask_health(watch.health_url) if watch is not None else None
-    if health is not None and health.get("reachable") is False:
-        return "the watch's own self-test does not come back either: the tunnel may be down"
-    return None
+    if watch is None or (why := trouble_of(watch)) is None:
+        return None
+    return f"the {watch.noun} says that {why}"
