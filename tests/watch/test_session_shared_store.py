@@ -13,10 +13,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
-from events import event, sid
+from events import event, form, sid
+from listeners import sign
+from postgresql_server import postgres_server
 from running import Callctl, env_for
-from watches import running_watch, settings_in
+from watches import RecordingView, ago, running_watch, settings_in
 
 from callctl.api.client import ApiClient
 from callctl.api.requests import PlaceRequest
@@ -28,6 +31,9 @@ from callctl.simulator import Faults, Simulator
 from callctl.store.opening import open_store
 from callctl.store.postgresql.connection import Link
 from callctl.support.clock import Clock
+from callctl.support.threads import run_in_thread
+from callctl.watch import registry
+from callctl.watch.follower import Follower
 from callctl.watch.listener.listener import Listener
 from callctl.watch.options import WatchOptions
 
@@ -69,7 +75,7 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Statements:
 
     monkeypatch.setattr(Listener, "start", starting)
     monkeypatch.setattr(Listener, "stop", stopping)
-    for name in ("read", "write"):
+    for name in ("read", "write", "test"):
         original = getattr(Link, name)
 
         def sent(link: Link, sql: str, values: Mapping[str, Any], original: Any = original) -> Any:
@@ -125,6 +131,44 @@ async def test_a_watch_with_rules_that_asks_about_silent_calls(
             await running.view.until_noted("done")
     assert statements.in_loop == []
     assert all(map(statements.has_read, ("placed_calls", "family_calls", "claims", "actions", "stored_events")))
+
+
+async def test_watch_and_follower_say_that_the_store_is_away_and_soon_that_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.watch.follower.HEALTH_INTERVAL", 0.1)
+    monkeypatch.setattr("callctl.watch.session.STORE_TEST_INTERVAL", 3600.0)  # it is tested because the store is back
+    monkeypatch.setattr("callctl.store.postgresql.connection.LONG_AWAY", 0.1)
+    monkeypatch.setattr("callctl.store.postgresql.writer.PATIENCE", 0.1)
+    with postgres_server() as server:
+        settings, options = replace(settings_in(tmp_path), store_url=server.new_store()), WatchOptions("127.0.0.1", 0)
+        async with running_watch(settings, options) as listening, aiohttp.ClientSession() as http:
+            url, fields = listening.ready.callback_url, form(1, "ringing")
+            (record,) = await run_in_thread(lambda: list(registry.running(settings)))
+            follower, view = Follower(settings, options, record, now=ago), RecordingView()
+            await follower.start_up()
+            running = asyncio.create_task(follower.run(view))
+            try:
+                await view.until(lambda seen: seen.header is not None and seen.header.unreachable is None)
+                server.kill()
+                for one in (view, listening.view):
+                    await one.until_noted("looking for it")
+                    await one.until_noted("still looking for it")
+                    await one.until(lambda seen: seen.header is not None and seen.header.unreachable is not None)
+                    assert one.header is not None
+                    assert one.header.unreachable == "the event store is away"
+                async with http.post(url, data=fields, headers=sign(url, fields)) as answer:
+                    assert answer.status == 503
+                await view.until_noted("it can't store callbacks now and answers with 503")
+                server.start()
+                await view.until_noted("callbacks arrive and are stored again")
+                await view.until(lambda seen: seen.header is not None and seen.header.unreachable is None)
+                assert [one for one in view.troubles if "can't look" in one] == []
+                assert [one for one in view.resolved if "is there again" in one]
+            finally:
+                follower.stop()
+                await running
+                await follower.shut_down()
 
 
 def test_a_call_that_is_placed_and_watched_with_a_listener_of_its_own(

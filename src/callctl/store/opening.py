@@ -24,17 +24,24 @@ _BUSY_TIMEOUT = 5.0
 _CONNECT_LIMIT = 2.0
 
 
-def open_store(settings: Settings, *, busy_timeout: float = _BUSY_TIMEOUT) -> EventStore:
+def open_store(
+    settings: Settings,
+    *,
+    busy_timeout: float = _BUSY_TIMEOUT,
+    on_trouble: Callable[[str], None] = lambda _text: None,
+    on_recovery: Callable[[str], None] = lambda _text: None,
+) -> EventStore:
     """Open the store, or make its file. Files that somebody damages meanwhile are left for a watch to repair.
 
-    A database must have its schema, which ``callctl store migrate`` makes. ``busy_timeout`` is how many seconds to wait
-    for another program's lock on a file.
+    A database must have its schema, which ``callctl store migrate`` makes. ``on_trouble`` is called, in any thread,
+    with why its server is away, and then ``on_recovery`` with the news that it is there again. ``busy_timeout`` is how
+    many seconds to wait for another program's lock on a file.
 
     Raises:
         StoreError: It can't be opened.
     """
     if settings.store_url is not None:
-        return _shared(settings, settings.store_url)
+        return _shared(settings, settings.store_url, on_trouble=on_trouble, on_recovery=on_recovery)
     from callctl.store.sqlite.store import SqliteStore
 
     path = settings.checked_store()
@@ -135,7 +142,15 @@ def _adopting(store: SqliteStore, settings: Settings) -> SqliteStore:
     return store
 
 
-def _shared(settings: Settings, url: str) -> EventStore:
+def _shared(
+    settings: Settings,
+    url: str,
+    *,
+    on_trouble: Callable[[str], None] = lambda _text: None,
+    on_recovery: Callable[[str], None] = lambda _text: None,
+) -> EventStore:
     from callctl.store.postgresql.store import PostgresStore
 
-    return PostgresStore.open(url, world=settings.world, connect_limit=_CONNECT_LIMIT)
+    return PostgresStore.open(
+        url, world=settings.world, connect_limit=_CONNECT_LIMIT, on_trouble=on_trouble, on_recovery=on_recovery
+    )

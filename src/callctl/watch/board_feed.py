@@ -108,6 +108,19 @@ class BoardFeed:
         self._lines.append(methodcaller("trouble", trouble))
         self._wake.set()
 
+    def store_reporter(self, *, is_over: bool = False) -> Callable[[str], None]:
+        """Return what adds a line about trouble with the store, or the end of it, from any thread.
+
+        It is to be called in the event loop of this.
+        """
+        loop = asyncio.get_running_loop()
+
+        def report(text: str) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the watch has ended
+                loop.call_soon_threadsafe(self.trouble, Trouble(text, Cause.STORE, is_over=is_over))
+
+        return report
+
     def wake(self) -> None:
         """Have the next frame come soon."""
         self._wake.set()

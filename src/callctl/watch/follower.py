@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from callctl.calls.event import CallEvent
 from callctl.calls.watch_trouble import Cause, Trouble
-from callctl.errors import CallctlError, NoThreadError, StoreError
+from callctl.errors import CallctlError, NoThreadError, StoreAwayError, StoreError
 from callctl.settings import Settings
 from callctl.store.event_store import EventStore
 from callctl.store.opening import open_file_readonly, open_store
@@ -58,7 +58,7 @@ class Follower:
             StoreError: It can't be read.
         """
         self._path = self._path_of(self._record)
-        self._reader = reader = await run_in_thread(lambda: self._opened(self._path))
+        self._reader = reader = await self._opened(self._path)
         since = self._now() - self._options.since
         self._last_event = await run_in_thread(lambda: self._feed.load(reader, since=since))
         where = urlsplit(self._record.health_url)
@@ -105,6 +105,8 @@ class Follower:
     def _events(self, reader: EventStore) -> list[tuple[int, CallEvent]]:
         try:
             events = reader.after(self._last_event)
+        except StoreAwayError:
+            return []  # the store says so itself, and it is read when it is there again
         except Exception as error:  # whatever it is, it is reported, and tried again
             self._report_store_trouble(error.message if isinstance(error, StoreError) else describe(error))
             return []
@@ -129,6 +131,8 @@ class Follower:
             if record is not None:
                 self._report_impairment(why)
             self._report_search_trouble(None)
+        except StoreAwayError:
+            pass  # the store says so itself, and who listens is looked for when it is there again
         except Exception as error:  # whatever it is, it is reported, and tried again
             self._report_search_trouble(error.message if isinstance(error, CallctlError) else describe(error))
         return HEALTH_INTERVAL
@@ -205,13 +209,14 @@ class Follower:
             return Path(record.store)
         return None if self._settings.store_url else self._settings.store
 
-    def _opened(self, path: Path | None) -> EventStore:
+    async def _opened(self, path: Path | None) -> EventStore:
         if path is not None:
-            return open_file_readonly(path, world=self._settings.world)
-        return open_store(self._settings)
+            return await run_in_thread(lambda: open_file_readonly(path, world=self._settings.world))
+        on_trouble, on_recovery = self._feed.store_reporter(), self._feed.store_reporter(is_over=True)
+        return await run_in_thread(lambda: open_store(self._settings, on_trouble=on_trouble, on_recovery=on_recovery))
 
     async def _read_from(self, path: Path | None) -> None:
-        reader = await run_in_thread(lambda: self._opened(path))
+        reader = await self._opened(path)
         try:
             last, missed = await run_in_thread(lambda: self._missed(reader))
         except BaseException:
@@ -264,9 +269,15 @@ class Follower:
             api_url=None if self._settings.is_twilio else self._settings.api_url,
             accepted=self._shown,
             last_callback_at=self._last_at,
-            unreachable=self._gone or self._trouble or self._impairment,
+            unreachable=self._gone or self._store_in_short() or self._impairment,
             events_read=self._feed.events_read,
         )
+
+    def _store_in_short(self) -> str | None:
+        """Return what is wrong with the store, in so few words that the header has room for them."""
+        if self._reader is not None and self._reader.away is not None:
+            return "the event store is away"
+        return None if self._trouble is None else "the event store can't be read"
 
     async def shut_down(self) -> None:
         """Close the view and the store."""

@@ -142,6 +142,7 @@ class Session:
         self._monitoring: Monitoring | None = None
         self._monitoring_url: str | None = None
         self._store_test: StoreTest | None = None
+        self._store_is_back = asyncio.Event()
 
     async def start_up(self) -> Ready:
         """Open the store, listen, make it reachable for Twilio, write the record for ``place``.
@@ -162,8 +163,8 @@ class Session:
         await self._check_for_watch()  # before the store is opened: what follows a watch writes nothing
         self._store = open_for_watch(
             self._settings,
-            on_trouble=self._store_trouble_in_any_thread(),
-            on_recovery=self._store_trouble_in_any_thread(is_over=True),
+            on_trouble=self._feed.store_reporter(),
+            on_recovery=self._on_store_recovery(),
         )
         if self._make_rules is not None:
             self._feed.rules = self._make_rules(self._store)
@@ -183,12 +184,13 @@ class Session:
         self._work = self._make_work(self._store, listener, self._reachability, self._retention)
         return ready
 
-    def _store_trouble_in_any_thread(self, *, is_over: bool = False) -> Callable[[str], None]:
-        loop = asyncio.get_running_loop()
+    def _on_store_recovery(self) -> Callable[[str], None]:
+        loop, say = asyncio.get_running_loop(), self._feed.store_reporter(is_over=True)
 
         def report(text: str) -> None:
+            say(text)
             with contextlib.suppress(RuntimeError):  # the loop is closed: the watch has ended
-                loop.call_soon_threadsafe(self._feed.trouble, Trouble(text, Cause.STORE, is_over=is_over))
+                loop.call_soon_threadsafe(self._store_is_back.set)  # so that it is tested whether it can be written
 
         return report
 
@@ -340,7 +342,7 @@ class Session:
             "keeping the record": lambda: repeat(self._keep_record),
             "looking after the tunnel": reachability.watch_tunnel,
             "the self-test": reachability.keep_testing,
-            "testing the store": lambda: repeat(partial(self._test_store, store, listener)),
+            "testing the store": lambda: repeat(partial(self._test_store, store, listener), wait=self._until_test),
         }
         if store.is_shared:
             work["reading what others store"] = lambda: repeat(partial(self._read_shared, store))
@@ -497,6 +499,13 @@ class Session:
                 await run_in_thread(store.check_writable)
                 listener.store_works_again()
         return STORE_TEST_INTERVAL
+
+    async def _until_test(self, seconds: float) -> None:
+        """Wait so long, or until a shared store that was away is there again."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._store_is_back.wait()
+        self._store_is_back.clear()
 
     async def _keep_record(self) -> float:
         """Write the record for ``place`` again where it is gone, as with the state folder."""

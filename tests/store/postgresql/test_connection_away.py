@@ -197,9 +197,12 @@ def test_a_connection_that_is_of_no_use_is_replaced_though_it_is_open(
         assert link._connection is not None
         spoil(link._connection)
     with pytest.raises(StoreAwayError):
-        store.check_writable()
-    store.check_writable()
+        store.withdraw("n1")
+    store.withdraw("n1")
     assert store.append(event(2, "ringing", number=0, at=1))
+    assert store._acting._connection is not None
+    spoil(store._acting._connection)
+    store.check_writable()  # which changes nothing, and so is repeated
 
 
 def test_why_a_server_can_not_be_reached_is_reported_where_it_is_away_for_long(

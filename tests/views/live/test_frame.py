@@ -94,6 +94,7 @@ def test_the_last_trouble_stays_beside_the_newest_event() -> None:
         "event 3",
     ]
     assert latest(Line("event", PLAIN), trouble) == ["gone", "for good"]
+    assert latest(trouble, Line("a long", PLAIN, ("event",))) == ["gone", "a long"]
 
 
 def test_no_calls_shows_what_to_do() -> None:

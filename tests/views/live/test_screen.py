@@ -91,6 +91,27 @@ def test_events_do_not_push_trouble_away_before_it_was_read() -> None:
     view.close()
 
 
+def test_troubles_of_several_kinds_stay_beside_each_other_until_each_is_over() -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=80, height=40)
+    view = LiveView(console, TableOptions(), clock=clock_of(lambda: START))
+
+    def shown() -> str:
+        for event in family():
+            view.event(event, None)
+        screen.truncate(0)
+        view.refresh(board_of(family()).snapshot(), HEADER)
+        return screen.getvalue()
+
+    view.trouble(Trouble("the store is away", Cause.STORE))
+    view.trouble(Trouble("the tunnel has ended", Cause.TUNNEL_ENDED))
+    assert all(text in shown() for text in ("the store is away", "the tunnel has ended"))
+    view.trouble(Trouble("the tunnel runs again", Cause.TUNNEL_ENDED, is_over=True))
+    assert "the tunnel has ended" not in shown()
+    assert "the store is away" in shown()
+    view.close()
+
+
 @pytest.mark.parametrize("widths", [(120, 40), (40, 120)], ids=str)
 @pytest.mark.parametrize("is_pushed_out", [True, False])
 def test_a_sentence_fits_the_window_also_after_it_was_resized(widths: tuple[int, int], is_pushed_out: bool) -> None:

@@ -195,13 +195,24 @@ class Link:
         Raises:
             StoreError: It can't be read.
         """
+        return self._repeatable(sql, values, "read")
+
+    def test(self, sql: str, values: Mapping[str, Any]) -> None:
+        """Run a statement that writes what is there, as a test; it is repeated once where a connection was lost.
+
+        Raises:
+            StoreError: It can't be written.
+        """
+        self._repeatable(sql, values, "write to")
+
+    def _repeatable(self, sql: str, values: Mapping[str, Any], doing: str) -> list[tuple[Any, ...]]:
         with self._lock:
             try:
-                return self._run(lambda connection: _rows(connection, sql, values), "read")
+                return self._run(lambda connection: _rows(connection, sql, values), doing)
             except StoreAwayError:
                 if self._engine.away is not None:
                     raise
-                return self._run(lambda connection: _rows(connection, sql, values), "read")
+                return self._run(lambda connection: _rows(connection, sql, values), doing)
 
     def write(self, sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Run a statement that changes something, once; return its rows.

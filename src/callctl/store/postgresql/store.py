@@ -153,7 +153,8 @@ class PostgresStore:
 
     def check_writable(self) -> None:
         """Commit a change that leaves everything as it is, as a test that something can be stored now."""
-        self._write("UPDATE callctl.worlds SET last_event = last_event WHERE world = %(world)s")
+        sql = "UPDATE callctl.worlds SET last_event = last_event WHERE world = %(world)s"
+        self._acting.test(sql, {"world": self._world})
 
     def observe_commits(self, observe: Callable[[float, int], None]) -> None:
         """Have ``observe`` called, in the writer's thread, with the seconds that each commit took and its events."""

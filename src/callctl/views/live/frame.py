@@ -345,19 +345,21 @@ def _events(frame: Frame, *, height: int, free: int) -> list[Text]:
 
 
 def _latest(recent: Sequence[Line], *, room: int) -> list[Line]:
-    """Return what has room, in its order: the newest, the last trouble, which events must not push away, and others.
+    """Return what has room, in its order: the newest, troubles, which events must not push away, and others.
 
-    The others are shown whole or not at all: half a sentence says nothing.
+    The others are shown whole or not at all: half a sentence says nothing. The last trouble has a line at least.
     """
     newest_first = range(len(recent) - 1, -1, -1)
     troubles = [index for index in newest_first if recent[index].look == TROUBLE]
-    first = [*newest_first[:1], *troubles[:1]]
+    first = [*newest_first[:1], *troubles]
+    kept = 1 if troubles and room > 1 and first[0] != troubles[0] else 0
     chosen: dict[int, Line] = {}
     for index in dict.fromkeys([*first, *newest_first]):
         lines = recent[index].lines
         if room < (1 if index in first else len(lines)):
             break
-        text, *rest = lines[:room]
+        text, *rest = lines[: room - kept]
+        kept = 0
         chosen[index] = Line(text, recent[index].look, tuple(rest))
         room -= 1 + len(rest)
     return [chosen[index] for index in sorted(chosen)]

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from callctl.calls.action import ActionEvent
     from callctl.calls.board import Change
-    from callctl.calls.watch_trouble import Trouble
+    from callctl.calls.watch_trouble import Cause, Trouble
 
 # The last frame stays in the scrollback, so it need not fit the screen; but neither may it bury what was there.
 LAST_FRAME_LINES = 64
@@ -143,7 +143,7 @@ class LiveView:
         self._keyboard = None if operator is None or stdin is None else Keyboard(stdin, console.file, on_key=self.key)
         self._below: Sequence[str] = ()
         self._recent: deque[_Recent] = deque(maxlen=EVENT_LINES)
-        self._trouble: tuple[_Sentence, datetime] | None = None
+        self._troubles: dict[Cause, tuple[_Sentence, datetime]] = {}  # the last of each cause, and until when it stays
         self._picture_clock = _PictureClock(clock)
         self._legs = SortedLegs(self._picture_clock, rings_too_long=options.rings_too_long)
         self._held_failures: list[ActionEvent] = []  # they show when the picture goes on
@@ -204,13 +204,15 @@ class LiveView:
 
     def trouble(self, trouble: Trouble) -> None:
         """Show it likewise, in red unless it is over."""
-        self._say(trouble, look=PLAIN if trouble.is_over else TROUBLE)
+        said = self._say(trouble, look=PLAIN if trouble.is_over else TROUBLE)
+        self._troubles.pop(trouble.cause, None)
+        if not trouble.is_over:
+            self._troubles[trouble.cause] = said, self._clock.now() + TROUBLE_STAYS  # the newest of them last
 
-    def _say(self, text: str, *, look: str) -> None:
+    def _say(self, text: str, *, look: str) -> _Sentence:
         said = _Sentence(f"{time_of_day(self._clock.wall())}  ", text, look)
         self._recent.append(said)
-        if look == TROUBLE:
-            self._trouble = said, self._clock.now() + TROUBLE_STAYS
+        return said
 
     def put_below(self, lines: Sequence[str]) -> None:
         """Have these lines stand below all else from the next frame on, instead of those that stood there."""
@@ -463,10 +465,9 @@ class LiveView:
         return question(self._state, self._latest, age=self._clock.age, urls=operator.urls, effects=effects)
 
     def _pushed_out(self) -> list[_Sentence]:
-        """Return the last trouble if newer events have pushed it out too soon."""
-        if self._trouble is None or self._trouble[0] in self._recent or self._clock.now() > self._trouble[1]:
-            return []
-        return [self._trouble[0]]
+        """Return the troubles that newer events have pushed out too soon."""
+        now = self._clock.now()
+        return [said for said, until in self._troubles.values() if said not in self._recent and now <= until]
 
     def _print_last(self, frame: Frame) -> None:
         self._go_on()
