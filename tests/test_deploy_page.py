@@ -27,7 +27,7 @@ from callctl.settings import load
 from callctl.simulator import Simulator
 from callctl.store.postgresql.store import PostgresStore
 from callctl.store.records import OpenClaim
-from callctl.watch.counts import Counts
+from callctl.watch.counts import REFUSALS, Counts
 from callctl.watch.metrics import Figures, exposition
 
 PAGE = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
@@ -62,9 +62,7 @@ def test_systemd_understands_the_unit(tmp_path: Path) -> None:
 
 def test_alerts_and_the_table_name_metrics_that_there_are() -> None:
     counts = Counts()
-    counts.answers[204] = counts.answers[500] = 1
     counts.events["callback", "ringing"] = 1
-    counts.refusals.update(("signature", "path", "unsigned", "selftest", "body"))
     found = exposition(
         Figures(
             counts,
@@ -83,8 +81,22 @@ def test_alerts_and_the_table_name_metrics_that_there_are() -> None:
     named = set(re.findall(r"\b(callctl_[a-z_]+?)(?:_bucket)?\b(?=[{\[ ,`)])", FILES["callctl.rules.yml"] + PAGE))
     assert named <= known
     assert known <= named
+    # An increase is seen from the first one on, since all of them begin with 0.
     for cause in re.findall(r'cause="(\w+)"', FILES["callctl.rules.yml"]):
-        assert f'callctl_refusals_total{{cause="{cause}"}}' in text
+        assert f'callctl_refusals_total{{cause="{cause}"}} 0.0' in text
+    for code in (204, 403, 500, 503):
+        assert f'callctl_answers_total{{code="{code}"}} 0.0' in text
+    (row,) = [line for line in PAGE.splitlines() if line.startswith("| `callctl_refusals_total{cause}`")]
+    assert set(re.findall(r"`(\w+)`", row)) == set(REFUSALS)
+
+
+def test_prometheus_reads_the_job_and_the_ports_that_alerts_and_unit_have() -> None:
+    text = FILES["prometheus.yml"]
+    (job,) = re.findall(r"job_name: (\w+)", text)
+    assert set(re.findall(r'job="(\w+)"', FILES["callctl.rules.yml"])) == {job}
+    assert "callctl.rules.yml" in text
+    ports = re.findall(r"127\.0\.0\.1:1(\d+)", text)
+    assert ports == re.findall(r"server 127\.0\.0\.1:(\d+)", FILES["callctl.conf"])
 
 
 # nginx
@@ -95,7 +107,7 @@ def nginx(folder: Path, port: int, listeners: tuple[int, int]) -> Iterator[None]
     """Run nginx with the page's configuration, on ports that are free and without TLS."""
     server = FILES["callctl.conf"].replace("listen 443 ssl", f"listen 127.0.0.1:{port}")
     server = re.sub(r"^ *ssl_\w+ .*\n", "", server, flags=re.MULTILINE)
-    for documented, real in zip((8765, 8766), listeners, strict=True):
+    for documented, real in zip((8765, 8767), listeners, strict=True):
         assert f"127.0.0.1:{documented} " in server
         server = server.replace(f"127.0.0.1:{documented} ", f"127.0.0.1:{real} ")
     paths = "".join(

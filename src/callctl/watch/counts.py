@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 COMMIT_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 # Upper ends in events. No commit has more than the last of these (store/group_writer.py).
 COMMIT_EVENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+# They are there from the beginning: what is first seen as 1 has not increased for Prometheus.
+ANSWERS = (204, 403, 500, 503)
+REFUSALS = ("signature", "unsigned", "selftest", "path", "body")
 
 
 class Histogram:
@@ -35,8 +38,8 @@ class Counts:
     event once; ``pending`` how many events are being stored at this moment.
     """
 
-    answers: Counter[int] = field(default_factory=Counter)
-    refusals: Counter[str] = field(default_factory=Counter)
+    answers: Counter[int] = field(default_factory=lambda: Counter(dict.fromkeys(ANSWERS, 0)))
+    refusals: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(REFUSALS, 0)))
     events: Counter[tuple[str, str]] = field(default_factory=Counter)
     commit_seconds: Histogram = field(default_factory=lambda: Histogram(COMMIT_SECONDS))
     commit_events: Histogram = field(default_factory=lambda: Histogram(COMMIT_EVENTS))

@@ -23,7 +23,7 @@ from callctl.calls.board import Snapshot
 from callctl.calls.call import rank_of
 from callctl.calls.event import MISSED, CallEvent
 from callctl.calls.watch_trouble import Cause, Trouble
-from callctl.errors import CallctlError, PortTakenError, StoreError
+from callctl.errors import CallctlError, NoThreadError, PortTakenError, StoreError
 from callctl.settings import Settings
 from callctl.store.event_store import EventStore
 from callctl.store.opening import open_for_watch
@@ -287,6 +287,16 @@ class Session:
             metrics=lambda accept: self._metrics(store, listener, accept),
         )
         self._monitoring_url = await self._monitoring.start()
+        stored_at = await self._last_stored_at(store)
+        test.last_commit_at = test.last_commit_at or stored_at  # one that came meanwhile is newer
+
+    async def _last_stored_at(self, store: EventStore) -> datetime | None:
+        """Return when the last event came that was in the store at the start; None if there is none, or in doubt."""
+        last = self._last_event
+        with contextlib.suppress(StoreError, NoThreadError):
+            newest = await run_in_thread(lambda: store.after(last - 1, limit=1))
+            return newest[0][1].received_at if newest else None
+        return None
 
     async def _metrics(self, store: EventStore, listener: Listener, accept: str) -> Exposition | None:
         claims = await open_claims(store.open_claims)

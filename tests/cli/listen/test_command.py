@@ -224,8 +224,14 @@ def test_it_is_alive_and_ready(home: Path, simulator: Simulator) -> None:
         assert service.send(simulator, form(1, "ringing")) == 204
         code, text = service.ask("/readyz")
         assert code == 200
-        assert json.loads(text)["last_commit_at"].endswith("Z")
+        last = json.loads(text)["last_commit_at"]
+        assert last.endswith("Z")
         assert service.ask("/")[0] == 404
+    with Service(home=home, env=env_for(simulator)) as again:
+        known = json.loads(again.ask("/readyz")[1])["last_commit_at"]
+        assert known.endswith("Z")
+        assert known <= last  # as what came last was received, which was before its commit
+        assert again.metrics()["callctl_last_commit_timestamp_seconds"] > 0
 
 
 def test_it_is_not_ready_while_the_store_cannot_be_written(home: Path, simulator: Simulator) -> None:
