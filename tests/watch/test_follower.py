@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from calls_api import UnexpectedRequest
 from events import event, sid
 from thread_limit import ThreadLimit
 from watches import RecordingView, ago, running_watch, settings_in
 
+from callctl.calls.call import Call
+from callctl.calls.filter import CallFilter
+from callctl.store.opening import open_store
 from callctl.store.sqlite.rows import Row, insert
 from callctl.store.sqlite.store import SqliteStore
 from callctl.support.threads import run_in_thread
@@ -127,3 +134,45 @@ async def test_without_a_thread_to_ask_a_shared_store_that_is_said_and_what_came
         await running
         await follower.shut_down()
         store.close()
+
+
+class NoCalls(UnexpectedRequest):
+    """Lists no calls."""
+
+    def list(self, query: CallFilter, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:  # noqa: ARG002
+        return iter(())
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_where_nobody_compares_with_rest_it_says_so_until_somebody_does(
+    tmp_path: Path, kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.watch.follower.HEALTH_INTERVAL", 0.05)
+    settings, options = settings_in(tmp_path), WatchOptions("127.0.0.1", 0, is_service=True)
+    if kind == "postgresql":
+        settings = replace(settings, store_url=request.getfixturevalue("shared_store"))
+    elsewhere = replace(settings, state_dir=tmp_path / "elsewhere")  # its records are not there, as of another machine
+    async with running_watch(settings, options):
+        (record,) = await run_in_thread(lambda: list(registry.running(settings)))
+        follower, view = Follower(settings, options, record, now=ago), RecordingView()
+        await follower.start_up()
+        running = asyncio.create_task(follower.run(view))
+        try:
+            await view.until(lambda seen: seen.header is not None and seen.header.nobody_polls)
+            assert "`callctl listen --poll` asks" in await view.until_noted("nobody asks REST")
+            other = elsewhere if kind == "postgresql" else settings
+            async with running_watch(other, options, api=NoCalls()):
+                await view.until(lambda seen: seen.header is not None and not seen.header.nobody_polls)
+        finally:
+            follower.stop()
+            await running
+            await follower.shut_down()
+
+
+@pytest.mark.parametrize("polls", ["yes", ""])
+def test_of_one_that_polls_or_does_not_say_so_it_is_not_said_that_nobody_does(tmp_path: Path, polls: str) -> None:
+    settings, url = settings_in(tmp_path), "http://127.0.0.1:9"
+    record = WatchRecord(url, url, str(settings.account_sid), settings.api_url, 7, "n", "0", polls=polls)
+    with closing(open_store(settings)) as store:
+        assert not registry.nobody_polls(settings, store, record)
+        assert registry.nobody_polls(settings, store, replace(record, polls="no"))

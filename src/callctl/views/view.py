@@ -23,7 +23,8 @@ class WatchState:
     callbacks of machine detection, recordings and conferences, by kind, and ``misdirected`` signed requests to a path
     that is not the watch's. ``shown_only`` says in words which legs are shown, if not all. ``unverified``: signatures
     are not checked. ``rules_stopped``: the rules reached their limit; ``rules`` says how many are at work, and how.
-    ``events_read`` counts the events read from the store so far, and is None once all are.
+    ``nobody_polls``: it is known that nobody compares with REST. ``events_read`` counts the events read from the store
+    so far, and is None once all are.
     """
 
     title: str
@@ -44,6 +45,7 @@ class WatchState:
     unverified: bool = False
     rules_stopped: bool = False
     rules: str | None = None
+    nobody_polls: bool = False
     events_read: int | None = None
 
 

@@ -49,6 +49,7 @@ class Follower:
         self._search_trouble: str | None = None
         self._gone: str | None = None  # why nothing new can come
         self._impairment: str | None = None  # why callbacks to the one that listens may be lost, as it says itself
+        self._nobody_polls = False
         self._alive_at = now()  # when the other watch was last there
 
     async def start_up(self) -> Ready:
@@ -130,12 +131,27 @@ class Follower:
                 self._stay_with(record)
             if record is not None:
                 self._report_impairment(why)
+            await self._look_who_polls()
             self._report_search_trouble(None)
         except StoreAwayError:
             pass  # the store says so itself, and who listens is looked for when it is there again
         except Exception as error:  # whatever it is, it is reported, and tried again
             self._report_search_trouble(error.message if isinstance(error, CallctlError) else describe(error))
         return HEALTH_INTERVAL
+
+    async def _look_who_polls(self) -> None:
+        """Find out whether anybody compares with REST, which this does not; note it where nobody does."""
+        reader, record = self._reader, self._record
+        if reader is None:
+            return
+        before = self._nobody_polls
+        with contextlib.suppress(StoreError):  # reported where its events are read
+            self._nobody_polls = await run_in_thread(lambda: registry.nobody_polls(self._settings, reader, record))
+        if self._nobody_polls and not before:
+            self._feed.note(
+                "nobody asks REST: calls that send no callbacks don't show, nor ends whose callbacks are lost; "
+                "`callctl listen --poll` asks"
+            )
 
     def _listening(self) -> tuple[registry.WatchRecord | None, str | None]:
         """Return the record of the one that listens, and why callbacks to it may be lost, as it says itself."""
@@ -270,6 +286,7 @@ class Follower:
             accepted=self._shown,
             last_callback_at=self._last_at,
             unreachable=self._gone or self._store_in_short() or self._impairment,
+            nobody_polls=self._nobody_polls,
             events_read=self._feed.events_read,
         )
 

@@ -39,7 +39,9 @@ STARTING = "starting"
 PLACING = "placing"
 _LONGEST_RECORD = 65536
 # Fields that records of older versions lack.
-_ADDED = ("store", "command", "host", "processes", "trouble")
+_ADDED = ("store", "command", "host", "processes", "trouble", "polls")
+# Whether it compares with REST; a record of an older version does not say so.
+POLLS, POLLS_NOT = "yes", "no"
 # Seconds for which an announcement in a shared store counts, and from one to the next.
 ANNOUNCED_FOR = 20.0
 ANNOUNCE_EVERY = 5.0
@@ -54,6 +56,7 @@ class WatchRecord:
     ``command`` is the command that runs: ``watch`` or ``listen``. ``host`` is the machine of one that was announced in
     the shared store, where it is not known by a record here: it is on another machine, or another user's.
     ``processes`` is there what ``process_space`` says, and ``trouble`` why callbacks may be lost, as it says itself.
+    ``polls`` says whether it compares with REST; it is empty where that is not known.
     """
 
     callback_url: str
@@ -68,6 +71,7 @@ class WatchRecord:
     host: str = ""
     processes: str = ""
     trouble: str = ""
+    polls: str = ""
 
     @property
     def is_service(self) -> bool:
@@ -192,6 +196,19 @@ def announced_in(settings: Settings, store: EventStore) -> list[WatchRecord]:
         CallctlError: It can't be read, or the folder of the records not be looked at or trusted.
     """
     return _without_record(settings, _all_in(store))
+
+
+def nobody_polls(settings: Settings, store: EventStore, record: WatchRecord) -> bool:
+    """Return whether none of those that keep events where a listener does compares with REST; in doubt one does.
+
+    Raises:
+        CallctlError: The store can't be read, or the folder of the records not be looked at or trusted.
+    """
+    if record.polls != POLLS_NOT:
+        return False
+    others = [other for other in running(settings) if other.store == record.store]
+    others += announced_in(settings, store) if store.is_shared else []
+    return all(other.polls == POLLS_NOT for other in others)
 
 
 def _without_record(settings: Settings, found: list[WatchRecord]) -> list[WatchRecord]:

@@ -551,6 +551,7 @@ class Session:
             # Of a database only the settings know how to get there: a URL may hold a password.
             store="" if self._settings.store_url else str(self._settings.store.absolute()),
             command="listen" if self._options.is_service else "watch",
+            polls=registry.POLLS_NOT if self._api is None else registry.POLLS,
         )
 
     async def run(self, view: View) -> None:

@@ -213,6 +213,13 @@ def test_what_came_to_another_path_is_counted() -> None:
     assert "  7 callbacks  3 refused  1 twice  2 to another path  127.0.0.1:8765  last" in text
 
 
+@pytest.mark.parametrize("width", [60, 80, 140])
+def test_that_nobody_asks_rest_is_said_before_what_takes_more_room(width: int) -> None:
+    header = replace(HEADER, nobody_polls=True, title="following process 12345")
+    assert "  nobody asks REST" in text_of(frame_of(Board(), header=header), width=width, height=24)
+    assert "REST" not in text_of(frame_of(Board(), header=HEADER), width=width, height=24)
+
+
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (160, 24), (100, 10)])
 def test_the_password_of_the_callback_url_is_not_shown(width: int, height: int) -> None:
     header = replace(HEADER, callback_url="https://ann:secret@a.example/status")

@@ -243,6 +243,8 @@ def _counts(frame: Frame, *, is_brief: bool = False) -> Iterator[str]:
 def _header_parts(header: WatchState) -> Iterator[str]:
     if header.events_read is not None:
         yield f"reading the store: {header.events_read:,} events"
+    if header.nobody_polls:
+        yield "nobody asks REST"
     if header.shown_only:
         yield f"only {printable(header.shown_only)}"
     if header.callback_url:
