@@ -42,6 +42,22 @@ class TestSettingsFile:
         assert text in findings["settings file"]["text"]
         assert findings["settings file"]["fix"] == (None if expected == "ok" else f"chmod 600 {file}")
 
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+    @pytest.mark.parametrize(
+        ("owner", "mode", "expected"),
+        [(0, 0o640, "ok"), (0, 0o660, "warning"), (0, 0o644, "warning"), (65534, 0o640, "warning")],
+    )
+    def test_a_file_of_root_may_be_read_by_the_group_of_a_service(
+        self, callctl: Callctl, simulator: Simulator, home: Path, owner: int, mode: int, expected: str
+    ) -> None:
+        file = home / ".env"
+        file.write_text("\n".join(f"{name}={value}" for name, value in env_for(simulator).items()))
+        file.chmod(mode)
+        os.chown(file, owner, 54321)
+        code, findings = doctor(callctl, {})
+        assert (code, level(findings, "settings file")) == (0, expected)
+        assert ("readable by root and the group 54321 alone" in findings["settings file"]["text"]) == (expected == "ok")
+
     def test_a_file_that_is_passed_over_is_looked_at_too(
         self, callctl: Callctl, simulator: Simulator, home: Path
     ) -> None:

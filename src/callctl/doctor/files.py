@@ -17,6 +17,7 @@ from callctl.support.own_folder import OTHERS_WRITE, has_own_owner, is_mine
 from callctl.watch.registry import check_folders
 
 _OTHERS = 0o077  # the rights of group and others
+_GROUP_READS = 0o040
 _LEAST_SPACE = 10 * 1024 * 1024  # bytes; a call with all its callbacks takes about 10 kB
 
 
@@ -34,6 +35,9 @@ def settings_files(settings: Settings) -> Iterator[Finding]:
         mode = found.st_mode & 0o777
         if SECRETS.isdisjoint(names):
             yield fine("settings file", f"{name} holds no secret{beside}")
+        elif found.st_uid == 0 and mode & _OTHERS == _GROUP_READS:  # which is how a service gets it
+            who = f"root and the group {_group_name(found.st_gid)} alone"
+            yield fine("settings file", f"{name} is readable by {who}{beside}", mode=f"{mode:03o}")
         elif mode & _OTHERS:
             yield warning(
                 "settings file",
@@ -43,6 +47,15 @@ def settings_files(settings: Settings) -> Iterator[Finding]:
             )
         else:
             yield fine("settings file", f"{name} is readable by you alone{beside}", mode=f"{mode:03o}")
+
+
+def _group_name(gid: int) -> str:
+    import grp
+
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
 
 
 def _closed(path: Path | str) -> str:
