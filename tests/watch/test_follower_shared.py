@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from announcements import announce_at, record_of, settings_of
+from announcements import announce_at, record_of, settings_of, withdraw
+from postgresql_server import PostgresServer, postgres_server
 from watches import RecordingView, ago, running_watch, until
 
+from callctl.errors import StoreAwayError
 from callctl.settings import Settings
 from callctl.simulator import Simulator
 from callctl.support.threads import run_in_thread
+from callctl.watch import registry
 from callctl.watch.follower import Follower
 from callctl.watch.options import WatchOptions
 from callctl.watch.registry import announced
@@ -26,6 +31,12 @@ OPTIONS = WatchOptions("127.0.0.1", 0)
 def settings(simulator: Simulator, home: Path, shared_store: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setattr("callctl.watch.follower.HEALTH_INTERVAL", 0.05)
     return settings_of(simulator, home, shared_store)
+
+
+@pytest.fixture
+def server() -> Iterator[PostgresServer]:
+    with postgres_server() as server:
+        yield server
 
 
 @asynccontextmanager
@@ -76,3 +87,68 @@ async def test_what_a_listener_elsewhere_announces_as_wrong_stands_in_the_header
         announce_at("web1", settings, record_of(settings), monkeypatch)
         await view.until(lambda seen: seen.header is not None and seen.header.unreachable is None)
     assert [one.cause for one in view.troubles + view.resolved] == ["unreachable", "unreachable"]
+
+
+class Looks:
+    """Counts how often a follower has looked at what is announced."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count, look = 0, registry.announced_in
+
+        def counting(*arguments: Any) -> list[registry.WatchRecord]:
+            found = look(*arguments)
+            self.count += 1
+            return found
+
+        monkeypatch.setattr("callctl.watch.registry.announced_in", counting)
+
+    async def more(self, number: int) -> None:
+        before = self.count
+        await until(lambda: self.count >= before + number)
+
+
+async def test_a_store_that_was_away_leaves_a_listener_time_to_announce_itself_again(
+    simulator: Simulator, home: Path, server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.watch.follower.HEALTH_INTERVAL", 0.05)
+    monkeypatch.setattr("callctl.watch.registry.ANNOUNCE_EVERY", 2.0)  # so that it counts as gone after 80 looks
+    settings = settings_of(simulator, home, server.new_store())
+    announce_at("web1", settings, record_of(settings), monkeypatch)
+    looks = Looks(monkeypatch)
+    async with following(settings) as view:
+        await looks.more(1)
+        # As where the server was away for longer than what was announced counts.
+        monkeypatch.setattr("callctl.watch.registry.ANNOUNCED_FOR", 3.0)
+        announce_at("web1", settings, record_of(settings), monkeypatch)
+        over = time.monotonic() + 3
+        monkeypatch.setattr("callctl.watch.registry.ANNOUNCED_FOR", 20.0)
+        server.kill()
+        await view.until(lambda seen: [one.cause for one in seen.troubles] == ["store"])
+        await until(lambda: time.monotonic() > over)
+        server.start()
+        await view.until(lambda seen: [one.cause for one in seen.resolved] == ["store"])
+        await looks.more(10)
+        announce_at("web1", settings, record_of(settings), monkeypatch)
+        await looks.more(30)
+        assert [one.cause for one in view.troubles] == ["store"]
+        withdraw(settings, record_of(settings))
+        assert await view.until_noted("gone") == (
+            "the listener (process 7 at web1) is gone; start `callctl listen` again to listen"
+        )
+
+
+async def test_a_listener_that_could_not_announce_itself_does_so_as_soon_as_it_can(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.watch.registry.ANNOUNCE_EVERY", 1000.0)
+    monkeypatch.setattr("callctl.watch.registry.ANNOUNCE_AGAIN", 0.05)
+    announce, failures = registry.announce, [StoreAwayError("away", hint="wait")] * 2
+
+    def failing(*arguments: Any) -> None:
+        if failures:
+            raise failures.pop()
+        announce(*arguments)
+
+    monkeypatch.setattr("callctl.watch.registry.announce", failing)
+    async with running_watch(replace(settings, state_dir=tmp_path / "theirs"), OPTIONS), following(settings):
+        assert not failures

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from datetime import datetime
+from math import ceil
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -25,6 +26,8 @@ from callctl.watch.options import Ready, WatchOptions
 # Seconds from one read of the store to the next, and from one check of the other watch to the next.
 READ_INTERVAL = 0.25
 HEALTH_INTERVAL = 2.0
+# How many times one that listens must have been due to announce itself in a shared store that was away to be gone.
+AWAITED_PERIODS = 2
 
 
 class Follower:
@@ -48,6 +51,7 @@ class Follower:
         self._trouble: str | None = None
         self._search_trouble: str | None = None
         self._gone: str | None = None  # why nothing new can come
+        self._checks_awaited = 0  # until who listens has had time to announce it again in a store that was away
         self._impairment: str | None = None  # why callbacks to the one that listens may be lost, as it says itself
         self._nobody_polls = False
         self._alive_at = now()  # when the other watch was last there
@@ -123,8 +127,10 @@ class Follower:
         """Report when the one that listens is gone, for then nothing new can come; follow the next one."""
         try:
             record, why = await run_in_thread(self._listening)
+            self._checks_awaited = max(0, self._checks_awaited - 1)
             if record is None:
-                self._report_gone()
+                if not self._checks_awaited:
+                    self._report_gone()
             elif record.nonce != self._record.nonce:
                 await self._follow(record)
             else:
@@ -133,8 +139,8 @@ class Follower:
                 self._report_impairment(why)
             await self._look_who_polls()
             self._report_search_trouble(None)
-        except StoreAwayError:
-            pass  # the store says so itself, and who listens is looked for when it is there again
+        except StoreAwayError:  # which is reported where events are read
+            self._checks_awaited = ceil(AWAITED_PERIODS * registry.ANNOUNCE_EVERY / HEALTH_INTERVAL)
         except Exception as error:  # whatever it is, it is reported, and tried again
             self._report_search_trouble(error.message if isinstance(error, CallctlError) else describe(error))
         return HEALTH_INTERVAL
@@ -172,26 +178,29 @@ class Follower:
             return next(same, None) or next((record for record in elsewhere if self._may_follow(record)), None)
         return min(found, key=lambda record: record.port != self._record.port, default=None)
 
+    @property
+    def _noun(self) -> str:
+        return "listener" if self._record.is_service else "watch that listens"
+
     def _may_follow(self, record: registry.WatchRecord) -> bool:
         return record.port == self._record.port or (record.is_service and self._record.is_service)
 
     def _report_gone(self) -> None:
         if self._gone:
             return
-        noun = "listener" if self._record.is_service else "watch that listens"
+        noun = self._noun
         if not self._record.host and registry.is_stopped(self._record.pid):
             self._gone = f"the {noun} is stopped"
             what = f"{registry.stopped_in_words(self._record)}; {registry.resume_hint(self._record)}"
         else:
             self._gone = f"the {noun} is gone"
             again = f"start `callctl {self._record.command}` again to listen"
-            what = f"the {noun} (process {self._record.pid}) is gone; {again}"
+            what = f"the {noun} (process {self._record.pid}{_at(self._record)}) is gone; {again}"
         self._feed.trouble(Trouble(what, Cause.WATCH_GONE, url=self._record.health_url))
 
     def _stay_with(self, record: registry.WatchRecord) -> None:
         if self._gone:
-            noun = "listener" if record.is_service else "watch that listens"
-            what = f"the {noun} (process {record.pid}) is there again"
+            what = f"the {self._noun} (process {record.pid}{_at(record)}) is there again"
             self._feed.trouble(Trouble(what, Cause.WATCH_GONE, url=record.health_url, is_over=True))
         self._gone, self._alive_at = None, self._now()
 
@@ -200,8 +209,8 @@ class Follower:
         before, self._impairment = self._impairment, why
         if why == before:
             return
-        noun = "listener" if self._record.is_service else "watch that listens"
-        what = f"the {noun} (process {self._record.pid}) says: {why or 'callbacks arrive and are stored again'}"
+        who = f"the {self._noun} (process {self._record.pid}{_at(self._record)})"
+        what = f"{who} says: {why or 'callbacks arrive and are stored again'}"
         url = self._record.callback_url
         self._feed.trouble(Trouble(what, Cause.UNREACHABLE, url=url, is_over=why is None))
 
@@ -259,9 +268,9 @@ class Follower:
 
     def _report_search_trouble(self, text: str | None) -> None:
         if text is not None and text != self._search_trouble:
-            self._feed.trouble(Trouble(f"can't look for the watch that listens: {text}", Cause.WATCH_GONE))
+            self._feed.trouble(Trouble(f"can't look for the {self._noun}: {text}", Cause.WATCH_GONE))
         elif text is None and self._search_trouble is not None:
-            what = "the watch that listens can be looked for again"
+            what = f"the {self._noun} can be looked for again"
             self._feed.trouble(Trouble(what, Cause.WATCH_GONE, is_over=True))
         self._search_trouble = text
 
@@ -303,3 +312,8 @@ class Follower:
                 stack.callback(self._reader.close)
             if self._view is not None:
                 stack.callback(self._view.close)
+
+
+def _at(record: registry.WatchRecord) -> str:
+    """Say on which machine a process is, where it may be on another one."""
+    return f" at {record.host}" if record.host else ""

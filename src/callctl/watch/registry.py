@@ -42,9 +42,10 @@ _LONGEST_RECORD = 65536
 _ADDED = ("store", "command", "host", "processes", "trouble", "polls")
 # Whether it compares with REST; a record of an older version does not say so.
 POLLS, POLLS_NOT = "yes", "no"
-# Seconds for which an announcement in a shared store counts, and from one to the next.
+# Seconds for which an announcement in a shared store counts, from one to the next, and after one that failed.
 ANNOUNCED_FOR = 20.0
 ANNOUNCE_EVERY = 5.0
+ANNOUNCE_AGAIN = 1.0
 # Where Linux lists processes; other systems are asked by ``ps``.
 PROC = Path("/proc")
 

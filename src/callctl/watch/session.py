@@ -429,8 +429,10 @@ class Session:
         if self._listener is not None and self._reachability is not None:
             trouble = registry.why_callbacks_may_be_lost(self._listener.health) or ""
             record = replace(self._record(self._ready(self._listener, self._reachability)), trouble=trouble)
-            with contextlib.suppress(StoreError):  # reported by the store itself
+            try:
                 await run_in_thread(partial(registry.announce, store, record))
+            except StoreError:  # reported by the store itself
+                return registry.ANNOUNCE_AGAIN
         return registry.ANNOUNCE_EVERY
 
     async def _withdraw(self, store: EventStore) -> None:
