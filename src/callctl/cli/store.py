@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def store(
     ctx: typer.Context, env_file: common.EnvFile = None, json: common.Json = False, debug: common.Debug = False
 ) -> None:
-    """Check the event store; the same as ``callctl store check``."""
+    """Check the event store; the same as `callctl store check`."""
     if ctx.invoked_subcommand is not None:
         return
     _check(common.runtime_of(ctx, json=json, debug=debug), env_file=env_file)
@@ -38,7 +38,7 @@ def check(
 def migrate(
     ctx: typer.Context, env_file: common.EnvFile = None, json: common.Json = False, debug: common.Debug = False
 ) -> None:
-    """Make the schema ``callctl`` in the database that CALLCTL_STORE names, or bring it up to date.
+    """Make the schema `callctl` in the database that CALLCTL_STORE names, or bring it up to date.
 
     It is one transaction under a lock: of several that are started at once one does it. Listeners of the version before
     go on meanwhile and afterwards. The user needs the right to create in the database; others then need those that
@@ -60,29 +60,32 @@ def migrate(
 
 def _check(runtime: Runtime, *, env_file: common.EnvFile) -> None:
     settings = runtime.settings(env_file=env_file)
-    troubles = _troubles(settings)
+    troubles, version = _checked(settings)
     if runtime.form is Form.JSON:
-        runtime.write_json({"v": 1, "type": "store", "store": settings.store_name, "troubles": troubles})
+        record = {"v": 1, "type": "store", "store": settings.store_name, "version": version, "troubles": troubles}
+        runtime.write_json(record)
     else:
         for text in troubles:
             runtime.stdout.write(f"✗ {text}\n")
         if not troubles:
-            runtime.stdout.write(f"✓ {settings.store_name} can be read and written\n")
+            schema = "" if version is None else f"; its schema is of version {version}"
+            runtime.stdout.write(f"✓ {settings.store_name} can be read and written{schema}\n")
     if troubles:
         raise typer.Exit(exits.FAILURE)
 
 
-def _troubles(settings: Settings) -> list[str]:
-    """Return what is wrong with the store, with what to do about it."""
+def _checked(settings: Settings) -> tuple[list[str], int | None]:
+    """Return what is wrong with the store, with what to do about it, and the version of a database's schema."""
     if settings.store_url is not None:
-        from callctl.store.postgresql.maintenance import troubles
+        from callctl.store.postgresql.maintenance import check
 
-        return troubles(settings.store_url)
+        return check(settings.store_url)
     from callctl.calls.doctor_finding import Level
     from callctl.doctor.files import store_finding
 
     finding = store_finding(settings)
-    return [] if finding.level == Level.FINE else [" ".join(filter(None, (finding.text, f"({finding.fix})")))]
+    text = " ".join(filter(None, (finding.text, f"({finding.fix})")))
+    return ([] if finding.level == Level.FINE else [text]), None
 
 
 def _write(runtime: Runtime, text: str, **fields: int) -> None:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import re
 import threading
 from contextlib import closing
+from datetime import timedelta
 
 import psycopg
 import pytest
 from events import WORLD, event
 from hypothesis import given
 from hypothesis import strategies as st
+from paths import ROOT
 from postgresql_server import PostgresServer
 from running import Callctl
 
+from callctl.calls.event import CALLBACK, MISSED, POLLED, TWIML_REQUEST
+from callctl.calls.other_callbacks import FEATURES
 from callctl.errors import StoreError
 from callctl.store.postgresql import schema
-from callctl.store.postgresql.maintenance import migrate, troubles
+from callctl.store.postgresql.maintenance import check, migrate
 from callctl.store.postgresql.rows import fit, unfit
 from callctl.store.postgresql.store import PostgresStore
 
@@ -33,7 +39,7 @@ def test_of_many_who_make_the_schema_at_once_one_does(postgresql: PostgresServer
     for thread in threads:
         thread.join()
     assert sorted(found) == [(0, schema.VERSION)] + [(schema.VERSION, schema.VERSION)] * 5
-    assert troubles(url) == []
+    assert check(url) == ([], schema.VERSION)
 
 
 def test_a_listener_goes_on_while_the_schema_is_made_anew_and_with_the_next_version(shared_store: str) -> None:
@@ -80,6 +86,60 @@ def test_the_commands_make_and_check_a_schema(callctl: Callctl, postgresql: Post
         outcome = callctl(*arguments, env=env)
         assert "fake-password" not in outcome.out + outcome.err
         assert "can be read and written" in outcome.out or '"troubles": []' in outcome.out
+    assert "its schema is of version 1" in callctl("store", "check", env=env).out
+    assert json.loads(callctl("store", "check", "--json", env=env).out)["version"] == 1
+
+
+PAGE = (ROOT / "docs" / "postgresql.md").read_text(encoding="utf-8")
+SQL = dict(re.findall(r"<!-- file: (\S+) -->\n\n```sql\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+
+
+def test_the_page_leads_from_no_role_to_a_store_that_is_used(callctl: Callctl, postgresql: PostgresServer) -> None:
+    user, owner, database = "page_user", "page_owner", "page_database"
+    names = {"callctl_owner": owner, "ROLE callctl ": f"ROLE {user} ", "DATABASE callctl ": f"DATABASE {database} "}
+
+    def play(name: str, url: str) -> None:
+        text = SQL[name]
+        for documented, real in (names | {" TO callctl;": f" TO {user};"}).items():
+            text = text.replace(documented, real)
+        with closing(psycopg.connect(url, autocommit=True)) as connection:
+            for statement in text.split(";"):
+                if statement.strip():
+                    connection.execute(statement.encode())
+
+    url = postgresql.url(database)
+    as_user, as_owner = (url.replace("callctl@", f"{role}@") for role in (user, owner))
+    play("roles.sql", postgresql.url("postgres"))
+    refused = callctl("store", "migrate", env={"CALLCTL_STORE": as_user})
+    assert refused.code == 1
+    assert f"grant the role {user} the rights" in refused.err
+    assert "is made: version 1" in callctl("store", "migrate", env={"CALLCTL_STORE": as_owner}).out
+    without = callctl("store", "check", env={"CALLCTL_STORE": as_user})
+    assert (without.code, f"the role {user}" in without.out) == (1, True)
+    with closing(psycopg.connect(as_owner, autocommit=True)) as connection:
+        connection.execute(f"GRANT USAGE ON SCHEMA callctl TO {user}".encode())
+    partly = callctl("store", "check", env={"CALLCTL_STORE": as_user})
+    assert (partly.code, f"the role {user}" in partly.out) == (1, True)
+    play("grants.sql", as_owner)
+    assert callctl("store", "check", env={"CALLCTL_STORE": as_user}).code == 0
+    with closing(PostgresStore.open(as_user, world=WORLD)) as store:
+        assert store.append(event(1, "ringing"))
+        store.announce("n", {}, lasting=timedelta(hours=1))
+        assert list(store.announced()) == ["n"]
+    with closing(psycopg.connect(as_owner, autocommit=True)) as connection:  # as a version to come may do
+        connection.execute("CREATE TABLE callctl.more (x integer)")
+    assert callctl("store", "check", env={"CALLCTL_STORE": as_user}).code == 0
+
+
+def test_the_page_names_all_kinds_of_events() -> None:
+    (text,) = re.findall(r"^`kind` is .*?`form` is", PAGE, re.MULTILINE | re.DOTALL)
+    assert set(re.findall(r"`([a-z-]+)`", text)) - {"kind", "form"} == {
+        CALLBACK,
+        TWIML_REQUEST,
+        POLLED,
+        MISSED,
+        *FEATURES,
+    }
 
 
 def test_a_file_needs_no_migration(callctl: Callctl) -> None:

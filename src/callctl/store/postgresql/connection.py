@@ -243,7 +243,7 @@ class Link:
             with _no_warning(connection, self._engine.name):
                 return work(connection)
         except psycopg.Error as error:
-            what = explained(error, doing, self._engine.name, is_lost=connection.closed)
+            what = explained(error, doing, self._engine.name, is_lost=connection.closed, role=role_of(connection))
             if connection.closed or isinstance(what, StoreAwayError):
                 # Also where it is open: its server may have become a standby, or its answers be out of step.
                 connection.close()
@@ -319,8 +319,16 @@ _URL_HINT = "such as postgresql://callctl@db.example.com/callctl?sslmode=verify-
 _PASSING = ("08", "57P", "53300", "25006", "40003")
 
 
-def explained(error: Exception, doing: str, name: str, *, is_lost: bool = False) -> StoreError:
-    """Return what an error of the driver means. Its text holds no password: libpq writes none."""
+def role_of(connection: Connection[Any]) -> str:
+    """Return as which role a connection was opened, in words; without its name where it is closed."""
+    return "the role" if connection.closed else f"the role {connection.info.user}"
+
+
+def explained(error: Exception, doing: str, name: str, *, is_lost: bool = False, role: str = "the role") -> StoreError:
+    """Return what an error of the driver means. Its text holds no password: libpq writes none.
+
+    ``role`` says as whom the server was asked.
+    """
     import psycopg
 
     code = getattr(error, "sqlstate", None) or ""
@@ -331,7 +339,7 @@ def explained(error: Exception, doing: str, name: str, *, is_lost: bool = False)
         "28P01": "give the password in PGPASSWORD, PGPASSFILE or the URL",
         "3D000": "make the database (createdb), or name another in CALLCTL_STORE",
         "53100": "make room on the server's disk",
-        "42501": "grant the user the rights: docs/postgresql.md",
+        "42501": f"grant {role} the rights that docs/postgresql.md lists",
         "3F000": "`callctl store migrate` makes the schema",
         "42P01": "`callctl store migrate` makes the schema",
         "42883": "`callctl store migrate` makes the schema",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from callctl.errors import StoreError
-from callctl.store.postgresql.connection import Engine, check_driver, explained
+from callctl.store.postgresql.connection import Engine, check_driver, explained, role_of
 from callctl.store.postgresql.schema import check_version, version_of
 from callctl.store.postgresql.schema import migrate as migrate_schema
 
@@ -23,6 +23,16 @@ _UNSAFE = {
         "the server answers before a commit is on the disk; callctl sets it on for itself",
     ),
 }
+# What a role may not use that it needs.
+_FORBIDDEN = """
+    SELECT relname FROM pg_class WHERE relnamespace = 'callctl'::regnamespace AND CASE
+        WHEN relkind = 'S' THEN NOT has_sequence_privilege(oid, 'USAGE')
+        WHEN relkind <> 'r' THEN false
+        WHEN relname = 'schema_version' THEN NOT has_table_privilege(oid, 'SELECT')
+        ELSE NOT (has_table_privilege(oid, 'SELECT') AND has_table_privilege(oid, 'INSERT')
+            AND has_table_privilege(oid, 'UPDATE') AND has_table_privilege(oid, 'DELETE'))
+    END ORDER BY relname
+"""
 _MAY_APPEND = "SELECT has_function_privilege('callctl.append(text, jsonb)', 'EXECUTE')"
 _OLDEST = 150000
 _LONGEST = 3600.0  # seconds that a migration may take
@@ -42,32 +52,52 @@ def migrate(url: str) -> tuple[int, int]:
         try:
             return migrate_schema(connection, name=engine.name)
         except psycopg.Error as error:
-            raise explained(error, "migrate", engine.name) from error
+            raise explained(error, "migrate", engine.name, role=role_of(connection)) from error
 
 
-def troubles(url: str) -> list[str]:
-    """Return what is wrong with a store and its server, a sentence each; nothing is changed."""
+class Checked(NamedTuple):
+    """What is wrong with a store and its server, a sentence each; and the version of its schema.
+
+    The version is 0 where there is none, and None where that could not be read.
+    """
+
+    troubles: list[str]
+    version: int | None
+
+
+def check(url: str) -> Checked:
+    """Return what was found of a store and its server; nothing is changed."""
     try:
         check_driver()
         engine = Engine(url)
         connection = engine.connect()
     except StoreError as error:
-        return [_sentence(error)]
+        return Checked([_sentence(error)], None)
     import psycopg
 
     found: list[str] = []
+    version: int | None = None
     with closing(connection):
         try:
             found += _server_troubles(connection)
-            check_version(version_of(connection), name=engine.name)
-            row = connection.execute(_MAY_APPEND).fetchone()
-            if row is None or not row[0]:
-                found.append(f"this user may not store events in {engine.name}; docs/postgresql.md has the grants")
+            version = version_of(connection)
+            check_version(version, name=engine.name)
+            found += _missing_rights(connection, engine.name)
         except psycopg.Error as error:
-            found.append(_sentence(explained(error, "read", engine.name)))
+            found.append(_sentence(explained(error, "read", engine.name, role=role_of(connection))))
         except StoreError as error:
             found.append(_sentence(error))
-    return found
+    return Checked(found, version)
+
+
+def _missing_rights(connection: Connection[Any], name: str) -> Iterator[str]:
+    forbidden = [row[0] for row in connection.execute(_FORBIDDEN).fetchall()]
+    row = connection.execute(_MAY_APPEND).fetchone()
+    if row is None or not row[0]:
+        forbidden.append("append")
+    if forbidden:
+        what = ", ".join(forbidden)
+        yield f"{role_of(connection)} may not use all of {name}: {what} (docs/postgresql.md has the grants)"
 
 
 def _server_troubles(connection: Connection[Any]) -> Iterator[str]:
