@@ -79,6 +79,8 @@ def outage(request: pytest.FixtureRequest, callctl: Callctl, home: Path) -> Iter
         ("hangup", "{}", "--family"),
         ("redirect", "{}", "--url", "survey"),
         ("show", "{}"),
+        ("wait", "{}", "--for", "ended"),
+        ("wait", "{}", "--for", "answered"),
     ],
 )
 def test_an_end_that_a_command_comes_across_is_stored(outage: Outage, command: tuple[str, ...]) -> None:

@@ -12,7 +12,7 @@ import typer
 from callctl.calls.call import Call
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.options import common, completion
-from callctl.cli.options.calls import one_call, open_store_for_writing, open_store_to_read
+from callctl.cli.options.calls import one_call, open_store_to_read
 from callctl.errors import ApiError, CallctlError, NotFoundError, StoreError
 from callctl.settings import Settings
 from callctl.support.threads import start_in_thread
@@ -113,18 +113,15 @@ def _legs_of(events: Iterable[CallEvent]) -> Snapshot:
 
 def _store_missed_ends(runtime: Runtime, settings: Settings, calls: Iterable[Call], reported: Snapshot) -> None:
     """Store the ends that REST shows and no callback has reported, so that each watch learns of them."""
-    from callctl.operations.missed_ends import missed_end, store_missed_ends
+    from callctl.cli.options.history import History
+    from callctl.operations.missed_ends import missed_end
 
     now, world = runtime.now(), settings.world
     news = [call for call in calls if missed_end(call, reported.leg(call.sid), now=now, world=world)]
-    store = open_store_for_writing(runtime, settings) if news else None
-    if store is None:
-        return
-    try:
-        with closing(store):
-            store_missed_ends(store, news, leg=reported.leg, now=now, world=world)
-    except StoreError as error:
-        runtime.warn(error)
+    if news:
+        with History(runtime, settings) as history:
+            for call in news:
+                history.note_call(call)
 
 
 def _parent(runtime: Runtime, client: ApiClient, call: Call) -> Call | None:

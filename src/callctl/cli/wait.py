@@ -74,8 +74,10 @@ def wait(
             waiter.until(wanted, limit=limit)
         except CallctlError:
             _show(runtime, waiter.last, wanted, reached=False, seconds=elapsed() - started)
+            _note_end(runtime, settings, waiter.last)
             raise
     _show(runtime, waiter.last, wanted, reached=True, seconds=elapsed() - started)
+    _note_end(runtime, settings, waiter.last)
 
 
 def waiter_for(
@@ -157,6 +159,16 @@ class WatchedStore:
             self._is_running = find_watch(self._runtime, self._settings) is not None
             self._next_check = elapsed() + _RUNNING_FOR
         return self._is_running
+
+
+def _note_end(runtime: Runtime, settings: Settings, last: Waited | None) -> None:
+    """Note an end that REST told, for a store that takes the call for live."""
+    if last is None or last.call is None or not last.call.is_final:
+        return
+    from callctl.cli.options.history import History
+
+    with History(runtime, settings) as history:
+        history.note_call(last.call)
 
 
 def _show(runtime: Runtime, last: Waited | None, goal: Goal, *, reached: bool, seconds: float) -> None:

@@ -80,17 +80,17 @@ class History:
         return self._runtime.now()
 
     def observing(self, client: ApiClient) -> ApiClient:
-        """Return the client, of which calls that REST shows as over are noted here.
+        """Return the client, of whose replies about calls ``note_call`` is told."""
+        return client.observed(self.note_call)
+
+    def note_call(self, call: Call) -> None:
+        """Note a call as REST shows it, if it is over.
 
         Where no callback reported that and none is to be expected any more, it is stored at the end: nobody else may
         ask REST, and every watch would go on showing the call as live.
         """
-
-        def note(call: Call) -> None:
-            if call.is_final:
-                self._over[call.sid] = call
-
-        return client.observed(note)
+        if call.is_final:
+            self._over[call.sid] = call
 
     def _store_missed_ends(self) -> None:
         if self._store is None or not self._over:
