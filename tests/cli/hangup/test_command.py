@@ -29,6 +29,19 @@ def test_it_loads_no_event_loop(setup: CliSetup) -> None:
     assert done.stdout == f"{sid}\tcompleted\tended\n0 []\n"
 
 
+def test_of_a_call_that_no_callback_reported_it_loads_nothing_that_reads_events(setup: CliSetup) -> None:
+    sid, other = setup.place(after=4), setup.place(after=4)
+    setup.add_callback(other, "in-progress", at=datetime.now(UTC))  # so that there is a store
+    probe = (
+        "import sys; from callctl.cli.main import main\n"
+        f"code = main(['hangup', '{sid}'])\n"
+        "print(code, [name for name in sys.modules if name.endswith(('.calls.event', '.board', '.missed_ends'))])"
+    )
+    env = environment(setup.home, env_for(setup.simulator))
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True, env=env)
+    assert done.stdout == f"{sid}\tcompleted\tended\n0 []\n"
+
+
 @pytest.mark.parametrize("named", ["parent", "child"])
 def test_family_ends_all_legs_the_parent_first(setup: CliSetup, named: str) -> None:
     parent, child = setup.dialled()

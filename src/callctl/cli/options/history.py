@@ -93,19 +93,19 @@ class History:
             self._over[call.sid] = call
 
     def _store_missed_ends(self) -> None:
-        if self._store is None or not self._over:
+        live = {sid: leg for sid in self._over if (leg := self._known_leg(sid)) is not None and leg.is_live}
+        if self._store is None or not live:
             return
         from callctl.operations.missed_ends import store_missed_ends
 
-        def leg(sid: str) -> Leg | None:
-            return self._legs[sid] if sid in self._legs else self.leg(sid)
-
+        calls, now = [self._over[sid] for sid in live], self.now()
         try:
-            store_missed_ends(
-                self._store, list(self._over.values()), leg=leg, now=self.now(), world=self._settings.world
-            )
+            store_missed_ends(self._store, calls, leg=live.get, now=now, world=self._settings.world)
         except StoreError as error:
             self._runtime.warn(error)
+
+    def _known_leg(self, sid: str) -> Leg | None:
+        return self._legs[sid] if sid in self._legs else self.leg(sid)
 
     def leg(self, sid: str) -> Leg | None:
         """Return a leg as callbacks reported it, or None if none did."""
