@@ -16,7 +16,8 @@ def test_all_is_well(callctl: Callctl, simulator: Simulator) -> None:
     assert code == 0
     assert {one["level"] for one in findings.values()} == {"ok"}
     assert [name for name in findings if name.islower()] == [
-        "settings file", "api", "credentials", "account", "key", "clock", "signing", "store", "port", "round trip"
+        "settings file", "api", "credentials", "account", "key", "clock", "signing", "store", "port", "listener",
+        "round trip",
     ]  # fmt: skip
     assert findings["account"]["text"] == "“Simulated account”, active (Full)"
     assert findings["key"]["text"] == "the account's auth token"

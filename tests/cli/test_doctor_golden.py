@@ -31,6 +31,7 @@ WIDE = """\
 - signing             callbacks would be verified with TWILIO_AUTH_TOKEN (from the environment); not checked
 ✓ store               {home}/events.db is not there yet; a watch makes it, for you alone
 ✓ port                any that is free
+✓ listener            no watch and no listener of this account runs; `callctl watch` takes callbacks in
 ✓ public URL          none is needed: the API runs on this machine
 ✓ round trip          a request came back in 0 ms; of signatures it says nothing, see credentials above
 """
@@ -52,6 +53,7 @@ ok\tclock\tagrees with the API's\t
 skipped\tsigning\tcallbacks would be verified with TWILIO_AUTH_TOKEN (from the environment); not checked\t
 ok\tstore\t{home}/events.db is not there yet; a watch makes it, for you alone\t
 ok\tport\tany that is free\t
+ok\tlistener\tno watch and no listener of this account runs; `callctl watch` takes callbacks in\t
 ok\tpublic URL\tnone is needed: the API runs on this machine\t
 ok\tround trip\ta request came back in 0 ms; of signatures it says nothing, see credentials above\t
 """

@@ -51,7 +51,7 @@ class TestRoute:
             with Simulator(port=0, auth_token=TOKEN) as other:
                 code, findings = doctor(callctl, env_for(other) | {"CALLCTL_PORT": port})
                 assert (code, level(findings, "port")) == (1, "error")
-                assert "a watch of another account or API address" in findings["port"]["text"]
+                assert "a watch of another account, API address or user" in findings["port"]["text"]
             place.kill()
 
     def test_a_watch_at_the_port_takes_the_test(self, callctl: Callctl, simulator: Simulator, home: Path) -> None:
@@ -68,7 +68,7 @@ class TestRoute:
             with Simulator(port=0, auth_token=TOKEN) as other:
                 code, findings = doctor(callctl, env_for(other) | {"CALLCTL_PORT": port})
                 assert (code, level(findings, "port")) == (1, "error")
-                assert "a watch of another account or API address" in findings["port"]["text"]
+                assert "a watch of another account, API address or user" in findings["port"]["text"]
             wrong = env | {"CALLCTL_SIGNING_TOKEN": OTHER}
             code, findings = doctor(callctl, wrong)
             assert (code, level(findings, "signing"), level(findings, "round trip")) == (1, "error", "skipped")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +18,7 @@ from callctl.errors import CallctlError, SettingsError
 
 if TYPE_CHECKING:
     from callctl.calls.doctor_finding import Finding
+    from callctl.doctor.callback_route import Running
     from callctl.settings import Settings
     from callctl.watch.registry import WatchRecord
 
@@ -68,6 +68,7 @@ def doctor(
 def _checks(runtime: Runtime, settings: Settings) -> Iterator[Finding]:
     from callctl.calls.doctor_finding import Level
     from callctl.doctor.account import account_findings
+    from callctl.doctor.callback_route import who_listens
     from callctl.doctor.files import settings_files, state_folder_findings, store_finding
 
     yield from settings_files(settings)
@@ -77,10 +78,10 @@ def _checks(runtime: Runtime, settings: Settings) -> Iterator[Finding]:
         yield finding
     yield store_finding(settings)
     yield from state_folder_findings(settings)
-    watch = _watch(settings)
-    yield from _callback_route(runtime, settings, watch, doubted=_doubted(settings, account))
+    running = who_listens(settings)
+    yield from _callback_route(runtime, settings, running, doubted=_doubted(settings, account))
     if any(finding.name == "credentials" and finding.level is Level.FINE for finding in account):
-        yield from _retries(runtime, settings, watch)
+        yield from _retries(runtime, settings, running.first)
 
 
 def _doubted(settings: Settings, account: Iterable[Finding]) -> str | None:
@@ -94,14 +95,12 @@ def _doubted(settings: Settings, account: Iterable[Finding]) -> str | None:
     return next((finding.name for finding in account if finding.name in names and finding.level is Level.WRONG), None)
 
 
-def _callback_route(
-    runtime: Runtime, settings: Settings, watch: WatchRecord | None, *, doubted: str | None
-) -> list[Finding]:
+def _callback_route(runtime: Runtime, settings: Settings, running: Running, *, doubted: str | None) -> list[Finding]:
     from callctl.doctor.callback_route import CallbackRoute, route_findings
 
     url = None if settings.public_url is None else with_status_path(settings.public_url)
     route = CallbackRoute(url, STATUS_PATH, doubted=doubted)
-    return run_loop(runtime, route_findings(settings, route, watch=watch, now=runtime.now))
+    return run_loop(runtime, route_findings(settings, route, running=running, now=runtime.now))
 
 
 def _retries(runtime: Runtime, settings: Settings, watch: WatchRecord | None) -> Iterator[Finding]:
@@ -111,15 +110,6 @@ def _retries(runtime: Runtime, settings: Settings, watch: WatchRecord | None) ->
     url = public if watch is None else watch.callback_url
     if url is not None and (settings.is_twilio or settings.is_loopback):
         yield from retry_findings(settings, runtime.client, callback_url=url, retries=RETRIES)
-
-
-def _watch(settings: Settings) -> WatchRecord | None:
-    """Return the running watch, that at the port first, if there are several."""
-    from callctl.watch.registry import running
-
-    with suppress(CallctlError):  # a finding of its own
-        return min(running(settings), key=lambda record: record.port != settings.port, default=None)
-    return None
 
 
 @dataclass

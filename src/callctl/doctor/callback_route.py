@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 from callctl.calls.doctor_finding import Finding, fine, skipped, warning, wrong
 from callctl.calls.event import CallEvent
 from callctl.errors import CallctlError, NetworkError, PortTakenError, StoreError, without_secrets
-from callctl.settings import Settings
+from callctl.settings import FLAG, Settings
 from callctl.support.threads import run_in_thread
-from callctl.support.urls import is_unencrypted, why_unreachable
+from callctl.support.urls import is_loopback_url, is_unencrypted, why_unreachable
 from callctl.watch import registry
 from callctl.watch.listener.address import Address
 from callctl.watch.listener.listener import Listener, ListenerConfig
@@ -43,36 +43,57 @@ class CallbackRoute:
     doubted: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Who listens for an account and API address; ``is_known``: whether all could be looked for."""
+
+    watches: Sequence[registry.WatchRecord] = ()
+    is_known: bool = True
+
+    @property
+    def first(self) -> registry.WatchRecord | None:
+        """The one that is looked at."""
+        return next(iter(self.watches), None)
+
+
+def who_listens(settings: Settings) -> Running:
+    """Look for who listens: first those that have a record here, that at the port before the others."""
+    watches: list[registry.WatchRecord] = []
+    try:
+        watches += sorted(registry.running(settings), key=lambda record: record.port != settings.port)
+        watches += registry.announced(settings)
+    except CallctlError:  # a finding of its own
+        return Running(watches, is_known=False)
+    return Running(watches)
+
+
 async def route_findings(
     settings: Settings,
     route: CallbackRoute,
     *,
-    watch: registry.WatchRecord | None,
+    running: Running,
     now: Callable[[], datetime],
 ) -> list[Finding]:
-    """Return what is found of port, public URL and round trip.
+    """Return what is found of who listens, port, public URL and round trip.
 
     Args:
         settings: The settings.
         route: Where callbacks go.
-        watch: The running watch of this account and API address, through which the test goes; if there is none, a
+        running: Who listens for this account and API address: the test goes through the first; if there is none, a
             listener is opened for the moment of the test.
         now: The time.
     """
+    watch = running.first
     if watch is not None:
         return [
             _watch_at_port(watch, settings),
+            *_beside(running.watches),
+            *_impairment(watch),
             await _public(settings, watch.callback_url, source=f"of the running {watch.noun}"),
             # A refusal would say nothing of the route.
             skipped("round trip", f"not tried: the token to sign it with is in question, see {route.doubted} above")
             if route.doubted
-            else await _round_trip(
-                settings,
-                watch.callback_url,
-                nonce=watch.nonce,
-                others=registry.others(settings, watch),
-                hint=_HINT_WATCH,
-            ),
+            else await _round_trip_to(watch, settings),
             *_misdirected(watch),
         ]
     listener = _listener(settings, route, now=now)
@@ -81,7 +102,7 @@ async def route_findings(
         async with _listening(listener):
             return [
                 fine("port", f"{settings.port} is free" if settings.port else "any that is free"),
-                *_stopped_finding(stopped),
+                *(_stopped_finding(stopped) or [_nobody(settings, running)]),
                 *await _through(settings, route, listener),
             ]
     except CallctlError as error:
@@ -151,12 +172,47 @@ async def _listening(listener: Listener) -> AsyncIterator[None]:
 
 
 def _watch_at_port(watch: registry.WatchRecord, settings: Settings) -> Finding:
-    beside = "" if watch.port == settings.port else f", not at {settings.port}"
-    return fine("port", f"a {watch.noun} of this account listens at {watch.port}{beside} (process {watch.pid})")
+    beside = "" if watch.host or watch.port == settings.port else f", not at {settings.port}"
+    return fine("port", f"a {watch.noun} of this account listens at {_where(watch, beside)}")
+
+
+def _where(watch: registry.WatchRecord, beside: str = "") -> str:
+    host = f" of {watch.host}" if watch.host else ""
+    return f"{watch.port}{host}{beside} (process {watch.pid})"
+
+
+def _beside(watches: Sequence[registry.WatchRecord]) -> list[Finding]:
+    """Return who else listens."""
+    if len(watches) < 2:
+        return []
+    others = ", ".join(f"a {watch.noun} at {_where(watch)}" for watch in watches[1:])
+    return [fine("listeners", f"{len(watches)}; beside that one {others}")]
+
+
+def _impairment(watch: registry.WatchRecord) -> list[Finding]:
+    """Return a warning if the watch says that callbacks to it may be lost."""
+    why = registry.trouble_of(watch)
+    if why is None:
+        return []
+    fix = f"see what the {watch.noun} says in its log or table"
+    return [warning("listener", f"the {watch.noun} says that {why}", fix=fix)]
+
+
+def _nobody(settings: Settings, running: Running) -> Finding:
+    """Return that nobody listens; a warning where the settings are made for somebody who does."""
+    if not running.is_known:
+        return skipped("listener", "who listens is not known: that can't be looked for, see above")
+    what = "no watch and no listener of this account runs"
+    is_set_up = settings.public_url is not None and settings.sources.get("CALLCTL_PUBLIC_URL") != FLAG
+    if is_set_up or settings.store_url is not None:
+        return warning("listener", f"{what}: callbacks are lost", fix="start `callctl listen` or `callctl watch`")
+    return fine("listener", f"{what}; `callctl watch` takes callbacks in")
 
 
 def _misdirected(watch: registry.WatchRecord) -> list[Finding]:
     """Return a warning if the watch says that signed requests come to a path where it has nothing."""
+    if watch.host:  # it need not answer from here
+        return []
     misdirected = (registry.ask_health(watch.health_url) or {}).get("misdirected")
     if not isinstance(misdirected, dict):
         return []
@@ -216,7 +272,7 @@ def _explained(error: CallctlError, port: int, *, stopped: registry.WatchRecord 
             f"{port} is taken: {registry.stopped_in_words(stopped)}", hint=registry.resume_hint(stopped)
         )
     answer = registry.ask_health(registry.health_url_at(port))
-    who = "a watch of another account or API address" if answer and "nonce" in answer else "another program"
+    who = "a watch of another account, API address or user" if answer and "nonce" in answer else "another program"
     return PortTakenError(
         f"{port} is taken by {who}",
         hint="stop that, or choose another port with CALLCTL_PORT or `callctl watch --port`",
@@ -251,6 +307,14 @@ def _refused(settings: Settings, url: str) -> str | None:
     """Say why Twilio would refuse a URL or not reach it; what runs on this machine reaches it all, but refuses too."""
     reason = why_unreachable(url)
     return reason if not settings.is_loopback or "_" in (urlsplit(url).hostname or "") else None
+
+
+async def _round_trip_to(watch: registry.WatchRecord, settings: Settings) -> Finding:
+    url = watch.callback_url
+    if settings.is_loopback and is_loopback_url(url) and not registry.is_here(watch):
+        return skipped("round trip", f"not tried: {url} is an address of {watch.host} that only leads there from there")
+    others = registry.others(settings, watch)
+    return await _round_trip(settings, url, nonce=watch.nonce, others=others, hint=_HINT_WATCH)
 
 
 async def _round_trip(

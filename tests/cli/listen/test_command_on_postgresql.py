@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -75,3 +76,8 @@ def test_another_user_of_the_machine_follows_it_and_has_calls_report_to_it(
     placed = callctl("place", "+12025550103", "--say", "Hello", env=env)
     assert f"status callbacks go to the running listener, {service.ready['callback_url']}" in placed.err
     service.until(lambda: 'callctl_events_total{kind="callback",status="initiated"}' in service.metrics())
+    examined = callctl("doctor", env=env)
+    assert examined.code == 0
+    where = f"{service.port} of {socket.gethostname()} (process "
+    assert f"a listener of this account listens at {where}" in examined.out
+    assert "a signed request came back in" in examined.out

@@ -1,0 +1,82 @@
+"""``callctl doctor``: who listens, and where nobody does though the settings are made for it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from announcements import LOCAL_URL, announce_at, record_of, settings_of, withdraw
+from doctor_runs import doctor, level
+from processes import Piped
+from running import Callctl, env_for
+from web_site import closed_port
+
+from callctl.simulator import Simulator
+
+
+def test_nobody_listens_though_the_settings_are_made_for_it(callctl: Callctl, simulator: Simulator) -> None:
+    env, nobody = env_for(simulator), "no watch and no listener of this account runs"
+    _, findings = doctor(callctl, env | {"CALLCTL_PUBLIC_URL": "http://localhost:1"})
+    assert (findings["listener"]["text"], level(findings, "listener")) == (f"{nobody}: callbacks are lost", "warning")
+    assert findings["listener"]["fix"] == "start `callctl listen` or `callctl watch`"
+    for options in ((), ("--public-url", "http://localhost:1")):  # that is an address to be tried
+        _, findings = doctor(callctl, env, *options)
+        assert (findings["listener"]["text"], level(findings, "listener")) == (
+            f"{nobody}; `callctl watch` takes callbacks in",
+            "ok",
+        )
+
+
+def test_nobody_listens_on_a_shared_store(callctl: Callctl, simulator: Simulator, shared_store: str) -> None:
+    code, findings = doctor(callctl, env_for(simulator) | {"CALLCTL_STORE": shared_store})
+    assert (code, level(findings, "store"), level(findings, "listener")) == (0, "ok", "warning")
+
+
+def test_of_a_store_that_is_away_it_is_not_known_who_listens(callctl: Callctl, simulator: Simulator) -> None:
+    with closed_port() as port:
+        env = env_for(simulator) | {"CALLCTL_STORE": f"postgresql://callctl@127.0.0.1:{port}/callctl"}
+        _, findings = doctor(callctl, env)
+    assert (level(findings, "store"), level(findings, "listener")) == ("error", "skipped")
+
+
+def test_listeners_on_other_machines_are_named_with_their_trouble(
+    callctl: Callctl, simulator: Simulator, home: Path, shared_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(simulator, home, shared_store)
+    env = env_for(simulator) | {"CALLCTL_STORE": shared_store}
+    record = record_of(settings, callback_url=LOCAL_URL, trouble="no request comes through to it now")
+    announce_at("web1", settings, record, monkeypatch)
+    _, findings = doctor(callctl, env)
+    assert findings["port"]["text"] == "a listener of this account listens at 8765 of web1 (process 7)"
+    assert "listeners" not in findings
+    assert level(findings, "listener") == "warning"
+    assert findings["listener"]["text"] == "the listener says that no request comes through to it now"
+    assert level(findings, "round trip") == "skipped"  # here that address leads somewhere else
+    assert f"{LOCAL_URL} is an address of web1" in findings["round trip"]["text"]
+    announce_at("web2", settings, replace(record, nonce="n2", pid=8, trouble=""), monkeypatch)
+    _, findings = doctor(callctl, env)
+    assert findings["port"]["text"] == "a listener of this account listens at 8765 of web2 (process 8)"
+    assert findings["listeners"]["text"] == "2; beside that one a listener at 8765 of web1 (process 7)"
+    assert "listener" not in findings
+
+
+def test_the_round_trip_goes_through_the_address_that_another_users_listener_announced(
+    callctl: Callctl, simulator: Simulator, home: Path, shared_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = env_for(simulator)
+    with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=env) as watch:
+        ready = watch.record()
+        nonce = str(watch.until_health(str(ready["health_url"]), bool)["nonce"])
+        settings = settings_of(simulator, home, shared_store)
+        shared = env | {"CALLCTL_STORE": shared_store, "XDG_STATE_HOME": str(home / "another")}
+        for announced, found in ((nonce, "ok"), ("another", "error")):
+            record = record_of(settings, nonce=announced, callback_url=str(ready["callback_url"]))
+            announce_at(socket.gethostname(), settings, replace(record, pid=os.getpid()), monkeypatch)
+            _, findings = doctor(callctl, shared)
+            assert level(findings, "port") == "ok"
+            assert findings["public URL"]["text"].startswith(f"{ready['callback_url']} (of the running listener)")
+            assert level(findings, "round trip") == found
+            withdraw(settings, record)
