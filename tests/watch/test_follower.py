@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 from calls_api import UnexpectedRequest
-from events import event, sid
+from events import event, event_of, moment, sid
 from thread_limit import ThreadLimit
 from watches import RecordingView, ago, running_watch, settings_in
 
 from callctl.calls.call import Call
+from callctl.calls.event import MISSED, POLLED, CallEvent
 from callctl.calls.filter import CallFilter
 from callctl.store.opening import open_store
 from callctl.store.sqlite.rows import Row, insert
@@ -70,6 +71,31 @@ async def test_a_store_that_can_not_be_read_is_said_and_what_came_shown_once_it_
         store.append(event(2, "ringing"))
         await view.until(lambda seen: [one.call_sid for one in seen.events] == [sid(1), sid(2)])
         await view.until(lambda seen: [one.cause for one in seen.resolved if "can be read again" in one] == ["store"])
+    finally:
+        follower.stop()
+        await running
+        await follower.shut_down()
+        store.close()
+
+
+async def test_the_header_counts_callbacks_and_not_what_rest_reported(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    store, url = SqliteStore.open_for_watch(settings.store, world=settings.world), "http://127.0.0.1:9"
+    record = WatchRecord(url, url, str(settings.account_sid), settings.api_url, os.getpid(), "n", "0")
+    follower, view = Follower(settings, WatchOptions("127.0.0.1", 0), record, now=ago), RecordingView()
+    await follower.start_up()
+    running = asyncio.create_task(follower.run(view))
+    try:
+        store.append(event(1, "ringing", received=1))
+        store.append(event_of({"CallSid": sid(1), "AnsweredBy": "fax"}, received=2))
+        for number, kind in enumerate((POLLED, MISSED), 3):
+            call = Call(sid(number), "completed")
+            store.append(CallEvent.from_call(call, received_at=moment(number), world=settings.world, kind=kind))
+        await view.until(lambda seen: {one.call_sid for one in seen.events} >= {sid(3), sid(4)})
+        await view.until(lambda seen: seen.header is not None and seen.header.last_callback_at is not None)
+        assert view.header is not None
+        assert (view.header.accepted, view.header.features) == (1, {"amd": 1})
+        assert view.header.last_callback_at == moment(2)
     finally:
         follower.stop()
         await running

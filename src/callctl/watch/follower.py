@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from math import ceil
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from callctl.calls.event import CallEvent
+from callctl.calls.event import MISSED, POLLED, CallEvent
+from callctl.calls.other_callbacks import FEATURES
 from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import CallctlError, NoThreadError, StoreAwayError, StoreError
 from callctl.settings import Settings
@@ -46,7 +48,8 @@ class Follower:
         self._reader: EventStore | None = None
         self._view: View | None = None
         self._last_event = 0
-        self._shown = 0
+        self._callbacks = 0
+        self._features: Counter[str] = Counter()
         self._last_at: datetime | None = None
         self._trouble: str | None = None
         self._search_trouble: str | None = None
@@ -77,6 +80,7 @@ class Follower:
             is_twilio=self._settings.is_twilio,
             follows=self._record.pid,
             follows_service=self._record.is_service,
+            machine=self._record.host,
         )
 
     async def run(self, view: View) -> None:
@@ -119,8 +123,12 @@ class Follower:
         return events
 
     def _show(self, event: CallEvent) -> None:
-        self._shown += 1
-        self._last_at = event.received_at
+        if event.kind in FEATURES:
+            self._features[event.kind] += 1
+        elif event.kind not in (POLLED, MISSED):
+            self._callbacks += 1
+        if event.kind not in (POLLED, MISSED):
+            self._last_at = event.received_at
         self._feed.event(event)
 
     async def _check_watch(self) -> float:
@@ -225,7 +233,7 @@ class Follower:
             await self._feed.is_loaded.wait()  # until then the other store is being read
             await self._read_from(path)
         self._record, self._gone, self._alive_at = record, None, self._now()
-        what = f"following process {record.pid} now, which listens at {urlsplit(record.health_url).netloc}"
+        what = f"following process {record.pid} now, which listens {'on' if record.host else 'at'} {record.where}"
         self._feed.trouble(Trouble(what, Cause.WATCH_GONE, url=record.health_url, is_over=True))
 
     def _path_of(self, record: registry.WatchRecord) -> Path | None:
@@ -289,10 +297,11 @@ class Follower:
         """Return what the first line of the table says now."""
         return WatchState(
             title=f"following process {self._record.pid}",
-            listening=urlsplit(self._record.health_url).netloc,
+            listening=self._record.where,
             callback_url=self._record.callback_url,
             api_url=None if self._settings.is_twilio else self._settings.api_url,
-            accepted=self._shown,
+            accepted=self._callbacks,
+            features=dict(self._features),
             last_callback_at=self._last_at,
             unreachable=self._gone or self._store_in_short() or self._impairment,
             nobody_polls=self._nobody_polls,

@@ -52,8 +52,9 @@ class WatchOptions:
 @dataclass(frozen=True, slots=True)
 class Ready:
     """Where a watch listens, as data. ``documents`` are the URLs of what it serves; ``follows`` names the process whose
-    store it reads, where it does not listen itself; ``follows_service``: that is ``callctl listen``. A password in a
-    URL is there in clear; ``to_json`` leaves it out.
+    store it reads, where it does not listen itself; ``follows_service``: that is ``callctl listen``. ``machine`` is
+    where that runs, if it is known by what it announced alone. A password in a URL is there in clear; ``to_json``
+    leaves it out.
     """
 
     host: str
@@ -67,6 +68,7 @@ class Ready:
     documents: Mapping[str, str] = field(default_factory=dict)
     follows: int | None = None
     follows_service: bool = False
+    machine: str = ""
     monitoring_url: str | None = None
 
     def to_json(self) -> dict[str, Any]:

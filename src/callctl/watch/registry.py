@@ -85,6 +85,11 @@ class WatchRecord:
         return "listener" if self.is_service else "watch"
 
     @property
+    def where(self) -> str:
+        """Where it listens, for people: of one that was announced the machine, for nothing may answer from here."""
+        return self.host or urlsplit(self.health_url).netloc
+
+    @property
     def port(self) -> int | None:
         """The port at which it listens on this machine."""
         with suppress(ValueError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,22 @@ def test_one_that_is_killed_leaves_the_follower_with_the_other(home: Path, simul
             assert f"listens at 127.0.0.1:{left.port}" in watch.record()["text"]
             assert left.send(simulator, form(1, "ringing")) == 204
             assert watch.record()["event"] == "ringing"
+
+
+def test_a_table_without_calls_names_no_process_that_is_gone(home: Path, simulator: Simulator) -> None:
+    env = env_for(simulator)
+    with Service(home=home, env=env) as first:
+        assert first.ready
+        with LiveTerminal("watch", "--no-poll", home=home, env=env) as watch:
+            shown = watch.shows("No calls yet", "goes to Twilio from here.")
+            (process,) = re.findall(r"following process (\d+)", shown)
+            assert first.terminate() == 0
+            watch.shows("the listener is gone")
+            with Service(home=home, env=env) as second:
+                text = watch.shows("following process", "now, which listens at", f"127.0.0.1:{second.port}")
+                idle = text.partition("No calls yet")[2].partition("goes to Twilio from here.")
+                assert idle[1]
+                assert process not in idle[0]
 
 
 def test_its_keys_hang_up_a_call(home: Path) -> None:

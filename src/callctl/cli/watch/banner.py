@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO, cast
 
 from callctl.calls.call import EVENT_NAMES
@@ -25,7 +26,8 @@ _WHY_FRAGMENT = "The part behind # has Twilio try again, for 15 s, while nothing
 def say_where(runtime: Runtime, ready: Ready, *, call_filter: CallFilter | None, command: str = "watch") -> list[str]:
     """Say on stderr how to point Twilio here, and return those lines."""
     guide = _follow_guide(ready) if ready.follows else [*_reachability_guide(ready, command), *paste_guide(ready)]
-    runtime.say(f"callctl: {'following' if ready.follows else 'listening on'} {ready.host}:{ready.port}")
+    where = ready.machine or f"{ready.host}:{ready.port}"
+    runtime.say(f"callctl: {'following' if ready.follows else 'listening on'} {where}")
     if ready.monitoring_url is not None:
         runtime.say(f"callctl: /healthz, /readyz and /metrics are at {ready.monitoring_url}")
     for line in guide:
@@ -74,14 +76,37 @@ def json_lines_view(runtime: Runtime, stream: TextIO, *, api_url: str | None, is
 
 
 def _follow_guide(ready: Ready) -> list[str]:
+    noun = "listener" if ready.follows_service else "watch"
+    if ready.machine:
+        callbacks = without_secrets(ready.callback_url)
+        where = f"listens on {ready.machine} (process {ready.follows}), with callbacks at {callbacks}"
+    elif ready.follows_service:
+        where = f"is at the port {ready.port} (process {ready.follows})"
+    else:
+        where = f"holds the port {ready.port} (process {ready.follows})"
     if ready.follows_service:
         return [
-            f"A listener of this account is at the port {ready.port} (process {ready.follows}).",
+            f"A {noun} of this account {where}.",
             "This shows what that stores; what keys ask of calls goes to Twilio from here.",
         ]
     return [
-        f"A watch of this account holds the port {ready.port} (process {ready.follows}).",
+        f"A {noun} of this account {where}.",
         "This one shows what that one stores: it only reads, and no rules run here.",
+    ]
+
+
+def idle_guide(ready: Ready, guide: Sequence[str]) -> Sequence[str]:
+    """Return what stands in a table without calls; of one that follows only what holds of the next listener too."""
+    if not ready.follows:
+        return guide
+    if ready.follows_service:
+        return [
+            "This shows what the listener stores that the first line names;",
+            "what keys ask of calls goes to Twilio from here.",
+        ]
+    return [
+        "This shows what the watch stores that the first line names:",
+        "it only reads, and no rules run here.",
     ]
 
 

@@ -16,7 +16,7 @@ from callctl.cli.options import common, listener
 from callctl.cli.options.common import SHOW
 from callctl.cli.watch import filters
 from callctl.cli.watch import rules as rules_options
-from callctl.cli.watch.banner import open_lines, paste_guide, say_where
+from callctl.cli.watch.banner import idle_guide, open_lines, paste_guide, say_where
 from callctl.errors import without_secrets
 from callctl.settings import Settings
 from callctl.support.clock import Clock
@@ -274,7 +274,7 @@ async def _run_table(
     from callctl.views.live.screen import TableOptions
 
     options = TableOptions(
-        idle=["No calls yet.", "", *guide],
+        idle=["No calls yet.", "", *idle_guide(ready, guide)],
         paste_guide=paste_guide(ready),
         rings_too_long=shown.rings_too_long,
         bell=shown.bell,
