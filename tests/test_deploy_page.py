@@ -47,6 +47,17 @@ def test_the_unit_starts_a_command_that_there_is() -> None:
     context.close()
 
 
+def test_the_file_of_settings_holds_settings_that_there_are(tmp_path: Path) -> None:
+    (text,) = re.findall(r"^```sh\n(TWILIO_ACCOUNT_SID=.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    file = tmp_path / "callctl.env"
+    file.write_text(text.replace("…", "0" * 32).replace("# CALLCTL_STORE", "CALLCTL_STORE"))
+    settings = load({"HOME": str(tmp_path)}, cwd=tmp_path, env_file=file)
+    (names,) = settings.files.values()
+    assert set(names) == set(re.findall(r"^(?:# )?([A-Z_]+)=", text, re.MULTILINE))
+    assert (settings.public_url, settings.from_) == ("https://calls.example.com", "+15005550006")
+    assert settings.store_url is not None
+
+
 @pytest.mark.skipif(SYSTEMD is None, reason="systemd-analyze is not installed")
 def test_systemd_understands_the_unit(tmp_path: Path) -> None:
     unit = tmp_path / "callctl-listen@.service"
