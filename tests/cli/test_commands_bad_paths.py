@@ -105,8 +105,8 @@ def test_a_state_folder_without_trust_is_reported_and_calls_are_placed_and_ended
     env = made(home)
     placed = setup.callctl("place", ANSWERS, "--say", "Hello", env=env)
     assert placed.code == 0
-    assert f"callctl: running watches can't be looked for: {message}" in placed.err
-    assert "no status callbacks: no watch is running" in placed.err
+    assert f"callctl: watches and listeners can't be looked for: {message}" in placed.err
+    assert "no status callbacks: it is not known whether a watch or listener runs" in placed.err
     ended = setup.callctl("hangup", placed.out.strip(), env=env)
     assert (ended.code, ended.out) == (0, f"{placed.out.strip()}\tcanceled\tended\n")
     watched = setup.callctl("watch", "--port", "0", "--no-poll", env=env)

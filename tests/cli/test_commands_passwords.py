@@ -106,7 +106,10 @@ def test_where_callbacks_go_by_a_file_that_was_found_is_said_with_its_name(setup
     (setup.home / ".env").write_text("CALLCTL_PUBLIC_URL=http://127.0.0.1:9/x\n")
     outcome = setup.callctl("place", TO, "--say", "Hello")
     named = f"CALLCTL_PUBLIC_URL (in {setup.home / '.env'})"
-    assert f"callctl: no watch is running; status callbacks go to {named}, http://127.0.0.1:9/x\n" in outcome.err
+    assert (
+        f"callctl: no watch or listener is running; status callbacks go to {named}, http://127.0.0.1:9/x\n"
+        in outcome.err
+    )
 
 
 @pytest.mark.parametrize(

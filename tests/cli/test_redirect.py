@@ -513,7 +513,11 @@ def test_a_call_in_progress_can_be_made_to_report_to_the_watch(setup: CliSetup) 
     [
         (("--twiml", "<Response/>", "--status-callback", "https://example.com/s"), "beside TwiML", "watch --serve"),
         (("--say", "x", "--status-callback", "watch"), "--status-callback goes with --url", "give --url"),
-        (("--url", "survey", "--status-callback", "watch"), "no watch is running", "start `callctl watch` first"),
+        (
+            ("--url", "survey", "--status-callback", "watch"),
+            "no watch or listener is running",
+            "start `callctl watch` or `callctl listen` first",
+        ),
         (("--url", "survey", "--status-callback", "example.com"), "neither a URL nor", "https:// is missing"),
     ],
 )

@@ -153,10 +153,11 @@ class WatchedStore:
         return self._reader
 
     def _has_watch(self) -> bool:
-        from callctl.cli.options.callback_url import find_watch
+        from callctl.cli.options.callback_url import look_for_watch
 
         if elapsed() >= self._next_check:
-            self._is_running = find_watch(self._runtime, self._settings) is not None
+            record, _ = look_for_watch(self._runtime, self._settings)
+            self._is_running = record is not None
             self._next_check = elapsed() + _RUNNING_FOR
         return self._is_running
 

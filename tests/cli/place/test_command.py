@@ -47,7 +47,7 @@ def test_json_has_rests_field_names(callctl: Callctl, simulator: Simulator) -> N
 
 def test_without_a_watch_it_says_that_there_are_no_callbacks(callctl: Callctl, simulator: Simulator) -> None:
     outcome = callctl("place", "+12025550100", "--say", "Hello", env=env_for(simulator))
-    assert "no status callbacks: no watch is running" in outcome.err
+    assert "no status callbacks: no watch or listener is running" in outcome.err
     assert "callctl watch" in outcome.err
 
 

@@ -140,7 +140,7 @@ def test_after_a_watch_has_stopped_place_finds_none(callctl: Callctl, home: Path
     with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=env) as watch:
         watch.line()
         assert watch.interrupt() == 130
-    assert "no watch is running" in callctl("place", "+12025550100", "--say", "Hello", env=env).err
+    assert "no watch or listener is running" in callctl("place", "+12025550100", "--say", "Hello", env=env).err
 
 
 def test_a_watch_of_another_account_is_not_found(callctl: Callctl, home: Path, simulator: Simulator) -> None:
@@ -148,7 +148,7 @@ def test_a_watch_of_another_account_is_not_found(callctl: Callctl, home: Path, s
     other = {**env, "TWILIO_ACCOUNT_SID": "AC" + "1" * 32}
     with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=other) as watch:
         watch.line()
-        assert "no watch is running" in callctl("place", "+12025550100", "--say", "Hello", env=env).err
+        assert "no watch or listener is running" in callctl("place", "+12025550100", "--say", "Hello", env=env).err
 
 
 def test_a_taken_port_names_the_option(callctl: Callctl, simulator: Simulator) -> None:

@@ -99,7 +99,7 @@ def test_place_says_so(callctl: Callctl, home: Path, env: dict[str, str]) -> Non
         )
         # Of another account it says nothing.
         other = callctl("place", "+12025550100", "--say", "Hello", env={**env, "TWILIO_ACCOUNT_SID": "AC" + "9" * 32})
-        assert "no watch is running" in other.err
+        assert "no watch or listener is running" in other.err
 
 
 def test_doctor_says_so(callctl: Callctl, home: Path, env: dict[str, str]) -> None:

@@ -34,7 +34,10 @@ def find_callback(runtime: Runtime, settings: Settings, given: str | None) -> st
     """
     if given is not None:
         return _as_given(settings, given)
-    return _of_running_watch(runtime, settings) or _of_public_url(runtime, settings)
+    record, is_known = look_for_watch(runtime, settings)
+    if record is not None:
+        return _of_watch(runtime, settings, record)
+    return _of_public_url(runtime, settings, is_known=is_known)
 
 
 def find_callback_of_live(runtime: Runtime, settings: Settings, given: str | None, *, by_url: bool) -> str | None:
@@ -56,13 +59,13 @@ def find_callback_of_live(runtime: Runtime, settings: Settings, given: str | Non
         )
     if given.lower() != "watch":
         return _as_given(settings, given)
-    callback = _of_running_watch(runtime, settings)
-    if callback is None and settings.public_url is not None:
-        callback = _of_public_url(runtime, settings)
-    if callback is None:
-        why, start = _why_none(settings)
-        raise UsageError(f"--status-callback watch: {why}", hint=f"{start}, or give a URL")
-    return callback
+    record, is_known = look_for_watch(runtime, settings)
+    if record is not None:
+        return _of_watch(runtime, settings, record)
+    if settings.public_url is not None:
+        return _of_public_url(runtime, settings, is_known=is_known)
+    why, start = why_none(settings, is_known=is_known)
+    raise UsageError(f"--status-callback watch: {why}", hint=f"{start}, or give a URL")
 
 
 def _as_given(settings: Settings, given: str) -> str | None:
@@ -77,23 +80,23 @@ def _as_given(settings: Settings, given: str) -> str | None:
     return given
 
 
-def find_watch(runtime: Runtime, settings: Settings) -> WatchRecord | None:
-    """Return the record of the running watch, or None, having said why, if records can't be looked for or trusted."""
+def look_for_watch(runtime: Runtime, settings: Settings) -> tuple[WatchRecord | None, bool]:
+    """Return the record of the running watch or listener, if there is one, and whether it could be looked for.
+
+    Why it can't be is said.
+    """
     from callctl.watch.registry import find
 
     try:
-        return find(settings)
+        return find(settings), True
     except CallctlError as error:
-        runtime.warn(error, before="running watches can't be looked for: ")
-        return None
+        runtime.warn(error, before="watches and listeners can't be looked for: ")
+        return None, False
 
 
-def _of_running_watch(runtime: Runtime, settings: Settings) -> str | None:
+def _of_watch(runtime: Runtime, settings: Settings, record: WatchRecord) -> str:
     from callctl.watch.registry import trouble_of
 
-    record = find_watch(runtime, settings)
-    if record is None:
-        return None
     runtime.say(f"callctl: status callbacks go to the running {record.noun}, {without_secrets(record.callback_url)}")
     if why := trouble_of(record):
         look = f"see what the {record.noun} says; `callctl doctor` looks for the cause"
@@ -101,8 +104,8 @@ def _of_running_watch(runtime: Runtime, settings: Settings) -> str | None:
     return with_retries(settings, record.callback_url)
 
 
-def _of_public_url(runtime: Runtime, settings: Settings) -> str | None:
-    why, start = _why_none(settings)
+def _of_public_url(runtime: Runtime, settings: Settings, *, is_known: bool) -> str | None:
+    why, start = why_none(settings, is_known=is_known)
     if settings.public_url is None:
         runtime.say(
             f"callctl: no status callbacks: {why}\nhint: {start}, or give --status-callback URL (none says you mean it)"
@@ -141,9 +144,13 @@ def idle_watch(settings: Settings) -> tuple[str, str] | None:
     return None
 
 
-def _why_none(settings: Settings) -> tuple[str, str]:
-    """Say why no watch takes callbacks in, and what to do about it."""
-    return idle_watch(settings) or ("no watch is running", "start `callctl watch` first")
+def why_none(settings: Settings, *, is_known: bool) -> tuple[str, str]:
+    """Say why no watch takes callbacks in, and what to do about it; ``is_known``: whether it could be looked for."""
+    if (idle := idle_watch(settings)) is not None:
+        return idle
+    if not is_known:
+        return "it is not known whether a watch or listener runs", "mend what keeps that from being known"
+    return "no watch or listener is running", "start `callctl watch` or `callctl listen` first"
 
 
 def with_status_path(url: str) -> str:

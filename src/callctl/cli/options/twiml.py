@@ -245,7 +245,7 @@ def _reporting(document: str, events: Sequence[str]) -> TwimlOptions:
         if callback is None:
             raise UsageError(
                 "--add-callbacks has no URL to add",
-                hint="start `callctl watch` first, set CALLCTL_PUBLIC_URL, or give --status-callback URL",
+                hint="start `callctl watch` or `listen` first, set CALLCTL_PUBLIC_URL, or give --status-callback URL",
             )
         return add_callbacks(document, callback, events=events)
 

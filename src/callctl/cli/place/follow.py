@@ -17,8 +17,9 @@ from callctl.cli.io.signals import stop_on_signals
 from callctl.cli.options.callback_url import (
     STATUS_PATH,
     find_callback,
-    find_watch,
     idle_watch,
+    look_for_watch,
+    why_none,
     with_retries,
     with_status_path,
 )
@@ -137,11 +138,13 @@ async def _callback_target(
     """Return where callbacks go: where the user said, to a running watch, to a listener started here, or nowhere."""
     if status_callback is not None:
         return CallbackTarget(find_callback(runtime, settings, status_callback), "asking REST")
-    if find_watch(runtime, settings) is not None:
-        return CallbackTarget(find_callback(runtime, settings, None), "beside the running watch")
+    record, is_known = look_for_watch(runtime, settings)
+    if record is not None:
+        return CallbackTarget(find_callback(runtime, settings, None), f"beside the running {record.noun}")
     idle = idle_watch(settings)
     if missing := _missing_setting(settings):
-        why, hint = idle or ("no watch is running", missing)
+        why, start = why_none(settings, is_known=is_known)
+        hint = missing if idle is None else start
         runtime.say(
             f"callctl: no status callbacks: {why}, and none can be heard here; asking REST instead\nhint: {hint}"
         )
