@@ -46,9 +46,10 @@ HEADER = WatchState(title="watch", listening="x", callback_url="", api_url=None)
 
 
 def hostile(field: str) -> list[CallEvent]:
-    """Return events of two legs of which one field would steer; one of the legs has a parent."""
+    """Return events of two legs of which one field would steer, unsigned; one of the legs has a parent."""
     alone, child = form(1, "busy", at=1), form(2, "busy", at=1, parent=3)
-    return [event_of(fields | {field: f"{HOSTILE}{number}"}) for number, fields in enumerate((alone, child))]
+    forms = [fields | {field: f"{HOSTILE}{number}"} for number, fields in enumerate((alone, child))]
+    return [event_of(fields, verified=False) for fields in forms]
 
 
 def frame(events: Sequence[CallEvent], *, width: int, seconds: float = 2, recent: Sequence[CallEvent] = ()) -> str:

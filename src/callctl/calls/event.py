@@ -148,7 +148,8 @@ class CallEvent:
 
         Raises:
             NotACallEventError: It is no call's status, machine detection, recording or conference.
-            AmbiguousEventError: What was signed can also be read as a report about another call, or of another status.
+            AmbiguousEventError: It is verified, and what was signed can also be read as a report about another call, or
+                of another status.
         """
         is_ascii = signed is not None and signed.isascii()  # then so is what was read from it, or was escaped
         form = tuple(pairs) if is_ascii else encodable_form(pairs)
@@ -158,9 +159,7 @@ class CallEvent:
         fields = dict(form)  # of a repeated name the last
         key = signed_key(text, world=world)
         event = _read_form(form, fields, key=key, received_at=received_at, verified=verified)
-        # Transcriptions have a CallStatus too, but not what status callbacks have beside it.
-        hides_status = event.kind in FEATURES and "CallStatus" in fields and "CallbackSource" in text
-        if hides_status or is_ambiguous(fields, text):
+        if verified and (_hides_status(event, fields, text) or is_ambiguous(fields, text)):
             raise AmbiguousEventError(key, sids_in(text))
         return event
 
@@ -354,6 +353,12 @@ def _is_twiml_request(fields: Mapping[str, str], status: str) -> bool:
     if "ApiVersion" not in fields or "Direction" not in fields:
         return False
     return not is_final(status) or "DialCallStatus" in fields
+
+
+def _hides_status(event: CallEvent, fields: Mapping[str, str], text: str) -> bool:
+    """Return whether what is read as another callback may have been signed as a status callback."""
+    # Transcriptions have a CallStatus too, but not what status callbacks have beside it.
+    return event.kind in FEATURES and "CallStatus" in fields and "CallbackSource" in text
 
 
 def _facts_of(call: Call) -> list[tuple[str, str]]:

@@ -317,3 +317,15 @@ async def test_who_calls_himself_like_a_callback_gets_his_document(
         assert reply.status == 404  # what answers with documents is not there in this test
         assert await reply.text() == NOT_FOR_TWIML
     assert reports.ambiguous == [[sid(9), sid(1)]]
+
+
+async def test_where_nothing_is_verified_a_callback_is_an_event_as_it_is_read(
+    start: Start, reports: Reports, http: aiohttp.ClientSession
+) -> None:
+    listener = await start(keys=None)
+    query = urlencode(form(1, "ringing", CallerName=f"CallSid{sid(9)}CallStatuscompletedZ"))
+    async with http.get(URL(f"{listener.url}/status?{query}", encoded=True)) as reply:
+        assert reply.status == 204
+    (event,) = await reports.of(1)
+    assert (event.call_sid, event.status, event.verified) == (sid(1), "ringing", False)
+    assert (listener.ignored, reports.troubles) == (0, [])
