@@ -134,6 +134,7 @@ class CallEvent:
         world: str,
         verified: bool,
         signed: str | None = None,
+        covered: str | None = None,
     ) -> CallEvent:
         """Read the form of a status callback or of a TwiML request (docs/twilio.md, "Callback parameters").
 
@@ -145,6 +146,7 @@ class CallEvent:
             verified: Whether the request's signature is valid.
             signed: What a signature of the request covers after the path, the query and form that the pairs were read
                 from; the form alone if None.
+            covered: What it covers from the path of the URL on, of which the key is made; ``signed`` if None.
 
         Raises:
             NotACallEventError: It is no call's status, machine detection, recording or conference.
@@ -157,7 +159,7 @@ class CallEvent:
         if "@" in text:  # ErrorUrl is the address of the document that failed, as it was given
             form = tuple((name, without_url_passwords(value)) for name, value in form)
         fields = dict(form)  # of a repeated name the last
-        key = signed_key(text, world=world)
+        key = signed_key(text if covered is None else covered, world=world)
         event = _read_form(form, fields, key=key, received_at=received_at, verified=verified)
         if verified and (_hides_status(event, fields, text) or is_ambiguous(fields, text)):
             raise AmbiguousEventError(key, sids_in(text))

@@ -1,7 +1,7 @@
 """The form of an event: its unique key, and the record of it that a store keeps.
 
 A callback's key is made of what its signature covers, so that no two events can be made of one signed request: Twilio
-signs the query and then the set of pairs, names and values run together, whatever their order and repetition
+signs the URL and then the set of pairs, names and values run together, whatever their order and repetition
 (docs/twilio.md, "Signatures").
 
 A record has a line for each name and each value, or is JSON where one of them holds a line break.
@@ -54,7 +54,7 @@ def _by_name(names: tuple[str, ...]) -> Callable[[Sequence[tuple[str, str]]], tu
 
 
 def signed_key(signed: str, *, world: str) -> str:
-    """Return the key of what a signature covers after the path: query and form."""
+    """Return the key of what a signature covers: path, query and form; the last two where nothing is verified."""
     return hashlib.sha256(f"{world}\0{signed}".encode("utf-8", "surrogatepass")).hexdigest()
 
 

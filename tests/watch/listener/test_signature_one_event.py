@@ -476,3 +476,88 @@ def test_a_get_cut_at_its_equals_signs_and_sent_as_a_form_makes_no_other_event()
 
 def test_bytes_that_are_no_text_tell_events_apart_as_well() -> None:
     assert signed_key("?a=\udcff", world=WORLD) != signed_key("?a=\udcfe", world=WORLD)
+
+
+SERVED = (
+    "/twiml",
+    "/twiml/survey",
+    "/twiml/survey2",
+    "/twiml/survey-2",
+    "/twiml/surveyA",
+    "/twiml/surveyAccount",
+    "/a%27b",
+    "/a%27",
+)
+
+
+def keys_at(url: str, target: str, pairs: tuple[tuple[str, str], ...], signature: str) -> set[str]:
+    """Return the key of what a listener at one URL alone would make of a POST; nothing if it is none."""
+    signed = SignedRequest(target, pairs, signature)
+    covered = SignatureCheck([url], keys=[TOKEN]).covered(signed)
+    if covered is None:
+        return set()
+    try:
+        event = CallEvent.from_form(
+            pairs, received_at=START, world=WORLD, verified=True, signed=signed.covered, covered=covered
+        )
+    except NotACallEventError:
+        return set()
+    return {event.key}
+
+
+@given(
+    origin=st.sampled_from(["https://example.com", "https://example.com:8443", "https://ann:pw@example.com"]),
+    path=st.sampled_from(SERVED),
+    query=QUERIES,
+    fields=st.sampled_from([form(1, "in-progress"), OWN_CALL | {"CallerName": "'@:"}, OWN_CALL | {"2": "x"}]),
+)
+def test_one_signature_is_one_event_at_every_url_that_it_fits(
+    origin: str, path: str, query: str, fields: dict[str, str]
+) -> None:
+    """Also where the listener that is sent the captured request does not know the longer URL."""
+    pairs, url = tuple(fields.items()), origin + path
+    signature = signature_of(url + query, pairs, key=TOKEN)
+    ours = keys_at(url, path + query, pairs, signature)
+    assert len(ours) == 1
+    without_user = origin.replace("ann:pw@", "")
+    for spelt in {origin, without_user, without_user.removesuffix(":8443")}:  # a retry may be signed otherwise
+        retry = signature_of(spelt + path + query, pairs, key=TOKEN)
+        assert keys_at(url, path + query, pairs, retry) == ours
+    for shorter in SERVED:
+        rest = path.removeprefix(shorter)
+        if rest == path:
+            continue
+        event(f"sent to the URL itself: {not rest}")
+        (name, value), *others = sorted(pairs)
+        cut = ((f"{rest}{query}{name}", value), *others)
+        fits = SignatureCheck([origin + shorter], keys=[TOKEN]).accepts(SignedRequest(shorter, cut, signature))
+        assert fits == (cut[0] < cut[1])  # a form is signed in the order of its names
+        assert keys_at(origin + shorter, shorter, cut, signature) <= ours
+
+
+async def test_a_captured_request_for_one_document_is_no_event_at_another(
+    start: Start, http: aiohttp.ClientSession, store: SqliteStore
+) -> None:
+    listener = await start(documents=("survey", "survey2"))
+    pairs = sorted(OWN_CALL.items())
+    for origin in ("https://example.com", listener.url):
+        (name, value), *others = pairs
+        headers = {"X-Twilio-Signature": signature_of(f"{origin}/twiml/survey2", pairs, key=TOKEN)}
+        for path, sent in (("survey2", pairs), ("survey", [(f"2{name}", value), *others])):
+            async with http.post(f"{listener.url}/twiml/{path}", data=sent, headers=headers) as reply:
+                assert reply.status == 404  # verified and kept: it is a document that this listener lacks
+    assert len(list(store.replay(since=None))) == 1
+    assert (listener.accepted, listener.duplicates, listener.refused) == (1, 3, 0)
+
+
+async def test_one_form_for_two_documents_is_two_requests(
+    start: Start, http: aiohttp.ClientSession, store: SqliteStore
+) -> None:
+    listener = await start(documents=("menu", "survey"))
+    for name in ("menu", "survey", "survey"):
+        headers = {
+            "X-Twilio-Signature": signature_of(f"{listener.url}/twiml/{name}", list(OWN_CALL.items()), key=TOKEN)
+        }
+        async with http.post(f"{listener.url}/twiml/{name}", data=OWN_CALL, headers=headers) as reply:
+            assert reply.status == 404
+    assert (listener.accepted, listener.duplicates, len(list(store.replay(since=None)))) == (2, 1, 2)

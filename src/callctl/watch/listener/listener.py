@@ -211,7 +211,8 @@ class Listener:
         received_at, check = self._now(), self._checks.get(path)
         if received.asks_which_watch:
             return self._answer_selftest(received)
-        if check is not None and not check.accepts(received.signed):
+        covered = None if check is None else check.covered(received.signed)
+        if check is not None and covered is None:
             self.refused += 1
             self.counts.refusals["signature" if received.signed.signature else "unsigned"] += 1
             requested = RequestedUrl.read(received.headers)
@@ -230,6 +231,7 @@ class Listener:
                 world=self.config.world,
                 verified=check is not None,
                 signed=signed,
+                covered=covered,
             )
         except AmbiguousEventError as error:
             return await self._answer_ambiguous(error, path, received)

@@ -88,8 +88,16 @@ class SignedRequest:
     @property
     def covered(self) -> str:
         """What the signature covers after the path, the same however the request was spelt and cut."""
+        return self.covered_from("")
+
+    def covered_from(self, path: str) -> str:
+        """Return what it covers from this path on, that of the URL which Twilio was given.
+
+        Where the path ends is not signed either: what was signed over ``/twiml/survey2`` fits ``/twiml/survey`` with a
+        form that begins with the ``2``.
+        """
         mark, query = self.target.partition("?")[1:]
-        return _unescaped(f"{mark}{query}{self.form}")
+        return _unescaped(f"{path}{mark}{query}{self.form}")
 
     @classmethod
     def read(
@@ -126,18 +134,26 @@ class SignatureCheck:
                 hint="set TWILIO_AUTH_TOKEN beside it, or CALLCTL_SIGNING_TOKEN",
             )
         self._urls = list(dict.fromkeys(url.partition("#")[0].partition("?")[0] for url in urls))
+        self._paths = {url: url.partition("://")[2].partition("/")[2] for url in self._urls}
         self._keys = [SigningKey(key) for key in keys]
         others = [SigningKey(key) for key in other_keys if key not in keys]
         self.refusals = Refusals(self._urls, self._keys, other_keys=others, account_sid=account_sid)
 
     def accepts(self, request: SignedRequest) -> bool:
         """Return whether a request was signed over one of the URLs with one of the keys."""
+        return self.covered(request) is not None
+
+    def covered(self, request: SignedRequest) -> str | None:
+        """Return what the signature covers from the path of the URL on, the same for all that fits one signature.
+
+        None: the request was not signed over one of the URLs with one of the keys.
+        """
         signature = Signature.of(request)
         if signature is not None:
             for url in self._urls:
                 if signature.fits(url, self._keys):
-                    return True
-        return False
+                    return request.covered_from(self._paths[url])
+        return None
 
 
 @dataclass(slots=True)
