@@ -25,7 +25,9 @@ from callctl.settings import Settings
 from callctl.support.clock import Clock
 from callctl.support.server import TcpServer
 from callctl.views.view import WatchState
+from callctl.watch.follower import Follower
 from callctl.watch.options import Ready, WatchOptions
+from callctl.watch.registry import WatchRecord
 from callctl.watch.session import Session
 
 LIMIT = 60.0
@@ -187,6 +189,22 @@ async def running_watch(
         if task is not None:
             await task
         await session.shut_down()
+
+
+@asynccontextmanager
+async def running_follower(
+    settings: Settings, options: WatchOptions, record: WatchRecord
+) -> AsyncIterator[RecordingView]:
+    """Follow the watch of a record in this event loop; yield what is shown."""
+    follower, view = Follower(settings, options, record, now=ago), RecordingView()
+    await follower.start_up()
+    running = asyncio.create_task(follower.run(view))
+    try:
+        yield view
+    finally:
+        follower.stop()
+        await running
+        await follower.shut_down()
 
 
 def ago(**parts: float) -> datetime:

@@ -22,6 +22,13 @@ from callctl.store.sqlite.schema import MIGRATIONS
 from callctl.store.sqlite.store import SqliteStore
 
 
+def settings_file(home: Path, simulator: Simulator, *, mode: int) -> Path:
+    file = home / ".env"
+    file.write_text("\n".join(f"{name}={value}" for name, value in env_for(simulator).items()))
+    file.chmod(mode)
+    return file
+
+
 class TestSettingsFile:
     @pytest.mark.parametrize(
         ("mode", "expected", "text"),
@@ -34,9 +41,7 @@ class TestSettingsFile:
     def test_a_file_with_secrets_is_for_its_owner(
         self, callctl: Callctl, simulator: Simulator, home: Path, mode: int, expected: str, text: str
     ) -> None:
-        file = home / ".env"
-        file.write_text("\n".join(f"{name}={value}" for name, value in env_for(simulator).items()))
-        file.chmod(mode)
+        file = settings_file(home, simulator, mode=mode)
         code, findings = doctor(callctl, {})
         assert (code, level(findings, "settings file")) == (0, expected)
         assert text in findings["settings file"]["text"]
@@ -50,9 +55,7 @@ class TestSettingsFile:
     def test_a_file_of_root_may_be_read_by_the_group_of_a_service(
         self, callctl: Callctl, simulator: Simulator, home: Path, owner: int, mode: int, expected: str
     ) -> None:
-        file = home / ".env"
-        file.write_text("\n".join(f"{name}={value}" for name, value in env_for(simulator).items()))
-        file.chmod(mode)
+        file = settings_file(home, simulator, mode=mode)
         os.chown(file, owner, 54321)
         code, findings = doctor(callctl, {})
         assert (code, level(findings, "settings file")) == (0, expected)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,29 +12,34 @@ import pytest
 from calls_api import UnexpectedRequest
 from events import event, event_of, moment, sid
 from thread_limit import ThreadLimit
-from watches import RecordingView, ago, running_watch, settings_in
+from watches import RecordingView, running_follower, running_watch, settings_in
 
 from callctl.calls.call import Call
 from callctl.calls.event import MISSED, POLLED, CallEvent
 from callctl.calls.filter import CallFilter
+from callctl.settings import Settings
 from callctl.store.opening import open_store
 from callctl.store.sqlite.rows import Row, insert
 from callctl.store.sqlite.store import SqliteStore
 from callctl.support.threads import run_in_thread
 from callctl.watch import registry
-from callctl.watch.follower import Follower
 from callctl.watch.options import WatchOptions
 from callctl.watch.registry import WatchRecord
 
 
+@asynccontextmanager
+async def followed_store(settings: Settings) -> AsyncIterator[tuple[SqliteStore, RecordingView]]:
+    """Follow a watch that does not answer; yield its store and what is shown."""
+    url = "http://127.0.0.1:9"
+    record = WatchRecord(url, url, str(settings.account_sid), settings.api_url, os.getpid(), "n", "0")
+    with closing(SqliteStore.open_for_watch(settings.store, world=settings.world)) as store:
+        async with running_follower(settings, WatchOptions("127.0.0.1", 0), record) as view:
+            yield store, view
+
+
 async def test_a_record_that_can_not_be_read_is_said_and_what_comes_after_it_shown(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
-    store, url = SqliteStore.open_for_watch(settings.store, world=settings.world), "http://127.0.0.1:9"
-    record = WatchRecord(url, url, str(settings.account_sid), settings.api_url, os.getpid(), "n", "0")
-    follower, view = Follower(settings, WatchOptions("127.0.0.1", 0), record, now=ago), RecordingView()
-    await follower.start_up()
-    running = asyncio.create_task(follower.run(view))
-    try:
+    async with followed_store(settings) as (store, view):
         store.append(event(1, "ringing"))
         await view.until(lambda seen: [one.call_sid for one in seen.events] == [sid(1)])
         with store._writing.transaction() as connection:
@@ -47,21 +51,11 @@ async def test_a_record_that_can_not_be_read_is_said_and_what_comes_after_it_sho
         store.append(event(5, "ringing"))
         await view.until(lambda seen: [one.call_sid for one in seen.events][3:] == [sid(5)])
         assert sum("can't be read" in note for note in view.notes) == 1
-    finally:
-        follower.stop()
-        await running
-        await follower.shut_down()
-        store.close()
 
 
 async def test_a_store_that_can_not_be_read_is_said_and_what_came_shown_once_it_can(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
-    store, url = SqliteStore.open_for_watch(settings.store, world=settings.world), "http://127.0.0.1:9"
-    record = WatchRecord(url, url, str(settings.account_sid), settings.api_url, os.getpid(), "n", "0")
-    follower, view = Follower(settings, WatchOptions("127.0.0.1", 0), record, now=ago), RecordingView()
-    await follower.start_up()
-    running = asyncio.create_task(follower.run(view))
-    try:
+    async with followed_store(settings) as (store, view):
         store.append(event(1, "ringing"))
         await view.until(lambda seen: [one.call_sid for one in seen.events] == [sid(1)])
         connection = store._writing.connection
@@ -71,21 +65,11 @@ async def test_a_store_that_can_not_be_read_is_said_and_what_came_shown_once_it_
         store.append(event(2, "ringing"))
         await view.until(lambda seen: [one.call_sid for one in seen.events] == [sid(1), sid(2)])
         await view.until(lambda seen: [one.cause for one in seen.resolved if "can be read again" in one] == ["store"])
-    finally:
-        follower.stop()
-        await running
-        await follower.shut_down()
-        store.close()
 
 
 async def test_the_header_counts_callbacks_and_not_what_rest_reported(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
-    store, url = SqliteStore.open_for_watch(settings.store, world=settings.world), "http://127.0.0.1:9"
-    record = WatchRecord(url, url, str(settings.account_sid), settings.api_url, os.getpid(), "n", "0")
-    follower, view = Follower(settings, WatchOptions("127.0.0.1", 0), record, now=ago), RecordingView()
-    await follower.start_up()
-    running = asyncio.create_task(follower.run(view))
-    try:
+    async with followed_store(settings) as (store, view):
         store.append(event(1, "ringing", received=1))
         store.append(event_of({"CallSid": sid(1), "AnsweredBy": "fax"}, received=2))
         for number, kind in enumerate((POLLED, MISSED), 3):
@@ -96,11 +80,6 @@ async def test_the_header_counts_callbacks_and_not_what_rest_reported(tmp_path: 
         assert view.header is not None
         assert (view.header.accepted, view.header.features) == (1, {"amd": 1})
         assert view.header.last_callback_at == moment(2)
-    finally:
-        follower.stop()
-        await running
-        await follower.shut_down()
-        store.close()
 
 
 def alarm_of(view: RecordingView) -> str | None:
@@ -114,10 +93,7 @@ async def test_what_the_watch_that_listens_says_is_wrong_with_it_stands_in_the_h
     settings, options = settings_in(tmp_path), WatchOptions("127.0.0.1", 0)
     async with running_watch(settings, options) as listening:
         (record,) = await run_in_thread(lambda: list(registry.running(settings)))
-        follower, view = Follower(settings, options, record, now=ago), RecordingView()
-        await follower.start_up()
-        running = asyncio.create_task(follower.run(view))
-        try:
+        async with running_follower(settings, options, record) as view:
             health = listening.session._listener.health  # type: ignore[union-attr]
             await view.until(lambda seen: alarm_of(seen) is None)
             for field, value, usual, why in (
@@ -131,23 +107,14 @@ async def test_what_the_watch_that_listens_says_is_wrong_with_it_stands_in_the_h
                 health[field] = usual
                 await view.until(lambda seen: alarm_of(seen) is None)
             assert [one.cause for one in view.resolved] == ["unreachable", "unreachable"]
-        finally:
-            follower.stop()
-            await running
-            await follower.shut_down()
 
 
 async def test_without_a_thread_to_ask_a_shared_store_that_is_said_and_what_came_shown_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = settings_in(tmp_path)
-    store, url = SqliteStore.open_for_watch(settings.store, world=settings.world), "http://127.0.0.1:9"
-    record = WatchRecord(url, url, str(settings.account_sid), settings.api_url, os.getpid(), "n", "0")
-    follower, view = Follower(settings, WatchOptions("127.0.0.1", 0), record, now=ago), RecordingView()
-    await follower.start_up()
-    monkeypatch.setattr(SqliteStore, "is_shared", True)
-    running = asyncio.create_task(follower.run(view))
-    try:
+    async with followed_store(settings) as (store, view):
+        monkeypatch.setattr(SqliteStore, "is_shared", True)
         store.append(event(1, "ringing"))
         await view.until(lambda seen: [one.call_sid for one in seen.events] == [sid(1)])
         limit = ThreadLimit(monkeypatch, left=0)
@@ -155,11 +122,6 @@ async def test_without_a_thread_to_ask_a_shared_store_that_is_said_and_what_came
         store.append(event(2, "ringing"))
         limit.left = 1000
         await view.until(lambda seen: [one.call_sid for one in seen.events] == [sid(1), sid(2)])
-    finally:
-        follower.stop()
-        await running
-        await follower.shut_down()
-        store.close()
 
 
 class NoCalls(UnexpectedRequest):
@@ -180,19 +142,12 @@ async def test_where_nobody_compares_with_rest_it_says_so_until_somebody_does(
     elsewhere = replace(settings, state_dir=tmp_path / "elsewhere")  # its records are not there, as of another machine
     async with running_watch(settings, options):
         (record,) = await run_in_thread(lambda: list(registry.running(settings)))
-        follower, view = Follower(settings, options, record, now=ago), RecordingView()
-        await follower.start_up()
-        running = asyncio.create_task(follower.run(view))
-        try:
+        async with running_follower(settings, options, record) as view:
             await view.until(lambda seen: seen.header is not None and seen.header.nobody_polls)
             assert "`callctl listen --poll` asks" in await view.until_noted("nobody asks REST")
             other = elsewhere if kind == "postgresql" else settings
             async with running_watch(other, options, api=NoCalls()):
                 await view.until(lambda seen: seen.header is not None and not seen.header.nobody_polls)
-        finally:
-            follower.stop()
-            await running
-            await follower.shut_down()
 
 
 @pytest.mark.parametrize("polls", ["yes", ""])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -13,14 +12,13 @@ from typing import Any
 import pytest
 from announcements import announce_at, record_of, settings_of, withdraw
 from postgresql_server import PostgresServer, postgres_server
-from watches import RecordingView, ago, running_watch, until
+from watches import RecordingView, running_follower, running_watch, until
 
 from callctl.errors import StoreAwayError
 from callctl.settings import Settings
 from callctl.simulator import Simulator
 from callctl.support.threads import run_in_thread
 from callctl.watch import registry
-from callctl.watch.follower import Follower
 from callctl.watch.options import WatchOptions
 from callctl.watch.registry import announced
 
@@ -45,15 +43,8 @@ async def following(settings: Settings) -> AsyncIterator[RecordingView]:
     record = None
     while record is None:
         record = await run_in_thread(lambda: next(iter(announced(settings)), None))
-    follower, view = Follower(settings, OPTIONS, record, now=ago), RecordingView()
-    await follower.start_up()
-    running = asyncio.create_task(follower.run(view))
-    try:
+    async with running_follower(settings, OPTIONS, record) as view:
         yield view
-    finally:
-        follower.stop()
-        await running
-        await follower.shut_down()
 
 
 async def test_what_another_users_listener_says_is_wrong_with_it_stands_in_the_header(

@@ -19,7 +19,7 @@ from events import event, form, sid
 from listeners import sign
 from postgresql_server import postgres_server
 from running import Callctl, env_for
-from watches import RecordingView, ago, running_watch, settings_in
+from watches import running_follower, running_watch, settings_in
 
 from callctl.api.client import ApiClient
 from callctl.api.requests import PlaceRequest
@@ -33,7 +33,6 @@ from callctl.store.postgresql.connection import Link
 from callctl.support.clock import Clock
 from callctl.support.threads import run_in_thread
 from callctl.watch import registry
-from callctl.watch.follower import Follower
 from callctl.watch.listener.listener import Listener
 from callctl.watch.options import WatchOptions
 
@@ -145,10 +144,7 @@ async def test_watch_and_follower_say_that_the_store_is_away_and_soon_that_it_is
         async with running_watch(settings, options) as listening, aiohttp.ClientSession() as http:
             url, fields = listening.ready.callback_url, form(1, "ringing")
             (record,) = await run_in_thread(lambda: list(registry.running(settings)))
-            follower, view = Follower(settings, options, record, now=ago), RecordingView()
-            await follower.start_up()
-            running = asyncio.create_task(follower.run(view))
-            try:
+            async with running_follower(settings, options, record) as view:
                 await view.until(lambda seen: seen.header is not None and seen.header.unreachable is None)
                 server.kill()
                 for one in (view, listening.view):
@@ -165,10 +161,6 @@ async def test_watch_and_follower_say_that_the_store_is_away_and_soon_that_it_is
                 await view.until(lambda seen: seen.header is not None and seen.header.unreachable is None)
                 assert [one for one in view.troubles if "can't look" in one] == []
                 assert [one for one in view.resolved if "is there again" in one]
-            finally:
-                follower.stop()
-                await running
-                await follower.shut_down()
 
 
 def test_a_call_that_is_placed_and_watched_with_a_listener_of_its_own(

@@ -15,31 +15,31 @@ from running import Callctl, env_for
 from callctl.simulator import Simulator
 
 
+def loaded_by_hangup(setup: CliSetup, call_sid: str, which: str) -> str:
+    """End a call in a process of its own; return the names of loaded modules of which a condition holds."""
+    probe = (
+        "import sys; from callctl.cli.main import main\n"
+        f"code = main(['hangup', '{call_sid}'])\n"
+        f"print(code, [name for name in sys.modules if {which}])"
+    )
+    env = environment(setup.home, env_for(setup.simulator))
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True, env=env)
+    said, _, names = done.stdout.partition("\n0 ")
+    assert said == f"{call_sid}\tcompleted\tended"
+    return names.strip()
+
+
 def test_it_loads_no_event_loop(setup: CliSetup) -> None:
     # A hang-up is for emergencies; asyncio and aiohttp would take longer to load than the request takes.
     sid = setup.place(after=4)
     setup.add_callback(sid, "in-progress", at=datetime.now(UTC))  # so that the store has something to say as well
-    probe = (
-        "import sys; from callctl.cli.main import main\n"
-        f"code = main(['hangup', '{sid}'])\n"
-        "print(code, [name for name in ('asyncio', 'aiohttp', 'rich') if name in sys.modules])"
-    )
-    env = environment(setup.home, env_for(setup.simulator))
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True, env=env)
-    assert done.stdout == f"{sid}\tcompleted\tended\n0 []\n"
+    assert loaded_by_hangup(setup, sid, "name in ('asyncio', 'aiohttp', 'rich')") == "[]"
 
 
 def test_of_a_call_that_no_callback_reported_it_loads_nothing_that_reads_events(setup: CliSetup) -> None:
     sid, other = setup.place(after=4), setup.place(after=4)
     setup.add_callback(other, "in-progress", at=datetime.now(UTC))  # so that there is a store
-    probe = (
-        "import sys; from callctl.cli.main import main\n"
-        f"code = main(['hangup', '{sid}'])\n"
-        "print(code, [name for name in sys.modules if name.endswith(('.calls.event', '.board', '.missed_ends'))])"
-    )
-    env = environment(setup.home, env_for(setup.simulator))
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True, env=env)
-    assert done.stdout == f"{sid}\tcompleted\tended\n0 []\n"
+    assert loaded_by_hangup(setup, sid, "name.endswith(('.calls.event', '.board', '.missed_ends'))") == "[]"
 
 
 @pytest.mark.parametrize("named", ["parent", "child"])

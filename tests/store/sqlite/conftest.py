@@ -15,7 +15,13 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(path: Path) -> Iterator[SqliteStore]:
-    store = SqliteStore.open_for_watch(path, world=WORLD, busy_timeout=0.05)
+def troubles() -> list[str]:
+    """Return what the store reports, as it does so."""
+    return []
+
+
+@pytest.fixture
+def store(path: Path, troubles: list[str]) -> Iterator[SqliteStore]:
+    store = SqliteStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)
     yield store
     store.close()

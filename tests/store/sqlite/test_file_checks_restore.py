@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import closing, suppress
 from datetime import timedelta
@@ -25,18 +25,6 @@ UNTIL = START + timedelta(minutes=1)
 EVENTS = 20
 
 Restore = Callable[[Path], None]  # puts what was in the store when it was made back into it, whatever has come since
-
-
-@pytest.fixture
-def troubles() -> list[str]:
-    return []
-
-
-@pytest.fixture
-def store(path: Path, troubles: list[str]) -> Iterator[SqliteStore]:
-    store = SqliteStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)
-    yield store
-    store.close()
 
 
 def run(path: Path, *statements: str) -> None:

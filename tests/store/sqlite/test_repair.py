@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import closing, suppress
 from datetime import timedelta
@@ -53,18 +53,6 @@ Damage = Callable[[Path], None]
 
 def named(damage: Damage) -> str:
     return damage.__name__
-
-
-@pytest.fixture
-def troubles() -> list[str]:
-    return []
-
-
-@pytest.fixture
-def store(path: Path, troubles: list[str]) -> Iterator[SqliteStore]:
-    store = SqliteStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)
-    yield store
-    store.close()
 
 
 def kept(path: Path) -> set[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -26,18 +25,6 @@ CLAIM = OpenClaim("rule", sid(2), sid(2), "hangup")
 UNTIL = START + timedelta(minutes=1)
 EVENTS = 300
 PAGE = 4096  # bytes, the default of SQLite
-
-
-@pytest.fixture
-def troubles() -> list[str]:
-    return []
-
-
-@pytest.fixture
-def store(path: Path, troubles: list[str]) -> Iterator[SqliteStore]:
-    store = SqliteStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)
-    yield store
-    store.close()
 
 
 def filled(path: Path, *, filling: int) -> None:

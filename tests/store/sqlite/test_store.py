@@ -283,6 +283,7 @@ def test_a_full_disk_fails_what_waits_and_is_recovered_from(store: SqliteStore) 
 
 
 def test_a_locked_database_fails_what_waits_and_is_recovered_from(path: Path, store: SqliteStore) -> None:
+    store._writing.connection.execute("PRAGMA busy_timeout = 50")
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StoreError, match="locked") as caught:

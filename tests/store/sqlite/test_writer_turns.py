@@ -64,6 +64,7 @@ def test_a_loop_that_ends_within_a_turn_keeps_no_other_waiting(store: SqliteStor
 
 
 async def test_a_group_that_can_not_be_written_fails_wholly(path: Path, store: SqliteStore) -> None:
+    store._writing.connection.execute("PRAGMA busy_timeout = 50")
     await store.append_async(event(0, "ringing"))
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

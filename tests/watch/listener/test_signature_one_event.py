@@ -34,16 +34,21 @@ QUERIES = st.sampled_from(["", "?", "?room=7", "?A=1", "?room=%27B%27%40C%3a", "
 STATUSES = st.sampled_from(["initiated", "ringing", "in-progress", "completed", "busy"])
 
 
-def events_of(target: str, pairs: tuple[tuple[str, str], ...], signature: str, *, method: str) -> set[KeyedCall]:
-    """Return the key and call of what a listener would make of a request; nothing if it refuses or ignores it."""
+def event_made_of(target: str, pairs: tuple[tuple[str, str], ...], signature: str, *, method: str) -> CallEvent | None:
+    """Return what a listener would make of a request; None if it refuses or ignores it."""
     signed = SignedRequest(target, () if method == "GET" else pairs, signature)
     if not CHECK.accepts(signed):
-        return set()
+        return None
     try:
-        event = CallEvent.from_form(pairs, received_at=START, world=WORLD, verified=True, signed=signed.covered)
+        return CallEvent.from_form(pairs, received_at=START, world=WORLD, verified=True, signed=signed.covered)
     except NotACallEventError:
-        return set()
-    return {(event.call_sid, event.key)}
+        return None
+
+
+def events_of(target: str, pairs: tuple[tuple[str, str], ...], signature: str, *, method: str) -> set[KeyedCall]:
+    """Return the key and call of what a listener would make of a request; nothing if it takes none."""
+    event = event_made_of(target, pairs, signature, method=method)
+    return set() if event is None else {(event.call_sid, event.key)}
 
 
 def parsed(query: str) -> tuple[tuple[str, str], ...]:
@@ -239,14 +244,8 @@ Facts = tuple[str, str | None, str]
 
 def facts_of(target: str, pairs: tuple[tuple[str, str], ...], signature: str, *, method: str) -> set[Facts]:
     """Return the call, parent and status of what a listener would make of a request; nothing if it takes none."""
-    signed = SignedRequest(target, () if method == "GET" else pairs, signature)
-    if not CHECK.accepts(signed):
-        return set()
-    try:
-        event = CallEvent.from_form(pairs, received_at=START, world=WORLD, verified=True, signed=signed.covered)
-    except NotACallEventError:
-        return set()
-    return {(event.call_sid, event.parent_call_sid, event.status)}
+    event = event_made_of(target, pairs, signature, method=method)
+    return set() if event is None else {(event.call_sid, event.parent_call_sid, event.status)}
 
 
 NAMED = re.compile("(?=(CallSid|CallStatus|ParentCallSid|Direction|AnsweredBy|ConferenceSid|TranscriptionS[a-z]+))")
