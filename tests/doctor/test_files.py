@@ -129,6 +129,61 @@ class TestStore:
         is_trusted = part == "state"  # others can't make one that is this user's own
         assert (code, "state folder" in findings) == ((0, False) if is_trusted else (1, True))
 
+    @pytest.mark.parametrize("end", ["-wal", "-journal"])
+    def test_one_that_can_not_be_made_because_the_log_of_another_is_there(
+        self, callctl: Callctl, simulator: Simulator, home: Path, end: str
+    ) -> None:
+        path, log = home / "events.db", home / f"events.db{end}"
+        log.write_bytes(b"what the database lacks")
+        env = env_for(simulator) | {"CALLCTL_STORE": str(path)}
+        code, findings = doctor(callctl, env)
+        assert (code, level(findings, "store")) == (1, "error")
+        text = f"there can be no event store {path}: the log of another database, {log}, lies beside it"
+        assert findings["store"]["text"] == text
+        checked = callctl("store", env=env)
+        assert (checked.code, checked.out.startswith(f"✗ {text} (move it away")) == (1, True)
+        log.write_bytes(b"")  # which is nothing
+        assert callctl("store", env=env).code == 0
+
+    def test_a_file_in_the_place_of_the_folder_of_running_watches(
+        self, callctl: Callctl, simulator: Simulator, home: Path
+    ) -> None:
+        folder = home / "state" / "callctl" / "watch"
+        folder.parent.mkdir(parents=True, mode=0o700)
+        folder.write_text("")
+        code, findings = doctor(callctl, env_for(simulator) | {"XDG_STATE_HOME": str(home / "state")})
+        assert (code, findings["state folder"]["text"]) == (1, f"the state folder {folder} is no folder")
+
+    @pytest.mark.parametrize(
+        ("free", "files", "left", "expected"),
+        [
+            (2560, 0, 0, None),  # no limit to the number of files
+            (2559, 0, 0, "has 10236 kB left"),
+            (9999, 50, 1, None),
+            (9999, 50, 0, "can take no more files (no inodes left)"),
+            (1024, 50, 0, "can take no more files (no inodes left)"),
+        ],
+    )
+    def test_a_disk_that_takes_no_more(
+        self,
+        callctl: Callctl,
+        simulator: Simulator,
+        home: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        free: int,
+        files: int,
+        left: int,
+        expected: str | None,
+    ) -> None:
+        disk = os.statvfs_result((4096, 4096, 99999, free, free, files, left, left, 0, 255))
+        monkeypatch.setattr(os, "statvfs", lambda _path: disk)
+        code, findings = doctor(callctl, env_for(simulator) | {"CALLCTL_STORE": str(home / "events.db")})
+        if expected is None:
+            assert (code, level(findings, "store")) == (0, "ok")
+        else:
+            text = f"{home} {expected}: events that can't be kept are refused"
+            assert (code, findings["store"]["text"]) == (1, text)
+
     @pytest.mark.parametrize(("version", "expected"), [(len(MIGRATIONS) + 1, "error"), (1, "ok")])
     def test_one_of_another_version(
         self, callctl: Callctl, simulator: Simulator, home: Path, version: int, expected: str

@@ -290,6 +290,14 @@ def test_a_named_file_that_can_not_be_read(tmp_path: Path, content: bytes | None
         load({}, cwd=tmp_path, env_file=path)
 
 
+@pytest.mark.parametrize("is_named", [False, True])
+def test_a_mark_at_the_beginning_of_a_file_is_no_part_of_a_name(tmp_path: Path, is_named: bool) -> None:
+    path = tmp_path / ".env"
+    path.write_bytes(b"\xef\xbb\xbfCALLCTL_FROM=+15005550006\r\nCALLCTL_PORT=1234\r\n")
+    settings = load({}, cwd=tmp_path, env_file=path if is_named else None)
+    assert (settings.from_, settings.port) == ("+15005550006", 1234)
+
+
 UNUSABLE: list[tuple[bytes, str]] = [
     (b"CALLCTL_FROM=\xff\xfe\n", "can't read the settings file .*: not a text file"),
     (b"A=b\n" * 65537, "can't read the settings file .*: longer than 256 kB"),

@@ -221,3 +221,8 @@ class TestByHand:
             assert (reply.status, "<Gather" in await reply.text()) == (200, True)
         async with setup.session.post(f"{setup.sim.url}/simulator/survey", data={"Digits": "5"}) as reply:
             assert "Thank you" in await reply.text()
+
+
+def test_a_mark_at_the_beginning_of_the_file_is_no_part_of_it(tmp_path: Path) -> None:
+    (tmp_path / "far.toml").write_bytes(b'\xef\xbb\xbf[late]\nafter = "3s"\n')
+    assert load_far_ends(tmp_path / "far.toml") == {"late": FarEnd(after=3)}

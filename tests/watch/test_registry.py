@@ -253,6 +253,15 @@ def test_records_count_only_where_nobody_else_writes(
     assert find(settings) == record
 
 
+def test_a_file_where_the_folder_of_records_should_be_is_named(settings: Settings, record: WatchRecord) -> None:
+    settings.state_dir.mkdir(parents=True)
+    folder = settings.state_dir / "watch"
+    folder.write_text("")
+    for use in (lambda: find(settings), lambda: write_record(settings, record)):
+        with pytest.raises(CallctlError, match=rf"the state folder {folder} is no folder"):
+            use()
+
+
 def make_anothers(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if os.geteuid() == 0:
         os.chown(path, 65534, 65534)

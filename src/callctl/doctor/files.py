@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 from callctl.calls.doctor_finding import Finding, fine, warning, wrong
 from callctl.errors import CallctlError, StoreError
 from callctl.settings import ENVIRONMENT, FLAG, IDENTITY, SECRETS, Settings
-from callctl.store.sqlite.location import LOCATION_HINT, check_location
+from callctl.store.sqlite.location import LOCATION_HINT, check_location, check_no_log_alone
 from callctl.support.own_folder import OTHERS_WRITE, has_own_owner, is_mine
 from callctl.watch.registry import check_folders
 
@@ -112,6 +111,7 @@ def _unmade(path: Path) -> Finding:
     folder = next(folder for folder in path.absolute().parents if folder.exists())
     if not os.access(folder, os.W_OK | os.X_OK):
         return wrong("store", StoreError(f"{path} can't be made: {folder} can't be written to", hint=LOCATION_HINT))
+    check_no_log_alone(path)
     found = _in_open_folder(path) or fine("store", f"{path} is not there yet; a watch makes it, for you alone")
     return _with_room(found, folder)
 
@@ -172,10 +172,12 @@ def _in_open_folder(path: Path) -> Finding | None:
 
 
 def _with_room(found: Finding, folder: Path) -> Finding:
-    free = shutil.disk_usage(folder).free
-    if free >= _LEAST_SPACE:
+    disk = os.statvfs(folder)
+    free = disk.f_bavail * disk.f_frsize
+    if disk.f_files and not disk.f_favail:  # some file systems have no limit, and say 0 of both
+        what, hint = "can take no more files (no inodes left)", "remove files on that disk; df -i shows them"
+    elif free < _LEAST_SPACE:
+        what, hint = f"has {free // 1024} kB left", "make room on the disk"
+    else:
         return found
-    error = CallctlError(
-        f"{folder} has {free // 1024} kB left: events that can't be kept are refused", hint="make room on the disk"
-    )
-    return wrong("store", error)
+    return wrong("store", CallctlError(f"{folder} {what}: events that can't be kept are refused", hint=hint))

@@ -132,7 +132,7 @@ def _read_env_file(path: Path) -> dict[str, str]:
     hint = "--env-file, CALLCTL_ENV_FILE or a .env here or above names a text file with lines such as "
     hint += "CALLCTL_FROM=+15005550006"
     try:
-        with path.open(encoding="utf-8") as stream:
+        with path.open(encoding="utf-8-sig") as stream:
             text = stream.read(_LONGEST + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"can't read the settings file {path}: {why_unreadable(error)}", hint=hint) from error

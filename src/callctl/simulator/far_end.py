@@ -86,7 +86,7 @@ def load(path: Path) -> dict[str, FarEnd]:
     Raises FarEndError.
     """
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise FarEndError(f"can't read {path}: {reason}") from error

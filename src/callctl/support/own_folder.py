@@ -29,7 +29,7 @@ def check_own_folder(folder: Path, *, could: str) -> bool:
     ``could`` says what others could do otherwise.
 
     Raises:
-        CallctlError: It is somebody else's or open to others, or can't be looked at.
+        CallctlError: It is no folder, somebody else's or open to others, or can't be looked at.
     """
     try:
         found = folder.stat()
@@ -37,6 +37,8 @@ def check_own_folder(folder: Path, *, could: str) -> bool:
         return False
     except OSError as error:
         raise CallctlError(f"can't look at the state folder {folder}: {error.strerror}", hint=_OWN_FOLDER) from error
+    if not stat.S_ISDIR(found.st_mode):
+        raise CallctlError(f"the state folder {folder} is no folder", hint=f"move it away, or {_OWN_FOLDER}")
     if not has_own_owner(found):
         raise CallctlError(
             f"the state folder {folder} is another user's ({found.st_uid}), who could {could}", hint=_OWN_FOLDER

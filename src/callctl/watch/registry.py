@@ -107,7 +107,8 @@ def write_record(settings: Settings, record: WatchRecord) -> Path:
     try:
         state_dir.parent.mkdir(parents=True, exist_ok=True)
         for folder in _folders(state_dir):
-            folder.mkdir(mode=0o700, exist_ok=True)
+            with suppress(FileExistsError):  # maybe a file, which is found out next
+                folder.mkdir(mode=0o700)
         check_folders(state_dir)
         # mkstemp makes it 0600; the new name comes into being with the whole text in it.
         handle, made = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".json")
@@ -446,7 +447,7 @@ def check_folders(state_dir: Path) -> bool:
     """Make sure that only this user writes records; return whether there may be any.
 
     Raises:
-        CallctlError: A folder is somebody else's or open to others, or can't be looked at.
+        CallctlError: A folder is none, is somebody else's or open to others, or can't be looked at.
     """
     return all(check_own_folder(folder, could="say where callbacks go") for folder in _folders(state_dir))
 

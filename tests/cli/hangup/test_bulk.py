@@ -358,6 +358,12 @@ def test_several_calls_on_stdin_need_both_flags_and_one_needs_none(setup: CliSet
     assert ended(setup) == sids[:1]
 
 
+def test_a_mark_before_the_text_on_stdin_is_no_part_of_a_sid(setup: CliSetup) -> None:
+    sid = setup.place(NEVER)
+    assert setup.callctl("hangup", "-", stdin=f"\ufeff{sid}\r\n").code == 0
+    assert ended(setup) == [sid]
+
+
 def test_at_a_terminal_the_table_is_shown_and_the_number_asked_for(setup: CliSetup) -> None:
     sids = [setup.place(NEVER), setup.place(ANSWERS)]
     outcome = setup.callctl("hangup", "--all", terminal=True, keyboard=True, stdin="2\n", env={"NO_COLOR": "1"})

@@ -110,13 +110,13 @@ class Runtime:
         return self.stdin.isatty() and self.stdout.isatty() and not self.json
 
     def read_stdin(self) -> str:
-        """Return all that stdin holds.
+        """Return all that stdin holds, but for the mark that some programs of Windows put before UTF-8.
 
         Raises:
             UsageError: It can't be read.
         """
         try:
-            return self.stdin.read()
+            return self.stdin.read().removeprefix("\ufeff")
         except OSError as error:
             raise UsageError(
                 f"can't read stdin: {error.strerror}", hint="- stands for text that is piped in"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from callctl.errors import StoreError
 from callctl.store.sqlite.file_identity import check_identity, check_without_code
-from callctl.store.sqlite.location import LOCATION_HINT, check_location
+from callctl.store.sqlite.location import LOCATION_HINT, check_location, check_no_log_alone
 from callctl.store.sqlite.schema import APPLICATION_ID, migrate, newest_version, too_new, version_of
 
 _LOCK_ATTEMPTS = 100  # times that others may be first to lock a store without a log
@@ -214,13 +214,7 @@ def _make_file(path: Path) -> None:
     with locked_folder(path.parent), tempfile.TemporaryDirectory(dir=path.parent, prefix=work_prefix(path)) as folder:
         if path.exists():
             return
-        logs = (path.with_name(f"{path.name}{suffix}") for suffix in ("-wal", "-journal"))
-        orphan = next((log for log in logs if log.exists() and log.stat().st_size), None)
-        if orphan is not None:
-            raise StoreError(
-                f"there can be no event store {path}: the log of another database, {orphan}, lies beside it",
-                hint=f"move it away if its database will come back, else remove it; or {LOCATION_HINT}",
-            )
+        check_no_log_alone(path)
         new = Path(folder) / path.name
         os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600))
         with closing(sqlite3.connect(new.absolute(), isolation_level=None)) as connection:

@@ -41,6 +41,22 @@ def check_location(path: Path) -> None:
             raise StoreError(f"there can be no event store {path}: {beside} is no regular file", hint=LOCATION_HINT)
 
 
+def check_no_log_alone(path: Path) -> None:
+    """Make sure that a store which is not there can be made: SQLite would apply or remove a log that lies beside it.
+
+    Raises:
+        StoreError: A log or a journal lies there without its database.
+        OSError: It can't be looked at.
+    """
+    logs = (path.with_name(f"{path.name}{suffix}") for suffix in ("-wal", "-journal"))
+    orphan = next((log for log in logs if log.exists() and log.stat().st_size), None)
+    if orphan is not None:
+        raise StoreError(
+            f"there can be no event store {path}: the log of another database, {orphan}, lies beside it",
+            hint=f"move it away if its database will come back, else remove it; or {LOCATION_HINT}",
+        )
+
+
 def store_exists(path: Path) -> bool:
     """Return whether there is a store at a path.
 
