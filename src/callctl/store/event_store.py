@@ -43,6 +43,13 @@ class EventStore(Protocol):
     def check_writable(self) -> None:
         """Write something and delete it again, as a test that something can be stored now."""
 
+    def mend(self) -> bool:
+        """Do what can be done about a read that failed, however long it takes; return whether to read anew.
+
+        Raises:
+            StoreError: Nothing can be done, and nothing is lost by giving up.
+        """
+
     def observe_commits(self, observe: Callable[[float, int], None]) -> None:
         """Have ``observe`` called, in any thread, with the seconds that each commit of events took and their number."""
 

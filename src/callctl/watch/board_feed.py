@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import partial
 from itertools import islice
 from operator import methodcaller
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from callctl.calls.action import DRY_RUN, ActionEvent
 from callctl.calls.board import Board, Change
@@ -196,24 +196,48 @@ class BoardFeed:
             rules.start(snapshot)
 
     async def _once_readable(self, step: Callable[[], Awaitable[T]], view: View) -> T:
-        """Take a step that reads the store; where a shared one is away, say so, and read it anew once it is there.
+        """Take a step that reads the store; where that fails, read it anew once it is there again or was repaired.
 
         What is on the board by then is no news to it.
 
         Raises:
-            StoreError: It can't be read, and is a file, or this is to stop.
+            StoreError: It can't be read, and is a file that can't be repaired, or this is to stop.
             NoThreadError: The system has no thread left to read it; the same goes for this.
         """
+        failure: str | None = None
         while True:
             try:
-                return await step()
-            except (StoreError, NoThreadError):
-                if not self._is_shared or self._stopping:
+                result = await step()
+            except (StoreError, NoThreadError) as error:
+                if self._stopping or not (self._is_shared or await self._is_mended(view)):
                     raise
+                if not self._is_shared and error.message != failure:  # a shared store reports by itself
+                    failure = error.message
+                    self.trouble(Trouble(failure, Cause.STORE))
+            else:
+                if failure is not None:
+                    self.trouble(Trouble("the event store can be read again", Cause.STORE, is_over=True))
+                return result
             self._pass_lines_to(view)
             self._draw(view)
             await asyncio.sleep(COUNTING_FRAME)
             self._stored = self._replay()
+
+    async def _is_mended(self, view: View) -> bool:
+        """Have a file repaired, which may take minutes; return whether to read it anew, also where this is to stop.
+
+        Raises:
+            StoreError: It can't be repaired.
+            NoThreadError: The system has no thread left to do so.
+        """
+        if self._reader is None:
+            return False
+        mending = asyncio.ensure_future(run_in_thread(self._reader.mend))
+        await self._wait_drawing(mending, view)
+        if mending.done():
+            return mending.result()
+        mending.cancel()
+        return True
 
     def _report_unreadable(self) -> None:
         """Report how much of the store can't be read, when it has become more."""
@@ -231,16 +255,20 @@ class BoardFeed:
     async def _page(self, view: View) -> list[CallEvent]:
         """Return the next stored events, and draw now and then; none at the end, or once it is to stop."""
         reading = asyncio.ensure_future(run_in_thread(lambda: list(islice(self._stored, _PAGE))))
-        while not self._stopping:
-            await asyncio.wait({reading}, timeout=SHORTEST_FRAME)
+        await self._wait_drawing(reading, view)
+        if reading.done():
+            return reading.result()
+        reading.cancel()
+        return []
+
+    async def _wait_drawing(self, work: asyncio.Future[Any], view: View) -> None:
+        """Return once some work is done, or this is to stop; draw now and then."""
+        while not (self._stopping or work.done()):
+            await asyncio.wait({work}, timeout=SHORTEST_FRAME)
             if asyncio.get_running_loop().time() >= self._next_progress:
                 self._pass_lines_to(view)
                 self._draw(view)
                 self._next_progress = asyncio.get_running_loop().time() + SHORTEST_FRAME
-            if reading.done():
-                return reading.result()
-        reading.cancel()
-        return []
 
     async def _next_frame(self) -> None:
         """Return when something happened or a second went by, but not before the shortest frame is over."""

@@ -61,8 +61,8 @@ class FileChecks:
     def find_damage(self, *, after_commit: bool, read_damage: bool) -> str | None:
         """Return what was done to the files since the last check, in words; None if they are whole.
 
-        ``after_commit`` is whether this connection has just committed; ``read_damage`` whether its last transaction
-        failed for what SQLite read.
+        ``after_commit`` is whether this connection has just committed; ``read_damage`` whether something failed for
+        what SQLite read: then the check of the database takes as long as it takes.
         """
         before, now = self.files, self.current_files()
         log = self._read_log()
@@ -85,7 +85,7 @@ class FileChecks:
         is_smaller = is_emptied or read_damage or before.shrank_in(now)
         if is_written or is_smaller:
             is_whole_due = is_smaller or time.monotonic() >= self._next_whole_check
-            if not self._is_sound(whole=is_whole_due):
+            if not self._is_sound(whole=is_whole_due, limit=None if read_damage else _LONGEST_CHECK):
                 return "its content was overwritten or cut"
             if not is_whole_due:
                 self._log = log  # all of it is checked later: the files of the last check are kept
@@ -226,10 +226,10 @@ class FileChecks:
         before = self.files.database
         return before is None or now.database is None or now.database.changed != before.changed
 
-    def _is_sound(self, *, whole: bool) -> bool:
+    def _is_sound(self, *, whole: bool, limit: float | None = _LONGEST_CHECK) -> bool:
         began = time.monotonic()
         try:
-            return is_sound(self._path, like=self._connection, newest=self.newest, whole=whole)
+            return is_sound(self._path, like=self._connection, newest=self.newest, whole=whole, limit=limit)
         finally:
             now = time.monotonic()
             if whole:
@@ -292,11 +292,18 @@ def _schema_version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA schema_version").fetchone()[0])
 
 
-def is_sound(path: Path, *, like: sqlite3.Connection, newest: NewestEvent | None, whole: bool) -> bool:
+def is_sound(
+    path: Path,
+    *,
+    like: sqlite3.Connection,
+    newest: NewestEvent | None,
+    whole: bool,
+    limit: float | None = _LONGEST_CHECK,
+) -> bool:
     """Return whether the files still hold a store with the newest event that a connection has read there.
 
     It may have been deleted since, but then that connection does not find it either. With ``whole`` all of the database
-    is checked. That takes time, half a second at most; a larger one than can be read in that counts as sound.
+    is checked. That takes time, ``limit`` seconds at most; a larger one than can be read in that counts as sound.
     """
     try:
         check_identity(path)
@@ -305,17 +312,27 @@ def is_sound(path: Path, *, like: sqlite3.Connection, newest: NewestEvent | None
                 return False
             if not whole:
                 return True
-            limit = threading.Timer(_LONGEST_CHECK, fresh.interrupt)
-            limit.start()
-            try:
+            with _interrupted_after(limit, fresh):
                 return fresh.execute("PRAGMA quick_check(1)").fetchall() == [("ok",)]
-            finally:
-                limit.cancel()
-                limit.join()
     except (StoreError, OSError):
         return False
     except sqlite3.Error as error:
         return primary_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_INTERRUPT)
+
+
+@contextmanager
+def _interrupted_after(seconds: float | None, connection: sqlite3.Connection) -> Iterator[None]:
+    """Break off what a connection does after so many seconds; None: not at all."""
+    if seconds is None:
+        yield
+        return
+    timer = threading.Timer(seconds, connection.interrupt)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
 
 
 def is_older_state(path: Path, *, of: sqlite3.Connection) -> bool:

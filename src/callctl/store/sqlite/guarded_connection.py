@@ -51,7 +51,7 @@ class GuardedConnection:
         self._files: Files | None = None
         self.generation = -1  # counts the files that were opened, from 0
         self._is_checked = False  # whether nothing was done with it since the check after a commit
-        self._read_damage = False  # whether the last transaction failed for what SQLite read
+        self._read_damage = False  # whether the last use of it failed for what SQLite read
         with explained(path, "open"):
             self._adopt(connect())
 
@@ -68,7 +68,12 @@ class GuardedConnection:
             if not (follows_commit and self._is_checked):
                 self._check_before_use()
             self._is_checked = False
-            yield self.connection
+            try:
+                yield self.connection
+            except sqlite3.DatabaseError as error:
+                if primary_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+                    self._report_read_damage()
+                raise
 
     @contextmanager
     def transaction(
@@ -85,13 +90,9 @@ class GuardedConnection:
         with self.use("write to", follows_commit=follows_commit) as connection:
             if connection.in_transaction:  # one whose rollback failed, or nothing could be written ever after
                 connection.execute("ROLLBACK")
-            try:
-                with connection:  # its own block commits or rolls back
-                    connection.execute("BEGIN IMMEDIATE")
-                    yield connection
-            except sqlite3.DatabaseError as error:
-                self._read_damage = primary_code(error) == sqlite3.SQLITE_CORRUPT
-                raise
+            with connection:  # its own block commits or rolls back
+                connection.execute("BEGIN IMMEDIATE")
+                yield connection
             self._check_after_commit()
             self._is_checked = True
             if claim is not None:
@@ -137,6 +138,13 @@ class GuardedConnection:
         if self._files is not None and (damage := self._files.replaced_in(now)) is not None:
             raise StoreError(changed_from_outside(self._path, damage), hint=_HINT)
         self._files = now
+
+    def _report_read_damage(self) -> None:
+        """Have all of the database checked before the next use, since SQLite could not make sense of it."""
+        self._read_damage = True
+        if self._repaired_by is not None:
+            self._repaired_by._read_damage = True
+            self._repaired_by.request_check(at_once=True)
 
     def rows_deleted(self) -> None:
         """Take note that rows are deleted, in a transaction: none of them may be held in memory."""

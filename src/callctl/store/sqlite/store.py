@@ -101,6 +101,7 @@ class SqliteStore:
         self._reading = reading or writing
         # How many events and actions were left out, since their records can't be read.
         self.unreadable = self.unreadable_actions = 0
+        self._generation = writing.generation  # as ``mend`` saw it last
 
     # Most commands write no events and don't read on, so what does is loaded when it is needed.
 
@@ -214,6 +215,24 @@ class SqliteStore:
             connection.execute("INSERT OR REPLACE INTO intents (world, sid, until) VALUES ('', ?, 0)", (_FILLING,))
         with self._writing.transaction() as connection:
             connection.execute("DELETE FROM intents WHERE world = ''")
+
+    def mend(self) -> bool:
+        """Repair the files after a read failed, or wait until that is done; return whether to read them anew.
+
+        That is so where other files were opened since the last call of this, and as long as committed events are in
+        memory: ``close`` tries for the last time to bring them into the files.
+
+        Raises:
+            StoreError: They can't be repaired now, and nothing is in memory.
+        """
+        holds_events = "_writer" in vars(self) and self._writer.holds_events
+        try:
+            self._writing.check()
+        except StoreError:
+            if not holds_events:
+                raise
+        before, self._generation = self._generation, self._writing.generation
+        return holds_events or self._generation != before
 
     def observe_commits(self, observe: Callable[[float, int], None]) -> None:
         """Have ``observe`` called, in the writer's thread, with the seconds that each commit took and its events."""

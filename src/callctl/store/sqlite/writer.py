@@ -27,6 +27,11 @@ class FileWriter(GroupWriter[Row]):
         self._world = world
         self._recent: deque[Row] = deque(maxlen=_MOST_RECENT)  # the newest; under the connection's lock
 
+    @property
+    def holds_events(self) -> bool:
+        """Whether events that it has committed are in memory."""
+        return bool(self._recent)
+
     def restore(self, connection: sqlite3.Connection) -> None:
         """Write the newest events once more, since the files may have lost some."""
         rows = list(self._recent)

@@ -1,0 +1,127 @@
+"""A store that somebody damages while a watch still reads what is in it: the watch goes on, and nothing is lost."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from events import event, form, sid
+from listeners import post
+from store_damage import empty_database, remove_index, remove_log
+from watches import RecordingView, RunningWatch, running_watch, settings_in, until
+
+from callctl.calls.event import CallEvent
+from callctl.errors import StoreError
+from callctl.settings import Settings
+from callctl.store.opening import open_for_watch, open_store
+from callctl.store.sqlite.store import SqliteStore
+from callctl.support.clock import Clock
+from callctl.watch.options import WatchOptions
+from callctl.watch.session import Session
+
+STORED = 40
+OPTIONS = WatchOptions("127.0.0.1", 0, since=timedelta(days=36500), keep_days=36500)
+
+
+def copy_backup_over(path: Path) -> None:
+    """Copy a backup of this very store over it, which leaves the log of the newer state beside it."""
+    shutil.copyfile(path.with_name("backup.db"), path)
+
+
+@pytest.fixture
+def paused(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Have the first reading of a store pause after its first page, until this is set; pages are small."""
+    go_on, replay, is_first = threading.Event(), SqliteStore.replay, [True]
+    monkeypatch.setattr("callctl.store.sqlite.store._PAGE", 5)
+    monkeypatch.setattr("callctl.watch.board_feed._PAGE", 5)
+    monkeypatch.setattr("callctl.watch.board_feed.COUNTING_FRAME", 0.01)
+
+    def pausing(self: SqliteStore, **values: Any) -> Iterator[CallEvent]:
+        for number, one in enumerate(replay(self, **values)):
+            if number == 5 and is_first:
+                is_first.clear()
+                go_on.wait()
+            yield one
+
+    monkeypatch.setattr(SqliteStore, "replay", pausing)
+    yield go_on
+    go_on.set()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Return settings whose store holds calls, and has a backup of them beside it."""
+    settings = settings_in(tmp_path)
+    with closing(open_store(settings)) as store:
+        for number in range(STORED):
+            store.append(event(number, "ringing"))
+    shutil.copyfile(settings.store, settings.store.with_name("backup.db"))
+    return settings
+
+
+async def acknowledged_by(running: RunningWatch, count: int) -> set[str]:
+    """Send callbacks of new calls that are answered with 204; return the calls."""
+    for number in range(100, 100 + count):
+        fields = form(number, "ringing")
+        assert (await post(running.ready.callback_url, fields))[0] == 204
+    return {sid(number) for number in range(100, 100 + count)}
+
+
+def stored_calls(settings: Settings) -> set[str]:
+    with closing(open_for_watch(settings, on_trouble=lambda _text: None)) as store:
+        return {one.call_sid for one in store.replay(since=None)}
+
+
+@pytest.mark.parametrize("damage", [remove_log, remove_index, empty_database, copy_backup_over])
+async def test_a_store_that_is_damaged_while_it_is_loaded_is_repaired_and_read_anew(
+    settings: Settings, paused: threading.Event, damage: Callable[[Path], None]
+) -> None:
+    async with running_watch(settings, OPTIONS) as running:
+        acknowledged = await acknowledged_by(running, 10)
+        damage(settings.store)
+        paused.set()
+        await until(lambda: running.session.header().events_read is None)
+        await until(lambda: acknowledged <= set(running.session.snapshot().legs))
+    assert acknowledged <= stored_calls(settings)
+
+
+def no_room(*_: object, **__: object) -> bool:
+    raise OSError(28, "No space left on device")
+
+
+async def test_a_watch_goes_on_listening_where_what_it_acknowledged_could_not_be_brought_into_the_files_yet(
+    settings: Settings, paused: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_watch(settings, OPTIONS) as running:
+        acknowledged = await acknowledged_by(running, 10)
+        remove_log(settings.store)
+        with monkeypatch.context() as full:
+            full.setattr("callctl.store.sqlite.repair.copy_to_new_file", no_room)
+            paused.set()
+            assert "changed from outside" in await running.view.until_noted("its log (-wal) was removed")
+            assert (await post(running.ready.callback_url, form(200, "ringing")))[0] == 500
+            assert running.session.header().events_read is not None
+        await running.view.until_noted("the event store can be read again")
+        await until(lambda: acknowledged <= set(running.session.snapshot().legs))
+    assert acknowledged <= stored_calls(settings)
+
+
+async def test_a_store_that_nobody_can_read_ends_a_watch_that_has_nothing_in_memory(
+    settings: Settings, paused: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = Session(settings, OPTIONS, clock=Clock(wall=lambda: datetime.now(UTC)))
+    await session.start_up()
+    try:
+        remove_log(settings.store)
+        monkeypatch.setattr("callctl.store.sqlite.repair.copy_to_new_file", no_room)
+        paused.set()
+        with pytest.raises(StoreError, match="No space left"):
+            await session.run(RecordingView())
+    finally:
+        await session.shut_down()
