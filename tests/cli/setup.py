@@ -52,7 +52,8 @@ class CliSetup:
         return parent, self.callctl("list", "--parent", parent, "-q").out.strip()
 
     def status(self, sid: str) -> str:
-        calls = json.loads(self.callctl("list", "--json").out)
+        """Return what the API shows; where there is no store, ``list`` knows nothing else."""
+        calls = json.loads(self.callctl("list", "--json", env={"HOME": str(self.home / "without-store")}).out)
         return next(str(call["status"]) for call in calls if call["sid"] == sid)
 
     def sent(self, method: str = "POST") -> list[Received]:

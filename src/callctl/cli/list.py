@@ -114,11 +114,15 @@ def list_calls(
     upto = None if most is None else most + 1
     shown: list[str] = []
     with ExitStack() as stack:
+        client = runtime.client(settings)
+        history = stack.enter_context(History(runtime, settings, readonly=True))
         status_since: StatusSince | None = None
         if chosen.longer_than is not None:
-            status_since = StatusSince(stack.enter_context(History(runtime, settings, readonly=True)).leg)
+            status_since = StatusSince(history.leg)
             chosen = replace(chosen, status_since=status_since)
-        found = filters.find_calls(runtime.client(settings), chosen, limit=upto if sort_key is None else None)
+        found = filters.find_calls(
+            client, chosen, limit=upto if sort_key is None else None, reported=history.reported_calls
+        )
         if sort_key is not None:
             with Progress(runtime, lambda count: f"reading the list: {count:,} so far") as progress:
                 found = iter(in_order(progress.counted(found), sort_key, most=upto, now=runtime.now()))

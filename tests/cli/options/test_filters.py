@@ -1,7 +1,8 @@
 """The calls that ``list`` and ``hangup --all`` find: none is missed that moves on while they are asked for."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl, urlsplit
 
@@ -13,8 +14,12 @@ from hypothesis import strategies as st
 from running import Callctl
 
 from callctl.calls.call import Call
+from callctl.calls.event import CallEvent
 from callctl.calls.filter import CallFilter
+from callctl.calls.leg import Leg
 from callctl.cli.options.filters import find_calls, read_filter
+from callctl.errors import NotFoundError
+from callctl.operations.reported_status import reported_leg, with_reported_status
 
 NOON = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 LIVE = ("queued", "ringing", "in-progress")  # as a call moves on
@@ -123,6 +128,76 @@ def test_nor_is_a_history_that_is_asked_for_beside_live_calls() -> None:
     calls = find_calls(account, read_filter(status=["completed", *LIVE], now=NOON), limit=None)
     assert [next(calls).sid for _ in range(4)] == [f"CA{number:032x}" for number in range(4)]
     assert account.asked == [*LIVE, "completed", "completed"]
+
+
+@dataclass
+class Reports:
+    """What callbacks reported, by SID; all of it lately."""
+
+    statuses: dict[str, str]
+    unlisted: list[str] = field(default_factory=list)
+
+    def leg(self, sid: str) -> Leg | None:
+        if sid not in self.statuses:
+            return None
+        form = {"CallSid": sid, "CallStatus": self.statuses[sid], "CallbackSource": "call-progress-events"}
+        return reported_leg([CallEvent.from_form(form.items(), received_at=NOON, world="w", verified=True)], sid)
+
+    def with_reported_status(self, one: Call) -> Call:
+        return with_reported_status(one, self.leg(one.sid))
+
+    def lately_live(self, statuses: Sequence[str]) -> list[str]:
+        return [sid for sid, status in self.statuses.items() if status in statuses]
+
+    def say_unlisted(self, sids: Sequence[str]) -> None:
+        self.unlisted += sids
+
+
+class Behind(Moving):
+    """An account that lists what it shows; of some calls only a fetch shows anything, and of some nothing does."""
+
+    def __init__(self, shown: Sequence[str], *, listed: Sequence[bool], found: Sequence[bool]) -> None:
+        super().__init__([[0] * STEPS.index(status) for status in shown], page=100)
+        self._listed, self._found = listed, found
+        self.fetched: list[str] = []
+
+    def _is_listed(self, one: Call, query: CallFilter) -> bool:
+        return self._listed[int(one.sid[2:], 16)] and super()._is_listed(one, query)
+
+    def fetch(self, sid: str) -> Call:
+        self.fetched.append(sid)
+        number = int(sid[2:], 16)
+        if not self._found[number]:
+            raise NotFoundError("not found", status=404)
+        return self.now()[number]
+
+
+@given(
+    rows=st.lists(st.tuples(st.sampled_from(STEPS), st.sampled_from(STEPS), st.booleans(), st.booleans()), max_size=6),
+    statuses=st.lists(st.sampled_from(LIVE), min_size=1, max_size=3, unique=True),
+    limit=st.none() | st.integers(1, 5),
+)
+def test_calls_match_by_what_callbacks_reported_where_that_is_ahead_of_the_lists(
+    rows: list[tuple[str, str, bool, bool]], statuses: list[str], limit: int | None
+) -> None:
+    shown, told, listed, found = zip(*rows, strict=True) if rows else ((), (), (), ())
+    account = Behind(shown, listed=listed, found=found)
+    reports = Reports({f"CA{number:032x}": status for number, status in enumerate(told)})
+    latest = [max(pair, key=STEPS.index) for pair in zip(shown, told, strict=True)]
+    calls = find_calls(account, read_filter(status=statuses, now=NOON), limit=limit, reported=reports)
+    # What callbacks report with such a status is known to exist, so that it is fetched where no list has it.
+    known = [(listed[n] and shown[n] in LIVE) or (found[n] and told[n] in statuses) for n in range(len(rows))]
+    expected = [f"CA{n:032x}" for n in range(len(rows)) if known[n] and latest[n] in statuses]
+    if any(status in statuses for status in told):
+        assert [(one.sid, one.status) for one in calls] == [(sid, latest[int(sid[2:], 16)]) for sid in expected[:limit]]
+        assert account.asked == list(LIVE)
+    else:
+        only = [sid for sid in expected if shown[int(sid[2:], 16)] in statuses]
+        assert [one.sid for one in calls] == only[:limit]
+        assert account.asked == [status for status in LIVE if status in statuses]
+    missing = [n for n in range(len(rows)) if told[n] in statuses and not (listed[n] and shown[n] in LIVE)]
+    assert sorted(account.fetched) == [f"CA{n:032x}" for n in missing]
+    assert sorted(reports.unlisted) == [f"CA{n:032x}" for n in missing if not found[n]]
 
 
 def answered_after_first(handler: Handler) -> None:

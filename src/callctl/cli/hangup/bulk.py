@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
@@ -182,10 +182,10 @@ class BulkHangup:
         if (words := since.in_words(call.sid for call in matching)) is not None:
             self._runtime.say(f"callctl: {words}")
         if self._dry_run:
-            self._show_matching_dry(self._with_reported_statuses(matching))
+            self._show_matching_dry(matching)
             return
         if not self._confirmation.yes:
-            self._confirmation.ask(self._runtime, self._with_reported_statuses(matching), timed=chosen.concerns_time)
+            self._confirmation.ask(self._runtime, matching, timed=chosen.concerns_time)
             if repeat is not None:
                 self._begin(repeat)
         if self._deadline is not None:
@@ -206,7 +206,7 @@ class BulkHangup:
             self._runtime, lambda count: f"{calls(count)} found" if count else "reading the lists"
         ) as progress:
             try:
-                found = progress.counted(find_calls(self._client, chosen, limit=None))
+                found = progress.counted(self._find(chosen))
                 matching = list(found) if math.isinf(left) else run_with_time_limit(left, lambda: list(found))
             except TimeoutError:
                 raise WaitTimeoutError(
@@ -218,11 +218,8 @@ class BulkHangup:
         matching.sort(key=_urgency)
         return matching
 
-    def _with_reported_statuses(self, listed: Sequence[Call]) -> list[Call]:
-        """Return listed calls with the status that callbacks reported, where that is ahead of REST."""
-        from callctl.operations.reported_status import with_reported_status
-
-        return [with_reported_status(call, self._history.leg(call.sid)) for call in listed]
+    def _find(self, chosen: CallFilter) -> Iterator[Call]:
+        return find_calls(self._client, chosen, limit=None, reported=self._history.reported_calls)
 
     # Ending
 
@@ -347,9 +344,7 @@ class BulkHangup:
     def _listed(self, chosen: CallFilter, *, deadline: float) -> list[Call]:
         while True:
             try:
-                found = run_with_time_limit(
-                    max(deadline - elapsed(), LAST_QUESTION), lambda: list(find_calls(self._client, chosen, limit=None))
-                )
+                found = run_with_time_limit(max(deadline - elapsed(), LAST_QUESTION), lambda: list(self._find(chosen)))
             except TimeoutError:
                 break
             except CallctlError as error:
@@ -382,7 +377,7 @@ class BulkHangup:
             print_calls(self._runtime.console(), found, timed=timed)
         else:
             for call in found:
-                show_among_others(self._runtime, self._over(call) if call.is_final else self._would_be_ended(call))
+                show_among_others(self._runtime, self._would_be_ended(call))
         self._say_nothing_was_sent(len(found))
 
     def _say_nothing_was_sent(self, count: int) -> None:

@@ -5,30 +5,52 @@ Repeated statuses are alternatives; everything else must hold together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Annotated, NamedTuple, Protocol, TypeAlias
 
 import typer
 
 from callctl.calls.call import REST_LIVE_STATUSES, REST_STATUSES, Call, CallStatus
 from callctl.cli.options import completion
 from callctl.cli.options.common import WHICH, words_in
-from callctl.errors import UsageError
+from callctl.errors import NotFoundError, UsageError
+from callctl.operations.bulk import Done, for_each
 from callctl.operations.live_calls import list_in_turn
 from callctl.support.dates import read_duration, read_end, read_span, read_start
 
 if TYPE_CHECKING:
     from callctl.api.calls_api import CallsApi
     from callctl.calls.filter import CallFilter
+    from callctl.calls.leg import Leg
 
 _MAX_PAGE_SIZE = 1000  # OAS
 _NEWEST = datetime.max.replace(tzinfo=UTC)
 # A call that is in two lists was in both within moments, so both have it in the same place.
 _REMEMBERED = 4096
+# Of the calls that callbacks reported as live and REST does not list.
+_MOST_FETCHED = 100
+_FETCHED_AT_ONCE = 8
+
+
+class ReportedCalls(Protocol):
+    """What callbacks reported of calls, as the local store holds it. Methods are called in one thread at a time."""
+
+    def leg(self, sid: str) -> Leg | None:
+        """Return a leg as callbacks reported it, or None if none did."""
+
+    def with_reported_status(self, call: Call) -> Call:
+        """Return a call with the status that callbacks reported, where that is ahead of the one REST shows."""
+
+    def lately_live(self, statuses: Sequence[str]) -> Sequence[str]:
+        """Return the calls that lately got one of these live statuses, as far as events report, the newest first."""
+
+    def say_unlisted(self, sids: Sequence[str]) -> None:
+        """Say that callbacks reported these calls as live, and that REST shows them nowhere, as far as it was asked."""
+
 
 Live: TypeAlias = Annotated[
     bool, typer.Option("--live", help="Only queued, ringing or in progress.", rich_help_panel=WHICH)
@@ -165,19 +187,65 @@ def without_answered(call_filter: CallFilter) -> CallFilter:
     return replace(call_filter, statuses=statuses)
 
 
-def find_calls(client: CallsApi, call_filter: CallFilter, *, limit: int | None) -> Iterator[Call]:
+def find_calls(
+    client: CallsApi, call_filter: CallFilter, *, limit: int | None, reported: ReportedCalls | None = None
+) -> Iterator[Call]:
     """Yield the calls that match, newest first, each once, asking page by page as they are read.
 
     No call is missed that is live all the while, whatever its status is meanwhile. Memory grows with the live calls
     alone, and only where they come in several lists.
 
+    With ``reported``, calls match and come by the status that callbacks reported, where that is ahead of REST's. Where
+    callbacks have lately reported a call with a live status that is asked for, all lists of live calls are read, and a
+    call that is in none of them is fetched.
+
     Raises:
         CallctlError: A list can't be read; nothing was yielded if it is one of live calls.
     """
+    return islice(_matching(client, call_filter, limit=limit, reported=reported), limit)
+
+
+def _matching(
+    client: CallsApi, call_filter: CallFilter, *, limit: int | None, reported: ReportedCalls | None
+) -> Iterator[Call]:
+    live = [status for status in REST_LIVE_STATUSES if status in call_filter.statuses]
+    is_corrected = reported is not None and bool(live)
     # With a check that the API can't do, most of a small page could be thrown away.
-    upto = None if call_filter.exceeds_rest else limit
-    calls = _found(client, _parts(call_filter), page_size=upto or _MAX_PAGE_SIZE, limit=upto)
-    return islice(filter(call_filter.matches, calls) if call_filter.exceeds_rest else calls, limit)
+    upto = None if call_filter.exceeds_rest or is_corrected else limit
+    is_whole = call_filter.exceeds_rest or (is_corrected and len(call_filter.statuses) > 1)
+    size = _MAX_PAGE_SIZE if is_whole else limit or _MAX_PAGE_SIZE
+    if reported is None:
+        calls = _found(client, _parts(call_filter), page_size=size, limit=upto)
+        yield from filter(call_filter.matches, calls) if call_filter.exceeds_rest else calls
+        return
+    expected = reported.lately_live(live) if live else ()
+    parts = _parts(call_filter, all_live=bool(expected))
+    more = partial(_unlisted, client, call_filter, expected, reported) if expected else None
+    calls = _found(client, parts, page_size=_MAX_PAGE_SIZE if expected else size, limit=upto, more=more)
+    yield from filter(call_filter.matches, map(reported.with_reported_status, calls))
+
+
+def _unlisted(
+    client: CallsApi, call_filter: CallFilter, expected: Sequence[str], reported: ReportedCalls, listed: Container[str]
+) -> Iterator[Call]:
+    """Fetch the calls that callbacks reported as live and that are in no list of live calls."""
+    ends = replace(call_filter, statuses=())
+    missing = [
+        sid
+        for sid in expected
+        if sid not in listed and (leg := reported.leg(sid)) is not None and leg.verified and ends.matches_leg(leg)
+    ]
+    unknown = missing[_MOST_FETCHED:]
+    for group in for_each(missing[:_MOST_FETCHED], client.fetch, parallel=_FETCHED_AT_ONCE):
+        for result in group:
+            if isinstance(result, Done):
+                yield result.value
+            elif isinstance(result.error, NotFoundError):
+                unknown.append(result.sid)
+            else:
+                raise result.error
+    if unknown:
+        reported.say_unlisted(unknown)
 
 
 class _Parts(NamedTuple):
@@ -190,11 +258,13 @@ class _Parts(NamedTuple):
     others: list[CallFilter]
 
 
-def _parts(call_filter: CallFilter) -> _Parts:
+def _parts(call_filter: CallFilter, *, all_live: bool = False) -> _Parts:
+    """Return the lists to be read; with ``all_live``, those of all live statuses if one of a status is."""
     for_rest = replace(call_filter, older_than=None, longer_than=None)
     if call_filter.statuses:
+        asked = {*call_filter.statuses, *(REST_LIVE_STATUSES if all_live else ())}
         moving, others = (
-            [replace(for_rest, statuses=(status,)) for status in statuses if status in call_filter.statuses]
+            [replace(for_rest, statuses=(status,)) for status in statuses if status in asked]
             for statuses in (REST_LIVE_STATUSES, REST_STATUSES[len(REST_LIVE_STATUSES) :])
         )
         return _Parts(moving, others)
@@ -203,16 +273,28 @@ def _parts(call_filter: CallFilter) -> _Parts:
     return _Parts(queued, [for_rest])
 
 
-def _found(client: CallsApi, parts: _Parts, *, page_size: int, limit: int | None) -> Iterator[Call]:
-    """Yield the calls of all parts, newest first: at least the first ``limit`` of them."""
+def _found(
+    client: CallsApi,
+    parts: _Parts,
+    *,
+    page_size: int,
+    limit: int | None,
+    more: Callable[[Container[str]], Iterable[Call]] | None = None,
+) -> Iterator[Call]:
+    """Yield the calls of all parts, newest first: at least the first ``limit`` of them.
+
+    ``more`` returns calls that belong to them; it gets the SIDs of the live calls that were listed.
+    """
     moving, others = parts
-    if len(moving) + len(others) == 1:
+    if len(moving) + len(others) == 1 and more is None:
         yield from client.list((moving or others)[0], page_size=page_size, limit=None)
         return
     import heapq
 
     # Of a call that moved on meanwhile, the later status is kept.
     live = {call.sid: call for call in list_in_turn(client, moving, page_size=page_size, limit=limit)}
+    if more is not None:
+        live.update((call.sid, call) for call in list(more(live)))
     held = sorted(live.values(), key=_age, reverse=True)
     lists = _begun([client.list(one, page_size=page_size, limit=None) for one in others])
     yield from _each_once(heapq.merge(*lists, held, key=_age, reverse=True))

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from callctl.calls.call import Call, rank_of
+from callctl.calls.call import Call, CallStatus, rank_of
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options.calls import open_store_for_writing, open_store_to_read
 from callctl.errors import CallctlError, NoLongerWantedError, NoThreadError, StoreError, WrongCallStateError
@@ -33,6 +33,8 @@ _NOT_WRITTEN = "the outcome is unknown, and not written down: "
 _LONGEST = timedelta(minutes=1)
 # How long a request waits for the store, in seconds.
 _PATIENCE = 1.0
+# How far REST may be behind callbacks, at most. Twilio does not say; it is seconds.
+_BEHIND = timedelta(minutes=5)
 
 
 class History:
@@ -45,6 +47,7 @@ class History:
         self._readonly = readonly
         self._reader: EventStore | None = None
         self._store: EventStore | None = None
+        self._is_unreadable = False
         self._writing = threading.Lock()  # of the store and of ``_recorded``
         self._sending = threading.Lock()  # of ``_is_abandoned`` and the beginning of a request
         self._is_abandoned = False
@@ -124,6 +127,56 @@ class History:
         except StoreError as error:
             self._runtime.warn(error)
             return None
+
+    @property
+    def reported_calls(self) -> Self | None:
+        """This history for ``find_calls``, or None where there is no store that can be read."""
+        return None if self._reader is None else self
+
+    def with_reported_status(self, call: Call) -> Call:
+        """Return a call with the status that callbacks reported, where that is ahead of the one REST shows."""
+        if self._reader is None or call.is_final or self._is_unreadable:
+            return call
+        try:
+            row = self._reader.call(call.sid)
+        except StoreError as error:
+            self._is_unreadable = True  # or each of many calls would wait for it
+            self._runtime.warn(error)
+            return call
+        # Of most calls REST is not behind, and one row says so.
+        if row is None or rank_of(row.status) <= rank_of(call.status):
+            return call
+        from callctl.operations.reported_status import with_reported_status
+
+        return with_reported_status(call, self.leg(call.sid))
+
+    def lately_live(self, statuses: Sequence[str]) -> Sequence[str]:
+        """Return the calls that have one of these live statuses by their latest events, the newest first.
+
+        A call whose last event is older than REST can be behind is left out: REST shows it as it is. ``initiated``,
+        which REST has no word for, counts as both queued and ringing.
+        """
+        if self._reader is None:
+            return ()
+        wanted = set(statuses)
+        if wanted & {CallStatus.QUEUED, CallStatus.RINGING}:
+            wanted.add(CallStatus.INITIATED)
+        try:
+            rows = self._reader.live_calls()
+        except StoreError as error:
+            self._runtime.warn(error)
+            return ()
+        now = self.now()
+        return [
+            row.call_sid for row in reversed(rows) if row.status in wanted and abs(now - row.last_event_at) < _BEHIND
+        ]
+
+    def say_unlisted(self, sids: Sequence[str]) -> None:
+        """Say that callbacks reported these calls as live, and that REST does not show them."""
+        from callctl.cli.io.results import calls, name_some
+
+        reported = f"callbacks report {calls(len(sids))} as live that the API does not show"
+        self._runtime.say_once(f"callctl: warning: {reported}: {name_some(sids)}")
 
     def redirected_at(self, sid: str) -> datetime | None:
         """Return when a child leg was last redirected, and so left its ``<Dial>``; None if that is not known here."""
