@@ -112,7 +112,6 @@ def test_region_and_edge_choose_twilios_host(tmp_path: Path, region: str | None,
         ("sg1", "singapore"),
         ("us2", "umatilla"),
         ("xx1", "…"),
-        ("dublin", "…"),
     ],
 )
 def test_another_region_without_an_edge_is_refused(tmp_path: Path, region: str, edge: str) -> None:
@@ -216,3 +215,21 @@ def test_a_setting_without_a_scheme_is_explained(tmp_path: Path, name: str) -> N
     with pytest.raises(SettingsError) as caught:
         from_env(tmp_path, **{name: "api.example.com/x"})
     assert caught.value.hint == "https:// is missing: https://api.example.com/x"
+
+
+@pytest.mark.parametrize(
+    ("region", "edge", "hint"),
+    [
+        ("dublin", "", "set TWILIO_REGION=ie1 and TWILIO_EDGE=dublin"),
+        ("dublin", "dublin", "set TWILIO_REGION=ie1"),
+        ("sydney", "singapore", "set TWILIO_REGION=au1"),
+        ("ashburn", "", "set TWILIO_REGION=us1 and TWILIO_EDGE=ashburn"),
+        ("frankfurt", "", "unset it, and set TWILIO_EDGE=frankfurt: the region is us1 then"),
+        ("tokyo-ix", "tokyo", "unset it, and set TWILIO_EDGE=tokyo-ix: the region is us1 then"),
+    ],
+)
+def test_an_edge_is_no_region(tmp_path: Path, region: str, edge: str, hint: str) -> None:
+    message = f"TWILIO_REGION is {region}, which is an edge, not a region"
+    with pytest.raises(SettingsError, match=message) as refused:
+        from_env(tmp_path, TWILIO_REGION=region, TWILIO_EDGE=edge)
+    assert refused.value.hint == hint

@@ -11,18 +11,13 @@ from callctl.calls.doctor_finding import Finding, fine, warning
 from callctl.calls.sid import LENGTH, is_twilio_sid
 from callctl.errors import REDACTED, without_secrets
 from callctl.settings import ENVIRONMENT, FLAG, SECRETS, URL_PREFIX, Settings, url_name
-from callctl.settings.values import OWN_EDGES, wrong_kind_of_sid
+from callctl.settings.values import EDGES, OWN_EDGES, wrong_kind_of_sid
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d"
 _REGION_AND_EDGE = ("TWILIO_REGION", "TWILIO_EDGE")
 _REGIONS = ("us1", *OWN_EDGES)
-# "Edge Locations" in Twilio's documentation; those with -ix are private.
-_EDGES = (
-    *("ashburn", "dublin", "frankfurt", "sao-paulo", "singapore", "sydney", "tokyo", "umatilla", "roaming"),
-    *("ashburn-ix", "san-jose-ix", "london-ix", "frankfurt-ix", "singapore-ix", "sydney-ix", "tokyo-ix"),
-)
 _COPY_AGAIN = "copy it again from the console (https://console.twilio.com)"
 
 
@@ -47,18 +42,13 @@ def _region_or_edge(settings: Settings, name: str, text: str) -> Finding:
     """Check whether region and edge can go together: what Twilio documents, which is not all that works."""
     region, edge = settings.region, settings.edge
     if name == "TWILIO_EDGE":
-        if edge in _EDGES:
+        if edge in EDGES:
             return fine(name, f"{text}{'' if region else '; the region is us1, TWILIO_REGION is not set'}")
-        return warning(name, f"{text}; Twilio has no edge of that name", fix=f"one of {', '.join(_EDGES)}")
+        return warning(name, f"{text}; Twilio has no edge of that name", fix=f"one of {', '.join(EDGES)}")
     if settings.implied_edge:
         return fine(name, f"{text}; reached through {settings.implied_edge}, TWILIO_EDGE is not set")
     if region in _REGIONS:
         return fine(name, text)
-    wanted = next((known for known, own in OWN_EDGES.items() if own == region), None)
-    if wanted is not None:
-        return warning(
-            name, f"{text}; that is an edge, not a region", fix=f"set it to {wanted}, and TWILIO_EDGE={region}"
-        )
     return warning(
         name,
         f"{text}; Twilio documents no such region for calls",

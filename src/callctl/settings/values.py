@@ -24,6 +24,11 @@ URL_PREFIX = "CALLCTL_URL_"
 # Location IDs" and "API domain migration guide" in Twilio's documentation.
 OWN_EDGES = {"ie1": "dublin", "au1": "sydney"}
 OLD_NAMES = {"br1": "sao-paulo", "de1": "frankfurt", "jp1": "tokyo", "sg1": "singapore", "us2": "umatilla"}
+# "Edge Locations" in Twilio's documentation; those with -ix are private.
+EDGES = (
+    *("ashburn", "dublin", "frankfurt", "sao-paulo", "singapore", "sydney", "tokyo", "umatilla", "roaming"),
+    *("ashburn-ix", "san-jose-ix", "london-ix", "frankfurt-ix", "singapore-ix", "sydney-ix", "tokyo-ix"),
+)
 
 
 class NamedUrl(NamedTuple):
@@ -162,6 +167,10 @@ def _twilio_url(*, region: str | None, edge: str | None) -> str:
         if region == meant:
             right = f"they are exchanged: set TWILIO_REGION={edge} and TWILIO_EDGE={meant}"
         raise SettingsError(f"TWILIO_EDGE is {edge}, which is a region, not an edge", hint=right)
+    if region in EDGES:
+        raise SettingsError(
+            f"TWILIO_REGION is {region}, which is an edge, not a region", hint=_right_region(region, edge)
+        )
     if edge and not region:
         region = "us1"  # what the library does (docs/twilio.md, "Regions and edges")
     if region and not edge and region != "us1":
@@ -173,6 +182,14 @@ def _twilio_url(*, region: str | None, edge: str | None) -> str:
                 hint=f"set TWILIO_EDGE={known or '…'} beside it, or, for keys of the US, unset TWILIO_REGION",
             )
     return "https://" + ".".join(part for part in ("api", edge, region, "twilio.com") if part)
+
+
+def _right_region(given: str, edge: str | None) -> str:
+    """Say what to set for a region that is given by the name of an edge."""
+    region = {own: name for name, own in ({"us1": "ashburn"} | OWN_EDGES).items()}.get(given)
+    if region is None:
+        return f"unset it, and set TWILIO_EDGE={given}: the region is us1 then"
+    return f"set TWILIO_REGION={region}" + ("" if edge else f" and TWILIO_EDGE={given}")
 
 
 def public_url(text: str | None) -> str | None:
