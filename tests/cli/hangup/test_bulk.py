@@ -25,6 +25,7 @@ from processes import OnTerminal, Piped, environment
 from running import Callctl, Meanwhile, Outcome, env_for
 
 from callctl.cli.io.progress import AFTER
+from callctl.errors import StoreError
 from callctl.simulator import Simulator
 from callctl.store.sqlite.store import SqliteStore
 
@@ -421,6 +422,26 @@ def test_calls_are_chosen_by_what_callbacks_reported_where_rest_is_behind(laggin
     outcome = lagging.callctl("hangup", "--all", *AGREED)
     assert (outcome.code, f"{rings}\tcanceled\tended" in outcome.out.splitlines()) == (0, True)
     assert over not in ended(lagging)
+
+
+@pytest.mark.parametrize("command", [("list", "--live", "-q"), ("hangup", "--all", "--dry-run")])
+def test_a_store_that_fails_meanwhile_is_not_asked_for_each_call(
+    setup: CliSetup, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    sids = [setup.place(NEVER) for _ in range(3)]
+    setup.add_callback(sids[0], "queued", at=minutes_ago(0))
+    asked: list[str] = []
+
+    def fail(_store: SqliteStore, sid: str) -> None:
+        asked.append(sid)
+        raise StoreError("can't read the event store")
+
+    monkeypatch.setattr(SqliteStore, "call", fail)
+    outcome = setup.callctl(*command)
+    assert outcome.code == 0
+    assert sorted(line[:34] for line in outcome.out.splitlines()) == sorted(sids)
+    assert len(asked) == 1
+    assert outcome.err.count("can't read the event store") == 1
 
 
 def _fetched(server: Server) -> list[str]:
