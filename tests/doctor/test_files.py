@@ -57,9 +57,25 @@ class TestSettingsFile:
     ) -> None:
         file = settings_file(home, simulator, mode=mode)
         os.chown(file, owner, 54321)
-        code, findings = doctor(callctl, {})
+        code, findings = doctor(callctl, {"CALLCTL_ENV_FILE": str(file)})
         assert (code, level(findings, "settings file")) == (0, expected)
         assert ("readable by root and the group 54321 alone" in findings["settings file"]["text"]) == (expected == "ok")
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+    def test_a_found_file_of_another_user_is_not_used_and_that_is_said(
+        self, callctl: Callctl, simulator: Simulator, home: Path
+    ) -> None:
+        file = home.parent / ".env"
+        file.write_text("CALLCTL_FROM=+15005550006\nCALLCTL_PUBLIC_URL=https://example.com/\n")
+        os.chown(file, 65534, 65534)
+        code, findings = doctor(callctl, env_for(simulator) | {"CALLCTL_FROM": ""})
+        said = f"nothing in {file} is used: it is another user's, who could say where calls and callbacks go"
+        assert (code, level(findings, "settings file")) == (0, "warning")
+        assert findings["settings file"]["text"] == said
+        assert "CALLCTL_PUBLIC_URL" not in findings
+        placed = callctl("place", "+12025550100", "--say", "x", env=env_for(simulator) | {"CALLCTL_FROM": ""})
+        assert (placed.code, placed.err.splitlines()[0]) == (2, f"callctl: {said}")
+        assert "name it with --env-file" in placed.err
 
     def test_a_file_that_is_passed_over_is_looked_at_too(
         self, callctl: Callctl, simulator: Simulator, home: Path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -362,3 +363,40 @@ def test_the_state_directory_follows_xdg(tmp_path: Path) -> None:
     assert from_env(tmp_path, XDG_STATE_HOME="/var/state").state_dir == Path("/var/state/callctl")
     assert from_env(tmp_path, XDG_STATE_HOME="relative").state_dir == tmp_path / ".local/state/callctl"
     assert from_env(tmp_path, CALLCTL_STORE="/data/e.db").store == Path("/data/e.db")
+
+
+def make_anothers(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if os.geteuid() == 0:
+        os.chown(path, 65534, 65534, follow_symlinks=False)
+    else:  # all of this user's are another's
+        monkeypatch.setattr(os, "geteuid", lambda: path.lstat().st_uid + 1)
+
+
+@pytest.mark.parametrize("needs_found", [True, False])
+def test_a_found_file_of_another_user_is_left_out_unless_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, needs_found: bool
+) -> None:
+    cwd, path = tmp_path / "project", tmp_path / ".env"
+    cwd.mkdir()
+    write(path, {"CALLCTL_FROM": "+15005550006", "CALLCTL_URL_SURVEY": "https://example.com/", "CALLCTL_PORT": "http"})
+    make_anothers(path, monkeypatch)
+    settings = load(ENV, cwd=cwd, needs_found=needs_found)
+    assert settings.left_out is not None
+    assert (settings.left_out.path, settings.from_, dict(settings.urls)) == (path, None, {})
+    assert settings.left_out.error.message == "it is another user's, who could say where calls and callbacks go"
+    assert (settings.env_file_above, settings.files, settings.is_store_in_doubt) == (None, {}, False)
+    write(path, {"CALLCTL_FROM": "+15005550006"})
+    for named in (path, Path("../.env")):
+        settings = load(ENV, cwd=cwd, env_file=named, needs_found=needs_found)
+        assert (settings.from_, settings.left_out) == ("+15005550006", None)
+
+
+def test_a_link_of_another_user_to_a_file_of_ones_own_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "other.env", {"CALLCTL_FROM": "+15005550006"})
+    (tmp_path / ".env").symlink_to("other.env")
+    assert load({}, cwd=tmp_path).from_ == "+15005550006"
+    make_anothers(tmp_path / ".env", monkeypatch)
+    settings = load({}, cwd=tmp_path)
+    assert (settings.from_, settings.left_out is not None) == (None, True)

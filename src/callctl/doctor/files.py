@@ -22,7 +22,10 @@ _LEAST_SPACE = 10 * 1024 * 1024  # bytes; a call with all its callbacks takes ab
 
 def settings_files(settings: Settings) -> Iterator[Finding]:
     """Yield, for each file that was read, whether others may read secrets in it, and whether its account counts."""
-    if not settings.files:
+    if (left_out := settings.left_out) is not None:
+        text = f"nothing in {left_out.path} is used: {left_out.error.message}"
+        yield warning("settings file", text, fix=left_out.error.hint)
+    elif not settings.files:
         yield fine("settings file", "none is used")
     for name, names in sorted(settings.files.items()):
         beside = _passed_over(settings, name, names)

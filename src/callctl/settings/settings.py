@@ -39,10 +39,11 @@ class Credentials:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A ``.env`` that was found and of which nothing is used, and why."""
+    """A ``.env`` that was found and of which nothing is used, and why; ``is_anothers``: it is another user's."""
 
     path: Path
     error: SettingsError
+    is_anothers: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,8 +118,9 @@ class Settings:
 
     @property
     def is_store_in_doubt(self) -> bool:
-        """Whether a file that is left out may have named another store."""
-        return self.left_out is not None and "CALLCTL_STORE" not in self.sources
+        """Whether a file that is left out may have named another store; that of another user never does."""
+        left_out = self.left_out is not None and not self.left_out.is_anothers
+        return left_out and "CALLCTL_STORE" not in self.sources
 
     def checked_store(self) -> Path:
         """Return where the store is; below the state folder it counts only if no other user can write there.

@@ -14,6 +14,7 @@ from callctl.settings import values as read
 from callctl.settings.settings import LeftOut, Settings
 from callctl.settings.store_url import describe, shared_store_url
 from callctl.settings.values import ENVIRONMENT, FLAG, URL_PREFIX
+from callctl.support.own_folder import has_own_owner
 
 # One set, taken whole from the first source that has any of them. Otherwise a .env in somebody's repository could
 # name its own server and be sent the token that the shell exports, or simulator settings could mix with real ones.
@@ -49,7 +50,8 @@ def load(
     """Resolve the settings: ``overrides`` (from flags), then the named file, the environment, and a ``.env`` found.
 
     Without ``needs_found``, a ``.env`` that was found and can't be used is left out where the credentials come from
-    elsewhere: it must not keep a call from being ended. ``Settings.left_out`` then says why.
+    elsewhere: it must not keep a call from being ended. ``Settings.left_out`` then says why. One that is another user's
+    is always left out, unless it is the named file.
 
     Raises:
         SettingsError: A file can't be read, or a value is malformed.
@@ -57,6 +59,13 @@ def load(
     given = env_file or environ.get("CALLCTL_ENV_FILE")
     named = cwd / read.path(str(given), what="the settings file") if given else None
     found = _find_env_file(cwd)
+    if found is not None and _is_anothers(found) and not _is_same(named, found):
+        settings = _resolve(environ, cwd=cwd, named=named, env_path=None, overrides=overrides)
+        error = SettingsError(
+            "it is another user's, who could say where calls and callbacks go",
+            hint="that file was found, not named: if you trust it, name it with --env-file",
+        )
+        return replace(settings, left_out=LeftOut(found, error, is_anothers=True))
     try:
         return _resolve(environ, cwd=cwd, named=named, env_path=found, overrides=overrides)
     except SettingsError as error:
@@ -124,6 +133,18 @@ def _find_env_file(cwd: Path) -> Path | None:
     start = cwd.resolve()
     candidates = (folder / ".env" for folder in (start, *start.parents))
     return next((path for path in candidates if os.path.isfile(path)), None)  # noqa: PTH113 - Path's raises
+
+
+def _is_anothers(path: Path) -> bool:
+    """Return whether a file, or the link that leads to it, is neither this user's nor root's."""
+    try:
+        return not (has_own_owner(path.lstat()) and has_own_owner(path.stat()))
+    except OSError:
+        return False  # reading it says why
+
+
+def _is_same(named: Path | None, found: Path) -> bool:
+    return named is not None and Path(os.path.realpath(named.parent), named.name) == found
 
 
 def _read_env_file(path: Path) -> dict[str, str]:
