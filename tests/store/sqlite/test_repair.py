@@ -538,8 +538,11 @@ def test_a_database_that_others_write_to_is_checked_now_and_then(
     checks: list[tuple[bool, bool]] = []
     fill(store)
 
-    def check(_path: Path, *, like: sqlite3.Connection, newest: NewestEvent | None, whole: bool) -> bool:
+    def check(
+        _path: Path, *, like: sqlite3.Connection, newest: NewestEvent | None, whole: bool, limit: float | None
+    ) -> bool:
         assert newest is not None
+        assert limit is not None
         checks.append((like.in_transaction, whole))
         return True
 
@@ -747,3 +750,51 @@ def test_another_store_in_the_place_of_all_files_is_used_from_then_on(
     store.append(event(1, "ringing"))
     assert kept(copy_of(path)) == {sid(1), *(sid(number) for number in range(1000, 1000 + 2 * EVENTS))}
     assert "another store" in troubles[0]
+
+
+# A watch that is killed while it copies what it can still read, which may take minutes.
+_KILLED_EARLY = """
+import os, sys
+from pathlib import Path
+import store_damage
+from claims import claimed
+from events import START, event, sid
+from callctl.store.records import OpenClaim
+from callctl.store.sqlite import rescue
+from callctl.store.sqlite.store import SqliteStore
+
+path = Path(sys.argv[1])
+store = SqliteStore.open_for_watch(path, world=sys.argv[3])
+for number in range(100, 150):
+    store.append(event(number, "ringing"))
+store.append(event(0, "completed"))
+claimed(store, OpenClaim("rule", sid(2), sid(2), "hangup"), now=START, until=START)
+rescue._copy = lambda *_, **__: os._exit(9)
+getattr(store_damage, sys.argv[2])(path)
+store.append(event(200, "ringing"))
+"""
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=named)
+def test_a_watch_that_is_killed_before_it_has_copied_what_it_could_read_loses_nothing(
+    path: Path, damage: Damage, troubles: list[str]
+) -> None:
+    with closing(SqliteStore.open_for_watch(path, world=WORLD)) as store:
+        fill(store)
+    program = [sys.executable, "-c", _KILLED_EARLY, str(path), damage.__name__, WORLD]
+    folders = os.pathsep.join(sys.path)
+    assert subprocess.run(program, check=False, env={**os.environ, "PYTHONPATH": folders}).returncode == 9
+    if "database_over" in damage.__name__:  # of another program: it is left alone, until somebody moves it away
+        with pytest.raises(StoreError, match="is no event store"):
+            SqliteStore.open_for_watch(path, world=WORLD)
+        path.unlink()
+    with closing(SqliteStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)) as store:
+        found = {one.call_sid for one in store.replay(since=None)}
+        assert {sid(number) for number in (0, *range(100, 150))} <= found
+        ended = store.call(sid(0))
+        assert ended is not None
+        assert ended.is_final
+        assert store.claim_keys() == {("rule", sid(2))}
+        assert store._writing.connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert work_folders(path) == []
+    assert all("by a repair that was cut off" in trouble for trouble in troubles)

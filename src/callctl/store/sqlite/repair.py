@@ -68,8 +68,10 @@ class RepairingConnection(GuardedConnection):
         self._recent = RecentRows()
         self._writer: FileWriter | None = None
         self._last_request = time.monotonic()
-        with suppress(OSError, sqlite3.Error):
-            settle_leftovers(Path(os.path.realpath(path)))
+        with suppress(OSError, sqlite3.Error, StoreError):  # opening it says what is wrong
+            report = settle_leftovers(Path(os.path.realpath(path)))
+            if report is not None:
+                on_trouble(report)
         super().__init__(path, connect)
 
     def attach(self, writer: FileWriter) -> None:
@@ -214,7 +216,12 @@ class RepairingConnection(GuardedConnection):
         database = File.at(str(path))
         is_own = database is not None and database.is_same(self._checks.files.database)
         whole = copy_to_new_file(
-            self.connection, path, newest=self._checks.newest, move_away=move_away, has_own_database=is_own
+            self.connection,
+            path,
+            newest=self._checks.newest,
+            move_away=move_away,
+            restore=self._restore,
+            has_own_database=is_own,
         )
         kept, self._unrescued = self._unrescued, None
         if kept is not None and remove_lone_index(kept):

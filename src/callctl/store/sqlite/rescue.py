@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import sqlite3
 import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from callctl.errors import StoreError
 from callctl.store.sqlite.connection import link_or_copy, primary_code, work_prefix
-from callctl.store.sqlite.file_checks import NewestEvent
-from callctl.store.sqlite.file_identity import is_store
+from callctl.store.sqlite.file_checks import NewestEvent, is_sound
+from callctl.store.sqlite.file_identity import check_identity, is_store
 from callctl.store.sqlite.files import File, Files
 from callctl.store.sqlite.guarded_connection import ClaimKey
-from callctl.store.sqlite.rows import last_number
+from callctl.store.sqlite.rows import Row, insert, last_number, readable
 from callctl.store.sqlite.schema import APPLICATION_ID, TABLES, has_tables, migrate
 
 # What keeps rules from acting twice, and on calls that are not theirs: tables, with the column of their time.
@@ -38,6 +40,7 @@ _NEWER = {
 _MOST_RECENT = 2000
 _REFRESH_PAUSE = 20
 _SUFFIXES = ("", "-wal", "-shm")
+_HELD = "held.db"  # the rows in memory of who makes a copy, beside it until it is in its place
 
 
 def set_aside(path: Path) -> Path | None:
@@ -96,39 +99,73 @@ def copy_to_new_file(
     *,
     newest: NewestEvent | None,
     move_away: Callable[[], None],
+    restore: Callable[[sqlite3.Connection], None] = lambda _target: None,
     has_own_database: bool = False,
 ) -> bool:
     """Make a new store at a path of what a connection still reads; return whether that is all of it, ``newest`` too.
 
     ``move_away`` renames what lies at the path. It is called once the copy is made and checked, so that there is always
-    a store at the path while the copy is made. With ``has_own_database`` the file at the path is what the connection
-    has open: where its log is damaged, rows are read from the database alone too.
+    a store at the path while the copy is made. ``restore`` writes what is held in memory into an open store: the copy,
+    and before that, as copying may take minutes, a file beside it, which ``settle_leftovers`` finds if this process is
+    killed. With ``has_own_database`` the file at the path is what the connection has open: where its log is damaged,
+    rows are read from the database alone too.
 
     Raises:
         StoreError: The copy is damaged too.
         sqlite3.Error: Nothing can be read or written.
         OSError: The new file can't be made, or there is one.
     """
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=work_prefix(path)) as folder:
-        new = Path(folder) / path.name
+    with _work_folder(path) as folder:
+        _write_held(folder / _HELD, restore)
+        new = folder / path.name
         version = data_version(source)
         own = f"{path.absolute().as_uri()}?mode=ro&immutable=1" if has_own_database else None
-        whole = _copy(source, new, path, newest, own=own)
+        whole = _copy(source, new, path, newest, restore=restore, own=own)
         move_away()
         if data_version(source) != version:  # others wrote meanwhile; from now on they see that the files are gone
             new.unlink()
-            whole = _copy(source, new, path, newest)
+            whole = _copy(source, new, path, newest, restore=restore)
         link_or_copy(new, path)
     return whole
 
 
-def settle_leftovers(path: Path) -> None:
-    """Remove the folders that killed processes left beside a store, once a copy that was to take its place has done so.
+@contextmanager
+def _work_folder(path: Path) -> Iterator[Path]:
+    """Make a folder beside a store until the block is left.
+
+    It stays where the process ends meanwhile, which a TemporaryDirectory would not.
+    """
+    folder = tempfile.mkdtemp(dir=path.parent, prefix=work_prefix(path))
+    try:
+        yield Path(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write_held(held: Path, restore: Callable[[sqlite3.Connection], None]) -> None:
+    with closing(sqlite3.connect(held.absolute(), isolation_level=None)) as connection:
+        migrate(connection, held)
+        _write(connection, restore)
+
+
+def _write(connection: sqlite3.Connection, restore: Callable[[sqlite3.Connection], None]) -> None:
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        restore(connection)
+
+
+def settle_leftovers(path: Path) -> str | None:
+    """Finish what killed processes began beside a store, and remove their folders; return what was repaired, in words.
+
+    A copy that was to take the store's place does so. Where the copy was not made yet, it is made now of what can be
+    read, with what the process had held in memory.
 
     Raises:
+        StoreError: It can't be made.
         OSError: The folder can't be locked at once, as while another process makes or repairs a store, or written to.
         sqlite3.Error: A copy can't be read.
     """
+    report = None
     handle = os.open(path.parent, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -136,12 +173,72 @@ def settle_leftovers(path: Path) -> None:
             # Killed between the two steps: the damaged files are set aside, and the copy is not yet in their place.
             if not os.path.lexists(path) and any(path.parent.glob(f"{path.name}.damaged-*")):
                 _put_in_place(folder / path.name, path)
-            for suffix in (*_SUFFIXES, "-journal"):
-                (folder / f"{path.name}{suffix}").unlink(missing_ok=True)
+            if (folder / _HELD).is_file():
+                report = _bring_back(folder / _HELD, path) or report
+            for name in (path.name, _HELD):
+                for suffix in (*_SUFFIXES, "-journal"):
+                    (folder / f"{name}{suffix}").unlink(missing_ok=True)
             with suppress(OSError):  # something else is in it, which is not callctl's
                 folder.rmdir()
     finally:
         os.close(handle)
+    return report
+
+
+def _bring_back(held: Path, path: Path) -> str | None:
+    """Write the rows that a killed process had held in memory into its store; where that is damaged, into a copy of it.
+
+    Return what was repaired, in words. Where all files of the store are gone, it was purged.
+    """
+    if not any(os.path.lexists(f"{path}{suffix}") for suffix in _SUFFIXES):
+        return None
+    with closing(sqlite3.connect(held.absolute(), isolation_level=None)) as rows:
+        migrate(rows, held)
+        restore = partial(_restore_held, rows)
+        is_there = path.exists() and path.stat().st_size > 0
+        if is_there and is_sound(path, like=rows, newest=None, whole=True, limit=None) and _has_tables(path):
+            with closing(sqlite3.connect(path.absolute(), isolation_level=None)) as store:
+                migrate(store, path)
+                _write(store, restore)
+            return None
+        if is_there:
+            check_identity(path)
+        uri = f"{(path if is_there else held).absolute().as_uri()}?mode=ro"
+        aside: list[Path | None] = []
+        with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as source:
+            copy_to_new_file(
+                source,
+                path,
+                newest=None,
+                move_away=lambda: aside.append(set_aside(path)),
+                restore=restore,
+                has_own_database=is_there,
+            )
+    beside = "".join(f"; the old files are beside it as {name.name}*" for name in aside if name is not None)
+    return (
+        f"the event store {path} was left damaged by a repair that was cut off; what can be read of it and the newest"
+        f" events were copied to a new file{beside}"
+    )
+
+
+def _has_tables(path: Path) -> bool:
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        return has_tables(connection)
+
+
+def _restore_held(held: sqlite3.Connection, target: sqlite3.Connection) -> None:
+    """Write what a store lacks of the rows that a process had held in memory."""
+    from callctl.calls.event import CallEvent
+
+    recent = RecentRows()
+    recent.refresh(held, version=0)
+    recent.restore(target)
+    for world, record in held.execute(
+        "SELECT world, record FROM events JOIN calls ON calls.id = call_id ORDER BY events.id"
+    ):
+        event = readable(CallEvent.from_record, record)
+        if event is not None:
+            insert(target, [Row.of(event)], world=world)
 
 
 def _is_leftover(folder: Path, path: Path) -> bool:
@@ -160,7 +257,13 @@ def _put_in_place(new: Path, path: Path) -> None:
 
 
 def _copy(
-    source: sqlite3.Connection, new: Path, path: Path, newest: NewestEvent | None, *, own: str | None = None
+    source: sqlite3.Connection,
+    new: Path,
+    path: Path,
+    newest: NewestEvent | None,
+    *,
+    restore: Callable[[sqlite3.Connection], None],
+    own: str | None = None,
 ) -> bool:
     whole = _copy_whole(source, new)
     if not whole:
@@ -174,6 +277,8 @@ def _copy(
             )
         connection.execute("PRAGMA journal_mode = WAL")
         whole = whole and (newest is None or newest.is_in(connection))
+        migrate(connection, new)
+        _write(connection, restore)
     new.chmod(0o600)
     return whole
 
