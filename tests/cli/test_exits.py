@@ -297,6 +297,7 @@ UNSEEN = {
     ("cli/doctor.py", "CallctlError"),  # only its exit code is asked for
     ("api/retries.py", "NoLongerWantedError"),  # the caller that no longer wants the request catches it
     ("rules/executor.py", "NoLongerWantedError"),
+    ("watch/board_feed.py", "StoreAwayError"),  # the watch ends, and catches it
     ("cli/options/history.py", "NoLongerWantedError"),
     ("cli/watch/operator.py", "NoLongerWantedError"),
 }

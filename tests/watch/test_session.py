@@ -223,7 +223,7 @@ async def test_why_the_record_can_not_be_written_is_reported_once(tmp_path: Path
     async with running_watch(settings, WatchOptions("127.0.0.1", 0)) as watch:
         shutil.rmtree(folder)
         folder.write_text("in its place")
-        await watch.view.until_noted("`place` does not find this watch: can't write the record")
+        await watch.view.until_noted(f"`place` does not find this watch: the state folder {folder} is no folder")
         folder.unlink()
         await watch.view.until_noted("was gone, and is written again")
         await until(lambda: len(list(folder.glob("*.json"))) == 1)
