@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from events import event, form, sid
+from events import event, form, moment, sid
 from listeners import post
 from store_damage import empty_database, remove_index, remove_log
 from watches import RecordingView, RunningWatch, running_watch, settings_in, until
@@ -19,9 +20,11 @@ from watches import RecordingView, RunningWatch, running_watch, settings_in, unt
 from callctl.calls.event import CallEvent
 from callctl.errors import StoreError
 from callctl.settings import Settings
-from callctl.store.opening import open_for_watch, open_store
+from callctl.store.opening import open_file_readonly, open_for_watch, open_store
 from callctl.store.sqlite.store import SqliteStore
 from callctl.support.clock import Clock
+from callctl.views.view import WatchState
+from callctl.watch.board_feed import BoardFeed
 from callctl.watch.options import WatchOptions
 from callctl.watch.session import Session
 
@@ -125,3 +128,22 @@ async def test_a_store_that_nobody_can_read_ends_a_watch_that_has_nothing_in_mem
             await session.run(RecordingView())
     finally:
         await session.shut_down()
+
+
+async def test_who_only_reads_waits_until_the_store_is_repaired(settings: Settings, paused: threading.Event) -> None:
+    feed, view = BoardFeed(header=lambda: WatchState("watch", "x", "", None)), RecordingView()
+    with (
+        closing(open_for_watch(settings, on_trouble=lambda _text: None)) as writer,
+        closing(open_file_readonly(settings.store, world=settings.world)) as reader,
+    ):
+        feed.load(reader, since=moment(0))
+        running = asyncio.ensure_future(feed.run(view))
+        await until(lambda: feed.events_read == 5)
+        remove_log(settings.store)
+        paused.set()
+        await view.until_noted("its log (-wal) was removed")
+        writer.append(event(100, "ringing"))
+        await view.until_noted("the event store can be read again")
+        feed.stop()
+        await running
+    assert {sid(number) for number in range(STORED)} <= set(feed.board.snapshot().legs)

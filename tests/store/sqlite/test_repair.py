@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from claims import claimed
@@ -40,7 +41,7 @@ from callctl.calls.action import ActionEvent
 from callctl.errors import StoreError
 from callctl.store.records import OpenClaim
 from callctl.store.sqlite.connection import locked_folder
-from callctl.store.sqlite.file_checks import NewestEvent
+from callctl.store.sqlite.file_checks import NewestEvent, is_sound
 from callctl.store.sqlite.rescue import set_aside, settle_leftovers
 from callctl.store.sqlite.store import SqliteStore
 
@@ -798,3 +799,27 @@ def test_a_watch_that_is_killed_before_it_has_copied_what_it_could_read_loses_no
         assert store._writing.connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     assert work_folders(path) == []
     assert all("by a repair that was cut off" in trouble for trouble in troubles)
+
+
+@pytest.fixture
+def seems_sound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have each check of a whole database that has a time limit be broken off, as that of a large one is."""
+
+    def check(path: Path, *, whole: bool, limit: float | None, **more: Any) -> bool:
+        return is_sound(path, whole=whole and limit is None, limit=limit, **more)
+
+    monkeypatch.setattr("callctl.store.sqlite.file_checks.is_sound", check)
+
+
+@pytest.mark.usefixtures("seems_sound")
+def test_a_database_too_large_for_a_quick_check_is_mended_before_it_is_closed(path: Path) -> None:
+    store = SqliteStore.open_for_watch(path, world=WORLD)
+    for number in range(EVENTS):
+        store.append(event(number, "ringing", Filling="x" * 1500))
+    checkpoint(path)
+    store.append(event(EVENTS, "ringing"))
+    with path.open("r+b") as database:
+        database.seek(path.stat().st_size // 8192 * 4096)
+        database.write(b"\xff" * 4096)
+    store.close()
+    assert {sid(number) for number in range(EVENTS + 1)} <= kept(path)

@@ -58,11 +58,12 @@ class FileChecks:
         self._next_whole_check = 0.0  # by the monotonic clock
         self._backfilled: _Backfilled | None = None
 
-    def find_damage(self, *, after_commit: bool, read_damage: bool) -> str | None:
+    def find_damage(self, *, after_commit: bool, read_damage: bool, is_last: bool = False) -> str | None:
         """Return what was done to the files since the last check, in words; None if they are whole.
 
         ``after_commit`` is whether this connection has just committed; ``read_damage`` whether something failed for
-        what SQLite read: then the check of the database takes as long as it takes.
+        what SQLite read: then the check of the database takes as long as it takes. ``is_last`` is whether the
+        connection is about to be closed, which brings its log to the database: the same goes for that.
         """
         before, now = self.files, self.current_files()
         log = self._read_log()
@@ -84,8 +85,8 @@ class FileChecks:
         is_written = self._is_written(now) or (not after_commit and self._begins_anew(log))
         is_smaller = is_emptied or read_damage or before.shrank_in(now)
         if is_written or is_smaller:
-            is_whole_due = is_smaller or time.monotonic() >= self._next_whole_check
-            if not self._is_sound(whole=is_whole_due, limit=None if read_damage else _LONGEST_CHECK):
+            is_whole_due = is_smaller or is_last or time.monotonic() >= self._next_whole_check
+            if not self._is_sound(whole=is_whole_due, limit=None if read_damage or is_last else _LONGEST_CHECK):
                 return "its content was overwritten or cut"
             if not is_whole_due:
                 self._log = log  # all of it is checked later: the files of the last check are kept

@@ -46,7 +46,7 @@ class GuardedConnection:
             readonly: Whether that is for reading only.
             repaired_by: The connection of the same store that repairs its files.
         """
-        self._path, self._connect, self._readonly, self._repaired_by = path, connect, readonly, repaired_by
+        self._path, self._connect, self.is_readonly, self._repaired_by = path, connect, readonly, repaired_by
         self._lock = threading.Lock()
         self._files: Files | None = None
         self.generation = -1  # counts the files that were opened, from 0
@@ -109,7 +109,7 @@ class GuardedConnection:
 
     def close(self) -> None:
         """Close the files. A read under way in another thread is broken off where nothing is written."""
-        if self._readonly:  # an interrupt would keep a connection that writes from the checkpoint that closing makes
+        if self.is_readonly:  # an interrupt would keep a connection that writes from the checkpoint that closing makes
             with suppress(sqlite3.ProgrammingError):  # closed before
                 self.connection.interrupt()
         with self._lock:

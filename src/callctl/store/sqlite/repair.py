@@ -67,6 +67,7 @@ class RepairingConnection(GuardedConnection):
         self._unrescued: Path | None = None  # where damaged files were set aside of which nothing is copied yet
         self._recent = RecentRows()
         self._writer: FileWriter | None = None
+        self._is_closing = False
         self._last_request = time.monotonic()
         with suppress(OSError, sqlite3.Error, StoreError):  # opening it says what is wrong
             report = settle_leftovers(Path(os.path.realpath(path)))
@@ -90,6 +91,7 @@ class RepairingConnection(GuardedConnection):
         with suppress(StoreError, sqlite3.ProgrammingError):  # the latter: closed before
             self.connection.execute("SELECT 1")
             if not self._current_files().are_gone:
+                self._is_closing = True
                 self.check()
         super().close()
         self._checks.close()
@@ -136,7 +138,9 @@ class RepairingConnection(GuardedConnection):
     def _find_damage(self, *, after_commit: bool) -> str | None:
         if self._unrescued is not None or self._checks.files.database is None:
             return "it could not be mended yet"
-        damage = self._checks.find_damage(after_commit=after_commit, read_damage=self._read_damage)
+        damage = self._checks.find_damage(
+            after_commit=after_commit, read_damage=self._read_damage, is_last=self._is_closing
+        )
         if damage is None:
             self._read_damage = False
         return damage

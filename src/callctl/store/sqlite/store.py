@@ -220,11 +220,13 @@ class SqliteStore:
         """Repair the files after a read failed, or wait until that is done; return whether to read them anew.
 
         That is so where other files were opened since the last call of this, and as long as committed events are in
-        memory: ``close`` tries for the last time to bring them into the files.
+        memory: ``close`` tries for the last time to bring them into the files. Who only reads leaves it to others.
 
         Raises:
             StoreError: They can't be repaired now, and nothing is in memory.
         """
+        if self._writing.is_readonly:
+            return True
         holds_events = "_writer" in vars(self) and self._writer.holds_events
         try:
             self._writing.check()
