@@ -823,3 +823,21 @@ def test_a_database_too_large_for_a_quick_check_is_mended_before_it_is_closed(pa
         database.write(b"\xff" * 4096)
     store.close()
     assert {sid(number) for number in range(EVENTS + 1)} <= kept(path)
+
+
+@pytest.mark.usefixtures("seems_sound")
+def test_a_database_too_large_for_a_quick_check_is_mended_once_a_part_of_it_could_not_be_read(
+    path: Path, store: SqliteStore, troubles: list[str]
+) -> None:
+    for number in range(EVENTS):
+        store.append(event(number, "ringing", Filling="x" * 1500))
+    checkpoint(path)
+    with path.open("r+b") as database:
+        size = path.stat().st_size
+        database.seek(size // 8192 * 4096)
+        database.write(b"\xff" * (size // 4))
+    with pytest.raises(StoreError):
+        list(store.replay(since=None))
+    store.append(event(EVENTS, "ringing"))
+    assert "its content was overwritten" in troubles[0]
+    assert {one.call_sid for one in store.replay(since=None)} == {sid(number) for number in range(EVENTS + 1)}
