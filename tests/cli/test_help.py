@@ -141,7 +141,12 @@ def on_terminal(*args: str, home: Path, env: dict[str, str]) -> str:
     controller, terminal = pty.openpty()
     with os.fdopen(controller, "rb", buffering=0) as screen, os.fdopen(terminal, "wb") as stdout:
         subprocess.run([*CALLCTL, *args], env=environment(home, env), stdout=stdout, check=True)
-        return screen.read(10_000).decode().replace("\r\n", "\n")
+        stdout.write(b"\x03")  # what was written comes in parts: this is the end of it
+        stdout.flush()
+        shown = b""
+        while not shown.endswith(b"\x03"):
+            shown += screen.read(10_000)
+        return shown[:-1].decode().replace("\r\n", "\n")
 
 
 @pytest.mark.parametrize("columns", [40, 60])
