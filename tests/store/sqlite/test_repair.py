@@ -570,6 +570,19 @@ def test_two_watches_that_share_a_store_mend_it_together(path: Path, store: Sqli
     assert not path.with_name("events.db.damaged-2").exists()
 
 
+@pytest.mark.parametrize("damage", DAMAGES, ids=named)
+def test_two_watches_to_which_no_event_comes_mend_it_once(path: Path, store: SqliteStore, damage: Damage) -> None:
+    fill(store)
+    with closing(SqliteStore.open_for_watch(path, world="other")) as other:
+        other.check_writable()
+        damage(path)
+        for _ in range(4):
+            for one in (store, other):
+                with suppress(StoreError):
+                    one.check_writable()
+    assert not path.with_name("events.db.damaged-3").exists()
+
+
 def test_each_of_two_watches_restores_its_own_events(path: Path, store: SqliteStore) -> None:
     with closing(SqliteStore.open_for_watch(path, world="other")) as other:
         acknowledged = fill(other)
@@ -696,6 +709,24 @@ def test_a_purged_store_does_not_come_back_from_a_copy(path: Path) -> None:
         file.unlink()
     assert kept(path) == set()
     assert work_folders(path) == []
+
+
+@pytest.mark.parametrize("kind", ["link", "foreign", "view"])
+def test_what_only_looks_like_the_leftover_of_a_repair_is_not_used(path: Path, tmp_path: Path, kind: str) -> None:
+    SqliteStore.open_for_watch(path, world=WORLD).close()
+    folder = path.with_name(f".{path.name}.callctl-x")
+    folder.mkdir()
+    notes, held = tmp_path / "notes.sqlite", folder / "held.db"
+    with closing(sqlite3.connect(notes if kind == "link" else held)) as database:
+        database.execute("CREATE TABLE note (text)")
+        if kind == "view":
+            database.execute("CREATE VIEW events AS SELECT 1")
+        database.commit()
+    if kind == "link":
+        held.symlink_to(notes)
+    before = notes.read_bytes() if kind == "link" else b""
+    SqliteStore.open_for_watch(path, world=WORLD).close()
+    assert kind != "link" or notes.read_bytes() == before
 
 
 def test_what_is_not_callctls_stays_beside_the_store(path: Path) -> None:

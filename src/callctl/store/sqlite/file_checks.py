@@ -337,11 +337,15 @@ def _interrupted_after(seconds: float | None, connection: sqlite3.Connection) ->
 
 
 def is_older_state(path: Path, *, of: sqlite3.Connection) -> bool:
-    """Return whether the files hold what the store of a connection was before: its newest event is there, too.
+    """Return whether the files hold what the store of a connection was before: less than that.
+
+    Where each has the other's newest event they are the same state, as after a repair by another watch.
 
     Raises:
         sqlite3.Error: They can't be read.
     """
+    mine = NewestEvent.of(of)
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0.1)) as found:
         newest = NewestEvent.of(found)
-    return newest is not None and newest.is_in(of)
+        is_same = mine is not None and mine.is_in(found)
+    return newest is not None and newest.is_in(of) and not is_same

@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import sqlite3
+import stat
 import tempfile
 import time
 from collections import deque
@@ -22,7 +23,7 @@ from callctl.store.sqlite.file_identity import check_identity, is_store
 from callctl.store.sqlite.files import File, Files
 from callctl.store.sqlite.guarded_connection import ClaimKey
 from callctl.store.sqlite.rows import Row, insert, last_number, readable
-from callctl.store.sqlite.schema import APPLICATION_ID, TABLES, has_tables, migrate
+from callctl.store.sqlite.schema import APPLICATION_ID, TABLES, has_tables, migrate, newest_version, version_of
 
 # What keeps rules from acting twice, and on calls that are not theirs: tables, with the column of their time.
 _RULE_TABLES = {"claims": "at", "placed_calls": "at", "placed": "at", "intents": "until"}
@@ -173,7 +174,7 @@ def settle_leftovers(path: Path) -> str | None:
             # Killed between the two steps: the damaged files are set aside, and the copy is not yet in their place.
             if not os.path.lexists(path) and any(path.parent.glob(f"{path.name}.damaged-*")):
                 _put_in_place(folder / path.name, path)
-            if (folder / _HELD).is_file():
+            if _is_own_store(folder / _HELD):
                 report = _bring_back(folder / _HELD, path) or report
             for name in (path.name, _HELD):
                 for suffix in (*_SUFFIXES, "-journal"):
@@ -192,8 +193,7 @@ def _bring_back(held: Path, path: Path) -> str | None:
     """
     if not any(os.path.lexists(f"{path}{suffix}") for suffix in _SUFFIXES):
         return None
-    with closing(sqlite3.connect(held.absolute(), isolation_level=None)) as rows:
-        migrate(rows, held)
+    with closing(sqlite3.connect(f"{held.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)) as rows:
         restore = partial(_restore_held, rows)
         is_there = path.exists() and path.stat().st_size > 0
         if is_there and is_sound(path, like=rows, newest=None, whole=True, limit=None) and _has_tables(path):
@@ -246,8 +246,21 @@ def _is_leftover(folder: Path, path: Path) -> bool:
     return is_folder and folder.stat().st_uid == os.getuid()
 
 
+def _is_own_store(path: Path) -> bool:
+    """Return whether a killed process of this user left a store of this version there: no link, and no code in it."""
+    try:
+        found = path.lstat()
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.getuid():
+            return False
+        check_identity(path)
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            return has_tables(database) and version_of(database) == newest_version()
+    except (OSError, StoreError, sqlite3.Error):
+        return False
+
+
 def _put_in_place(new: Path, path: Path) -> None:
-    if not new.is_file():
+    if new.is_symlink() or not new.is_file() or new.stat().st_uid != os.getuid():
         return
     with closing(sqlite3.connect(new.absolute(), isolation_level=None)) as connection:
         is_copy = is_store(connection) and _is_whole(connection)
