@@ -190,10 +190,7 @@ class BoardFeed:
 
     async def _start_rules(self, rules: RuleRunner) -> None:
         snapshot = self.board.snapshot()
-        if self._is_shared:
-            await self._in_thread(lambda: rules.start(snapshot))
-        else:
-            rules.start(snapshot)
+        await self._asking_store(lambda: rules.start(snapshot))
 
     async def _once_readable(self, step: Callable[[], Awaitable[T]], view: View) -> T:
         """Take a step that reads the store; where that fails, read it anew once it is there again or was repaired.
@@ -314,13 +311,10 @@ class BoardFeed:
     async def _have_rules_look(self, rules: RuleRunner) -> None:
         """Have the rules look at what they have not seen, and at the time; they ask the store whose call it is."""
         changes = self._for_rules
-        if self._is_shared:
-            try:
-                await self._in_thread(lambda: self._update_rules(rules, changes))
-            except (NoThreadError, StoreAwayError):
-                return  # they look at it with the next frame
-        else:
-            self._update_rules(rules, changes)
+        try:
+            await self._asking_store(lambda: self._update_rules(rules, changes))
+        except (NoThreadError, StoreAwayError):
+            return  # they look at it with the next frame
         self._for_rules = []
 
     def _update_rules(self, rules: RuleRunner, changes: Sequence[Change]) -> None:
@@ -342,20 +336,21 @@ class BoardFeed:
         return self._reader is not None and self._reader.is_shared
 
     async def _stored_actions(self) -> list[ActionEvent]:
-        """Do what ``_new_actions`` does; of a shared store in a thread."""
-        if not self._is_shared:
-            return self._new_actions()
+        """Do what ``_new_actions`` does, and return nothing where a shared store does not answer."""
         try:
-            return await self._in_thread(self._new_actions)
+            return await self._asking_store(self._new_actions)
         except (NoThreadError, StoreAwayError):
             return []  # they are read the next time
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        """Run work that asks a shared store in a thread, and return or raise what it does.
+    async def _asking_store(self, work: Callable[[], T]) -> T:
+        """Run work that asks the store, a shared one in a thread, and return or raise what it does.
 
         Raises:
             StoreAwayError: This is to stop, and the store, which may stand still for seconds, has not answered.
+            NoThreadError: The system has no thread left.
         """
+        if not self._is_shared:
+            return work()
         working, stopping = asyncio.ensure_future(run_in_thread(work)), asyncio.ensure_future(self._stop.wait())
         try:
             await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)

@@ -123,12 +123,12 @@ class Follower:
         return events
 
     def _show(self, event: CallEvent) -> None:
-        if event.kind in FEATURES:
-            self._features[event.kind] += 1
-        elif event.kind not in (POLLED, MISSED):
-            self._callbacks += 1
         if event.kind not in (POLLED, MISSED):
             self._last_at = event.received_at
+            if event.kind in FEATURES:
+                self._features[event.kind] += 1
+            else:
+                self._callbacks += 1
         self._feed.event(event)
 
     async def _check_watch(self) -> float:

@@ -248,10 +248,9 @@ def _is_leftover(folder: Path, path: Path) -> bool:
 
 def _is_own_store(path: Path) -> bool:
     """Return whether a killed process of this user left a store of this version there: no link, and no code in it."""
+    if not _is_own_file(path):
+        return False
     try:
-        found = path.lstat()
-        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.getuid():
-            return False
         check_identity(path)
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
             return has_tables(database) and version_of(database) == newest_version()
@@ -259,8 +258,17 @@ def _is_own_store(path: Path) -> bool:
         return False
 
 
+def _is_own_file(path: Path) -> bool:
+    """Return whether a regular file of this user is there, not a link to one."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_uid == os.getuid()
+
+
 def _put_in_place(new: Path, path: Path) -> None:
-    if new.is_symlink() or not new.is_file() or new.stat().st_uid != os.getuid():
+    if not _is_own_file(new):
         return
     with closing(sqlite3.connect(new.absolute(), isolation_level=None)) as connection:
         is_copy = is_store(connection) and _is_whole(connection)
