@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar
@@ -60,6 +60,35 @@ def families_of(calls: Iterable[Call]) -> list[Family[Call]]:
             parents.setdefault(parent, None)
             children.setdefault(parent, []).append(call)
     return [Family(sid, call, tuple(reversed(children.get(sid, ())))) for sid, call in parents.items()]
+
+
+def ancestors(sid: str, parent_of: Callable[[str], str | None]) -> tuple[str, ...]:
+    """Return the legs above a leg, its parent first, as far as they are known.
+
+    Legs that are each other's parents, which is a sender's nonsense, have none.
+    """
+    above: dict[str, None] = {}
+    parent = parent_of(sid)
+    while parent is not None and parent not in above:
+        if parent == sid:
+            return ()
+        above[parent] = None
+        parent = parent_of(parent)
+    return tuple(above)
+
+
+def parents_first(sids: Iterable[str], parent_of: Callable[[str], str | None]) -> list[list[str]]:
+    """Group legs in the order in which they are to be ended: a leg is in a later group than all legs above it.
+
+    Each is returned once; within a group the order is as given. A leg may have its parent, or only one further up,
+    among them.
+    """
+    named = dict.fromkeys(sids)
+    groups: dict[int, list[str]] = {}
+    for sid in named:
+        depth = sum(above in named for above in ancestors(sid, parent_of))
+        groups.setdefault(depth, []).append(sid)
+    return [groups[depth] for depth in sorted(groups)]
 
 
 class FamilyTree:
