@@ -23,6 +23,7 @@ from callctl.watch.registry import (
     announce,
     announced,
     find,
+    keepers,
     others,
     process_space,
     services,
@@ -75,6 +76,18 @@ def test_what_is_announced_here_is_over_with_its_process(settings: Settings, spa
     with closing(open_store(settings)) as store:
         store.announce(record.nonce, asdict(record), lasting=timedelta(hours=1))
     assert announced(settings) == ([record] if counts else [])
+
+
+def test_those_that_keep_events_in_the_shared_store_are_known_wherever_they_are(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = record_of(settings, nonce="own", keep_days="7")
+    announce_at("web1", settings, own, monkeypatch)
+    announce_at("web2", settings, record_of(settings, nonce="there", keep_days="30"), monkeypatch)
+    write_record(settings, replace(record_of(settings, nonce="beside", keep_days="14"), pid=os.getpid()))
+    with closing(open_store(settings)) as store:
+        found = keepers(settings, store, own)
+    assert {(record.nonce, record.days_kept) for record in found} == {("there", 30), ("beside", 14)}
 
 
 def test_others_behind_the_same_url_are_known_wherever_they_are(

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -10,7 +13,7 @@ from typing import cast
 import aiohttp
 import pytest
 from calls_api import UnexpectedRequest
-from events import clock_of, event, event_of, form, moment, sid
+from events import ACCOUNT, clock_of, event, event_of, form, moment, sid
 from listeners import sign
 from watches import LIMIT, RunningWatch, Suspension, ago, running_watch, settings_in, until
 
@@ -24,8 +27,11 @@ from callctl.settings import Settings
 from callctl.store.records import OpenClaim
 from callctl.store.sqlite.store import SqliteStore
 from callctl.support.clock import Clock
+from callctl.watch import registry
 from callctl.watch.options import WatchOptions
+from callctl.watch.registry import WatchRecord, write_record
 from callctl.watch.retention import INTERVAL, PAUSE, STEP, Retention
+from callctl.watch.session import Session
 
 
 def fill(settings: Settings, *, calls: range, age: timedelta) -> None:
@@ -43,6 +49,12 @@ def kept(settings: Settings) -> int:
         return len(list(store.replay(since=None)))
     finally:
         store.close()
+
+
+def retention_of(watch: RunningWatch) -> Retention:
+    retention = watch.session._retention
+    assert retention is not None
+    return retention
 
 
 class InTime:
@@ -113,6 +125,117 @@ async def test_no_days_keep_nothing_beyond_the_run(tmp_path: Path) -> None:
         await watch.view.until(lambda view: view.snapshot is not None and len(view.snapshot.families) == 3)
         fill(settings, calls=range(10, 12), age=timedelta())
     assert kept(settings) == 0
+
+
+async def test_no_days_delete_nothing_that_another_watch_keeps(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    fill(settings, calls=range(3), age=timedelta(minutes=5))
+    async with running_watch(settings, WatchOptions("127.0.0.1", 0, is_service=True)):
+        async with running_watch(settings, WatchOptions("127.0.0.1", 0, keep_days=0)) as watch:
+            await watch.view.until(lambda view: any("so does this one" in note for note in view.notes))
+            (note,) = (note for note in watch.view.notes if "keep" in note)
+            fill(settings, calls=range(10, 12), age=timedelta())
+        assert kept(settings) == 5
+    process = f"a listener (process {os.getpid()})"
+    assert note.startswith(f"{process} keeps events in the same store for 30 days: so does this one")
+    assert kept(settings) == 5
+
+
+async def test_no_days_delete_nothing_at_the_end_that_one_keeps_which_began_later(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    link = tmp_path / "link"
+    async with running_watch(settings, WatchOptions("127.0.0.1", 0, keep_days=0)) as first:
+        await first.view.until(lambda view: view.snapshot is not None)
+        link.symlink_to(settings.store.parent)
+        same = replace(settings, store=link / settings.store.name)
+        async with running_watch(same, WatchOptions("127.0.0.1", 0)):
+            fill(settings, calls=range(3), age=timedelta())
+            first.session.stop()
+            await first.session.shut_down()
+            assert kept(settings) == 3
+    assert kept(settings) == 3
+
+
+async def test_what_another_one_kept_stays_when_it_is_gone_as_for_a_restart(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    async with running_watch(settings, WatchOptions("127.0.0.1", 0, keep_days=0)) as watch:
+        async with running_watch(settings, WatchOptions("127.0.0.1", 0)):
+            fill(settings, calls=range(3), age=timedelta(minutes=5))
+            await retention_of(watch).trim()
+        await retention_of(watch).trim()
+        assert kept(settings) == 3
+    assert kept(settings) == 3
+
+
+async def test_of_two_watches_that_keep_nothing_the_last_one_deletes(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    none = WatchOptions("127.0.0.1", 0, keep_days=0)
+    async with running_watch(settings, none):
+        fill(settings, calls=range(3), age=timedelta())
+        async with running_watch(settings, none) as second:
+            await retention_of(second).trim()
+            assert kept(settings) == 3
+        assert kept(settings) == 3
+    assert kept(settings) == 0
+
+
+@pytest.mark.parametrize("of_others", ["another file", "process is gone"])
+async def test_who_keeps_events_elsewhere_or_is_gone_does_not_count(tmp_path: Path, of_others: str) -> None:
+    settings = settings_in(tmp_path)
+    ended = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
+    await ended.wait()
+    fill(settings, calls=range(3), age=timedelta(minutes=5))
+    async with running_watch(settings, WatchOptions("127.0.0.1", 0, keep_days=0)) as watch:
+        (record,) = await asyncio.to_thread(lambda: list(registry.running(settings)))
+        if of_others == "another file":
+            write_record(settings, replace(record, nonce="n2", store=str(tmp_path / "other.db"), keep_days="30"))
+        else:
+            gone = replace(record, nonce="n2", pid=ended.pid, health_url="http://127.0.0.1:1/healthz", keep_days="30")
+            write_record(settings, gone)
+        await retention_of(watch).trim()
+        assert kept(settings) == 0
+
+
+async def test_one_that_is_still_starting_counts_before_it_opens_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_in(tmp_path)
+    starting = Session(settings, WatchOptions("127.0.0.1", 0), clock=Clock(wall=ago))
+    fill(settings, calls=range(3), age=timedelta(minutes=5))
+
+    def fail(*_args: object, **_more: object) -> None:
+        raise StoreError("not opened")
+
+    async with running_watch(settings, WatchOptions("127.0.0.1", 0, keep_days=0)) as watch:
+        with monkeypatch.context() as patch:
+            patch.setattr("callctl.watch.session.open_for_watch", fail)
+            with pytest.raises(StoreError):
+                await starting.start_up()
+        listening = [record.nonce for record in await asyncio.to_thread(lambda: list(registry.running(settings)))]
+        assert listening == [watch.session.listener_config.nonce]  # nothing can be sent to the other one yet
+        await retention_of(watch).trim()
+        assert kept(settings) == 3
+        await starting.shut_down()
+        assert len(list((settings.state_dir / "watch").glob("*.json"))) == 1
+
+
+async def test_the_most_days_of_those_that_share_a_store_count(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    fill(settings, calls=range(3), age=timedelta(days=8))
+    fill(settings, calls=range(5, 7), age=timedelta(days=31))
+    async with running_watch(settings, WatchOptions("127.0.0.1", 0, keep_days=30)):
+        week = WatchOptions("127.0.0.1", 0, keep_days=7)
+        async with running_watch(settings, week, api=ApiWithServerTime()) as watch:
+            await until(lambda: kept(settings) < 5)
+            await retention_of(watch).trim()
+            assert kept(settings) == 3
+    assert kept(settings) == 3
+
+
+@pytest.mark.parametrize(("said", "days"), [("", 30), ("7", 7), ("0", 0), ("x", 30), ("-1", 30), ("9" * 5000, 99999)])
+def test_the_record_of_an_older_version_keeps_the_usual_days(said: str, days: int) -> None:
+    record = WatchRecord("", "", ACCOUNT, "https://api.twilio.com", 7, "n1", "0.1.0", keep_days=said)
+    assert record.days_kept == days
 
 
 async def test_ended_families_leave_the_board_after_a_while() -> None:

@@ -39,9 +39,11 @@ STARTING = "starting"
 PLACING = "placing"
 _LONGEST_RECORD = 65536
 # Fields that records of older versions lack.
-_ADDED = ("store", "command", "host", "processes", "trouble", "polls")
+_ADDED = ("store", "command", "host", "processes", "trouble", "polls", "keep_days")
 # Whether it compares with REST; a record of an older version does not say so.
 POLLS, POLLS_NOT = "yes", "no"
+# For how many days one keeps events whose record does not say so: what ``--keep-days`` is unless it is given.
+_USUAL_DAYS = 30
 # Seconds for which an announcement in a shared store counts, from one to the next, and after one that failed.
 ANNOUNCED_FOR = 20.0
 ANNOUNCE_EVERY = 5.0
@@ -57,7 +59,8 @@ class WatchRecord:
     ``command`` is the command that runs: ``watch`` or ``listen``. ``host`` is the machine of one that was announced in
     the shared store, where it is not known by a record here: it is on another machine, or another user's.
     ``processes`` is there what ``process_space`` says, and ``trouble`` why callbacks may be lost, as it says itself.
-    ``polls`` says whether it compares with REST; it is empty where that is not known.
+    ``polls`` says whether it compares with REST; it is empty where that is not known. ``keep_days`` is for how many
+    days it keeps events. ``health_url`` is empty while it starts: its store is open, but it may not listen yet.
     """
 
     callback_url: str
@@ -73,6 +76,12 @@ class WatchRecord:
     processes: str = ""
     trouble: str = ""
     polls: str = ""
+    keep_days: str = ""
+
+    @property
+    def days_kept(self) -> int:
+        """For how many days it keeps events; 0 for no longer than it runs."""
+        return int(self.keep_days[:5]) if self.keep_days.isdecimal() else _USUAL_DAYS
 
     @property
     def is_service(self) -> bool:
@@ -164,8 +173,8 @@ def running(settings: Settings, *, timeout: float = HEALTH_LIMIT) -> Iterator[Wa
     Raises:
         CallctlError: The folder of the records can't be looked at, or is not to be trusted.
     """
-    for path, record in _records(settings):
-        if is_alive(record, timeout=timeout):
+    for path, record in _all_records(settings):
+        if record.health_url and is_alive(record, timeout=timeout):
             yield record
         elif not _exists(record.pid):
             with suppress(OSError):
@@ -203,6 +212,25 @@ def announced_in(settings: Settings, store: EventStore) -> list[WatchRecord]:
         CallctlError: It can't be read, or the folder of the records not be looked at or trusted.
     """
     return _without_record(settings, _all_in(store))
+
+
+def keepers(settings: Settings, store: EventStore, own: WatchRecord) -> list[WatchRecord]:
+    """Return the records of the others that keep events in a store, which is that of ``own``.
+
+    Those that are starting are among them, and those that do not answer though their process is there: what they keep
+    must not be deleted.
+
+    Raises:
+        CallctlError: It can't be read, or the folder of the records not be looked at or trusted.
+    """
+    here = (record for _, record in _all_records(settings) if _same_file(record.store, own.store))
+    found = [record for record in here if _exists(record.pid) or (record.health_url and is_alive(record))]
+    found += announced_in(settings, store) if store.is_shared else []
+    return [record for record in found if record.nonce != own.nonce]
+
+
+def _same_file(one: str, other: str) -> bool:
+    return one == other or bool(one and other and Path(one).resolve() == Path(other).resolve())
 
 
 def nobody_polls(settings: Settings, store: EventStore, record: WatchRecord) -> bool:
@@ -421,6 +449,11 @@ def _ask(url: str, *, timeout: float) -> dict[str, object] | None:
 
 
 def _records(settings: Settings) -> Iterator[tuple[Path, WatchRecord]]:
+    """Yield the records of those that listen, or did, for this account and API address, the newest first."""
+    return ((path, record) for path, record in _all_records(settings) if record.health_url)
+
+
+def _all_records(settings: Settings) -> Iterator[tuple[Path, WatchRecord]]:
     """Yield the records of this account and API address, the newest first, whether their watches run or not."""
     for path in _paths(settings):
         record = _read(path)

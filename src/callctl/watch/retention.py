@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from callctl.calls.board import Board
 from callctl.calls.watch_trouble import Cause, Trouble
+from callctl.errors import CallctlError, StoreError
 from callctl.store.event_store import EventStore
 from callctl.support.clock import Clock, repeat
 from callctl.support.threads import failure_reason, run_in_thread
+from callctl.watch.registry import WatchRecord
 
 # Seconds from one trim to the next; the same as long as Twilio has reported no time.
 INTERVAL = 600.0
@@ -29,6 +31,9 @@ _BEHIND = timedelta(days=1)
 class Retention:
     """Trims store and board. ``days`` is how long the store keeps events, 0 for no longer than this run.
 
+    What another one keeps in the same store stays. ``others`` looks up the records of those that run, and this one goes
+    by the most days of them all, also when they are gone: one may be started anew. 0 days count once no other runs.
+
     A clock that is ahead when the watch starts must not make all events old. So their age counts to the newest time
     that Twilio reported, ``twilio_time``, if that is before this machine's; before any was reported, none is too old.
     An event has the later of its own time and that of its arrival, but none after now, so that every one gets old. What
@@ -45,9 +50,12 @@ class Retention:
         trouble: Callable[[Trouble], None],
         clock: Clock,
         twilio_time: Callable[[], datetime | None],
+        others: Callable[[], Sequence[WatchRecord]] = tuple,
+        note: Callable[[str], None] = lambda _text: None,
     ) -> None:
         self._store, self._board, self._days, self._trouble, self._clock = store, board, days, trouble, clock
-        self._twilio_time = twilio_time
+        self._twilio_time, self._others, self._note = twilio_time, others, note
+        self._is_alone = True
         self._on_board = max(since, ON_BOARD)
         self._started = clock.now()
         self._has_failed = False
@@ -70,11 +78,17 @@ class Retention:
         return INTERVAL if self._oldest_kept() is not None else SOON
 
     async def trim(self) -> None:
-        """Delete from the store what is too old, in small steps.
+        """Delete from the store what is too old, in small steps; nothing where others can't be looked for.
 
         Raises:
             StoreError: It can't be deleted.
         """
+        try:
+            await run_in_thread(self._look_for_others)
+        except StoreError:
+            raise
+        except CallctlError:
+            return  # reported where this one's own record is kept
         moment = self._oldest_kept()
         if moment is None:
             return
@@ -86,7 +100,7 @@ class Retention:
     def _oldest_kept(self) -> datetime | None:
         # A clock that was set forward makes nothing old, and one that was set back makes nothing older than the start.
         if not self._days:
-            return self._clock.earliest(self._started)
+            return self._clock.earliest(self._started) if self._is_alone else None
         newest = self._twilio_time()
         if newest is None:
             return None
@@ -101,11 +115,30 @@ class Retention:
         """Delete the events of the run, if none are to be kept beyond it; it blocks.
 
         Raises:
-            StoreError: It can't be deleted.
+            CallctlError: It can't be deleted, or others not be looked for.
         """
         if self._days == 0:
+            self._look_for_others()
+        if self._days == 0 and self._is_alone:
             # Past every event, whatever this machine's clock or the event's sender took for its time.
             self._store.delete_older_than(datetime.max.replace(tzinfo=UTC), limit=_ALL)
+
+    def _look_for_others(self) -> None:
+        """Find out what others keep in the same store; it blocks.
+
+        Raises:
+            CallctlError: They can't be looked for.
+        """
+        others = self._others()
+        self._is_alone = not others
+        longest = max(others, key=lambda record: record.days_kept, default=None)
+        if longest is not None and longest.days_kept > self._days:
+            who = f"a {longest.noun} (process {longest.pid}{f' on {longest.host}' if longest.host else ''})"
+            self._note(
+                f"{who} keeps events in the same store for {longest.days_kept} days: so does this one, whose "
+                f"--keep-days {self._days} does not count beside it"
+            )
+            self._days = longest.days_kept
 
 
 async def _in_steps(work: Callable[[], int]) -> None:

@@ -161,6 +161,7 @@ class Session:
 
     async def _start_up(self) -> Ready:
         await self._check_for_watch()  # before the store is opened: what follows a watch writes nothing
+        registry.write_record(self._settings, self._record(None))  # before too: nobody deletes what is kept here now
         self._store = open_for_watch(
             self._settings,
             on_trouble=self._feed.store_reporter(),
@@ -337,6 +338,8 @@ class Session:
             trouble=self._feed.trouble,
             clock=self._clock,
             twilio_time=self._twilio_time,
+            others=lambda: registry.keepers(self._settings, store, self._record(None)),
+            note=self._feed.note,
         )
 
     def _twilio_time(self) -> datetime | None:
@@ -541,12 +544,13 @@ class Session:
         self._record_failure = None
         return True
 
-    def _record(self, ready: Ready) -> registry.WatchRecord:
+    def _record(self, ready: Ready | None) -> registry.WatchRecord:
+        """Return the record of this one; while it starts it is nowhere."""
         return registry.WatchRecord(
-            callback_url=ready.callback_url,
-            health_url=ready.health_url,
-            account_sid=ready.account_sid,
-            api_url=ready.api_url,
+            callback_url="" if ready is None else ready.callback_url,
+            health_url="" if ready is None else ready.health_url,
+            account_sid=self._settings.account_sid or "",
+            api_url=self._settings.api_url,
             pid=os.getpid(),
             nonce=self.listener_config.nonce,
             version=__version__,
@@ -554,6 +558,7 @@ class Session:
             store="" if self._settings.store_url else str(self._settings.store.absolute()),
             command="listen" if self._options.is_service else "watch",
             polls=registry.POLLS_NOT if self._api is None else registry.POLLS,
+            keep_days=str(self._options.keep_days),
         )
 
     async def run(self, view: View) -> None:
@@ -636,7 +641,7 @@ class Session:
                 stack.push_async_callback(lambda: _in_time(partial(self._withdraw, store), left()))
             if self._listener is not None:
                 stack.push_async_callback(_in_time, self._listener.stop, limit)
-                stack.callback(registry.remove_record, self._settings, self.listener_config.nonce)
+            stack.callback(registry.remove_record, self._settings, self.listener_config.nonce)
 
     async def _show_last_events(self, view: View, left: Callable[[], float]) -> None:
         """Show what was acknowledged while the listener stopped: programs that read the view find it nowhere else."""

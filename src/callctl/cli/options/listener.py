@@ -72,7 +72,8 @@ KeepDays: TypeAlias = Annotated[
         metavar="DAYS",
         min=0,
         max=36500,
-        help="Delete older events; 0: none are kept.\n\nWith 0, nothing is kept beyond the run.",
+        help="Delete older events; 0: none are kept.\n\nWith 0, nothing is kept beyond the run. "
+        "Where others of the account use the same store, the most days of them all count.",
         rich_help_panel=KEEP,
     ),
 ]
