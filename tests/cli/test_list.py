@@ -340,6 +340,17 @@ def test_a_list_that_breaks_off_is_an_array_all_the_same(callctl: Callctl, rows:
     assert outcome.err.count("error") >= 1
 
 
+@pytest.mark.parametrize("rows", [1, 50, 250])
+@pytest.mark.parametrize("form", [("--all", "-q"), ("--all",), ("--limit", "300")])
+def test_what_came_before_the_break_is_shown_in_each_form(callctl: Callctl, rows: int, form: tuple[str, ...]) -> None:
+    sids = [f"CA{n:032d}" for n in range(rows)]
+    first = {"calls": [call(sid) for sid in sids], "next_page_uri": "/2010-04-01/Calls.json?Page=1"}
+    with Server(reply(200, first), reply(401, {"message": "no"})) as server:
+        outcome = callctl("list", *form, env=env_of(server), terminal="-q" not in form)
+    assert outcome.code == 4
+    assert re.findall(r"CA\d{32}", outcome.out) == sids
+
+
 def test_so_is_one_that_is_interrupted(callctl: Callctl, monkeypatch: pytest.MonkeyPatch) -> None:
     pages = {"calls": [call()], "next_page_uri": "/2010-04-01/Calls.json?Page=1"}
     with Server(reply(200, pages)) as server:

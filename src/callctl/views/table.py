@@ -144,10 +144,12 @@ def print_rows(console: Console, rows: Iterable[Row], *, timed: bool = False) ->
     """Draw rows as they come. The first of them decide the columns; what does not fit later is cut with ``…``.
 
     Where a line has no room for what counts, each row takes two, as in the live table. With ``timed`` the starts of
-    the calls count as well: they were chosen or sorted by time.
+    the calls count as well: they were chosen or sorted by time. Where the rows break off, those before that are drawn.
     """
     later = iter(rows)
-    sample = list(islice(later, _SAMPLE))
+    sample, failure = _start_of(later)
+    if failure is not None and not sample:
+        raise failure
     columns = _fitting(sample, width=console.width)
     all_rows = chain(sample, later)
     if _holds_what_counts(columns, sample, timed=timed):
@@ -157,6 +159,19 @@ def print_rows(console: Console, rows: Iterable[Row], *, timed: bool = False) ->
     for line in lines:
         line.rstrip()
         console.print(line, no_wrap=True, overflow="ignore", crop=False, soft_wrap=True)
+    if failure is not None:
+        raise failure
+
+
+def _start_of(rows: Iterator[Row]) -> tuple[list[Row], BaseException | None]:
+    """Return the first rows, and why there are no more if they break off among these."""
+    sample: list[Row] = []
+    try:
+        for row in islice(rows, _SAMPLE):
+            sample.append(row)
+    except BaseException as error:
+        return sample, error
+    return sample, None
 
 
 @dataclass(frozen=True, slots=True)
