@@ -1,8 +1,8 @@
 """The thread that writes events: those that wait at the same time share one commit.
 
 A commit costs a write to the disk, whatever it holds, and maybe a way through the network, so events that come together
-are committed together. A caller gets its answer only after the commit. What an event loop receives during one turn is
-handed over at its end, for waking another thread costs more than writing a row.
+are committed together. A caller gets its answer only after the commit. What an event loop receives is handed over once
+its turns bring no more: the loop then has nothing to do, and a commit need not win Python's lock back from it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # The most events that share a commit: enough to make its cost small, few enough to stay quick.
 GROUP = 256
+# What is read in one turn of a loop is handed over by tasks in the next one.
+_TURNS = 2
 
 RowT = TypeVar("RowT")
 
@@ -46,7 +48,7 @@ class GroupWriter(Generic[RowT]):
         self._queue: queue.SimpleQueue[list[Entry[RowT]] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()  # of what follows
         self._pending: list[Entry[RowT]] = []
-        self._pending_loop: asyncio.AbstractEventLoop | None = None  # at the end of whose turn they are handed over
+        self._pending_loop: asyncio.AbstractEventLoop | None = None  # whose turns are waited for to hand them over
         self._thread: threading.Thread | None = None
         self._closed = False
         # Called in the thread with each commit's seconds and events.
@@ -105,7 +107,7 @@ class GroupWriter(Generic[RowT]):
             self._hand_over()
 
     def put_in_loop(self, event: CallEvent, future: asyncio.Future[bool]) -> None:
-        """Do what ``put`` does for a caller in an event loop: it is handed over at the end of the loop's turn.
+        """Do what ``put`` does for a caller in an event loop: it is handed over once the loop's turns bring no more.
 
         Raises:
             StoreError: The writer is closed.
@@ -115,7 +117,7 @@ class GroupWriter(Generic[RowT]):
             self._add(entry)
             if self._pending_loop is not loop:
                 self._pending_loop = loop
-                loop.call_soon(self._end_turn)
+                loop.call_soon(self._end_turn, loop, 0, 0)
 
     def close(self, *, timeout: float) -> bool:
         """Accept no more, and write what is pending; return False if that took longer than ``timeout`` seconds."""
@@ -149,8 +151,14 @@ class GroupWriter(Generic[RowT]):
             thread.start()  # kept only once it runs: where the system has no thread left, the next event tries again
             self._thread = thread
 
-    def _end_turn(self) -> None:
+    def _end_turn(self, loop: asyncio.AbstractEventLoop, before: int, quiet: int) -> None:
+        """Hand over what is pending, ``before`` of it since the turn before, after so many turns that brought none."""
         with self._lock:
+            now = len(self._pending)
+            quiet = quiet + 1 if now == before else 0
+            if quiet < _TURNS and now < GROUP and not self._closed:
+                loop.call_soon(self._end_turn, loop, now, quiet)
+                return
             self._pending_loop = None
             self._hand_over()
 

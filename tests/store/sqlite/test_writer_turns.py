@@ -1,4 +1,4 @@
-"""Events that come in one turn of an event loop are handed over together, and each is answered for."""
+"""Events that come in turns of an event loop which follow each other share a commit, and each is answered for."""
 
 from __future__ import annotations
 
@@ -35,6 +35,30 @@ async def test_a_turn_is_one_commit(store: SqliteStore) -> None:
     store._writing.connection.set_trace_callback(lambda sql: commits.append(sql) if sql.startswith("COMMIT") else None)
     await asyncio.gather(*(store.append_async(event(call, "ringing")) for call in range(2, 66)))
     assert commits == ["COMMIT"]
+
+
+async def test_turns_that_follow_each_other_are_one_commit(store: SqliteStore) -> None:
+    async def append(call: int) -> bool:
+        for _ in range(call):  # so that each comes a turn after the one before
+            await asyncio.sleep(0)
+        return await store.append_async(event(call, "ringing"))
+
+    await store.append_async(event(1, "ringing"))
+    commits: list[str] = []
+    store._writing.connection.set_trace_callback(lambda sql: commits.append(sql) if sql.startswith("COMMIT") else None)
+    assert await asyncio.gather(*map(append, range(2, 66))) == [True] * 64
+    assert commits == ["COMMIT"]
+
+
+async def test_turns_without_end_keep_none_waiting(store: SqliteStore) -> None:
+    first, call = asyncio.ensure_future(store.append_async(event(0, "ringing"))), 0
+    waiting = [first]
+    async with asyncio.timeout(60):
+        while not first.done():
+            call += 1
+            waiting.append(asyncio.ensure_future(store.append_async(event(call, "ringing"))))
+            await asyncio.sleep(0)
+        assert all(await asyncio.gather(*waiting))
 
 
 async def test_what_a_closing_store_was_given_in_the_same_turn_is_kept(path: Path) -> None:

@@ -209,6 +209,8 @@ def _encoded(text: str) -> tuple[bytes, ...]:
 
 
 def _unescaped(query: str) -> str:
+    if "%" not in query:  # as in nearly all
+        return query
     return query.replace("%27", "'").replace("%40", "@").replace("%3A", ":").replace("%3a", ":")
 
 
