@@ -16,7 +16,7 @@ import pytest
 from callback_load import Load, call_and_number, kept_in
 from claims import claimed
 from events import event, moment, sid
-from paths import ROOT
+from paths import DATA, ROOT
 from postgresql_server import PostgresServer
 from running import env_for
 from services import Service
@@ -35,6 +35,9 @@ FILES = dict(re.findall(r"<!-- file: (\S+) -->\n\n```\w+\n(.*?)^```$", PAGE, re.
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 PSQL = shutil.which("psql")
 SYSTEMD = shutil.which("systemd-analyze")
+PROMTOOL = shutil.which("promtool")
+# What happens to a listener, and which alerts that is to raise.
+ALERTS_PLAYED = DATA / "callctl.rules.test.yml"
 
 
 def test_the_unit_starts_a_command_that_there_is() -> None:
@@ -89,7 +92,7 @@ def test_alerts_and_the_table_name_metrics_that_there_are() -> None:
     assert found is not None
     text = found.body.decode()
     known = set(re.findall(r"^# TYPE (callctl\S+)", text, re.MULTILINE))
-    named = set(re.findall(r"\b(callctl_[a-z_]+?)(?:_bucket)?\b(?=[{\[ ,`)])", FILES["callctl.rules.yml"] + PAGE))
+    named = set(re.findall(r"\b(callctl_[a-z_]+?)(?:_bucket)?\b(?=[{\[\s,`)])", ALERTS_PLAYED.read_text() + PAGE))
     assert named <= known
     assert known <= named
     # An increase is seen from the first one on, since all of them begin with 0.
@@ -99,6 +102,25 @@ def test_alerts_and_the_table_name_metrics_that_there_are() -> None:
         assert f'callctl_answers_total{{code="{code}"}} 0.0' in text
     (row,) = [line for line in PAGE.splitlines() if line.startswith("| `callctl_refusals_total{cause}`")]
     assert set(re.findall(r"`(\w+)`", row)) == set(REFUSALS)
+
+
+def test_each_alert_is_played_as_it_fires_and_as_it_is_quiet() -> None:
+    text = ALERTS_PLAYED.read_text()
+    alerts = set(re.findall(r"- alert: (\w+)", FILES["callctl.rules.yml"]))
+    assert set(re.findall(r"- alertname: (\w+)\n.*\n +exp_alerts:", text)) == alerts
+    assert set(re.findall(r"- \{alertname: (\w+), eval_time: \w+\}", text)) == alerts
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed: apt-get install prometheus")
+def test_prometheus_raises_the_alerts_when_it_should_and_not_else(tmp_path: Path) -> None:
+    for name in ("prometheus.yml", "callctl.rules.yml"):
+        (tmp_path / name).write_text(FILES[name])
+    shutil.copy(ALERTS_PLAYED, tmp_path)
+    for command in (("check", "config", "prometheus.yml"), ("test", "rules", ALERTS_PLAYED.name)):
+        played = subprocess.run(
+            [str(PROMTOOL), *command], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert played.returncode == 0, played.stdout + played.stderr
 
 
 def test_prometheus_reads_the_job_and_the_ports_that_alerts_and_unit_have() -> None:
