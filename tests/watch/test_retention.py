@@ -206,11 +206,11 @@ async def test_one_that_is_still_starting_counts_before_it_opens_the_store(
     def fail(*_args: object, **_more: object) -> None:
         raise StoreError("not opened")
 
+    with monkeypatch.context() as patch:
+        patch.setattr("callctl.watch.session.open_for_watch", fail)
+        with pytest.raises(StoreError):
+            await starting.start_up()
     async with running_watch(settings, WatchOptions("127.0.0.1", 0, keep_days=0)) as watch:
-        with monkeypatch.context() as patch:
-            patch.setattr("callctl.watch.session.open_for_watch", fail)
-            with pytest.raises(StoreError):
-                await starting.start_up()
         listening = [record.nonce for record in await asyncio.to_thread(lambda: list(registry.running(settings)))]
         assert listening == [watch.session.listener_config.nonce]  # nothing can be sent to the other one yet
         await retention_of(watch).trim()

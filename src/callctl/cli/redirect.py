@@ -400,9 +400,11 @@ class Redirects:
     # Outcomes
 
     def _report_single(self, outcome: Outcome) -> None:
-        self._history.record([outcome])
-        self._history.settle([outcome.sid])
-        show_alone(self._runtime, outcome)
+        try:  # shown first: the store may be locked
+            show_alone(self._runtime, outcome)
+        finally:
+            self._history.record([outcome])
+            self._history.settle([outcome.sid])
 
     def _report(self, group: Sequence[Done[Outcome] | Failed]) -> dict[str, CallctlError | None]:
         """Show and record outcomes; return the errors of the calls that were not redirected, by SID."""

@@ -83,8 +83,10 @@ def has_store(settings: Settings) -> bool:
     return settings.store_url is not None or store_exists(settings.checked_store())
 
 
-def open_existing(settings: Settings) -> EventStore | None:
+def open_existing(settings: Settings, *, busy_timeout: float = _BUSY_TIMEOUT) -> EventStore | None:
     """Open the store for reading and writing; return None if there is none.
+
+    ``busy_timeout`` is how many seconds to wait for another program's lock.
 
     Raises:
         StoreError: It can't be read, or was written by another version of callctl.
@@ -96,7 +98,7 @@ def open_existing(settings: Settings) -> EventStore | None:
     from callctl.store.sqlite.store import SqliteStore
 
     return _adopting(
-        SqliteStore.open_existing(settings.store, world=settings.world, busy_timeout=_BUSY_TIMEOUT), settings
+        SqliteStore.open_existing(settings.store, world=settings.world, busy_timeout=busy_timeout), settings
     )
 
 

@@ -161,7 +161,8 @@ class Session:
 
     async def _start_up(self) -> Ready:
         await self._check_for_watch()  # before the store is opened: what follows a watch writes nothing
-        registry.write_record(self._settings, self._record(None))  # before too: nobody deletes what is kept here now
+        with contextlib.suppress(CallctlError):  # written again at the end, which reports why it can't be
+            registry.write_record(self._settings, self._record(None))  # before too: nobody deletes what is kept now
         self._store = open_for_watch(
             self._settings,
             on_trouble=self._feed.store_reporter(),

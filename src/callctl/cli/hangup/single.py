@@ -51,14 +51,16 @@ def end_call(runtime: Runtime, client: ApiClient, history: History, sid: str, *,
     history.record_intent([sid])
     ended = hang_up(client, history, sid, options=options, on_outage=runtime.report_outage)
     outcome = outcome_of(ended, history, sid=sid, options=options)
-    if outcome.is_recorded:
-        history.record([outcome])
-    history.settle([sid])
     error = error_of(ended, options)
-    if error is None:
-        show_alone(runtime, outcome)
-    elif runtime.form is not Form.TABLE:
-        show_among_others(runtime, outcome)  # the sentence comes with the error
+    try:  # shown first: the store may be locked
+        if error is None:
+            show_alone(runtime, outcome)
+        elif runtime.form is not Form.TABLE:
+            show_among_others(runtime, outcome)  # the sentence comes with the error
+    finally:
+        if outcome.is_recorded:
+            history.record([outcome])
+        history.settle([sid])
     if ended.call.parent_call_sid is not None and outcome.changes_call:
         _say_effect_on_parent(runtime, history, ended.call, parent=ended.call.parent_call_sid)
     if error is not None:

@@ -203,10 +203,13 @@ def open_store_to_read(runtime: Runtime, settings: Settings) -> EventStore | Non
     return None
 
 
-def open_store_for_writing(runtime: Runtime, settings: Settings) -> EventStore | None:
-    """Return the local store for reading and writing, or None as ``open_store_to_read`` does."""
+def open_store_for_writing(runtime: Runtime, settings: Settings, *, busy_timeout: float) -> EventStore | None:
+    """Return the local store for reading and writing, or None as ``open_store_to_read`` does.
+
+    ``busy_timeout`` is how many seconds to wait for another program's lock.
+    """
     try:
-        return open_existing(settings)
+        return open_existing(settings, busy_timeout=busy_timeout)
     except StoreError as error:
         runtime.warn(error)
     return None

@@ -5,6 +5,7 @@ No command fails for want of it: a store that can't be read or written is mentio
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,6 +18,7 @@ from callctl.calls.call import Call, CallStatus, rank_of
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options.calls import open_store_for_writing, open_store_to_read
 from callctl.errors import CallctlError, NoLongerWantedError, NoThreadError, StoreError, WrongCallStateError
+from callctl.support.clock import elapsed
 from callctl.support.identity import user_at_host
 from callctl.support.threads import run_with_time_limit
 
@@ -31,8 +33,11 @@ if TYPE_CHECKING:
 _NOT_WRITTEN = "the outcome is unknown, and not written down: "
 # The longest that a request may take: five tries of ten seconds each, and the pauses between.
 _LONGEST = timedelta(minutes=1)
-# How long a request waits for the store, in seconds.
+# How long a request waits for the store, in seconds; how long each note waits for another program's lock, and how long
+# after one that failed the next is tried.
 _PATIENCE = 1.0
+_BUSY_LIMIT = 2.0
+_TRY_AGAIN = 5.0
 # How far REST may be behind callbacks, at most. Twilio does not say; it is seconds.
 _BEHIND = timedelta(minutes=5)
 
@@ -52,6 +57,8 @@ class History:
         self._sending = threading.Lock()  # of ``_is_abandoned`` and the beginning of a request
         self._is_abandoned = False
         self._recorded: set[str] = set()
+        self._not_written: list[tuple[str, ActionEvent]] = []  # with what is said of it if it can't be written
+        self._try_again_at = -math.inf
         self._written: set[str] = set()  # the calls of which the store has an outcome
         self._intended: set[str] = set()
         self._intended_before: set[str] = set()  # by other commands, whose intents are not to be removed
@@ -64,13 +71,14 @@ class History:
         if self._readonly:
             self._reader = open_store_to_read(self._runtime, self._settings)
         else:  # one connection reads and writes
-            self._reader = self._store = open_store_for_writing(self._runtime, self._settings)
+            self._reader = self._store = open_store_for_writing(self._runtime, self._settings, busy_timeout=_BUSY_LIMIT)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._record_pending()
+        self._write_all()
         self._give_up()
         if kind is None or issubclass(kind, Exception):  # who pressed Ctrl-C waits for nothing more
             self._store_missed_ends()
@@ -97,7 +105,7 @@ class History:
 
     def _store_missed_ends(self) -> None:
         live = {sid: leg for sid in self._over if (leg := self._known_leg(sid)) is not None and leg.is_live}
-        if self._store is None or not live:
+        if self._store is None or not live or elapsed() < self._try_again_at:
             return
         from callctl.operations.missed_ends import store_missed_ends
 
@@ -264,6 +272,7 @@ class History:
             self._is_abandoned = True
             requested, pending = frozenset(self._request_times), dict(self._pending)
         self._record_as_unclear(pending)
+        self._write_all()
         self._give_up()
         return requested
 
@@ -338,19 +347,39 @@ class History:
         from callctl.store.opening import open_store
 
         if self._store is None:
-            self._store = open_store(self._settings)
+            self._store = open_store(self._settings, busy_timeout=_BUSY_LIMIT)
         return self._store
 
     def _record(self, actions: Sequence[ActionEvent], *, before: str = "done, but not written down: ") -> None:
-        if not actions:
-            return
+        """Write actions down; those that can't be written now, as where the store is locked, are tried later again."""
+        self._not_written += [(before, replace(action, by=user_at_host())) for action in actions]
+        if actions and elapsed() >= self._try_again_at:
+            self._write()
+
+    def _write_all(self) -> None:
+        """Write down what is not written yet, and say what can't be."""
+        with self._writing:
+            error = self._write() if self._not_written else None
+            if error is None:
+                return
+            self._runtime.warn(error, before=self._not_written[0][0])
+            # An intent whose outcome nobody wrote down stays: rules must not take the call for unchanged.
+            self._intended -= {action.call_sid for _, action in self._not_written}
+            self._not_written.clear()
+
+    def _write(self) -> StoreError | None:
+        """Write down what is not written yet, with one commit; return why that can't be done."""
+        actions = [action for _, action in self._not_written]
         try:
-            self._opened_store().record_actions([replace(action, by=user_at_host()) for action in actions])
-            sids = {action.call_sid for action in actions}
-            self._intended -= sids
-            self._written |= sids
+            self._opened_store().record_actions(actions)
         except StoreError as error:
-            self._runtime.warn(error, before=before)
+            self._try_again_at = elapsed() + _TRY_AGAIN
+            return error
+        self._not_written.clear()
+        sids = {action.call_sid for action in actions}
+        self._intended -= sids
+        self._written |= sids
+        return None
 
 
 class StatusSince:
