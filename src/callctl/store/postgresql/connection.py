@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import socket
 import threading
@@ -318,6 +319,18 @@ _URL_HINT = "such as postgresql://callctl@db.example.com/callctl?sslmode=verify-
 # SQLSTATE classes and codes of a server that is there and will take this later, with no fault of who asks.
 _PASSING = ("08", "57P", "53300", "25006", "40003")
 
+# By what libpq says where there is no connection since TLS does not come about.
+_TLS_HINTS = {
+    "root certificate file": "sslrootcert=system trusts what this machine does; or name the file of a CA there",
+    "does not match host name": "CALLCTL_STORE is to name the host as the server's certificate does",
+    "certificate verify failed": "sslrootcert is to name the CA of the server's certificate; or that has expired",
+    "does not support SSL": "switch `ssl` on at the server: off this machine nothing is sent unencrypted",
+    "weak sslmode": "sslrootcert=system goes with sslmode=verify-full",
+}
+_AWAY_HINT = "see whether the server runs and can be reached from here"
+# What libpq adds where the file of a CA is not there.
+_UNSAFE_ADVICE = re.compile(r" Either provide the file\b.*? server certificate verification\.")
+
 
 def role_of(connection: Connection[Any]) -> str:
     """Return as which role a connection was opened, in words; without its name where it is closed."""
@@ -332,7 +345,7 @@ def explained(error: Exception, doing: str, name: str, *, is_lost: bool = False,
     import psycopg
 
     code = getattr(error, "sqlstate", None) or ""
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = _UNSAFE_ADVICE.sub("", " ".join(str(error).split())) or type(error).__name__
     message = f"can't {doing} the event store {name}: {text}"
     is_connection = isinstance(error, psycopg.OperationalError) and not code
     hints = {
@@ -347,11 +360,10 @@ def explained(error: Exception, doing: str, name: str, *, is_lost: bool = False,
     if is_lost or is_connection or code.startswith(_PASSING):
         if "authentication failed" in text or "no password supplied" in text:
             return StoreError(message, hint="give the password in PGPASSWORD, PGPASSFILE or the URL")
-        if "database" in text and "does not exist" in text:
+        tls_hint = next((hint for sign, hint in _TLS_HINTS.items() if sign in text), None)
+        if tls_hint is None and "database" in text and "does not exist" in text:
             return StoreError(message, hint=hints["3D000"])
-        if "certificate" in text and "root.crt" in text:
-            return StoreError(message, hint="sslrootcert=system trusts what this machine does; or name a file")
-        return StoreAwayError(message, hint="see whether the server runs and can be reached from here")
+        return StoreAwayError(message, hint=tls_hint or _AWAY_HINT)
     return StoreError(message, hint=hints.get(code, "`callctl store check` looks at it"))
 
 
