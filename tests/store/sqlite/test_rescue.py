@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import sqlite3
+import time
 from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from claims import claimed
@@ -17,8 +20,9 @@ from store_damage import empty_log, log_of, other_database, remove_index, remove
 from callctl.calls.action import ActionEvent
 from callctl.errors import StoreError
 from callctl.store.records import OpenClaim
+from callctl.store.sqlite import rescue
 from callctl.store.sqlite.file_checks import NewestEvent
-from callctl.store.sqlite.rescue import copy_to_new_file, set_aside
+from callctl.store.sqlite.rescue import RecentRows, copy_to_new_file, data_version, set_aside
 from callctl.store.sqlite.store import SqliteStore
 
 CLAIM = OpenClaim("rule", sid(2), sid(2), "hangup")
@@ -267,3 +271,21 @@ def test_an_answer_that_one_watch_has_seen_closes_the_claim_that_another_brought
         store.append(event(2, "ringing"))
         assert claims.expired_claims(is_over=lambda _: True) == []
         assert [one.outcome for one in store.actions(sid(2))] == ["done"]
+
+
+def test_a_look_at_what_others_wrote_that_had_to_wait_puts_off_the_next_one_no_longer(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine is busy, so that each step takes a second, and little of that is the look's own work."""
+    elapsed = itertools.count()
+    monkeypatch.setattr(rescue, "time", SimpleNamespace(monotonic=elapsed.__next__, thread_time=time.thread_time))
+    recent = RecentRows()
+    with (
+        closing(SqliteStore.open(path, world=WORLD)) as claims,
+        closing(sqlite3.connect(path)) as connection,
+    ):
+        for number in range(3):
+            claim = OpenClaim("rule", sid(number), sid(number), "hangup")
+            claimed(claims, claim, now=START, until=UNTIL)
+            recent.refresh(connection, data_version(connection))
+            assert recent.version == data_version(connection)

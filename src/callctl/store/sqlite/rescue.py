@@ -37,7 +37,7 @@ _NEWER = {
     "placed": "UPDATE SET sid = excluded.sid, at = excluded.at WHERE excluded.at > at",
 }
 # The most rows of each table that are held in memory, the newest. They are not read again for so many times what
-# reading them took.
+# reading them took of the processor: a thread that had to wait meanwhile would miss for long what others write.
 _MOST_RECENT = 2000
 _REFRESH_PAUSE = 20
 _SUFFIXES = ("", "-wal", "-shm")
@@ -336,16 +336,17 @@ class RecentRows:
 
     def refresh(self, connection: sqlite3.Connection, version: int | None) -> None:
         """Read the rows anew, if ``version`` of the data is another one: another connection has written since."""
-        if version == self.version or (began := time.monotonic()) < self._next_refresh:
+        if version == self.version or time.monotonic() < self._next_refresh:
             return
+        began = time.thread_time()
         for table, time_column in _RULE_TABLES.items():
             newest = f"SELECT * FROM {table} ORDER BY {time_column} DESC LIMIT ?"
             self._rows[table] = connection.execute(newest, (_MOST_RECENT,)).fetchall()
         self._own_claims.clear()
         self._last_action, self._actions = 0, deque(maxlen=_MOST_RECENT)
         self._read_actions(connection)
-        self.version, now = version, time.monotonic()
-        self._next_refresh = now + _REFRESH_PAUSE * (now - began)
+        self.version = version
+        self._next_refresh = time.monotonic() + _REFRESH_PAUSE * (time.thread_time() - began)
 
     def note_claim(self, connection: sqlite3.Connection, key: ClaimKey) -> None:
         """Read a claim that the connection itself has changed, and the actions since the last look."""
