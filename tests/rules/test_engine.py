@@ -9,6 +9,7 @@ import pytest
 from engine_run import EngineRun, seconds
 from events import event, event_of, form, moment, sid
 
+from callctl.calls.event import CallEvent
 from callctl.calls.leg import Leg
 from callctl.rules.engine import Scope, passed_over
 from callctl.rules.rule import (
@@ -505,3 +506,78 @@ def test_of_legs_that_overlap_the_one_that_began_first_counts() -> None:
     leg = passed_over(AFTER, last, run.board.snapshot(), tolerance=seconds(1))
     assert leg is not None
     assert leg.call_sid == sid(2)
+
+
+LONG = Rule(name="longest", when=When(statuses=frozenset({"in-progress"}), lasting=seconds(10)), then=Hangup())
+
+
+@pytest.mark.parametrize("later", [1, 2])
+def test_a_child_waits_for_a_parent_that_was_answered_by_its_answer_and_is_old_enough_just_after_it(later: int) -> None:
+    """As with answerOnBridge; a callback's Timestamp has whole seconds."""
+    run = EngineRun(LONG)
+    run.report(2, "in-progress", parent=1)
+    run.wait(later)
+    run.report(1, "in-progress")
+    run.wait(30)
+    assert run.actions == [(11.0 + later, "hangup", sid(1)), (12.0 + later, "hangup", sid(2))]
+
+
+def known(run: EngineRun, *events: CallEvent) -> None:
+    """Start with what the store knows."""
+    for change in filter(None, map(run.board.apply, events)):
+        run.engine.restore(change, now=moment(run.seconds))
+
+
+@pytest.mark.parametrize("is_parent_known", [False, True])
+def test_of_a_watch_that_starts_a_child_waits_until_rest_has_told_of_its_parent(is_parent_known: bool) -> None:
+    run = EngineRun(LONG)
+    run.seconds = 100
+    parent = [event(1, "ringing", at=0)] if is_parent_known else []  # it sends no callbacks, or this one got lost
+    known(run, event(2, "in-progress", at=10, parent=1), *parent)
+    run.wait(3)
+    assert run.actions == []
+    run.poll(1, "in-progress", began=0)
+    run.wait(3)
+    assert run.actions == [(104.0, "hangup", sid(1)), (105.0, "hangup", sid(2))]
+
+
+def test_a_child_waits_no_longer_for_a_parent_of_which_nobody_tells() -> None:
+    run = EngineRun(LONG)
+    run.seconds = 100
+    known(run, event(2, "in-progress", at=10, parent=1))
+    run.wait(30)
+    assert run.actions == [(105.0, "hangup", sid(2))]
+
+
+def test_a_child_does_not_wait_for_a_parent_that_has_ended() -> None:
+    run = EngineRun(LONG)
+    run.seconds = 100
+    known(run, event(2, "in-progress", at=10, parent=1), event(1, "completed", at=12))
+    run.wait(1)
+    assert run.actions == [(101.0, "hangup", sid(2))]
+
+
+@pytest.mark.parametrize("rule", [RING, Rule(name="r", when=LONG.when, then=SURVEY), LONG])
+def test_a_child_does_not_wait_for_a_parent_that_has_long_to_go_or_is_not_meant(rule: Rule) -> None:
+    run = EngineRun(rule)
+    run.report(2, "ringing" if rule is RING else "in-progress", parent=1)
+    run.wait(7)
+    run.report(1, "in-progress")
+    run.wait(40)
+    assert next(at for at, _, leg in run.actions if leg == sid(2)) == (31.0 if rule is RING else 11.0)
+
+
+def test_an_action_names_the_legs_above_the_one_that_it_changes() -> None:
+    run = EngineRun(LONG, Rule(name="parents", when=LONG.when, then=Hangup(), on=On.PARENT))
+    run.report(3, "in-progress", parent=2)
+    run.report(2, "in-progress", parent=1)
+    run.report(1, "in-progress")
+    run.wait(30)
+    above = {(one.rule.name, one.call_sid): one.ancestors for _, one in run.proposals if isinstance(one, Action)}
+    assert above == {
+        ("longest", sid(1)): (),
+        ("longest", sid(2)): (sid(1),),
+        ("longest", sid(3)): (sid(2), sid(1)),
+        ("parents", sid(2)): (sid(1),),
+        ("parents", sid(1)): (),
+    }

@@ -10,12 +10,13 @@ import pytest
 from calls_api import UnexpectedRequest
 from events import START, clock_of, moment, sid
 
-from callctl.calls.action import DECLINED
+from callctl.calls.action import DECLINED, DONE
 from callctl.calls.call import Call
 from callctl.errors import NotFoundError
 from callctl.rules.outcome import Outcome, Postponed
 from callctl.rules.precheck import precheck
-from callctl.rules.rule import FOUND_SOON, Action, Hangup, On, Rule, Trigger, When
+from callctl.rules.rule import FOUND_SOON, Action, Cancel, Hangup, On, Redirect, Rule, Trigger, When
+from callctl.store.records import OpenClaim
 from callctl.store.sqlite.store import SqliteStore
 
 RINGS, PARENT = sid(1), sid(2)
@@ -147,3 +148,19 @@ def test_a_leg_is_changed_for_another_only_where_rest_names_one_the_parent_of_th
     calls = [child_at_rest] if child_at_rest else []
     outcome = precheck(FakeApi(*calls), claims, action, clock=clock_of(lambda: moment(NOW)))
     assert outcome == (Outcome(DECLINED, expected) if isinstance(expected, str) else expected)
+
+
+@pytest.mark.parametrize("end", [Hangup(), Cancel(), Redirect("closed", "https://example.com/closed")])
+def test_a_child_is_not_ended_while_another_watch_is_at_work_on_a_leg_above(
+    claims: SqliteStore, end: Hangup | Cancel | Redirect
+) -> None:
+    """Or a crash has left that open: what came of it is not known yet."""
+    rule = Rule(name="r", when=When(statuses=frozenset({"in-progress"})), then=end)
+    action = Action(rule, sid(3), sid(3), sid(1), True, needs_precheck=False, ancestors=(sid(2), sid(1)))
+    clock = clock_of(lambda: moment(NOW))
+    claim = claims.claim(OpenClaim("r", sid(1), sid(1), "hangup"), now=moment(NOW), until=moment(NOW + 90))
+    assert isinstance(claim, OpenClaim)
+    waits = not isinstance(end, Redirect)
+    assert precheck(FakeApi(), claims, action, clock=clock) == (Postponed(retry=True) if waits else None)
+    assert claims.settle(claim, Outcome(DONE, "hung up").to_event(claim, Hangup(), at=moment(NOW)))
+    assert precheck(FakeApi(), claims, action, clock=clock) is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -95,6 +95,34 @@ def test_a_long_call_is_hung_up_where_no_time_limit_is_taken(setup: ManualClockS
     assert (events["limit"].result, events["limit"].code) == (REFUSED, "21218")
     assert events["limit"].request == (("TimeLimit", "1"),)
     assert events["hangup"].result == DONE
+
+
+TWO_DIALS = (
+    "<Response><Dial><Sip>sip:talks@example.com</Sip></Dial><Dial><Sip>sip:second@example.com</Sip></Dial></Response>"
+)
+LONG = When(statuses=frozenset({"in-progress"}), lasting=seconds(5))
+
+
+@pytest.mark.parametrize("rules", [max_duration_rules(seconds(5)), (Rule(name="longest", when=LONG, then=Hangup()),)])
+def test_a_family_that_is_too_long_already_is_ended_without_another_dial(
+    manual_clock: ManualClockSetup, rules: Sequence[Rule]
+) -> None:
+    setup = manual_clock
+    parents = [setup.place(twiml=TWO_DIALS, callbacks=False) for _ in range(3)]
+    children = [setup.child_of_rest(parent) for parent in parents]
+    for child in children:
+        setup.wait_for_rest_status(child, "in-progress")
+    setup.pause(20)
+    setup.act(*rules, scope=Scope.ALL)
+    setup.take(  # as a poll lists them, newest first
+        [
+            CallEvent.from_call(setup.client.fetch(call), received_at=setup.clock.wall(), world=WORLD)
+            for call in [*children, *parents]
+        ]
+    )
+    setup.settle(20)
+    assert [[call.sid for call in setup.children(parent)] for parent in parents] == [[child] for child in children]
+    assert {setup.client.fetch(call).status for call in [*parents, *children]} == {"completed"}
 
 
 def test_rules_that_were_stopped_take_nothing_over_that_a_crash_left(setup: ManualClockSetup) -> None:
@@ -283,6 +311,180 @@ class RunnerSetup:
     def update(self, *events: CallEvent) -> None:
         changes = [change for one in events if (change := self.board.apply(one)) is not None]
         self.runner.update(changes, self.board.snapshot())
+
+
+def families(count: int, *, answered: float = 0) -> Iterator[CallEvent]:
+    """Yield so many families, the child before its parent: as a poll lists them, newest first."""
+    for number in range(1, count + 1):
+        yield event(100 + number, "in-progress", at=answered, parent=number)
+        yield event(number, "in-progress", at=answered)
+
+
+def sids(running: RunnerSetup) -> list[str]:
+    return [one.call_sid for one in running.executor.proposals]
+
+
+def test_a_child_is_ended_only_some_seconds_after_its_parents_end_was_answered() -> None:
+    threads = Threads(left=10)
+    running = RunnerSetup(run_in_thread=threads.start)
+    running.update()
+    threads.end()
+    running.update(*families(1))
+    for second in range(10):  # the API does not answer
+        running.seconds = second
+        running.update()
+    assert len(threads.works) == 1
+    threads.end()
+    assert sids(running) == [sid(1)]
+    for at, ended in ((9, [sid(1)]), (10.5, [sid(1)]), (11, [sid(1), sid(101)])):
+        running.seconds = at
+        running.update()
+        threads.end()
+        assert sids(running) == ended
+    (parent, child) = running.executor.proposals
+    assert [isinstance(one, Action) and one.needs_precheck for one in (parent, child)] == [False, True]
+
+
+def test_a_child_that_ends_with_its_parent_needs_no_request() -> None:
+    running = RunnerSetup()
+    running.update(*families(3))
+    running.update(*(event(number, "completed", at=0) for number in (1, 101, 102)))
+    running.seconds = 2
+    running.update()
+    assert sids(running) == [sid(1), sid(2), sid(3), sid(103)]
+
+
+def test_of_a_deep_family_each_leg_waits_for_all_above_it() -> None:
+    running = RunnerSetup()
+    running.update(
+        event(3, "in-progress", at=0, parent=2), event(2, "in-progress", at=0, parent=1), event(1, "in-progress", at=0)
+    )
+    for second, ended in ((0, [1]), (1, [1]), (2, [1, 2]), (3, [1, 2]), (4, [1, 2, 3])):
+        running.seconds = second
+        running.update()
+        assert sids(running) == [sid(number) for number in ended]
+
+
+def test_legs_that_are_each_others_parents_wait_for_neither() -> None:
+    running = RunnerSetup()
+    running.update(event(1, "in-progress", at=0, parent=2), event(2, "in-progress", at=0, parent=1))
+    assert sorted(sids(running)) == [sid(1), sid(2)]
+
+
+def test_a_rate_limit_lets_no_child_through_before_its_parent() -> None:
+    running = RunnerSetup()
+    running.update(*families(25))
+    assert sids(running) == [sid(number) for number in range(1, 11)]
+    for tenths in range(1, 100):
+        running.seconds = tenths / 10
+        running.update()
+    done = sids(running)
+    assert len(done) == 50
+    assert all(done.index(sid(number)) < done.index(sid(100 + number)) for number in range(1, 26))
+
+
+def test_where_the_rules_stop_children_are_spared_whose_parents_are() -> None:
+    running = RunnerSetup()
+    running.update(*families(120))
+    for second in range(1, 60):
+        running.seconds = second
+        running.update()
+    assert running.runner.is_stopped
+    done = set(sids(running))
+    assert len(done) == 100
+    assert all(sid(number) in done for number in range(1, 121) if sid(100 + number) in done)
+
+
+@dataclass
+class PostponingExecutor(RecordingExecutor):
+    """An executor that can't end one leg at first."""
+
+    postponed: str = ""
+    times: int = 3
+    not_before: timedelta = timedelta()
+
+    def execute(self, action: Action, **options: object) -> Any:
+        if action.call_sid == self.postponed and self.times:
+            self.times -= 1
+            return Postponed(retry=True, not_before=self.not_before)
+        return super().execute(action, **options)
+
+
+def test_a_child_waits_while_its_parent_is_tried_again() -> None:
+    running = RunnerSetup(executor=PostponingExecutor(postponed=sid(1)))
+    running.update(*families(2))
+    for second in range(6):
+        running.seconds = second
+        running.update()
+    assert sids(running) == [sid(2), sid(102)]
+    for second in range(6, 12):
+        running.seconds = second
+        running.update()
+    assert sids(running) == [sid(2), sid(102), sid(1), sid(101)]
+
+
+def test_a_child_does_not_wait_for_a_parent_that_can_not_be_ended_for_long() -> None:
+    executor = PostponingExecutor(postponed=sid(1), times=1000, not_before=timedelta(hours=1))
+    running = RunnerSetup(executor=executor)
+    running.update(*families(1))
+    for second in range(4):
+        running.seconds = second
+        running.update()
+    assert sids(running) == [sid(101)]
+
+
+def test_a_child_does_not_wait_for_a_parent_that_has_ended_meanwhile() -> None:
+    running = RunnerSetup(executor=PostponingExecutor(postponed=sid(1), times=1))
+    running.update(*families(1))
+    running.update(event(1, "completed", at=0))
+    running.seconds = 2
+    running.update()
+    assert sids(running) == [sid(101)]
+
+
+def test_where_the_store_can_not_tell_whose_a_family_is_its_child_waits_as_well() -> None:
+    running = RunnerSetup(failures=1)
+    resources: list[dict[str, Any]] = [
+        {"sid": sid(101), "status": "in-progress", "direction": "outbound-dial", "parent_call_sid": sid(1)},
+        {"sid": sid(1), "status": "in-progress", "direction": "outbound-api"},
+    ]
+    running.update(
+        *(CallEvent.from_call(Call.from_resource(one), received_at=moment(0), world=WORLD) for one in resources)
+    )
+    assert sids(running) == []
+    for second, ended in ((0, [sid(1)]), (1, [sid(1)]), (2, [sid(1), sid(101)])):
+        running.seconds = second
+        running.update()
+        assert sids(running) == ended
+
+
+def test_the_parents_first_of_what_a_crash_left() -> None:
+    """Two watches may have been at work: each had begun to end one leg of a family."""
+    recovered: list[str] = []
+
+    class RecoveringExecutor(RecordingExecutor):
+        def recover(self, claim: OpenClaim, _action: Action | None, /) -> ActionEvent | None:
+            recovered.append(claim.call_sid)
+            open_claims.remove(claim)
+            return None
+
+    open_claims = [OpenClaim(END_ALL.name, call, call, "hangup") for call in (sid(101), sid(1), sid(2))]
+    threads = Threads(left=10)
+    running = RunnerSetup(executor=RecoveringExecutor(), run_in_thread=threads.start)
+    store: Any = running.runner._store
+    store.expired_claims = lambda **_: list(open_claims)
+    store.claim_keys = lambda: {(claim.rule, claim.call_sid) for claim in open_claims}
+    running.board.apply(event(101, "in-progress", at=-60, parent=1))
+    running.board.apply(event(1, "in-progress", at=-60))
+    running.runner.start(running.board.snapshot())
+    running.update()
+    while threads.works:
+        threads.end()
+    assert recovered == [sid(1), sid(2)]
+    running.update()
+    while threads.works:
+        threads.end()
+    assert recovered == [sid(1), sid(2), sid(101)]
 
 
 @pytest.mark.parametrize("ahead", [16, 42, 3600])

@@ -25,7 +25,7 @@ from callctl.store.opening import open_store
 from callctl.watch.options import WatchOptions
 from callctl.watch.poll import Poller, PollLoop
 
-SID, OTHER = "CA" + "0" * 32, "CA" + "1" * 32
+SID, OTHER, PARENT = "CA" + "0" * 32, "CA" + "1" * 32, "CA" + "2" * 32
 
 
 class Rest(UnexpectedRequest):
@@ -36,6 +36,7 @@ class Rest(UnexpectedRequest):
         self.is_down = False
         self.fault: Exception | None = None  # raised after the call was listed
         self.is_answered = False  # after it was listed as ringing
+        self.others: list[Call] = []  # in progress
         self.meanwhile: Callable[[], None] = lambda: None
 
     def list(self, query: CallFilter, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:
@@ -51,6 +52,8 @@ class Rest(UnexpectedRequest):
             raise self.fault
         elif self.is_answered:
             yield Call(SID, "in-progress")
+        else:
+            yield from self.others
 
 
 class Polling:
@@ -123,6 +126,14 @@ async def test_of_a_call_that_is_answered_while_the_lists_are_read_that_is_hande
     polling.rest.is_answered = True
     async with polling.running():
         assert [event.status for event in polling.kept] == ["in-progress"]
+
+
+async def test_a_child_that_rest_lists_before_its_parent_is_handed_on_after_it(polling: Polling) -> None:
+    """Rules may look in between, and would end it alone."""
+    polling.rest.others = [Call(OTHER, "in-progress", parent_call_sid=PARENT), Call(PARENT, "in-progress")]
+    async with polling.running():
+        await polling.until(lambda: len(polling.kept) == 3)
+        assert [event.call_sid for event in polling.kept] == [SID, PARENT, OTHER]
 
 
 async def test_a_machine_that_slept_asks_at_once(polling: Polling) -> None:

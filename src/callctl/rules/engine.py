@@ -12,11 +12,12 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from callctl.calls.board import Change, Snapshot
+from callctl.calls.call import rank_of
 from callctl.calls.event import CALLBACK, MISSED, POLLED, CallEvent
-from callctl.calls.family import Family
+from callctl.calls.family import Family, ancestors
 from callctl.calls.leg import Leg
 from callctl.rules.evidence import Evidence
-from callctl.rules.rule import FOUND_SOON, FRESH, Action, Declined, On, Rule, Trigger
+from callctl.rules.rule import FAMILY_LEAD, FOUND_SOON, FRESH, Action, Declined, On, Rule, Trigger
 
 # A Timestamp has whole seconds, rounded down, so a leg may be a second younger than it says.
 RESOLUTION = timedelta(seconds=1)
@@ -99,7 +100,7 @@ class Engine:
             leg = snapshot.leg(key[1])
             if leg is None or not rule.when.matches(leg):
                 del self._waiting[key]
-            elif self._is_old_enough(rule, leg, now=now):
+            elif self._is_old_enough(rule, leg, now=now) and not self._ends_after_parent(rule, leg, snapshot, now=now):
                 del self._waiting[key]
                 proposals += self._decide(rule, leg, snapshot, needs_precheck=True, now=now)
         settled = [entry for entry in self._settling if entry.until <= now]
@@ -189,6 +190,23 @@ class Engine:
         lasting = rule.when.lasting or timedelta()
         return self._evidence.status_since(leg) + lasting + RESOLUTION <= now
 
+    def _ends_after_parent(self, rule: Rule, leg: Leg, snapshot: Snapshot, *, now: datetime) -> bool:
+        """Return whether a leg above one that a rule is to end may be old enough for a rule as well, in a moment."""
+        if not rule.ends_calls or rule.on is not On.THIS or leg.parent_call_sid is None:
+            return False
+        is_new = now - self._evidence.observed_since(leg, now=now) < FAMILY_LEAD
+        for above in map(snapshot.leg, _ancestors(snapshot, leg.call_sid)):
+            if above is None or rank_of(above.status) < rank_of(leg.status):
+                if is_new:  # REST, or a callback, tells more of it
+                    return True
+            elif any(self._is_soon_due(other, above, now=now) for other in self._rules.values()):
+                return True
+        return False
+
+    def _is_soon_due(self, rule: Rule, leg: Leg, *, now: datetime) -> bool:
+        is_waiting = rule.on is On.THIS and (rule.name, leg.call_sid) in self._waiting and rule.when.matches(leg)
+        return is_waiting and self._is_old_enough(rule, leg, now=now + FAMILY_LEAD)
+
     def _decide(
         self,
         rule: Rule,
@@ -234,6 +252,7 @@ class Engine:
             duration=leg.duration,
             status_timestamp=self._evidence.status_timestamp(leg),
             observed_since=self._evidence.observed_since(leg, now=now),
+            ancestors=_ancestors(snapshot, sid),
         )
 
     def _declined(self, rule: Rule, leg: Leg, sid: str, snapshot: Snapshot, reason: str) -> Declined:
@@ -268,6 +287,14 @@ def _trigger_of(event: CallEvent, *, now: datetime) -> Trigger | None:
 
 def _family_of(snapshot: Snapshot, leg: Leg) -> Family[Leg]:
     return snapshot.family_of.get(leg.call_sid) or Family(leg.call_sid, leg, ())
+
+
+def _ancestors(snapshot: Snapshot, call_sid: str) -> tuple[str, ...]:
+    def parent_of(sid: str) -> str | None:
+        leg = snapshot.leg(sid)
+        return None if leg is None else leg.parent_call_sid
+
+    return ancestors(call_sid, parent_of)
 
 
 def _has_other_live_leg(family: Family[Leg], leg: Leg) -> bool:

@@ -24,6 +24,9 @@ def precheck(api: CallsApi, store: EventStore, action: Action, *, clock: Clock) 
     Raises:
         CallctlError: The API or the store could not be read.
     """
+    # Another watch may be at work, or a crash have left it open: until it is known what came of that, it comes first.
+    if action.comes_after_ancestors and any(store.action_in_progress(sid, other_than="") for sid in action.ancestors):
+        return Postponed(retry=True)
     handled = handled_already(store, action, clock=clock)
     if handled is None and action.about != action.call_sid:
         handled = _unless_related(api, action, clock=clock)

@@ -37,6 +37,10 @@ DEFAULT_SETTLE = timedelta(seconds=1)
 LIMIT_LEAD = timedelta(seconds=30)
 # What Twilio's own limit gets to show its effect before the call is hung up instead.
 LIMIT_GRACE = timedelta(seconds=4)
+# How long a child that is to be ended waits for its parent, which would go on without it. A parent that its child's
+# answer answers (answerOnBridge) is so just after it, by Timestamps of whole seconds up to two later; one that sends no
+# callbacks is known only when REST was asked.
+FAMILY_LEAD = timedelta(seconds=5)
 
 Form = tuple[tuple[str, str], ...]
 
@@ -166,6 +170,11 @@ class Rule:
         return self.when.is_end and self.on is On.PARENT and isinstance(self.then, Redirect)
 
     @property
+    def ends_calls(self) -> bool:
+        """Whether it ends the legs that it changes, at once or by their time limit."""
+        return not isinstance(self.then, Redirect)
+
+    @property
     def target_statuses(self) -> frozenset[str]:
         """The statuses that the leg to be changed may have, in the words of callbacks and of REST."""
         if isinstance(self.then, Redirect):
@@ -254,6 +263,9 @@ class Action(Proposal):
 
     Where the rule requires a time in a status, ``status_timestamp`` is the Timestamp of that status, by Twilio's clock,
     and ``observed_since`` when this process first saw it, by its steady clock.
+
+    ``ancestors`` are the legs above the one to be changed, its parent first. Before this one is ended, what rules
+    propose for those has been done: the end of its child lets a parent go on, and dial the next number.
     """
 
     needs_precheck: bool
@@ -261,6 +273,20 @@ class Action(Proposal):
     duration: int | None = None
     status_timestamp: datetime | None = None
     observed_since: datetime | None = None
+    ancestors: tuple[str, ...] = ()
+
+    @property
+    def comes_after_ancestors(self) -> bool:
+        """Whether it waits for the actions on the legs above."""
+        return self.rule.ends_calls and bool(self.ancestors)
+
+    @property
+    def comes_before_descendants(self) -> bool:
+        """Whether the legs below are ended only after it.
+
+        The redirect of a caller whose Dial is over itself waits for the end of the other legs that he dialled.
+        """
+        return not self.rule.follows_dial
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
 from callctl.calls.action import ActionEvent
 from callctl.calls.board import Change, Snapshot
+from callctl.calls.family import ancestors
 from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import NoThreadError, StoreError
 from callctl.rules.engine import Engine
@@ -38,6 +40,8 @@ PRUNE_EVERY = timedelta(minutes=5)
 MOST_AT_ONCE = 64
 # Two requests for each retry; the end of a leg that callbacks report is acted on at once all the same.
 RETRY_PAUSES = Backoff(first=1.0, factor=2, longest=30.0)
+# How long the end of a leg waits once its parent's was answered: by then it is mostly over, as its Dial is.
+AFTER_PARENT = timedelta(seconds=2)
 
 RunInThread = Callable[[Callable[[], None]], object]
 MakeExecutor = Callable[[Applies, Callable[[Trouble], None]], Executor | DryRun]
@@ -80,8 +84,11 @@ class RuleRunner:
         self._lock = threading.Lock()  # of the engine, which threads ask whether a rule still applies
         self._queue: deque[Action | Declined] = deque()
         self._begun: set[tuple[str, str]] = set()  # by rule and leg
+        # Actions that a child's end waits for, by rule and leg: when each ended, None while a thread is at work.
+        self._before_children: dict[tuple[str, str], datetime | None] = {}
         self._at_once = threading.Semaphore(MOST_AT_ONCE)
         self._recovering: set[tuple[str, str]] = set()  # by rule and leg, while a thread works on it
+        self._recovery_waits = False  # a child's end waits until its parent's is finished
         self._postponed: deque[tuple[Action | Declined, Postponed]] = deque()  # by threads
         self._retries = RetryQueue()
         self._reports: deque[ActionEvent | Trouble] = deque()
@@ -159,13 +166,33 @@ class RuleRunner:
         self._queue += self._retries.due(now=now)
 
     def _begin_queued(self, now: datetime) -> None:
-        """Begin what is queued, as far as the rate limit and the threads allow; the rest waits for the next update."""
+        """Begin what is queued, as far as the rate limit and the threads allow; the rest waits for the next update.
+
+        Parents come first, and a leg is ended only after all that is done to those above it: a parent that loses its
+        child goes on, and dials the next number.
+        """
         self._queue += self._unknown_owner
         self._unknown_owner.clear()
+        busy = self._legs_being_changed(now)
+        self._queue = _parents_first(self._queue)
+        held: list[Action | Declined] = []
+        self._begin_in_order(now, busy=busy, held=held)
+        if not self.is_stopped:
+            self._queue += held
+
+    def _begin_in_order(self, now: datetime, *, busy: set[str], held: list[Action | Declined]) -> None:
+        """Begin what is queued; put into ``held`` what waits for one of the legs in ``busy``."""
         while self._queue and not self.is_stopped:
             proposal = self._queue[0]
+            if isinstance(proposal, Action) and _waits_for(proposal, busy):
+                # Time passes meanwhile, so that it may have been answered, or be over.
+                held.append(replace(proposal, needs_precheck=True))
+                busy.add(proposal.call_sid)
+                self._queue.popleft()
+                continue
             if not self._is_wanted(proposal):
                 self._queue.popleft()
+                busy.update(one.call_sid for one in self._unknown_owner[-1:] if one is proposal)
                 continue
             # First: what can't begin yet must not count against the rate limit, beyond which the rules stop.
             if not self._at_once.acquire(blocking=False):
@@ -182,6 +209,19 @@ class RuleRunner:
                 return
             self._queue.popleft()
             self._begun.add(proposal.key)
+            if proposal.key in self._before_children:
+                busy.add(proposal.call_sid)
+
+    def _legs_being_changed(self, now: datetime) -> set[str]:
+        """Return the legs for which an action is at work, has just ended, or is tried again soon."""
+        for key, ended in list(self._before_children.items()):
+            if ended is not None and now - ended >= AFTER_PARENT:
+                del self._before_children[key]
+        retried = [one for one in self._retries.soon(now=now) if isinstance(one, Action) and self._applies(one)]
+        return {
+            *(key[1] for key in list(self._before_children)),
+            *(one.call_sid for one in retried if one.comes_before_descendants),
+        }
 
     def _is_admitted(self, now: datetime) -> bool:
         admission = self._rate_limit.admit(now)
@@ -240,10 +280,17 @@ class RuleRunner:
         """
         if isinstance(proposal, Action):
             work = partial(self._execute, proposal)
+            if proposal.comes_before_descendants:
+                self._before_children[proposal.key] = None
         else:
             work = partial(self._executor.decline, proposal)
         # Also after an error that came once it was claimed, or sent: then the claim keeps it from being done again.
-        self._run_and_report(work, on_error=lambda: self._postponed.append((proposal, Postponed(retry=True))))
+        on_error = partial(self._postponed.append, (proposal, Postponed(retry=True)))
+        self._run_and_report(work, on_error=on_error, on_end=partial(self._note_end, proposal.key))
+
+    def _note_end(self, key: tuple[str, str]) -> None:
+        if key in self._before_children:
+            self._before_children[key] = self._clock.now()
 
     def _execute(self, action: Action) -> ActionEvent | None:
         limit = ActionLimit(self._rate_limit.per_second, self._rate_limit.per_minute)
@@ -292,14 +339,27 @@ class RuleRunner:
         except Exception as error:
             self._reports.append(Trouble(f"can't look for what a crash left: {failure_reason(error)}", Cause.RULE))
             return
-        for claim in claims:
+        open_legs = {claim.call_sid for claim in claims} | {key[1] for key in list(self._recovering)}
+        first = [claim for claim in claims if open_legs.isdisjoint(self._ancestors(claim.call_sid))]
+        self._recovery_waits = len(first) < len(claims)
+        for claim in first:
             key = claim.rule, claim.call_sid
             # What can't begin now stays open, and is found again with the next look.
             if key in self._recovering or not self._at_once.acquire(blocking=False):
                 continue
             self._recovering.add(key)
             with suppress(NoThreadError):
-                self._run_and_report(partial(self._recover_claim, claim), on_end=partial(self._recovering.discard, key))
+                self._run_and_report(partial(self._recover_claim, claim), on_end=partial(self._end_recovery, key))
+
+    def _end_recovery(self, key: tuple[str, str]) -> None:
+        self._recovering.discard(key)
+        if self._recovery_waits:
+            self._recovery_waits = False
+            self._recovered_at = None  # so that the next update looks again
+
+    def _ancestors(self, call_sid: str) -> tuple[str, ...]:
+        legs = self._snapshot.legs
+        return ancestors(call_sid, lambda sid: legs[sid].parent_call_sid if sid in legs else None)
 
     def _is_over(self, claim: OpenClaim) -> bool:
         """Return whether a claim was not renewed for as long as a lease lasts, whatever the wall clock was set to."""
@@ -339,7 +399,25 @@ class RetryQueue:
             del self._waiting[proposal.key]
         return due
 
+    def soon(self, *, now: datetime) -> list[Action | Declined]:
+        """Return the proposals that are tried again within the longest of the growing pauses."""
+        longest = timedelta(seconds=RETRY_PAUSES.longest)
+        return [proposal for until, proposal in self._waiting.values() if until - now <= longest]
+
     def retain(self, sids: Container[str]) -> None:
         """Drop the proposals about all legs but these."""
         self._waiting = {key: entry for key, entry in self._waiting.items() if key[1] in sids}
         self._pauses = {key: pauses for key, pauses in self._pauses.items() if key[1] in sids}
+
+
+def _waits_for(action: Action, busy: Container[str]) -> bool:
+    return action.comes_after_ancestors and any(sid in busy for sid in action.ancestors)
+
+
+def _parents_first(proposals: Iterable[Action | Declined]) -> deque[Action | Declined]:
+    """Return proposals in the order in which they begin: the end of a leg after what is done to those above it."""
+
+    def depth(proposal: Action | Declined) -> int:
+        return len(proposal.ancestors) if isinstance(proposal, Action) and proposal.comes_after_ancestors else 0
+
+    return deque(sorted(proposals, key=depth))

@@ -19,6 +19,7 @@ from callctl.api.calls_api import CallsApi
 from callctl.calls.board import Snapshot
 from callctl.calls.call import REST_LIVE_STATUSES, Call, rank_of
 from callctl.calls.event import CALLBACK, MISSED, POLLED, CallEvent
+from callctl.calls.family import parents_first
 from callctl.calls.filter import CallFilter
 from callctl.calls.leg import Leg
 from callctl.calls.sid import is_call_sid
@@ -119,14 +120,20 @@ class PollLoop:
         return failure
 
     def _events(self, snapshot: Snapshot) -> tuple[list[CallEvent], Exception | None]:
-        """Return the events of a round, and why it broke off; of a call that moved on meanwhile, the later event."""
+        """Return the events of a round, and why it broke off; of a call that moved on meanwhile, the later event.
+
+        REST lists children before their parents. Here these come first, as rules look in between: a child alone would
+        be ended before its parent.
+        """
         events: dict[str, CallEvent] = {}
+        failure: Exception | None = None
         try:
             for event in self._poller.round(snapshot):
                 events[event.call_sid] = event
         except Exception as error:
-            return list(events.values()), error
-        return list(events.values()), None
+            failure = error
+        groups = parents_first(events, lambda sid: events[sid].parent_call_sid if sid in events else None)
+        return [events[sid] for group in groups for sid in group], failure
 
     def _is_news(self, event: CallEvent) -> bool:
         sid = event.call_sid
