@@ -60,13 +60,23 @@ class CliSetup:
         """Return the requests that would change a call, or with ``GET`` those that asked."""
         return [one for one in self.simulator.requests if one.method == method and "/Calls/" in one.path]
 
-    def add_callback(self, sid: str, status: str, *, at: datetime, env: Mapping[str, str] | None = None) -> None:
+    def add_callback(
+        self,
+        sid: str,
+        status: str,
+        *,
+        at: datetime,
+        env: Mapping[str, str] | None = None,
+        parent: str | None = None,
+        verified: bool = True,
+    ) -> None:
         """Put a callback's event into the local store, as a watch would."""
         fields = {
             "CallSid": sid,
             "AccountSid": self.simulator.account_sid,
             "CallStatus": status,
-            "Direction": "outbound-api",
+            "Direction": "outbound-dial" if parent else "outbound-api",
+            **({"From": "+15005550006", "ParentCallSid": parent} if parent else {}),
             "CallbackSource": "call-progress-events",
             "SequenceNumber": "0",
             "Timestamp": format_datetime(at),
@@ -75,7 +85,7 @@ class CliSetup:
         settings = load(environ, cwd=self.home)
         settings.store.parent.mkdir(parents=True, exist_ok=True)
         store = SqliteStore.open_for_watch(settings.store, world=settings.world)
-        store.append(CallEvent.from_form(fields.items(), received_at=at, world=settings.world, verified=True))
+        store.append(CallEvent.from_form(fields.items(), received_at=at, world=settings.world, verified=verified))
         store.close()
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from callctl.calls.call import Call, CallStatus
+from callctl.calls.family import parents_first
 from callctl.cli import exits
 from callctl.cli.io.dry_run import say_nothing_was_sent, show_request
 from callctl.cli.io.results import Outcome, OutcomeWriter, calls, failure, name_some, show_alone, what_failed
@@ -264,7 +265,7 @@ class RedirectPreview:
         return Effects(call.call, effects)
 
     def batches(self, sids: Sequence[str]) -> list[list[str]]:
-        """Fetch all of them; return the children, then the rest: a parent's redirect ends its Dial."""
+        """Fetch all of them; return the children before their parents, whose redirects end their Dials."""
         for group in for_each(sids, self._fetch, parallel=_PARALLEL):
             for result in group:
                 if isinstance(result, Done):
@@ -278,7 +279,7 @@ class RedirectPreview:
                 "first ends the Dial, and a parent without a next verb hangs up before its turn\n"
                 "hint: redirect the child alone, and let the Dial's action bring the parent where it shall go"
             )
-        return [children, [sid for sid in sids if sid not in children]]
+        return parents_first(sids, parents.get)[::-1]
 
     def command(self, sid: str) -> str:
         """Return the command that redirects a call to the same."""

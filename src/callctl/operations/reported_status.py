@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -16,12 +16,17 @@ if TYPE_CHECKING:
 
 def reported_leg(events: Iterable[CallEvent], sid: str) -> Leg | None:
     """Return a leg as the stored events of its family report it; None if none is about it."""
+    return reported_legs(events).get(sid)
+
+
+def reported_legs(events: Iterable[CallEvent]) -> Mapping[str, Leg]:
+    """Return the legs of a family as its stored events report them, by SID."""
     from callctl.calls.board import Board
 
     board = Board()
     for event in events:
         board.apply(event)
-    return board.snapshot().leg(sid)
+    return board.snapshot().legs
 
 
 def with_reported_status(call: Call, leg: Leg | None) -> Call:

@@ -9,10 +9,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from itertools import takewhile
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -534,6 +535,112 @@ def test_what_list_prints_can_be_piped_in(setup: CliSetup) -> None:
         outcome = setup.callctl("hangup", "-", *AGREED, stdin=setup.callctl(*listed).out)
         assert outcome.code == 0
         assert sorted(line.split("\t")[0] for line in outcome.out.splitlines()) == sorted(sids)
+
+
+TWO_DIALS = "<Response><Dial><Client>ann</Client></Dial><Dial><Client>bob</Client></Dial></Response>"
+
+
+@pytest.mark.parametrize("parallel", ["1", "25"], ids=["by lists", "by fetches"])
+def test_of_families_on_stdin_the_parents_end_first_so_that_none_dials_on(setup: CliSetup, parallel: str) -> None:
+    for _ in range(3):
+        setup.place(ANSWERS, "--twiml", TWO_DIALS)
+    setup.simulator.advance(5)
+    listed = setup.callctl("list", "--live", "-q").out
+    parents = [str(one["sid"]) for one in live_calls(setup) if one["parent_call_sid"] is None]
+    assert (len(parents), len(listed.split())) == (3, 6)
+    assert listed.split()[0] not in parents  # the newest calls come first
+    before = len(setup.simulator.requests)
+    outcome = setup.callctl("hangup", "-", *AGREED, "--parallel", parallel, stdin=listed)
+    assert (outcome.code, len(outcome.out.splitlines())) == (0, 6)
+    assert set(ended(setup)[:3]) == set(parents)
+    asked = list(takewhile(lambda one: one.method == "GET", setup.simulator.requests[before:]))
+    assert len(asked) == (3 if parallel == "1" else 6)
+    setup.simulator.advance(10)
+    assert setup.callctl("list", "--to", "client:bob").out == ""
+
+
+def live_calls(setup: CliSetup) -> list[dict[str, Any]]:
+    return list(json.loads(setup.callctl("list", "--live", "--json").out))
+
+
+class Families(Server):
+    """Calls by SID, each with its parent; ends each, or forbids to ask for them."""
+
+    def __init__(self, parents: Mapping[str, str | None], *, may_ask: bool = True) -> None:
+        super().__init__(reply(404))
+        self._parents, self._may_ask = parents, may_ask
+
+    def take(self, request: ReceivedRequest) -> Turn:
+        super().take(request)
+        if request.method == "POST":
+            return reply(200, call(_sid_in(request), status="completed"))
+        if not self._may_ask:
+            return reply(403)
+        sid = _sid_in(request)
+        return reply(200, call(sid, status="in-progress", parent_call_sid=self._parents[sid]))
+
+    def hang_up(self, callctl: Callctl, *args: str) -> Outcome:
+        env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "fake", "CALLCTL_API_URL": self.url}
+        return callctl("hangup", *args, env=env)
+
+    def sids(self, method: str) -> list[str]:
+        return [_sid_in(one) for one in self.received if one.method == method]
+
+
+def test_of_a_deep_family_each_leg_ends_after_its_parent(callctl: Callctl) -> None:
+    first, second, third = chain = [f"CA{number:032d}" for number in (1, 2, 3)]
+    with Families({first: None, second: first, third: second}) as server:
+        assert server.hang_up(callctl, third, second, first).code == 0
+        assert server.sids("POST") == chain
+
+
+def test_where_nobody_may_ask_which_dialled_which_all_are_ended_in_their_order(callctl: Callctl) -> None:
+    sids = [f"CA{number:032d}" for number in (3, 1, 2)]
+    with Families({}, may_ask=False) as server:
+        outcome = server.hang_up(callctl, *sids, "--parallel", "1")
+        assert (outcome.code, server.sids("POST")) == (0, sids)
+
+
+def test_one_that_is_named_is_ended_without_a_question(callctl: Callctl) -> None:
+    with Families({}) as server:
+        assert server.hang_up(callctl, f"CA{1:032d}").code == 0
+        assert server.sids("GET") == []
+
+
+def test_of_calls_that_callbacks_reported_nobody_is_asked_which_dialled_which(setup: CliSetup) -> None:
+    parent, child = setup.dialled()
+    setup.add_callback(parent, "in-progress", at=datetime.now(UTC))
+    setup.add_callback(child, "in-progress", at=datetime.now(UTC), parent=parent)
+    before = len(setup.simulator.requests)
+    assert setup.callctl("hangup", child, parent, "--parallel", "1").code == 0
+    assert ended(setup) == [parent, child]
+    assert setup.simulator.requests[before].method == "POST"
+
+
+def test_a_parent_that_no_verified_callback_named_is_asked_for(setup: CliSetup) -> None:
+    parent, child = setup.dialled()
+    setup.add_callback(parent, "in-progress", at=datetime.now(UTC), parent=child, verified=False)
+    assert setup.callctl("hangup", child, parent, "--parallel", "1").code == 0
+    assert ended(setup) == [parent, child]
+
+
+@pytest.mark.parametrize("source", ["stdin", "arguments"])
+def test_the_limit_counts_the_legs_of_families(setup: CliSetup, source: str) -> None:
+    families = [setup.dialled() for _ in range(2)]
+    children = [child for _, child in families]
+    named, stdin = (["-"], "\n".join(children)) if source == "stdin" else (children, "")
+    outcome = setup.callctl("hangup", *named, "--family", "--yes", "--max", "3", stdin=stdin)
+    assert (outcome.code, outcome.out, ended(setup)) == (2, "", [])
+    assert "4 calls with their families, more than --max 3: nothing was ended" in outcome.err
+    assert setup.callctl("hangup", *named, "--family", "--yes", "--max", "4", stdin=stdin).code == 0
+    assert sorted(ended(setup)) == sorted(sid for family in families for sid in family)
+
+
+def test_the_limit_holds_for_calls_that_are_named_too(setup: CliSetup) -> None:
+    sids = [setup.place(NEVER) for _ in range(3)]
+    outcome = setup.callctl("hangup", *sids, "--max", "2")
+    assert (outcome.code, outcome.out, ended(setup)) == (2, "", [])
+    assert "3 calls named, more than --max 2: nothing was ended" in outcome.err
 
 
 def test_an_empty_pipe_is_nothing_to_do(setup: CliSetup) -> None:

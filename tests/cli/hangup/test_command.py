@@ -138,6 +138,8 @@ def test_a_dry_run_of_named_calls_tells_what_would_come_of_each(setup: CliSetup)
     busy, answered, rings = setup.place(BUSY), setup.place(ANSWERS), setup.place(NEVER, after=6)
     dry = setup.callctl("hangup", busy, "--dry-run")
     assert (dry.code, dry.out) == (0, f"{busy}\tbusy\talready-over\n")
+    nothing = "callctl: nothing was sent, and without --dry-run no call would be ended\n"
+    assert messages(dry) == nothing
     dry = setup.callctl("hangup", answered, "--dry-run", "--only-ringing", terminal=True)
     assert (dry.code, dry.out) == (5, "")
     assert dry.err.count(f"callctl: error: would not be ended: {answered} is in progress") == 1
@@ -145,6 +147,7 @@ def test_a_dry_run_of_named_calls_tells_what_would_come_of_each(setup: CliSetup)
     assert (unknown.code, unknown.err.count("was not found")) == (3, 1)
     both = setup.callctl("hangup", answered, rings, busy, "--dry-run", "--only-ringing", terminal=True)
     assert (both.code, both.out) == (8, f"would be ended: {rings}\nalready over: {busy} is busy\n")
+    assert "without --dry-run, 1 call would get Status=canceled\n" in both.err
     assert f"1 of 3 calls would not be ended: {answered}" in both.err
     assert setup.callctl("hangup", answered, rings, busy, "--dry-run").code == 0
     assert setup.sent() == []

@@ -66,8 +66,14 @@ class Table:
     def begin(self, intent: HangUp | Redirect, *, asked_at: datetime | None = None) -> None:
         self.operator.act(intent, asked_at=asked_at or datetime.now(UTC), report=self.reports.put)
 
-    def hang_up(self, *targets: tuple[str, str], is_family: bool = False, asked_at: datetime | None = None) -> str:
-        intent = HangUp(tuple(Target(sid, status) for sid, status in targets), is_family=is_family)
+    def hang_up(
+        self,
+        *targets: tuple[str, str] | tuple[str, str, str],
+        is_family: bool = False,
+        asked_at: datetime | None = None,
+    ) -> str:
+        """End legs: each has its SID, its status, and its parent's SID if it has one."""
+        intent = HangUp(tuple(Target(*target) for target in targets), is_family=is_family)
         return self.act(intent, asked_at=asked_at)
 
     def redirect(self, *sids: str, url: str = "survey") -> str:
@@ -163,9 +169,27 @@ def test_of_several_legs_each_is_held_to_its_own_status(table: Table) -> None:
 
 def test_of_a_family_the_parent_is_ended_first(table: Table) -> None:
     parent, child = table.setup.dialled()
-    table.hang_up((parent, TALKS), (child, TALKS), is_family=True)
+    table.hang_up((parent, TALKS), (child, TALKS, parent), is_family=True)
     assert table.sent[0] == (parent, {"Status": ("completed",)})
     assert [table.setup.status(sid) for sid in (parent, child)] == ["completed", "completed"]
+
+
+def test_of_marked_legs_parents_are_ended_before_their_children(table: Table) -> None:
+    families = [table.setup.dialled() for _ in range(2)]
+    legs = [(child, TALKS, parent) for parent, child in families]
+    table.hang_up(*legs, *((parent, TALKS) for parent, _ in families))
+    assert {sid for sid, _ in table.sent} == {parent for parent, _ in families}  # which has ended their children
+    assert {table.setup.status(sid) for family in families for sid in family} == {"completed"}
+
+
+def test_of_marked_legs_children_are_redirected_before_their_parents_which_would_drop_them(table: Table) -> None:
+    more = "<Response><Dial><Client>ann</Client></Dial><Pause length='60'/></Response>"
+    parent = table.setup.place(ANSWERS, "--twiml", more, after=5)
+    child = table.setup.callctl("list", "--parent", parent, "-q").out.strip()
+    assert (
+        table.act(Redirect((Target(parent, TALKS), Target(child, TALKS, parent)), "survey")) == "2 redirected to survey"
+    )
+    assert [sid for sid, _ in table.sent] == [child, parent]
 
 
 def test_a_leg_is_redirected_to_a_named_url_and_to_one_that_was_typed(table: Table) -> None:
@@ -273,7 +297,7 @@ def test_a_child_that_is_forbidden_hides_nothing_of_what_was_done_to_its_parent(
     parent, child = sid(1), sid(2)
     with Forbidding(child) as api:
         table = Table(setup, api_url=api.url)
-        said = table.hang_up((parent, TALKS), (child, TALKS), is_family=True)
+        said = table.hang_up((parent, TALKS), (child, TALKS, parent), is_family=True)
     assert said.startswith("1 ended, 1 not done; ")
     assert table.last.unchanged == frozenset({child})
 

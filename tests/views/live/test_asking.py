@@ -37,7 +37,7 @@ SELECT_FIRST = "select a leg first: ↑ ↓"
 
 def test_x_asks_and_y_hangs_up(family: LiveTable) -> None:
     family.select(2)
-    intent = HangUp((Target(sid(2), "ringing"),))
+    intent = HangUp((Target(sid(2), "ringing", sid(1)),))
     assert asked(family, "x").intent == intent
     assert family.type("y") == intent
     assert (family.state.mode, family.state.message) == (None, "")
@@ -207,7 +207,7 @@ def test_a_table_to_read_only_changes_no_call(family: LiveTable, key: str, befor
 def test_f_asks_for_the_live_legs_of_the_family(family: LiveTable, number: int) -> None:
     family.select(number)
     family.type("x")
-    whole = HangUp((Target(sid(1), "in-progress"), Target(sid(2), "ringing")), is_family=True)
+    whole = HangUp((Target(sid(1), "in-progress"), Target(sid(2), "ringing", sid(1))), is_family=True)
     question = asked(family, "f")
     assert (question.intent, question.are_marked, question.is_family) == (whole, False, True)
     family.event(5, "ringing", parent=1)
@@ -476,7 +476,7 @@ def test_each_marked_leg_is_held_to_its_status_when_it_was_marked(family: LiveTa
     family.type("g", " ", "j", " ")
     family.event(2, "in-progress")
     family.draw()
-    targets = (Target(sid(1), "in-progress"), Target(sid(2), "ringing"))
+    targets = (Target(sid(1), "in-progress"), Target(sid(2), "ringing", sid(1)))
     assert asked(family, "x").intent == HangUp(targets)
     family.event(1, "completed")
     family.changed(1, "hung up by rule patience")

@@ -11,6 +11,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from callctl.calls.call import Call, CallStatus
+from callctl.calls.family import parents_first
 from callctl.calls.filter import CallFilter
 from callctl.cli.hangup.single import END_ALL_THE_SAME, HangupOptions, hang_up, outcome_of
 from callctl.cli.io.progress import Progress
@@ -30,7 +31,7 @@ from callctl.cli.options.filters import find_calls, without_answered
 from callctl.cli.options.history import History, StatusSince
 from callctl.errors import CallctlError, NotEndedError, PartlyFailedError, UsageError, WaitTimeoutError
 from callctl.operations.bulk import Done, Failed, for_each
-from callctl.operations.family import family_of
+from callctl.operations.family import family_of, find_parents
 from callctl.support.backoff import LAST_QUESTION
 from callctl.support.clock import elapsed
 from callctl.support.threads import run_with_time_limit
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 _BAR = 20  # characters
 _PAUSE = 1.0  # seconds between two rounds
+_LOOK_UP = 5.0  # seconds in which REST may tell which call dialled which; no hang-up waits longer for that
 # Queued calls first, or they would ring meanwhile; an answered one is already being paid for.
 _ORDER = (CallStatus.QUEUED, CallStatus.RINGING, CallStatus.IN_PROGRESS)
 
@@ -132,26 +134,42 @@ class BulkHangup:
         self._outcomes: dict[str, Outcome] = {}
 
     def end_named(self, sids: Sequence[str], *, family: bool, on_stdin: bool) -> None:
-        """End the calls that were named; ``family`` adds the other legs of each.
+        """End the calls that were named, parents before their children; ``family`` adds the other legs of each.
 
         Raises:
             CallctlError: The only one was not ended.
-            UsageError: Many came on stdin, and nothing says that they are all meant.
+            UsageError: Many came on stdin, and nothing says that they are all meant; or there are more than the limit.
             PartlyFailedError: Some were not ended.
         """
         if on_stdin and len(sids) > 1 and not self._dry_run:
             self._confirmation.check_stdin(len(sids))
-        batches: list[list[str]] = [list(sids)]
-        if family:
-            families = [family_of(self._client, sid) for sid in sids]
-            heads = list(dict.fromkeys(members[0] for members in families))
-            rest = dict.fromkeys(chain.from_iterable(members[1:] for members in families))
-            batches = [heads, [sid for sid in rest if sid not in heads]]
+        parents = self._families(sids) if family else {}
+        legs = list(parents) if family else list(sids)
         if self._dry_run:
-            self._show_named_dry(list(chain.from_iterable(batches)))
+            self._show_named_dry(list(chain.from_iterable(parents_first(legs, parents.get))))
             return
-        self._end(batches)
+        self._confirmation.check_count(len(legs), which="with their families" if family else "named")
+        self._end(parents_first(legs, (parents if family else self._parents_of(legs)).get))
         self._sum_up()
+
+    def _families(self, sids: Sequence[str]) -> dict[str, str | None]:
+        """Return all legs of the families of calls, each with its parent as far as it is known."""
+        parents: dict[str, str | None] = {}
+        for sid in sids:
+            for leg, parent in family_of(self._client, sid).items():
+                parents[leg] = parents.get(leg) or parent
+        return parents
+
+    def _parents_of(self, sids: Sequence[str]) -> Mapping[str, str | None]:
+        """Return the parents of calls, by the store and else by REST; where neither tells in time, none."""
+        if len(sids) < 2:
+            return {}
+        parents = self._history.parents(sids)
+        if rest := [sid for sid in sids if sid not in parents]:
+            end = elapsed() + _LOOK_UP
+            with Progress(self._runtime, lambda _count: f"asking which of {calls(len(sids))} dialled which"):
+                parents |= find_parents(self._client, rest, parallel=self._parallel, time_left=lambda: end - elapsed())
+        return parents
 
     def end_matching(self, chosen: CallFilter, *, repeat: float | None) -> None:
         """End the live calls that match, after asking; with ``repeat`` again for so many seconds, until none does.
@@ -224,7 +242,9 @@ class BulkHangup:
     # Ending
 
     def _end_listed(self, listed: Sequence[Call]) -> None:
-        self._end(_batches(listed), check=self._check_before({call.sid: call for call in listed}))
+        parents = {call.sid: call.parent_call_sid for call in listed}
+        batches = parents_first(parents, parents.get)
+        self._end(batches, check=self._check_before({call.sid: call for call in listed}))
 
     def _check_before(self, listed: Mapping[str, Call]) -> Callable[[str], HangupOutcome | None] | None:
         """Return what checks that a call still matches just before it is ended; None where that is needless."""
@@ -255,7 +275,7 @@ class BulkHangup:
                 check=check,
             )
 
-        sids = [list(batch) for batch in batches if batch]
+        sids = [list(batch) for batch in batches]
         total = sum(len(batch) for batch in sids)
         done: set[str] = set()
         left = self._time_for_requests()
@@ -381,6 +401,9 @@ class BulkHangup:
         self._say_nothing_was_sent(len(found))
 
     def _say_nothing_was_sent(self, count: int) -> None:
+        if not count:
+            self._runtime.say("callctl: nothing was sent, and without --dry-run no call would be ended")
+            return
         form = "&".join("=".join(pair) for pair in self._options.request)
         self._runtime.say(f"callctl: nothing was sent; without --dry-run, {calls(count)} would get {form}")
 
@@ -409,7 +432,7 @@ class BulkHangup:
             # The error of the only call is raised at the end.
             if not (is_single and outcome.error is not None and self._runtime.form is not Form.JSON):
                 show_among_others(self._runtime, outcome)
-        self._say_nothing_was_sent(len(outcomes))
+        self._say_nothing_was_sent(sum(outcome.result == DRY_RUN for outcome in outcomes))
         missed = [outcome for outcome in outcomes if outcome.error is not None]
         if is_single and outcomes[0].error is not None:
             raise outcomes[0].error
@@ -475,12 +498,6 @@ class BulkHangup:
     def _is_missed(self, outcome: Outcome) -> bool:
         waited = self._options.wait is not None
         return outcome.result in (FAILED, "not-ended", "still-ringing") or (waited and outcome.result == "accepted")
-
-
-def _batches(matching: Sequence[Call]) -> list[list[str]]:
-    """Return the parents, then the children: a parent that lost its child first would go on with its next verb."""
-    parents = [call.sid for call in matching if call.parent_call_sid is None]
-    return [parents, [call.sid for call in matching if call.parent_call_sid is not None]]
 
 
 def _urgency(call: Call) -> int:

@@ -104,12 +104,13 @@ class History:
             self._over[call.sid] = call
 
     def _store_missed_ends(self) -> None:
-        live = {sid: leg for sid in self._over if (leg := self._known_leg(sid)) is not None and leg.is_live}
+        over = dict(self._over)  # a request that is no longer waited for may add to it
+        live = {sid: leg for sid in over if (leg := self._known_leg(sid)) is not None and leg.is_live}
         if self._store is None or not live or elapsed() < self._try_again_at:
             return
         from callctl.operations.missed_ends import store_missed_ends
 
-        calls, now = [self._over[sid] for sid in live], self.now()
+        calls, now = [over[sid] for sid in live], self.now()
         try:
             store_missed_ends(self._store, calls, leg=live.get, now=now, world=self._settings.world)
         except StoreError as error:
@@ -135,6 +136,26 @@ class History:
         except StoreError as error:
             self._runtime.warn(error)
             return None
+
+    def parents(self, sids: Iterable[str]) -> dict[str, str | None]:
+        """Return the parents of those calls, and of others in their families, that verified callbacks reported.
+
+        None is for a call without one.
+        """
+        found: dict[str, str | None] = {}
+        if self._reader is None:
+            return found
+        try:
+            for sid in sids:
+                if sid in found or self._reader.call(sid) is None:
+                    continue
+                from callctl.operations.reported_status import reported_legs
+
+                legs = reported_legs(self._reader.family(sid))
+                found |= {leg.call_sid: leg.parent_call_sid for leg in legs.values() if leg.verified}
+        except StoreError as error:  # not asked again for each of the others
+            self._runtime.warn(error)
+        return found
 
     @property
     def reported_calls(self) -> Self | None:

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from callctl.calls.call import Call, CallStatus
+from callctl.calls.family import parents_first
 from callctl.cli.hangup.single import HangupOptions, error_of, hang_up, outcome_of
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options.history import History
@@ -393,11 +394,14 @@ def _effect_on_children(children: Sequence[Leg], redirected_at: Sequence[datetim
 
 
 def _batches(intent: HangUp | Redirect) -> list[list[str]]:
-    """Return the legs in the order in which they are changed: of a family the parent first, which ends the Dial."""
-    sids = [target.sid for target in intent.targets]
-    if isinstance(intent, HangUp) and intent.is_family:
-        return [sids[:1], sids[1:]]
-    return [sids]
+    """Return the legs in the order in which they are changed.
+
+    Parents are ended first, for one that lost its child goes on with its next verb. Children are redirected first, for
+    the redirect of a parent drops them (docs/twilio.md, "Redirects and the other leg").
+    """
+    parents = {target.sid: target.parent for target in intent.targets}
+    batches = parents_first(parents, parents.get)
+    return batches if isinstance(intent, HangUp) else batches[::-1]
 
 
 def _summary(sentences: Sequence[str]) -> str:

@@ -47,14 +47,19 @@ def _targets(state: ViewState, around: Surroundings) -> tuple[Target, ...] | str
     if not around.may_act:
         return READ_ONLY
     if state.marks:
-        return tuple(Target(sid, status) for sid, status in state.marks.items())
+        return tuple(_target(sid, status, around) for sid, status in state.marks.items())
     leg = around.latest.leg(state.selected or "")
     shown = around.listing.leg(state.selected)
     if leg is None or shown is None:
         return SELECT_FIRST
     if shown.status != leg.status:  # the picture is older than the board
         return f"{what_it_became(leg)}: p shows the table as it is now"
-    return (Target(leg.call_sid, leg.status),)
+    return (_target(leg.call_sid, leg.status, around),)
+
+
+def _target(sid: str, status: str, around: Surroundings) -> Target:
+    leg = around.latest.leg(sid)
+    return Target(sid, status, None if leg is None else leg.parent_call_sid)
 
 
 def confirm(state: ViewState, asked: Confirming, key: Key, around: Surroundings) -> tuple[ViewState, Intent | None]:
@@ -102,7 +107,7 @@ def _ask_for_family(state: ViewState, asked: Confirming, key: Key, around: Surro
     live = around.latest.live_family(asked.targets[0].sid)
     if len(live) < 2:
         return replace(state, mode=None).saying("it has no other live leg: nothing was sent", key.at)
-    targets = tuple(Target(leg.call_sid, leg.status) for leg in live)
+    targets = tuple(_target(leg.call_sid, leg.status, around) for leg in live)
     return replace(state, mode=Confirming(HangUp(targets, is_family=True)))
 
 

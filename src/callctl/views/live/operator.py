@@ -13,15 +13,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A leg that is to be changed, and the status in which it is meant: in any other it is left alone."""
+    """A leg that is to be changed, and the status in which it is meant: in any other it is left alone.
+
+    ``parent`` is the SID of its parent leg; None if it has none, or none is known.
+    """
 
     sid: str
     status: str
+    parent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class HangUp:
-    """End these legs; ``is_family``: they are the live legs of one family."""
+    """End these legs, parents before their children; ``is_family``: they are the live legs of one family."""
 
     targets: tuple[Target, ...]
     is_family: bool = False
@@ -29,7 +33,7 @@ class HangUp:
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """Give these legs the TwiML at a URL, or at a named one."""
+    """Give these legs the TwiML at a URL, or at a named one; children before their parents."""
 
     targets: tuple[Target, ...]
     url: str
