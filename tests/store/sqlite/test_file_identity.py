@@ -175,6 +175,29 @@ def test_a_journal_without_its_database_is_not_removed(path: Path) -> None:
     assert files(path.parent) == before
 
 
+@pytest.mark.parametrize("content", [b"my notes\n", b"x" * 32768, b"my notes".ljust(2 * 32768)])
+def test_a_file_that_is_only_named_like_an_index_is_not_written_over(path: Path, content: bytes) -> None:
+    path.parent.mkdir()
+    path.with_name("events.db-shm").write_bytes(content)
+    before = files(path.parent)
+    with pytest.raises(StoreError, match=r"SQLite would write over .*events\.db-shm, which belongs to something else"):
+        SqliteStore.open_for_watch(path, world=WORLD)
+    assert files(path.parent) == before
+
+
+@pytest.mark.parametrize("kept", ["whole", "zeros", "empty"])
+def test_an_index_that_sqlite_left_alone_keeps_no_store_from_being_made(path: Path, kept: str) -> None:
+    SqliteStore.open_for_watch(path, world=WORLD).close()
+    index = path.with_name("events.db-shm")
+    with closing(SqliteStore.open_for_watch(path, world=WORLD)) as store:
+        store.append(event(1, "ringing"))
+        left = index.read_bytes()
+    path.unlink()
+    index.write_bytes({"whole": left, "zeros": bytes(len(left)), "empty": b""}[kept])
+    with closing(SqliteStore.open_for_watch(path, world=WORLD)) as store:
+        assert store.append(event(1, "ringing"))
+
+
 @pytest.mark.parametrize("end", ["-wal", "-shm", "-journal"])
 @pytest.mark.parametrize("what", ["a link", "a folder", "a pipe"])
 def test_what_sqlite_keeps_beside_it_must_be_files(path: Path, end: str, what: str) -> None:

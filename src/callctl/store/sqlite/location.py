@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from callctl.errors import StoreError
 
 _BESIDE = ("-wal", "-shm", "-journal")  # what SQLite names the files that it keeps beside a database
+_INDEX_BLOCK, _INDEX_HEADER, _INDEX_VERSION = 32768, 136, 3007000  # bytes, bytes, and what the header begins with
 LOCATION_HINT = "name another file with CALLCTL_STORE, or another folder for callctl's state with XDG_STATE_HOME"
 
 
@@ -44,8 +46,10 @@ def check_location(path: Path) -> None:
 def check_no_log_alone(path: Path) -> None:
     """Make sure that a store which is not there can be made: SQLite would apply or remove a log that lies beside it.
 
+    It would write over an index too. One that SQLite made says nothing without its database.
+
     Raises:
-        StoreError: A log or a journal lies there without its database.
+        StoreError: A log or a journal lies there without its database, or a file that is no index and named like one.
         OSError: It can't be looked at.
     """
     logs = (path.with_name(f"{path.name}{suffix}") for suffix in ("-wal", "-journal"))
@@ -55,6 +59,23 @@ def check_no_log_alone(path: Path) -> None:
             f"there can be no event store {path}: the log of another database, {orphan}, lies beside it",
             hint=f"move it away if its database will come back, else remove it; or {LOCATION_HINT}",
         )
+    index = path.with_name(f"{path.name}-shm")
+    if index.exists() and not _may_be_index(index):
+        raise StoreError(
+            f"there can be no event store {path}: SQLite would write over {index}, which belongs to something else",
+            hint=f"move it away, or {LOCATION_HINT}",
+        )
+
+
+def _may_be_index(path: Path) -> bool:
+    """Return whether SQLite may have made a file as an index: by its size and the beginning of its header.
+
+    The header is all zeros until the log has one ("WAL-mode File Format", section 2.1).
+    """
+    with path.open("rb") as stream:
+        header = stream.read(_INDEX_HEADER)
+    version = int.from_bytes(header[:4], sys.byteorder)
+    return path.stat().st_size % _INDEX_BLOCK == 0 and (version == _INDEX_VERSION or not any(header))
 
 
 def store_exists(path: Path) -> bool:
