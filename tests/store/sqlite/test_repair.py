@@ -683,11 +683,15 @@ store.delete_older_than(datetime(2000, 1, 1, tzinfo=UTC))
 
 
 def work_folders(path: Path) -> list[Path]:
-    return list(path.parent.glob(f".{path.name}.*"))
+    return [found for found in path.parent.iterdir() if found.name.startswith(f".{path.name}.")]
 
 
+@pytest.mark.parametrize("name", ["events.db", "notes[1]*.db"])
 @pytest.mark.parametrize("step", ["set_aside", "link_or_copy"])
-def test_the_copy_of_a_watch_that_was_killed_while_it_repaired_is_used_or_removed(path: Path, step: str) -> None:
+def test_the_copy_of_a_watch_that_was_killed_while_it_repaired_is_used_or_removed(
+    path: Path, step: str, name: str
+) -> None:
+    path = path.with_name(name)
     with closing(SqliteStore.open_for_watch(path, world=WORLD)) as store:
         expected = fill(store)
     program = [sys.executable, "-c", _KILLED, str(path), step, WORLD]

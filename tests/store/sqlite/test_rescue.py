@@ -22,7 +22,8 @@ from callctl.errors import StoreError
 from callctl.store.records import OpenClaim
 from callctl.store.sqlite import rescue
 from callctl.store.sqlite.file_checks import NewestEvent
-from callctl.store.sqlite.rescue import RecentRows, copy_to_new_file, data_version, set_aside
+from callctl.store.sqlite.files import Files
+from callctl.store.sqlite.rescue import RecentRows, copy_to_new_file, data_version, is_set_aside, set_aside
 from callctl.store.sqlite.store import SqliteStore
 
 CLAIM = OpenClaim("rule", sid(2), sid(2), "hangup")
@@ -124,6 +125,18 @@ def test_what_others_wrote_of_rules_and_commands_is_held_in_memory(
         assert [one.outcome for one in store.actions(sid(2))] == ["done"]
         assert (claims.was_placed(sid(7)), claims.dial_action(sid(7))) == (True, "survey")
         assert claims.has_intent(sid(8), is_over=lambda _: False)
+
+
+@pytest.mark.parametrize("name", ["events.db", "notes[1].db", "notes[", "n*tes?.db", "**"])
+def test_what_was_set_aside_is_found_whatever_the_store_is_called(path: Path, name: str) -> None:
+    named = path.with_name(name)
+    SqliteStore.open_for_watch(named, world=WORLD).close()
+    files = Files.at(named)
+    assert not is_set_aside(named, files)
+    set_aside(named)
+    assert is_set_aside(named, files)
+    SqliteStore.open_for_watch(path.with_name("notes1.db"), world=WORLD).close()
+    assert not is_set_aside(path.with_name("notes1.db"), Files.at(path.with_name("notes1.db")))
 
 
 def test_where_the_old_files_are_is_said_though_the_new_one_could_not_be_named_at_first(

@@ -90,8 +90,13 @@ def set_log_aside(real_path: str, files: Files, database: Path) -> None:
 def is_set_aside(path: Path, files: Files) -> bool:
     """Return whether one of some files lies beside a store, under the name that ``set_aside`` gave it."""
     wanted = [file for file in (files.database, files.log, files.index) if file is not None]
-    damaged = (File.at(str(name)) for name in path.parent.glob(f"{path.name}.damaged-*"))
+    damaged = map(File.at, _set_aside_files(path))
     return any(file is not None and any(file.is_same(other) for other in wanted) for file in damaged)
+
+
+def _set_aside_files(path: Path) -> Iterator[str]:
+    """Yield the paths of what lies beside a store under the names that ``set_aside`` gives."""
+    return (str(found) for found in path.parent.iterdir() if found.name.startswith(f"{path.name}.damaged-"))
 
 
 def copy_to_new_file(
@@ -172,7 +177,7 @@ def settle_leftovers(path: Path) -> str | None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for folder in [found for found in path.parent.iterdir() if _is_leftover(found, path)]:
             # Killed between the two steps: the damaged files are set aside, and the copy is not yet in their place.
-            if not os.path.lexists(path) and any(path.parent.glob(f"{path.name}.damaged-*")):
+            if not os.path.lexists(path) and any(_set_aside_files(path)):
                 _put_in_place(folder / path.name, path)
             if _is_own_store(folder / _HELD):
                 report = _bring_back(folder / _HELD, path) or report
