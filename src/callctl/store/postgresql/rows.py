@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from itertools import chain
+from json.encoder import encode_basestring as _quoted
 from typing import TYPE_CHECKING, Any
 
 from callctl.calls.action import ActionEvent
@@ -18,12 +19,15 @@ from callctl.support.dates import microseconds
 
 if TYPE_CHECKING:
     from callctl.calls.event import CallEvent
+    from callctl.calls.event_record import Form
 
 _MARK = "\ue000"
 _UNFIT = re.compile("[\0\ud800-\udfff\ue000]")
 _ESCAPED = re.compile("\ue000([0-9a-f]{4})")
 # PostgreSQL's timestamptz holds what datetime does.
 _as_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+# Of ASCII, what JSON escapes; quotation marks are counted instead.
+_ESCAPED_ASCII = bytes(range(32)) + b"\\"
 
 
 def plain(text: str) -> str:
@@ -54,38 +58,35 @@ def event_row(event: CallEvent) -> str:
 
     Its time is the event's own where that is later than its arrival, as in the SQLite file (store/sqlite/rows.py).
     """
-    row = _row(event, event.form)
-    text = _as_json(row)
-    # Nearly all are plain ASCII, of which JSON escapes what is unfit; other escapes begin so too.
-    is_fit = text.isascii() and "\\u00" not in text
-    return text if is_fit else _as_json(_row(event, fit(event.form)))
+    sid, parent, status, order = event.call_sid, event.parent_call_sid, event.status, event.order
+    form = _usual_form(event.form)
+    if form is None:
+        form = _as_json(fit(list(chain.from_iterable(event.form))))
+        sid, parent, status, order = plain(sid), parent and plain(parent), plain(status), plain(order)
+    arrival = microseconds(event.received_at)
+    at = microseconds(event.moment) if event.moment > event.received_at else arrival
+    return (
+        f"[{_quoted(sid)},{_quoted(parent) if parent else 'null'},{_quoted(status)},{_quoted(order)},"
+        f'{"true" if event.is_final else "false"},{at},"{event.key}",{_quoted(event.kind)},'
+        f"{'true' if event.verified else 'false'},{arrival},{form}]"
+    )
 
 
-def _row(event: CallEvent, form: Any) -> list[Any]:
-    parent = event.parent_call_sid
-    return [
-        plain(event.call_sid),
-        None if parent is None else plain(parent),
-        plain(event.status),
-        plain(event.order),
-        event.is_final,
-        microseconds(max(event.received_at, event.moment)),
-        event.key,
-        event.kind,
-        event.verified,
-        microseconds(event.received_at),
-        form,
-    ]
+def _usual_form(form: Form) -> str | None:
+    """Return a form as JSON if nothing in it is escaped or unfit, as in nearly all: thrice as fast as by ``json``."""
+    text = '","'.join(chain.from_iterable(form))
+    is_usual = text.isascii() and len(text.encode().translate(None, _ESCAPED_ASCII)) == len(text)
+    return f'["{text}"]' if is_usual and text.count('"') == 4 * len(form) - 2 else None
 
 
-def event_of(row: tuple[bytes, str, datetime, bool, list[list[str]]]) -> CallEvent:
+def event_of(row: tuple[bytes, str, datetime, bool, list[str]]) -> CallEvent:
     """Return the event of a row: key, kind, arrival, whether it is verified, form."""
     from callctl.calls.event import CallEvent
 
     key, kind, received_at, verified, form = row
-    if _MARK in "".join(chain.from_iterable(form)):  # in hardly any, and a look at each text takes three times as long
+    if _MARK in "".join(form):  # in hardly any, and a look at each text takes three times as long
         form = unfit(form)
-    pairs = tuple((name, value) for name, value in form)
+    pairs = tuple(zip(form[::2], form[1::2], strict=True))
     return CallEvent.from_parts(key.hex(), kind, received_at.astimezone(UTC), verified, pairs)
 
 

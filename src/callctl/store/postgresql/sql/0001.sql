@@ -30,7 +30,7 @@ CREATE INDEX stored_calls_by_parent ON callctl.stored_calls (world, parent_sid) 
 CREATE INDEX stored_calls_by_time ON callctl.stored_calls (world, last_at);
 CREATE INDEX stored_calls_not_final ON callctl.stored_calls (world, last_at) WHERE NOT is_final;
 
--- "form" is an array of pairs: a name may be there twice, and their order is kept.
+-- "form" is an array of each name and its value in turn: a name may be there twice, and their order is kept.
 CREATE TABLE callctl.stored_events (
     world text NOT NULL,
     position bigint NOT NULL,
@@ -126,8 +126,8 @@ FROM callctl.stored_calls AS c JOIN callctl.worlds AS w USING (world);
 
 CREATE VIEW callctl.events AS
 SELECT w.account_sid, w.api_url, e.position, e.sid AS call_sid, e.kind, e.verified, e.received_at,
-    (SELECT jsonb_object_agg(pair ->> 0, pair ->> 1 ORDER BY n)
-        FROM jsonb_array_elements(e.form) WITH ORDINALITY AS pairs (pair, n)) AS form,
+    (SELECT jsonb_object_agg(e.form ->> n, e.form ->> n + 1 ORDER BY n)
+        FROM generate_series(0, jsonb_array_length(e.form) - 2, 2) AS names (n)) AS form,
     e.world
 FROM callctl.stored_events AS e JOIN callctl.worlds AS w USING (world);
 
