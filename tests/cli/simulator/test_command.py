@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import requests
 import typer
+from api.scripted import Server, Turn, drop, hang, reply
 from twilio.rest import Client
 
 from callctl.cli.io.runtime import Runtime
@@ -24,7 +25,7 @@ from callctl.cli.simulator import command as simulator_command
 from callctl.cli.simulator.call import simulator_call
 from callctl.cli.simulator.command import _far_ends, _share, _span, simulator
 from callctl.cli.simulator.env_file import write_settings
-from callctl.errors import CallctlError, NetworkError, UsageError
+from callctl.errors import CallctlError, NetworkError, OutcomeUnknownError, UsageError
 from callctl.simulator import DIALECTS, READINGS, FarEnd, Faults, Settings, Simulator
 from callctl.simulator.far_end import BY_NUMBER
 
@@ -283,6 +284,30 @@ class TestSimulatorCall:
         environ["CALLCTL_API_URL"] = "http://127.0.0.1:1"
         with pytest.raises(NetworkError, match="no simulator answers"):
             run(simulator_call, *self.GIVEN, cwd=tmp_path, environ=environ)
+
+    @pytest.mark.parametrize(
+        ("turn", "why"),
+        [
+            (hang(), "did not answer within 0.2 s"),
+            (drop(), "broke off before its whole answer came"),
+            (reply(201, b"<html>"), "sent an answer that can't be read"),
+        ],
+        ids=["late", "broken", "unreadable"],
+    )
+    def test_one_that_does_not_answer_as_it_should_may_have_made_the_call(
+        self, tmp_path: Path, turn: Turn, why: str
+    ) -> None:
+        environ = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "x", "HOME": str(tmp_path)}
+        with Server(turn) as server:
+            environ["CALLCTL_API_URL"] = server.url
+            with pytest.raises(OutcomeUnknownError) as raised:
+                run(simulator_call, *self.GIVEN, "--request-timeout", "0.2s", cwd=tmp_path, environ=environ)
+        assert raised.value.message == f"the simulator at {server.url} {why}: the call may have come in"
+
+    def test_what_is_no_simulator_made_no_call(self, tmp_path: Path) -> None:
+        environ = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "x", "HOME": str(tmp_path)}
+        with Server(reply(404, b"<html>")) as server, pytest.raises(NetworkError, match="no simulator answers"):
+            run(simulator_call, *self.GIVEN, cwd=tmp_path, environ={**environ, "CALLCTL_API_URL": server.url})
 
     def test_a_number_that_is_none(self, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="--to: not a number, SIP address or client: x"):

@@ -18,6 +18,7 @@ from callctl.errors import (
     AuthenticationError,
     NetworkError,
     NotFoundError,
+    OutcomeUnknownError,
     SettingsError,
     UsageError,
     without_secrets,
@@ -125,14 +126,42 @@ def _post(settings: Settings, form: dict[str, str], *, timeout: float) -> dict[s
                 )
             )
             reply = future.result(timeout)
-            body = read_json(reply.content.decode("utf-8", "replace"))
-        except (requests.RequestException, TimeoutError, ValueError) as error:
-            raise NetworkError(
-                f"no simulator answers at {settings.api_url}", hint="is `callctl simulator` running?"
-            ) from error
+        except (requests.RequestException, TimeoutError) as error:
+            if _is_sent(error):
+                late = isinstance(error, requests.Timeout | TimeoutError)
+                what = f"did not answer within {timeout:g} s" if late else "broke off before its whole answer came"
+                raise _unknown(settings, what) from error
+            raise _no_simulator(settings) from error
+    try:
+        body = read_json(reply.content.decode("utf-8", "replace"))
+    except ValueError as error:
+        if reply.ok:
+            raise _unknown(settings, "sent an answer that can't be read") from error
+        raise _no_simulator(settings) from error
     if reply.status_code == 201 and isinstance(body, dict):
         return body
     raise _refusal(reply.status_code, body)
+
+
+def _is_sent(error: Exception) -> bool:
+    """Return whether a request that failed may have been sent."""
+    import requests
+    from urllib3.exceptions import NewConnectionError
+
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    before = requests.ConnectTimeout | requests.exceptions.SSLError | ValueError  # malformed addresses are ValueErrors
+    return not (isinstance(error, before) or isinstance(reason, NewConnectionError))
+
+
+def _no_simulator(settings: Settings) -> NetworkError:
+    return NetworkError(f"no simulator answers at {settings.api_url}", hint="is `callctl simulator` running?")
+
+
+def _unknown(settings: Settings, what: str) -> OutcomeUnknownError:
+    return OutcomeUnknownError(
+        f"the simulator at {settings.api_url} {what}: the call may have come in",
+        hint="`callctl list` shows whether it has; --request-timeout waits longer",
+    )
 
 
 def _refusal(status: int, body: object) -> ApiError:
