@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlencode
@@ -22,6 +23,7 @@ from doctor_runs import (
 )
 from events import form
 from listeners import sign
+from paths import TESTS
 from processes import Piped
 from running import Callctl, env_for
 from web_site import free_port
@@ -109,6 +111,19 @@ class TestRoute:
         assert (code, level(findings, "round trip")) == (6, "error")
         assert findings["round trip"]["text"].endswith("did not come back: something else answers there (HTTP 502)")
         assert "tunnel or proxy" in findings["round trip"]["fix"]
+
+    def test_a_certificate_of_the_public_url_that_nobody_vouches_for(
+        self, callctl: Callctl, simulator: Simulator
+    ) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(TESTS / "api" / "certificate.pem", TESTS / "api" / "key.pem")
+        with Server(reply(204), context=context) as server:
+            url = f"https://localhost:{server.server_port}"
+            code, findings = doctor(callctl, env_for(simulator), "--public-url", url)
+        assert (code, level(findings, "round trip")) == (6, "error")
+        assert "its certificate is not accepted (self" in findings["round trip"]["text"]
+        assert findings["round trip"]["fix"].startswith("Twilio refuses it too, unless only this machine")
+        assert "SSL_CERT_FILE" in findings["round trip"]["fix"]
 
     def test_an_underscore_in_the_host(self, callctl: Callctl, simulator: Simulator) -> None:
         code, findings = doctor(callctl, env_for(simulator) | {"CALLCTL_PUBLIC_URL": "https://my_host.example.com"})

@@ -18,13 +18,16 @@ from callctl.watch import registry
 from callctl.watch.listener.address import Address
 from callctl.watch.listener.listener import Listener, ListenerConfig
 from callctl.watch.listener.server import SelftestId
-from callctl.watch.selftest import SelftestResult, selftest, why_not_ours
+from callctl.watch.selftest import CERTIFICATE_REFUSED, SelftestResult, selftest, why_not_ours
 from callctl.watch.tunnel.ngrok import NGROK_AGENT, find_agent
 
 _HINT_ROUTE = "see that the tunnel or proxy runs, that it leads to this port, and that it changes neither path nor host"
 _HINT_WATCH = (
     "if credentials and signing are in order above, then see that the watch was started with the same token, and that "
     "a tunnel or proxy, if there is one, runs and changes neither path nor host"
+)
+_HINT_CERTIFICATE = (
+    "Twilio refuses it too, unless only this machine doesn't know its CA: SSL_CERT_FILE names what callctl trusts"
 )
 _HOST = "127.0.0.1"
 _SIGNED = "a signed request"
@@ -140,7 +143,8 @@ async def _through(
         # An address that another program reports may be somebody else's: nothing signed goes there.
         why = await why_not_ours(url, nonce=listener.config.nonce, awaited=listener.awaited_selftests)
         if why is not None:
-            return [found, wrong("round trip", NetworkError(f"{url} does not lead here: {why}", hint=_HINT_ROUTE))]
+            error = NetworkError(f"{url} does not lead here: {why}", hint=_hint(why, _HINT_ROUTE))
+            return [found, wrong("round trip", error)]
     trip = await _round_trip(
         settings,
         listener.callback_url,
@@ -345,5 +349,9 @@ def _lost(url: str, result: SelftestResult, *, is_signed: bool, hint: str) -> Ca
         )
     return NetworkError(
         f"a signed request through {url} did not come back: {result.failure}",
-        hint=hint,
+        hint=_hint(result.failure, hint),
     )
+
+
+def _hint(failure: str | None, otherwise: str) -> str:
+    return _HINT_CERTIFICATE if (failure or "").startswith(CERTIFICATE_REFUSED) else otherwise

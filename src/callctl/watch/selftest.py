@@ -21,6 +21,8 @@ from callctl.watch.listener.signature import signature_of
 
 # Twilio waits 15 s for an answer; a listener that takes longer than this is as good as unreachable. In seconds.
 LIMIT = 10.0
+# How a failure begins where TLS does not come about.
+CERTIFICATE_REFUSED = "its certificate is not accepted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ def _proxy_to(url: str) -> str | None:
 def _why_no_answer(error: aiohttp.ClientError) -> str:
     # Never with the library's own text: it can hold a proxy's address with its password.
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return f"its certificate is not accepted ({tls_reason(error.certificate_error)})"
+        return f"{CERTIFICATE_REFUSED} ({tls_reason(error.certificate_error)})"
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "its host name is not known"
     if isinstance(error, aiohttp.ClientConnectorError):
