@@ -327,6 +327,7 @@ _TLS_HINTS = {
     "does not support SSL": "switch `ssl` on at the server: off this machine nothing is sent unencrypted",
     "weak sslmode": "sslrootcert=system goes with sslmode=verify-full",
 }
+_OWNER_HINT = "the database's owner makes the schema: have CALLCTL_STORE name that role for once (docs/postgresql.md)"
 _AWAY_HINT = "see whether the server runs and can be reached from here"
 # What libpq adds where the file of a CA is not there.
 _UNSAFE_ADVICE = re.compile(r" Either provide the file\b.*? server certificate verification\.")
@@ -352,7 +353,7 @@ def explained(error: Exception, doing: str, name: str, *, is_lost: bool = False,
         "28P01": "give the password in PGPASSWORD, PGPASSFILE or the URL",
         "3D000": "make the database (createdb), or name another in CALLCTL_STORE",
         "53100": "make room on the server's disk",
-        "42501": f"grant {role} the rights that docs/postgresql.md lists",
+        "42501": _OWNER_HINT if doing == "migrate" else f"grant {role} the rights that docs/postgresql.md lists",
         "3F000": "`callctl store migrate` makes the schema",
         "42P01": "`callctl store migrate` makes the schema",
         "42883": "`callctl store migrate` makes the schema",
