@@ -67,3 +67,24 @@ def test_a_follower_goes_on_with_the_new_file(path: Path, store: SqliteStore) ->
     assert [one.call_sid for _, one in reader.after(last)] == [sid(20)]
     assert [one.call_sid for _, one in reader.actions_after(last_action)] == [sid(20)]
     reader.close()
+
+
+def test_a_store_that_is_put_back_without_its_index_lies_beside_the_new_one_and_that_is_said(
+    path: Path, store: SqliteStore, troubles: list[str], tmp_path: Path
+) -> None:
+    for number in range(10):
+        store.append(event(number, "ringing"))
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(f"{path.name}{suffix}").rename(tmp_path / f"events.db{suffix}")
+    store.append(event(20, "ringing"))
+    for suffix in ("", "-wal"):
+        (tmp_path / f"events.db{suffix}").replace(path.with_name(f"{path.name}{suffix}"))
+    store.append(event(21, "ringing"))
+    assert kept(path) == [sid(20), sid(21)]
+    assert kept(path.with_name("events.db.damaged-1")) == [sid(number) for number in range(10)]
+    begun, replaced = troubles
+    assert "was removed, and is begun anew" in begun
+    assert replaced.endswith(
+        "another file has taken its place; all that was in the former one was copied to a new file; "
+        "what was put there is not used, and is beside it as events.db.damaged-1*"
+    )

@@ -230,13 +230,16 @@ class RepairingConnection(GuardedConnection):
         kept, self._unrescued = self._unrescued, None
         if kept is not None and remove_lone_index(kept):
             kept = None
+        is_replaced = database is not None and not is_own
+        former = "the former one" if is_replaced else "it"
         if damage == RESTORED:
             read = "that, with the newest events, was"
         elif whole:
-            read = "all that was in it was"
+            read = f"all that was in {former} was"
         else:
-            read = "not all that was in it could be read; the rest and the newest events were"
-        beside = f"; the old files are beside it as {kept.name}*" if kept is not None else ""
+            read = f"not all that was in {former} could be read; the rest and the newest events were"
+        aside = "what was put there is not used, and is" if is_replaced else "the old files are"
+        beside = f"; {aside} beside it as {kept.name}*" if kept is not None else ""
         return f"{changed_from_outside(self._path, damage)}; {read} copied to a new file{beside}"
 
 
