@@ -307,6 +307,20 @@ def test_connections_that_are_lost_in_the_middle_of_commits_lose_and_double_noth
     assert load.repeated == []  # each was new exactly once
 
 
+def test_what_was_written_by_a_connection_that_was_lost_is_read_back(
+    server: PostgresServer, store: PostgresStore
+) -> None:
+    assert store.append(event(1, "ringing", number=0, at=1))
+    assert store.append(event(2, "ringing", number=0, at=1))
+    url = server.url(store.name.rpartition("/")[2])
+    with closing(psycopg.connect(url, autocommit=True)) as other:  # as where the server is another one, which lacks it
+        other.execute("DELETE FROM callctl.stored_events WHERE sid = %s", (sid(1),))
+        ends = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+        other.execute(f"{ends} AND pid <> pg_backend_pid()".encode())
+    assert store.append(event(3, "ringing", number=0, at=1))
+    assert [(number, one.call_sid) for number, one in store.after(0)] == [(2, sid(2)), (3, sid(3))]
+
+
 def test_leases_are_by_the_servers_clock_whatever_a_clients_says(store: PostgresStore) -> None:
     wanted = OpenClaim("rule", sid(1), sid(1), "hangup")
     hour_ahead = moment(3600)

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from events import WORLD, event, moment
 
+from callctl.store.postgresql.connection import Link
 from callctl.store.postgresql.store import _AT, _POSITIONS, PostgresStore
 
 OVER = 500
@@ -42,3 +43,30 @@ def test_calls_that_are_over_are_not_read(shared_store: str, *, has_statistics: 
             assert read
             # Each time that a call or a position is looked up.
             assert max(node["Actual Rows"] + node.get("Rows Removed by Filter", 0) for node in read) <= 1
+
+
+def test_what_a_process_wrote_itself_is_neither_looked_up_nor_read_back(
+    shared_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        closing(PostgresStore.open(shared_store, world=WORLD)) as mine,
+        closing(PostgresStore.open(shared_store, world=WORLD)) as others,
+    ):
+        for number in range(3):
+            assert mine.append(event(number, "ringing", number=0, at=1))
+        assert not mine.append(event(0, "ringing", number=0, at=1))
+        assert others.append(event(3, "ringing", number=0, at=1))
+        assert mine.append(event(4, "ringing", number=0, at=1))
+        rows = list[int]()
+        read = Link.read
+
+        def noted(link: Link, sql: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
+            found = read(link, sql, values)
+            rows.append(len(found))
+            return found
+
+        monkeypatch.setattr(Link, "read", noted)
+        found = mine.after(0)
+        assert rows == [2, 1]  # the positions from the other's event on, and that event
+        assert found == others.after(0)
+        assert [number for number, _ in found] == [1, 2, 3, 4, 5]

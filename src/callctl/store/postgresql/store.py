@@ -47,7 +47,7 @@ _AT = f"""
     ) AS event ORDER BY wanted.position
 """
 _AFTER = (
-    "SELECT position, {columns} FROM callctl.stored_events WHERE world = %(world)s AND position > %(last)s"
+    "SELECT position{columns} FROM callctl.stored_events WHERE world = %(world)s AND position > %(last)s"
     " ORDER BY position LIMIT %(limit)s"
 )
 _CLAIM = "world = %(world)s AND rule = %(rule)s AND sid = %(sid)s AND fence = %(fence)s AND lease IS NOT NULL"
@@ -218,17 +218,19 @@ class PostgresStore:
     def _next_events(self, last: int, limit: int) -> list[tuple[int, CallEvent | None]]:
         """Return the events after a position; None for each whose form can't be read.
 
-        What this process has written itself is not read back: to fetch and to decode it costs more than its position.
+        What this process has written itself is not read back, nor looked up as far as nobody else wrote in between.
         """
         if "_writer" not in vars(self):
-            sql = _AFTER.format(columns=_EVENT)
-            rows = self._read(sql, last=last, limit=limit)
+            rows = self._read(_AFTER.format(columns=f", {_EVENT}"), last=last, limit=limit)
             return [(position, _readable(event_of, row)) for position, *row in rows]
-        rows = self._read(_AFTER.format(columns="sid, key"), last=last, limit=limit)
-        own = [(position, self._writer.take(sid, key.hex())) for position, sid, key in rows]
-        read = dict(self._pages([position for position, event in own if event is None]))
+        own = self._writer.take_from(last + 1, limit=limit)  # none comes before them: positions have no gaps
+        last, limit = own[-1][0] if own else last, limit - len(own)
+        rows = self._read(_AFTER.format(columns=""), last=last, limit=limit) if limit else []
+        found = [(position, self._writer.take(position)) for (position,) in rows]
+        read = dict(self._pages([position for position, event in found if event is None]))
         # One that is in neither was deleted meanwhile.
-        return [(position, event or read[position]) for position, event in own if event is not None or position in read]
+        there = ((position, event) for position, event in found if event is not None or position in read)
+        return [*own, *((position, event or read[position]) for position, event in there)]
 
     def missed_after(self, event_id: int) -> tuple[int, list[CallEvent]]:
         """Return the id of the newest event, and those of the kind ``missed`` that came after the one with this id."""

@@ -12,7 +12,7 @@ from callctl.calls.event import CallEvent
 from callctl.errors import StoreAwayError
 from callctl.store.group_writer import GROUP, Entry, GroupWriter
 from callctl.store.postgresql.connection import Engine, Link
-from callctl.store.postgresql.rows import event_row, plain
+from callctl.store.postgresql.rows import event_row
 
 # Seconds that an event waits for a server that is away. Twilio waits 15 for an answer.
 PATIENCE = 2.0
@@ -21,7 +21,7 @@ MOST_WAITING = 2000
 # Events that this process has written and not read back yet: more than come between two reads.
 _MOST_KEPT = 2000
 
-_APPEND = "SELECT callctl.append(%(world)s, %(events)s::jsonb)"
+_APPEND = "SELECT outcomes, before FROM callctl.append(%(world)s, %(events)s::jsonb)"
 
 
 class _Row(NamedTuple):
@@ -40,13 +40,25 @@ class SharedWriter(GroupWriter[_Row]):
         self._engine, self._world = engine, world
         self._link = Link(engine)
         self._waiting = 0  # events that were handed over and are not settled; under the lock
-        self._kept: dict[tuple[str, str], CallEvent] = {}  # by call and key, under the lock
+        self._kept: dict[int, CallEvent] = {}  # by position, under the lock
         engine.when_back(self.request_check)
 
-    def take(self, call_sid: str, key: str) -> CallEvent | None:
-        """Return an event that was written here lately, once; None where it has to be read."""
+    def take(self, position: int) -> CallEvent | None:
+        """Return the event at a position if it was written here lately, once; None where it has to be read."""
         with self._lock:
-            return self._kept.pop((call_sid, key), None)
+            return self._kept.pop(position, None)
+
+    def take_from(self, position: int, *, limit: int) -> list[tuple[int, CallEvent]]:
+        """Return the events from a position on, with these, at most ``limit``, as far as all were written here lately.
+
+        Each is returned once.
+        """
+        taken: list[tuple[int, CallEvent]] = []
+        with self._lock:
+            while len(taken) < limit and (event := self._kept.pop(position, None)) is not None:
+                taken.append((position, event))
+                position += 1
+        return taken
 
     def break_off(self) -> None:
         """Have what is being written fail: a server that stands still would hold the thread for seconds."""
@@ -66,7 +78,14 @@ class SharedWriter(GroupWriter[_Row]):
 
     def _commit(self, rows: Sequence[_Row], *, follows: bool = False) -> list[bool]:  # noqa: ARG002
         events = f"[{','.join([row.text for row in rows])}]"
-        ((outcomes,),) = self._link.write(_APPEND, {"world": self._world, "events": events})
+        ((outcomes, position),) = self._link.write(_APPEND, {"world": self._world, "events": events})
+        with self._lock:
+            for row, is_new in zip(rows, outcomes, strict=True):
+                if is_new:
+                    position += 1
+                    self._kept[position] = row.event
+            while len(self._kept) > _MOST_KEPT:
+                del self._kept[next(iter(self._kept))]
         return list(outcomes)
 
     def _write(self) -> None:
@@ -91,14 +110,16 @@ class SharedWriter(GroupWriter[_Row]):
             outcomes = self._commit([entry.row for entry in entries])
         except StoreAwayError:
             unsure.update(entry.future for entry in entries)
+            with self._lock:
+                self._kept.clear()  # another server may be the next one, and lack what this one had
             return False
         except Exception:
             self._write_group(entries)  # fails again, or is written one by one
             return True
         self.observe(time.perf_counter() - began, len(entries))
-        self._settle(
-            entries, [is_new or entry.future in unsure for entry, is_new in zip(entries, outcomes, strict=True)]
-        )
+        if unsure:
+            outcomes = [is_new or entry.future in unsure for entry, is_new in zip(entries, outcomes, strict=True)]
+        self._settle(entries, outcomes)
         return True
 
     def _wait(self, held: list[Entry[_Row]], more: bool) -> tuple[list[Entry[_Row]], bool]:
@@ -123,9 +144,4 @@ class SharedWriter(GroupWriter[_Row]):
     def _settle(self, entries: Sequence[Entry[_Row]], outcomes: Sequence[object]) -> None:
         with self._lock:
             self._waiting -= len(entries)
-            for entry, outcome in zip(entries, outcomes, strict=True):
-                if outcome is True:
-                    self._kept[plain(entry.row.event.call_sid), entry.row.event.key] = entry.row.event
-            while len(self._kept) > _MOST_KEPT:
-                del self._kept[next(iter(self._kept))]
         super()._settle(entries, outcomes)  # type: ignore[arg-type]

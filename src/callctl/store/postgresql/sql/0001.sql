@@ -146,18 +146,19 @@ BEGIN
     RETURN locked;
 END $$;
 
--- Store events; return for each whether it was new. An event is an array: sid, parent's sid, status, standing, whether
--- that is final, time in microseconds, key, kind, whether it is verified, arrival in microseconds, form.
+-- Store events; return for each whether it was new, and the last position before theirs: the new ones have those that
+-- follow, in their order. An event is an array: sid, parent's sid, status, standing, whether that is final, time in
+-- microseconds, key, kind, whether it is verified, arrival in microseconds, form.
 --
 -- The settings keep plans that were made for empty tables from being used for full ones; so does LIMIT, since a
 -- subquery with it is not hashed.
-CREATE FUNCTION callctl.append(in_world text, in_events jsonb) RETURNS boolean[] LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+CREATE FUNCTION callctl.append(in_world text, in_events jsonb, OUT outcomes boolean[], OUT before bigint)
+LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
-    before bigint := (callctl.lock_world(in_world)).last_event;
-    outcomes boolean[];
     added bigint;
 BEGIN
+    before := (callctl.lock_world(in_world)).last_event;
+
     INSERT INTO callctl.stored_calls AS c (world, sid, parent_sid, status, standing, is_final, last_at)
     SELECT in_world, sid, (array_agg(parent ORDER BY n) FILTER (WHERE parent IS NOT NULL))[1],
         (array_agg(status ORDER BY standing COLLATE "C" DESC, n))[1], max(standing COLLATE "C"), bool_or(final), max(at)
@@ -195,7 +196,6 @@ BEGIN
     IF added > 0 THEN
         UPDATE callctl.worlds SET last_event = before + added WHERE world = in_world;
     END IF;
-    RETURN outcomes;
 END $$;
 
 -- Return the calls of families that are not over or were touched since. OFFSET 0 has each looked up by its SID: else all
