@@ -49,6 +49,15 @@ def test_an_outcome_is_shown_before_its_note_waits_for_a_lock(
         assert [[action.result for action in store.actions(sid)] for sid in sids] == [["done"]] * count
 
 
+def test_the_sid_of_a_call_is_shown_before_its_note_waits_for_a_lock(setup: CliSetup, home: Path) -> None:
+    setup.place()
+    out, err = LockEndsWithText(next(home.rglob("events.db"))), io.StringIO()
+    placed = setup.callctl("place", "+12025550100", "--say", "Hello", streams=(out, err))
+    assert placed.code == 0
+    assert "@last" not in placed.err
+    assert f"@last is {placed.out.strip()}" in setup.callctl("show", "@last").err
+
+
 @pytest.fixture
 def refused(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[int]]:
     """Return what has a store refuse so many notes; it returns a list that gets the number of actions in each."""

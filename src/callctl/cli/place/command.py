@@ -149,12 +149,15 @@ def place(
         except KeyboardInterrupt:
             say_it_may_be_placed(runtime, request.to)
             raise
-    remember_placed(runtime, settings, call, request, dial_action=orders.dial_action)
     if goal is None:
-        show_placed(runtime, call)
+        try:  # shown first: the store may be locked
+            show_placed(runtime, call)
+        finally:
+            remember_placed(runtime, settings, call, request, dial_action=orders.dial_action)
     else:
         from callctl.cli.place.wait import wait_for_placed
 
+        remember_placed(runtime, settings, call, request, dial_action=orders.dial_action)
         wait_for_placed(runtime, settings, client, call, request, goal=goal, limit=limit)
 
 
