@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -240,6 +242,80 @@ def test_a_file_system_without_second_names_for_files_will_do(path: Path, monkey
     assert store.append(event(1, "ringing"))
     store.close()
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def plant_journal(path: Path, name: str) -> None:
+    """Put a rollback journal beside a database that names another file: SQLite deletes that when it rolls back."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+    magic, size, named = bytes.fromhex("d9d505f920a163d7"), path.stat().st_size, name.encode()
+    header = magic + struct.pack(">IIIII", 0, 1, size // 4096, 512, 4096)
+    lock_page = 0x40000000 // 4096 + 1
+    end = struct.pack(">I", lock_page) + named + struct.pack(">II", len(named), sum(named)) + magic
+    path.with_name(f"{path.name}-journal").write_bytes(header.ljust(512, b"\0") + end)
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("is_relative", [False, True])
+def test_a_journal_that_names_another_file_deletes_none(
+    path: Path, use: str, is_relative: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    SqliteStore.open_for_watch(path, world=WORLD).close()
+    monkeypatch.chdir(path.parent)
+    precious = path.parent.parent / "precious"
+    precious.write_text("years of work")
+    plant_journal(path, "../precious" if is_relative else str(precious))
+    before = files(path.parent)
+    with pytest.raises(
+        StoreError, match=r"SQLite would delete another file, which .*events\.db-journal names"
+    ) as refused:
+        USES[use](path)
+    assert files(path.parent) == before
+    assert "CALLCTL_STORE" in (refused.value.hint or "")
+    assert precious.exists()
+    with closing(sqlite3.connect(path)) as connection:  # what SQLite does with such a journal
+        connection.execute("PRAGMA journal_mode").fetchall()
+        connection.execute("SELECT count(*) FROM calls").fetchall()
+    assert not precious.exists()
+
+
+@pytest.mark.parametrize("leftover", ["copy", "held rows", "store"])
+def test_neither_does_one_beside_the_leftover_of_a_repair(path: Path, leftover: str) -> None:
+    SqliteStore.open_for_watch(path, world=WORLD).close()
+    precious = path.parent.parent / "precious"
+    precious.write_text("years of work")
+    folder = path.with_name(f".{path.name}.callctl-x")
+    folder.mkdir()
+    if leftover == "copy":
+        path.rename(folder / path.name)
+        path.with_name(f"{path.name}.damaged-1").write_text("damaged")
+        plant_journal(folder / path.name, str(precious))
+    else:
+        shutil.copy(path, folder / "held.db")
+        plant_journal(path if leftover == "store" else folder / "held.db", str(precious))
+    with suppress(StoreError):
+        SqliteStore.open_for_watch(path, world=WORLD).close()
+    assert precious.exists()
+
+
+def test_a_journal_that_names_nothing_is_rolled_back(path: Path) -> None:
+    """As of a restored copy that was being changed when its program was killed."""
+    with closing(SqliteStore.open_for_watch(path, world=WORLD)) as store:
+        store.append(event(1, "ringing"))
+    code = (
+        "import os, sqlite3, sys; connection = sqlite3.connect(sys.argv[1], isolation_level=None);"
+        "connection.execute('PRAGMA journal_mode = DELETE'); connection.execute('PRAGMA cache_spill = 1');"
+        "connection.execute('PRAGMA cache_size = 1'); connection.execute('BEGIN');"
+        "connection.execute('DELETE FROM events');"
+        "connection.executemany('INSERT INTO actions VALUES (?, 1, 1, 1, 1)', ((n,) for n in range(99999)));"
+        "os.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, path], check=False, timeout=120).returncode == -9
+    journal = path.with_name("events.db-journal")
+    assert journal.stat().st_size
+    with closing(SqliteStore.open_for_watch(path, world=WORLD)) as store:
+        assert [one.call_sid for one in store.replay(since=None)] == [sid(1)]
+    assert not journal.exists()
 
 
 PLANTED = [

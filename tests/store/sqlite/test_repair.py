@@ -426,6 +426,17 @@ def test_damaged_files_lie_together_under_another_name(path: Path, store: Sqlite
     assert acknowledged | {sid(99)} <= kept(copy_of(path))
 
 
+def test_no_journal_is_left_for_the_new_file(path: Path, store: SqliteStore) -> None:
+    """SQLite would roll it back in a database that it does not belong to."""
+    fill(store)
+    path.with_name("events.db-journal").write_bytes(b"of another database")
+    zero_log(path)
+    with suppress(StoreError):
+        store.append(event(98, "ringing"))
+    assert path.with_name("events.db.damaged-1-journal").read_bytes() == b"of another database"
+    assert not path.with_name("events.db-journal").exists()
+
+
 @pytest.mark.parametrize("has_another", [False, True])
 def test_no_index_is_left_alone(path: Path, store: SqliteStore, troubles: list[str], has_another: bool) -> None:
     other = SqliteStore.open_for_watch(path, world="other")

@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 from callctl.errors import StoreError
+from callctl.store.sqlite.location import check_journal
 from callctl.store.sqlite.schema import APPLICATION_ID, LAST_UNMARKED, MIGRATIONS, application_id_of, version_of
 
 _HINT = "callctl changes no file but its own: name another one with CALLCTL_STORE, or move this one away"
@@ -24,10 +25,12 @@ def check_identity(path: Path) -> None:
     """Make sure that a file that is there is an event store; nothing is changed.
 
     Raises:
-        StoreError: It is empty, a database of another program, or has triggers or views.
+        StoreError: It is empty, a database of another program, or has triggers or views; or its journal names another
+            file, which SQLite would delete.
         sqlite3.Error: It is no database, or damaged.
         OSError: It can't be looked at.
     """
+    check_journal(path)
     if path.stat().st_size == 0:
         raise StoreError(f"{path} is no event store: it is empty", hint=_HINT)
     uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import sys
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from callctl.errors import StoreError
 
 _BESIDE = ("-wal", "-shm", "-journal")  # what SQLite names the files that it keeps beside a database
 _INDEX_BLOCK, _INDEX_HEADER, _INDEX_VERSION = 32768, 136, 3007000  # bytes, bytes, and what the header begins with
+# The end of a rollback journal that names another file ("The Super-Journal Name" in SQLite's pager.c: name, length,
+# checksum, and this), which SQLite deletes once it has rolled back.
+_JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 LOCATION_HINT = "name another file with CALLCTL_STORE, or another folder for callctl's state with XDG_STATE_HOME"
 
 
@@ -64,6 +68,34 @@ def check_no_log_alone(path: Path) -> None:
         raise StoreError(
             f"there can be no event store {path}: SQLite would write over {index}, which belongs to something else",
             hint=f"move it away, or {LOCATION_HINT}",
+        )
+
+
+def check_journal(path: Path) -> None:
+    """Make sure that the rollback journal beside a database, if there is one, names no other file.
+
+    SQLite would delete the file that it names, wherever it lies, when it opens the database for writing. Only a
+    transaction on several attached databases leaves such a journal; callctl attaches none.
+
+    Raises:
+        StoreError: It names one, or is no regular file.
+        OSError: It can't be looked at.
+    """
+    real_path = path.resolve()
+    journal = real_path.with_name(f"{real_path.name}-journal")
+    try:
+        status = journal.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(status.st_mode):
+        raise StoreError(f"{path} is no event store: {journal} is no regular file", hint=LOCATION_HINT)
+    with journal.open("rb") as stream:
+        stream.seek(max(0, status.st_size - len(_JOURNAL_MAGIC)))
+        end = stream.read()
+    if end.endswith(_JOURNAL_MAGIC):
+        raise StoreError(
+            f"the event store {path} is not opened: SQLite would delete another file, which {journal} names",
+            hint=f"callctl made no such journal: move it away with its database, or {LOCATION_HINT}",
         )
 
 

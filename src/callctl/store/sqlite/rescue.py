@@ -41,6 +41,7 @@ _NEWER = {
 _MOST_RECENT = 2000
 _REFRESH_PAUSE = 20
 _SUFFIXES = ("", "-wal", "-shm")
+_ALL_SUFFIXES = (*_SUFFIXES, "-journal")  # SQLite would roll a journal back in whatever database is put beside it
 _HELD = "held.db"  # the rows in memory of who makes a copy, beside it until it is in its place
 
 
@@ -50,11 +51,11 @@ def set_aside(path: Path) -> Path | None:
     Raises:
         OSError: It can't be renamed.
     """
-    suffixes = [suffix for suffix in _SUFFIXES if os.path.lexists(f"{path}{suffix}")]
+    suffixes = [suffix for suffix in _ALL_SUFFIXES if os.path.lexists(f"{path}{suffix}")]
     if not suffixes:
         return None
     number = 1
-    while any(os.path.lexists(f"{path}.damaged-{number}{suffix}") for suffix in _SUFFIXES):
+    while any(os.path.lexists(f"{path}.damaged-{number}{suffix}") for suffix in _ALL_SUFFIXES):
         number += 1
     target = path.with_name(f"{path.name}.damaged-{number}")
     for suffix in suffixes:
@@ -182,7 +183,7 @@ def settle_leftovers(path: Path) -> str | None:
             if _is_own_store(folder / _HELD):
                 report = _bring_back(folder / _HELD, path) or report
             for name in (path.name, _HELD):
-                for suffix in (*_SUFFIXES, "-journal"):
+                for suffix in _ALL_SUFFIXES:
                     (folder / f"{name}{suffix}").unlink(missing_ok=True)
             with suppress(OSError):  # something else is in it, which is not callctl's
                 folder.rmdir()
@@ -274,6 +275,10 @@ def _is_own_file(path: Path) -> bool:
 
 def _put_in_place(new: Path, path: Path) -> None:
     if not _is_own_file(new):
+        return
+    try:
+        check_identity(new)
+    except StoreError:
         return
     with closing(sqlite3.connect(new.absolute(), isolation_level=None)) as connection:
         is_copy = is_store(connection) and _is_whole(connection)
