@@ -22,6 +22,7 @@ from callctl.errors import CallctlError, UsageError
 from callctl.settings import Settings
 from callctl.support.clock import Clock
 from callctl.support.threads import run_in_thread
+from callctl.watch import registry
 from callctl.watch.options import WatchOptions
 from callctl.watch.reachability import TEST_INTERVAL
 from callctl.watch.registry import ask_health
@@ -174,7 +175,10 @@ async def test_an_address_that_works_or_is_printed_only_after_a_while_is_tried_a
     session = Session(settings, options, clock=Clock(wall=lambda: datetime.now(UTC)))
     starting = asyncio.create_task(session.start_up())
     await application.requests(3)  # the dashboard was tried repeatedly
-    assert (starting.done(), records_in(settings)) == (False, [])
+    assert not starting.done()
+    assert await asyncio.to_thread(registry.find, settings) is None  # nothing for `place`
+    (record,) = map(json.loads, [path.read_text() for path in records_in(settings)])
+    assert (record["callback_url"], record["health_url"]) == ("", "")  # it says what is kept, and nowhere to send to
     now.touch()
     try:
         assert (await starting).callback_url != f"{application.url}/status"
