@@ -344,6 +344,115 @@ def test_a_store_with_code_in_it_is_none_of_ours(path: Path, statement: str, is_
         assert "CALLCTL_STORE" in (refused.value.hint or "")
 
 
+def rewrite(table: str, old: str, new: str) -> str:
+    """Return what changes the text of a table or an index, as only who writes the file by hand can."""
+    where = f"WHERE name = '{table}'"
+    return f"PRAGMA writable_schema = 1; UPDATE sqlite_schema SET sql = replace(sql, '{old}', '{new}') {where}"
+
+
+ALTERED = {
+    "unique": "CREATE UNIQUE INDEX evil ON events (call_id)",
+    "unique expression": "CREATE UNIQUE INDEX evil ON events ((1))",
+    "expression": "CREATE INDEX evil ON events (abs(id))",
+    "condition": "CREATE INDEX evil ON events (key) WHERE json_extract(record, '$.a')",
+    "unique calls": "CREATE UNIQUE INDEX evil ON calls (world)",
+    "unique claims": "CREATE UNIQUE INDEX evil ON claims (world)",
+    "column": "ALTER TABLE events ADD COLUMN evil TEXT CHECK (call_id > 9)",
+    "generated": "ALTER TABLE events ADD COLUMN evil INTEGER NOT NULL AS (nullif(call_id, 1))",
+    "conflict": rewrite("events", "key TEXT NOT NULL,", "key TEXT NOT NULL CHECK (call_id > 9) ON CONFLICT IGNORE,"),
+    "check": rewrite("events", "UNIQUE (call_id, key)", "UNIQUE (call_id, key), CHECK (call_id > 9)"),
+    "own index": rewrite("calls_by_time", "CREATE INDEX", "CREATE UNIQUE INDEX"),
+    "hidden trigger": (
+        "CREATE TABLE evil (x); PRAGMA writable_schema = 1; UPDATE sqlite_schema SET sql ="
+        " 'CREATE TRIGGER evil AFTER INSERT ON events BEGIN DELETE FROM events; END' WHERE name = 'evil'"
+    ),
+    "hidden virtual table": (
+        "CREATE TABLE evil (x); PRAGMA writable_schema = 1; UPDATE sqlite_schema SET rootpage = 0, sql ="
+        " 'CREATE /**/ VIRTUAL TABLE evil USING rtree(id, low, high)' WHERE name = 'evil'"
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ALTERED)
+@pytest.mark.parametrize("use", USES)
+def test_a_store_that_might_not_take_all_events_is_refused(path: Path, what: str, use: str) -> None:
+    SqliteStore.open_for_watch(path, world=WORLD).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(ALTERED[what])
+    refusals = r"is not as callctl made it|is not callctl's|malformed database schema|virtual tables"
+    with pytest.raises(StoreError, match=refusals) as refused:
+        USES[use](path)
+    assert "CALLCTL_STORE" in (refused.value.hint or "")
+
+
+@pytest.mark.parametrize("version", range(1, len(MIGRATIONS) + 1))
+def test_a_store_of_each_version_is_compared_with_what_that_had(path: Path, version: int) -> None:
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(f"{unmarked(version)}; PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute("CREATE UNIQUE INDEX evil ON events (call_id)")
+    with pytest.raises(StoreError, match="its index 'evil' is not callctl's"):
+        SqliteStore.open_for_watch(path, world=WORLD)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP INDEX evil")
+    with closing(SqliteStore.open_for_watch(path, world=WORLD)) as store:
+        assert store.append(event(1, "ringing"))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE INDEX mine ON events (record)",
+        "CREATE TABLE mine (sid PRIMARY KEY, note UNIQUE CHECK (note > 1))",
+        "CREATE TABLE mine (sid); CREATE UNIQUE INDEX my_index ON mine (sid)",
+        "ANALYZE",
+        "DROP INDEX calls_by_time",
+        "VACUUM",
+    ],
+)
+def test_tables_and_plain_indexes_of_its_owners_are_in_nobodys_way(path: Path, statement: str) -> None:
+    with closing(SqliteStore.open_for_watch(path, world=WORLD)) as store:
+        assert store.append(event(1, "ringing"))
+        with closing(sqlite3.connect(path)) as connection:
+            connection.executescript(statement)
+        assert store.append(event(2, "ringing"))
+    with closing(SqliteStore.open_for_watch(path, world=WORLD)) as store:
+        assert store.append(event(3, "ringing"))
+        assert {one.call_sid for one in store.replay(since=None)} == {sid(1), sid(2), sid(3)}
+    assert [one for one in path.parent.iterdir() if "damaged" in one.name] == []
+
+
+@pytest.mark.parametrize("definition", ["(call_id)", "((1))"])
+def test_an_event_that_something_else_keeps_out_is_not_taken_for_one_that_is_stored(
+    path: Path, definition: str
+) -> None:
+    with closing(SqliteStore.open(path, world=WORLD)) as store:  # which repairs nothing
+        assert store.append(event(1, "initiated"))
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute(f"CREATE UNIQUE INDEX evil ON events {definition}")
+        assert not store.append(event(1, "initiated"))
+        with pytest.raises(StoreError, match="UNIQUE constraint failed"):
+            store.append(event(1, "ringing"))
+
+
+def test_what_a_killed_process_held_waits_for_a_store_that_takes_all(path: Path) -> None:
+    with closing(SqliteStore.open_for_watch(path, world=WORLD)) as store:
+        assert store.append(event(1, "initiated"))
+        assert store.append(event(1, "ringing"))
+    folder = path.with_name(f".{path.name}.callctl-x")
+    folder.mkdir()
+    shutil.copy(path, folder / "held.db")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DELETE FROM events WHERE id = 2")
+        connection.execute("CREATE UNIQUE INDEX evil ON events (call_id)")
+    with pytest.raises(StoreError, match="its index 'evil' is not callctl's"):
+        SqliteStore.open_for_watch(path, world=WORLD)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP INDEX evil")
+    with closing(SqliteStore.open_for_watch(path, world=WORLD)) as store:
+        assert [one.status for one in store.replay(since=None)] == ["initiated", "ringing"]
+
+
 def test_what_a_schema_says_is_not_trusted(path: Path) -> None:
     store = SqliteStore.open(path, world=WORLD)
     assert store._writing.connection.execute("PRAGMA trusted_schema").fetchone() == (0,)

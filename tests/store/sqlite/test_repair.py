@@ -426,6 +426,31 @@ def test_damaged_files_lie_together_under_another_name(path: Path, store: Sqlite
     assert acknowledged | {sid(99)} <= kept(copy_of(path))
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE UNIQUE INDEX evil ON events (call_id)",
+        "CREATE TRIGGER evil AFTER INSERT ON events BEGIN DELETE FROM events; END",
+        "DROP TABLE intents; CREATE TABLE intents (world, sid, until UNIQUE)",
+    ],
+)
+def test_what_would_keep_events_out_is_left_behind_with_the_old_files(
+    path: Path, store: SqliteStore, troubles: list[str], statement: str
+) -> None:
+    acknowledged = fill(store)
+    with closing(sqlite3.connect(path)) as other:
+        other.executescript(statement)
+    assert store.append(event(99, "initiated"))
+    assert store.append(event(99, "ringing"))
+    assert acknowledged | {sid(99)} <= kept(copy_of(path))
+    (report,) = troubles
+    assert "all that was in it was copied to a new file" in report
+    assert "'evil' is not callctl's" in report or "its table 'intents' is not as callctl made it" in report
+    assert path.with_name("events.db.damaged-1").exists()
+    with closing(SqliteStore.open_for_watch(path, world=WORLD)) as later:
+        assert not later.append(event(99, "ringing"))
+
+
 def test_no_journal_is_left_for_the_new_file(path: Path, store: SqliteStore) -> None:
     """SQLite would roll it back in a database that it does not belong to."""
     fill(store)

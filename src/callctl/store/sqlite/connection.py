@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from callctl.errors import StoreError
-from callctl.store.sqlite.file_identity import check_identity, check_without_code
+from callctl.store.sqlite.file_identity import check_identity, check_schema
 from callctl.store.sqlite.location import LOCATION_HINT, check_location, check_no_log_alone
 from callctl.store.sqlite.schema import APPLICATION_ID, migrate, newest_version, too_new, version_of
 
@@ -74,7 +74,7 @@ def connect(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
         )
         try:
             _distrust_schema(connection)
-            check_without_code(connection, path)  # which may be in the log
+            check_schema(connection, path)  # with what is in the log
             _use_log(connection)
             _commit_to_disk(connection)
             migrate(connection, path)
@@ -122,7 +122,7 @@ def _connect_current(path: Path, mode: str, *, busy_timeout: float) -> sqlite3.C
         try:
             _distrust_schema(connection)
             version = version_of(connection)
-            check_without_code(connection, path)  # which may be in the log
+            check_schema(connection, path)  # with what is in the log
         except BaseException:
             connection.close()
             raise
@@ -153,7 +153,7 @@ def check_writable(path: Path, *, busy_timeout: float = 1.0) -> bool:
         try:
             _distrust_schema(connection)
             version = version_of(connection)
-            check_without_code(connection, path)
+            check_schema(connection, path)
             if version > newest_version():
                 raise too_new(path, version)
             connection.execute("BEGIN IMMEDIATE")

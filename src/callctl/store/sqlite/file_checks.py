@@ -18,7 +18,7 @@ from callctl.store.sqlite.files import File, Files, Log
 from callctl.store.sqlite.guarded_connection import changed_from_outside
 from callctl.store.sqlite.log_index import LogIndex
 from callctl.store.sqlite.rows import last_number
-from callctl.store.sqlite.schema import has_tables, newest_version, version_of
+from callctl.store.sqlite.schema import find_alteration, has_tables, newest_version, version_of
 
 # A check of the whole database is not repeated for so many times what it took, where another process writes to it too.
 _CHECK_PAUSE = 20
@@ -126,6 +126,8 @@ class FileChecks:
             return RESTORED
         if not are_others_kept(connection):
             return RESTORED
+        if (altered := find_alteration(connection)) is not None:
+            return altered
         self._schema_version = version
         return None
 

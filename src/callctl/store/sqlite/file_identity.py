@@ -13,9 +13,17 @@ from pathlib import Path
 
 from callctl.errors import StoreError
 from callctl.store.sqlite.location import check_journal
-from callctl.store.sqlite.schema import APPLICATION_ID, LAST_UNMARKED, MIGRATIONS, application_id_of, version_of
+from callctl.store.sqlite.schema import (
+    APPLICATION_ID,
+    LAST_UNMARKED,
+    MIGRATIONS,
+    application_id_of,
+    find_alteration,
+    version_of,
+)
 
 _HINT = "callctl changes no file but its own: name another one with CALLCTL_STORE, or move this one away"
+_ALTERED_HINT = "undo that, move the file away, or name another one with CALLCTL_STORE"
 # callctl makes none of these: what they say would be carried out whenever a table is read or written.
 _CODE = "SELECT type FROM sqlite_schema WHERE type IN ('trigger', 'view') OR sql LIKE 'CREATE VIRTUAL%' LIMIT 1"
 _COLUMNS = "SELECT tables.name, columns.name FROM sqlite_schema AS tables, pragma_table_info(tables.name) AS columns"
@@ -38,17 +46,26 @@ def check_identity(path: Path) -> None:
         # Without it SQLite refuses a file that is shorter than its first page says: what a checkpoint that was cut off
         # leaves, whose rest is in the log ("writable_schema" in "PRAGMA Statements").
         database.execute("PRAGMA writable_schema = ON")
-        check_without_code(database, path)
+        _check_without_code(database, path)
         if not (is_store(database) or (_is_blank(database) and _is_store_with_log(database, path))):
             raise StoreError(f"{path} is no event store: it is a database of another program", hint=_HINT)
 
 
-def check_without_code(database: sqlite3.Connection, path: Path) -> None:
-    """Make sure that an open database holds nothing that SQLite would carry out when tables are read or written.
+def check_schema(database: sqlite3.Connection, path: Path) -> None:
+    """Make sure that an open store, with what its log holds, is as callctl made it.
 
     Raises:
-        StoreError: It has triggers, views or virtual tables: somebody else made them.
+        StoreError: It has triggers, views or virtual tables, or its own tables and indexes are others: an event that a
+            foreign constraint keeps out would be taken for one that is stored already.
+        sqlite3.Error: It can't be read.
     """
+    _check_without_code(database, path)
+    altered = find_alteration(database)
+    if altered is not None:
+        raise StoreError(f"the event store {path} is not used: {altered}", hint=_ALTERED_HINT)
+
+
+def _check_without_code(database: sqlite3.Connection, path: Path) -> None:
     if _has_code(database):
         raise StoreError(f"{path} is no event store: it holds triggers, views or virtual tables", hint=_HINT)
 

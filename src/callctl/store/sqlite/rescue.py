@@ -19,11 +19,19 @@ from typing import Any
 from callctl.errors import StoreError
 from callctl.store.sqlite.connection import link_or_copy, primary_code, work_prefix
 from callctl.store.sqlite.file_checks import NewestEvent, is_sound
-from callctl.store.sqlite.file_identity import check_identity, is_store
+from callctl.store.sqlite.file_identity import check_identity, check_schema, is_store
 from callctl.store.sqlite.files import File, Files
 from callctl.store.sqlite.guarded_connection import ClaimKey
 from callctl.store.sqlite.rows import Row, insert, last_number, readable
-from callctl.store.sqlite.schema import APPLICATION_ID, TABLES, has_tables, migrate, newest_version, version_of
+from callctl.store.sqlite.schema import (
+    APPLICATION_ID,
+    TABLES,
+    find_alteration,
+    has_tables,
+    migrate,
+    newest_version,
+    version_of,
+)
 
 # What keeps rules from acting twice, and on calls that are not theirs: tables, with the column of their time.
 _RULE_TABLES = {"claims": "at", "placed_calls": "at", "placed": "at", "intents": "until"}
@@ -204,6 +212,7 @@ def _bring_back(held: Path, path: Path) -> str | None:
         is_there = path.exists() and path.stat().st_size > 0
         if is_there and is_sound(path, like=rows, newest=None, whole=True, limit=None) and _has_tables(path):
             with closing(sqlite3.connect(path.absolute(), isolation_level=None)) as store:
+                check_schema(store, path)
                 migrate(store, path)
                 _write(store, restore)
             return None
@@ -300,6 +309,7 @@ def _copy(
     if not whole:
         new.unlink(missing_ok=True)
         _copy_rows(source, new, own=own)
+    is_altered = not whole and _is_altered(source)
     with closing(sqlite3.connect(new, isolation_level=None)) as connection:
         if not _is_whole(connection):
             raise StoreError(
@@ -307,6 +317,7 @@ def _copy(
                 hint="CALLCTL_STORE names another file; `callctl doctor` looks at this one",
             )
         connection.execute("PRAGMA journal_mode = WAL")
+        whole = whole or (is_altered and _has_all_rows(connection, source))
         whole = whole and (newest is None or newest.is_in(connection))
         migrate(connection, new)
         _write(connection, restore)
@@ -418,7 +429,7 @@ def _copy_whole(source: sqlite3.Connection, new: Path) -> bool:
         with closing(sqlite3.connect(new, isolation_level=None)) as target:
             source.backup(target)
             # The connection may read the database of another program by now.
-            is_one = is_store(target) and has_tables(target) and _is_whole(target)
+            is_one = is_store(target) and has_tables(target) and not find_alteration(target) and _is_whole(target)
             return is_one and _count(target, "events") == _count(source, "events")
     except sqlite3.DatabaseError as error:
         if primary_code(error) == sqlite3.SQLITE_FULL:
@@ -484,6 +495,18 @@ def _count(connection: sqlite3.Connection, table: str) -> int | None:
         return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
     except sqlite3.DatabaseError:
         return None
+
+
+def _is_altered(connection: sqlite3.Connection) -> bool:
+    try:
+        return find_alteration(connection) is not None
+    except sqlite3.DatabaseError:
+        return False
+
+
+def _has_all_rows(connection: sqlite3.Connection, source: sqlite3.Connection) -> bool:
+    counts = [(_count(connection, table), _count(source, table)) for table in TABLES]
+    return all(count is not None and count == wanted for count, wanted in counts)
 
 
 def _is_whole(connection: sqlite3.Connection) -> bool:

@@ -44,7 +44,7 @@ _INSERT_EVENTS = """
     SELECT calls.id, new.column2, new.column3
     FROM (VALUES {rows}) AS new CROSS JOIN calls ON calls.world = ? AND calls.sid = new.column1
     WHERE true
-    ON CONFLICT DO NOTHING
+    ON CONFLICT (call_id, key) DO NOTHING
 """
 INSERT_ACTION = "INSERT INTO actions (world, sid, at, record) VALUES (?, ?, ?, ?)"
 # Of a store of callctl 0.1.0, as long as events of it are there.

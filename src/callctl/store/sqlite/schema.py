@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from callctl.errors import StoreError
 
@@ -107,6 +111,18 @@ MIGRATIONS = (
     """,
 )
 
+_OBJECTS = "SELECT type, name, tbl_name, sql FROM sqlite_schema"
+# The indexes that may keep a row from being written: they are UNIQUE, or evaluate an expression.
+_LIMITING = """
+    SELECT owners.name, indexes.name FROM sqlite_schema AS owners, pragma_index_list(owners.name) AS indexes
+    WHERE owners.type = 'table' AND (
+        indexes."unique" OR indexes.partial
+        OR EXISTS (SELECT 1 FROM pragma_index_xinfo(indexes.name) AS columns WHERE columns.cid = -2)
+    )
+"""
+# How SQLite begins the text of a table and of an index, whatever whoever made it wrote ("The Schema Table").
+_PLAIN = {"table": ("CREATE TABLE ",), "index": ("CREATE INDEX ", "CREATE UNIQUE INDEX ")}
+
 # The tables that these make.
 TABLES = ("calls", "events", "actions", "claims", "placed", "placed_calls", "intents", "keyed_by_pairs")
 
@@ -135,6 +151,64 @@ def has_tables(connection: sqlite3.Connection) -> bool:
     """Return whether an open store has its tables, as far as its version has been there."""
     names = {str(name) for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     return version_of(connection) < newest_version() or names.issuperset(TABLES)
+
+
+def find_alteration(connection: sqlite3.Connection) -> str | None:
+    """Return what in an open store is not as callctl made it, so that not all might be stored; None if all is.
+
+    Tables and indexes must be those of its version, as far as they are there. Other tables are in nobody's way, and
+    neither are plain indexes. Of the store of a newer callctl nothing is known.
+
+    Raises:
+        sqlite3.Error: It can't be read.
+    """
+    with _snapshot(connection):
+        version = max(0, version_of(connection))
+        if version > newest_version():
+            return None
+        expected = _schema_of(version)
+        for kind, name, owner, sql in connection.execute(_OBJECTS):
+            if name in expected.objects:
+                if expected.objects[name] != (kind, owner, _normalized(sql)):
+                    return f"its {kind} {name!r} is not as callctl made it"
+            elif sql is not None and not str(sql).startswith(_PLAIN.get(kind, ())):
+                return f"its {kind} {name!r} is not callctl's"
+        for owner, name in connection.execute(_LIMITING):
+            if owner in expected.objects and (owner, name) not in expected.limiting:
+                return f"its index {name!r} is not callctl's, and may keep rows from being stored"
+    return None
+
+
+@contextmanager
+def _snapshot(connection: sqlite3.Connection) -> Iterator[None]:
+    """Read one state in several statements: another process may bring the store up to date meanwhile."""
+    is_own = not connection.in_transaction
+    if is_own:
+        connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        if is_own and connection.in_transaction:  # it ends by itself with some errors
+            connection.execute("ROLLBACK")
+
+
+class _Schema(NamedTuple):
+    """Kind, table and text of each object, by its name; and the indexes that limit what a table holds."""
+
+    objects: dict[str, tuple[str, str, str | None]]
+    limiting: frozenset[tuple[str, str]]
+
+
+@cache
+def _schema_of(version: int) -> _Schema:
+    with closing(sqlite3.connect(":memory:")) as model:
+        model.executescript(";".join(MIGRATIONS[:version]))
+        objects = {name: (kind, owner, _normalized(sql)) for kind, name, owner, sql in model.execute(_OBJECTS)}
+        return _Schema(objects, frozenset(model.execute(_LIMITING)))
+
+
+def _normalized(sql: str | None) -> str | None:
+    return None if sql is None else " ".join(str(sql).split())
 
 
 def application_id_of(connection: sqlite3.Connection) -> int:

@@ -384,7 +384,7 @@ class SqliteStore:
             # Rules may touch what callctl placed, also when no callback of it ever comes.
             connection.execute(
                 "INSERT INTO placed_calls (world, sid, at, callback, events, dial_action) VALUES (?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT DO NOTHING",
+                " ON CONFLICT (world, sid) DO NOTHING",
                 (self._world, call_sid, microseconds(at), callback, " ".join(events), dial_action),
             )
 
