@@ -2,7 +2,8 @@
 
 A commit costs a write to the disk, whatever it holds, and maybe a way through the network, so events that come together
 are committed together. A caller gets its answer only after the commit. What an event loop receives is handed over once
-its turns bring no more: the loop then has nothing to do, and a commit need not win Python's lock back from it.
+its turns bring no more: the loop then has nothing to do, and a commit need not win Python's lock back from it. Where
+a commit is a server's work, and needs no lock, it is handed over in parts.
 """
 
 from __future__ import annotations
@@ -41,6 +42,9 @@ class Entry(NamedTuple, Generic[RowT]):
 
 class GroupWriter(Generic[RowT]):
     """Commits events in groups, in a thread of its own that starts with the first one."""
+
+    # As soon as so many events of an event loop wait they are handed over.
+    _part = GROUP
 
     def __init__(self, name: str) -> None:
         """Prepare; ``name`` is the store's, in errors."""
@@ -115,6 +119,8 @@ class GroupWriter(Generic[RowT]):
         entry, loop = Entry(self._row_of(event), future, time.monotonic()), future.get_loop()
         with self._lock:
             self._add(entry)
+            if len(self._pending) >= self._part:
+                self._hand_over()
             if self._pending_loop is not loop:
                 self._pending_loop = loop
                 loop.call_soon(self._end_turn, loop, 0, 0)
@@ -156,7 +162,7 @@ class GroupWriter(Generic[RowT]):
         with self._lock:
             now = len(self._pending)
             quiet = quiet + 1 if now == before else 0
-            if quiet < _TURNS and now < GROUP and not self._closed:
+            if now and quiet < _TURNS and not self._closed:
                 loop.call_soon(self._end_turn, loop, now, quiet)
                 return
             self._pending_loop = None

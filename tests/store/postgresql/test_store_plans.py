@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -12,6 +13,7 @@ from events import WORLD, event, moment
 
 from callctl.store.postgresql.connection import Link
 from callctl.store.postgresql.store import _AT, _POSITIONS, PostgresStore
+from callctl.store.postgresql.writer import SharedWriter
 
 OVER = 500
 
@@ -70,3 +72,19 @@ def test_what_a_process_wrote_itself_is_neither_looked_up_nor_read_back(
         assert rows == [2, 1]  # the positions from the other's event on, and that event
         assert found == others.after(0)
         assert [number for number, _ in found] == [1, 2, 3, 4, 5]
+
+
+async def test_what_comes_together_is_handed_over_in_parts(shared_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes, hand_over = list[int](), SharedWriter._hand_over
+
+    def noted(writer: SharedWriter) -> None:
+        if writer._pending:
+            sizes.append(len(writer._pending))
+        hand_over(writer)
+
+    monkeypatch.setattr(SharedWriter, "_hand_over", noted)
+    with closing(PostgresStore.open(shared_store, world=WORLD)) as store:
+        for count in (70, 3):
+            events = [event(call, "ringing", number=count, at=1) for call in range(count)]
+            assert await asyncio.gather(*map(store.append_async, events)) == [True] * count
+    assert sizes == [32, 32, 6, 3]
