@@ -19,6 +19,9 @@ from callctl.cli.io.runtime import Runtime
 from callctl.cli.io.streams import OutputError, ReaderGoneError, discard_buffer
 from callctl.errors import without_secrets
 
+# Seconds that the last word of an interrupted command may take to be written.
+INTERRUPTED_LIMIT = 1.0
+
 # The commands are in cli/commands.py, which loads each when it is called.
 app = typer.Typer(
     name="callctl",
@@ -55,14 +58,21 @@ def main(argv: Sequence[str], *, runtime: Runtime | None = None) -> int:
         discard_buffer(runtime.stdout)  # `callctl list | head`: the reader has seen enough
         return exits.DONE
     except (InterruptedByUserError, KeyboardInterrupt):
-        with suppress(OSError):  # a terminal that is gone
-            runtime.say("callctl: interrupted")
+        _say_interrupted(runtime)
         return exits.INTERRUPTED
     finally:
         if runtime.reads_keys:
             from callctl.support.terminal import drop_input
 
             drop_input(runtime.stdin.fileno())  # what was typed while it ended is not for the shell
+
+
+def _say_interrupted(runtime: Runtime) -> None:
+    """Say so where it is read at once: a terminal that nobody reads must not keep the program from ending."""
+    from callctl.support.threads import run_with_time_limit
+
+    with suppress(OSError, TimeoutError, errors.NoThreadError):  # OSError: a terminal that is gone
+        run_with_time_limit(INTERRUPTED_LIMIT, lambda: runtime.say("callctl: interrupted"))
 
 
 @cache

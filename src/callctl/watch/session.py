@@ -625,6 +625,8 @@ class Session:
         """
         store, left = self._store, TimeLeft(SHARED_STORE_LIMIT)
         async with contextlib.AsyncExitStack() as stack:
+            if self._view is not None:
+                stack.callback(self._view.close)  # last: it may wait for a terminal that nobody reads
             if store is not None:
                 stack.callback(lambda: store.close(timeout=left()) if store.is_shared else store.close())
             if self._monitoring is not None:
@@ -632,7 +634,6 @@ class Session:
             if self._retention is not None:
                 stack.callback(self._retention.end)
             if self._view is not None:
-                stack.callback(self._view.close)
                 stack.push_async_callback(self._show_last_events, self._view, left)
             if self._forwarder is not None:
                 stack.push_async_callback(self._forwarder.stop, limit - SHUT_DOWN_LIMIT)

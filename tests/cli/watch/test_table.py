@@ -6,12 +6,14 @@ import asyncio
 import io
 import os
 import re
+import select
 import shlex
 import signal
 import sys
 import termios
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -288,6 +290,97 @@ def test_a_terminal_held_by_ctrl_s_holds_nobody_else_and_what_ends_a_watch_still
         assert watch.ended() == code
         assert f"CA{7:032}".encode() in watch.raw  # the last picture
         assert termios.tcgetattr(watch.descriptor) == before
+
+
+class NotRead(LiveTerminal):
+    """A terminal that takes no more: full, and nobody reads it."""
+
+    def fill(self) -> None:
+        """Write until it takes nothing more."""
+        other = os.open(f"/proc/{self._pid}/fd/1", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        while select.select([], [other], [], 0.3)[1]:  # its driver makes room once more, a little later
+            for text in (b"x" * 100, b"x"):
+                with suppress(BlockingIOError):
+                    while True:
+                        os.write(other, text)
+        os.close(other)
+
+    def waited_for(self) -> int:
+        """Return the exit code, without a word read."""
+        deadline = time.monotonic() + LIMIT
+        while (done := os.waitpid(self._pid, os.WNOHANG)) == (0, 0):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        return os.waitstatus_to_exitcode(done[1])
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGHUP, 130)])
+@pytest.mark.parametrize("is_drawing", [False, True])
+def test_a_watch_on_a_terminal_that_nobody_reads_ends_and_leaves_its_settings_as_they_were(
+    home: Path, board: Switchboard, number: signal.Signals, code: int, is_drawing: bool
+) -> None:
+    with NotRead(*WATCH, home=home, env=board.env) as watch:
+        before = termios.tcgetattr(watch.descriptor)
+        watch.shows("? keys")
+        if is_drawing:
+            for call in range(200):  # of which pictures are drawn until one has no room
+                board.report(f"CA{call:032}", "ringing")
+        watch.fill()
+        watch.send(number)
+        assert watch.waited_for() == code
+        assert termios.tcgetattr(watch.descriptor) == before
+
+
+def test_a_watch_that_is_continued_on_a_terminal_that_nobody_reads_takes_callbacks(
+    home: Path, board: Switchboard
+) -> None:
+    with NotRead(*WATCH, home=home, env=board.env) as watch:
+        watch.shows("? keys")
+        watch.fill()
+        watch.send(signal.SIGCONT)
+        for call in range(20):
+            board.report(f"CA{call:032}", "ringing")  # each is answered
+        watch.send(signal.SIGTERM)
+        assert watch.waited_for() == 0
+
+
+# Does not come to its end.
+STUCK = """
+import time
+from callctl.watch import session
+async def shut_down(self, **limits):
+    open("shutting-down", "w").close()
+    while True:
+        time.sleep(0.01)
+session.Session.shut_down = shut_down
+from callctl.__main__ import main
+main()
+"""
+
+
+def test_a_second_signal_ends_a_watch_whose_terminal_nobody_reads(home: Path, board: Switchboard) -> None:
+    program = (sys.executable, "-c", STUCK)
+    with NotRead(*WATCH, home=home, env=board.env, program=program) as watch:
+        before = termios.tcgetattr(watch.descriptor)
+        watch.shows("? keys")
+        watch.fill()
+        watch.send(signal.SIGTERM)
+        deadline = time.monotonic() + LIMIT
+        while not (home / "shutting-down").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        watch.send(signal.SIGTERM)
+        assert watch.waited_for() == 130
+        assert termios.tcgetattr(watch.descriptor) == before
+
+
+def test_an_interrupted_prompt_on_a_terminal_that_nobody_reads_ends(home: Path, board: Switchboard) -> None:
+    board.place_silent(ANSWERS)
+    with NotRead("hangup", "--all", home=home, env=board.env) as command:
+        command.shows("to end")
+        command.fill()
+        command.send(signal.SIGTERM)
+        assert command.waited_for() == 130
 
 
 @pytest.mark.parametrize(("args", "env"), [((), {"TERM": "dumb"}), (("--json",), {})])

@@ -17,7 +17,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from callctl.cli.io.streams import accept_any_text, guarded, null_stream, written_whole
+from callctl.cli.io.streams import accept_any_text, discard_buffer, guarded, null_stream, written_whole
 from callctl.errors import ApiError, CallctlError, UsageError, why_unreadable
 from callctl.support.clock import Clock, elapsed
 
@@ -108,6 +108,12 @@ class Runtime:
     def may_ask(self) -> bool:
         """Whether there is somebody to answer a question."""
         return self.stdin.isatty() and self.stdout.isatty() and not self.json
+
+    def leave_terminal(self) -> None:
+        """Write nothing more to a terminal that nobody reads: each word would wait for a reader."""
+        for stream in (self.stdout, self.stderr):
+            if stream.isatty():
+                discard_buffer(stream)
 
     def read_stdin(self) -> str:
         """Return all that stdin holds, but for the mark that some programs of Windows put before UTF-8.

@@ -7,17 +7,25 @@ import os
 import signal
 import termios
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from callctl.cli.exits import DONE, INTERRUPTED
-from callctl.support.terminal import is_in_foreground, resume_output
+from callctl.support.clock import elapsed
+from callctl.support.terminal import drop_input, is_in_foreground, resume_output
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Leave the alternate screen, show the cursor, and have pasted text not marked: what the live table changed.
 _RESTORE = b"\x1b[?1049l\x1b[?25h\x1b[?2004l"
 
+# Seconds in which signals are one, as a terminal that goes sends several, where the loop has not taken the first yet.
+_ONE_STOP = 1.0
+# Seconds that giving the terminal back may take: it may not be read.
+_GIVE_BACK_LIMIT = 0.5
+# Seconds that what is left may take once a command has been stopped: it is said, and all else is done.
+_END_LIMIT = 5.0
 # Seconds from one look whether the process is in the foreground again to the next.
 _FOREGROUND_CHECK = 0.25
 
@@ -38,42 +46,42 @@ class Stop:
 def stop_on_signals(stop: Callable[[], None]) -> Iterator[Stop]:
     """While in the block, call ``stop`` on the first Ctrl-C, SIGTERM or SIGHUP and leave the process on the second.
 
-    After the block, a second one leaves the process still; if none came, the handlers are again those from before. A
-    SIGHUP that is ignored, as ``nohup`` has it, stays so.
+    After the block, a second one leaves the process still, and so does the first after a while, for what is said last
+    may be read by nobody; if none came, the handlers are again those from before. A SIGHUP that is ignored, as
+    ``nohup`` has it, stays so.
     """
     loop, stopped = asyncio.get_running_loop(), Stop()
     attributes = _terminal_attributes()
     before = {number: signal.getsignal(number) or signal.SIG_DFL for number in _SIGNALS}
     if before[signal.SIGHUP] is signal.SIG_IGN:
         del before[signal.SIGHUP]
+    is_stopping, first_at = False, 0.0
 
-    def take(by: int) -> None:
-        stopped.number = by
-        _replace(loop, dict.fromkeys(before, leave))
+    # Not a handler of the loop's: a loop that waits for the terminal calls none.
+    def take(number: int, _frame: object) -> None:
+        nonlocal first_at
+        if stopped.number is None:
+            stopped.number, first_at = number, elapsed()
+            loop.call_soon_threadsafe(begin)
+        elif is_stopping or elapsed() - first_at >= _ONE_STOP:
+            _leave(attributes)
+
+    def begin() -> None:
+        nonlocal is_stopping
+        is_stopping = True
         stop()
 
-    def leave(_number: int, _frame: object) -> None:
-        _give_terminal_back(attributes)
-        os._exit(INTERRUPTED)
-
     for number in before:
-        loop.add_signal_handler(number, take, number)
+        signal.signal(number, take)
     try:
         yield stopped
     finally:
         if stopped.number is None:
-            _replace(loop, before)
-
-
-def _replace(loop: asyncio.AbstractEventLoop, handlers: Mapping[signal.Signals, Any]) -> None:
-    """Take the loop's handlers away and put others in their place, with no moment at which a signal would kill."""
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, handlers)
-    try:
-        for number, handler in handlers.items():
-            loop.remove_signal_handler(number)
-            signal.signal(number, handler)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        else:
+            is_stopping = True
+            _leave_later(attributes, unless=lambda: signal.getsignal(signal.SIGTERM) is not take)
 
 
 @contextmanager
@@ -125,10 +133,32 @@ def _terminal_attributes() -> list[Any] | None:
         return None
 
 
+def _leave(attributes: list[Any] | None) -> None:
+    """Give the terminal back and leave the process; one that is not read takes nothing, and holds nobody up."""
+    giving_back = threading.Thread(target=_give_terminal_back, args=(attributes,), daemon=True)
+    with suppress(RuntimeError):  # the system has no thread left
+        giving_back.start()
+        giving_back.join(_GIVE_BACK_LIMIT)
+    os._exit(INTERRUPTED)
+
+
+def _leave_later(attributes: list[Any] | None, *, unless: Callable[[], bool]) -> None:
+    def leave() -> None:
+        time.sleep(_END_LIMIT)
+        if not unless():  # the process has gone on to something else
+            _leave(attributes)
+
+    with suppress(RuntimeError):
+        threading.Thread(target=leave, name="callctl-end", daemon=True).start()
+
+
 def _give_terminal_back(attributes: list[Any] | None) -> None:
+    if not is_in_foreground(0):  # it was given back, and belongs to another: to change it would stop this process
+        return
     if attributes is not None:
         with suppress(termios.error):
             resume_output(0)  # held by Ctrl-S, it would hold this process as well
-            termios.tcsetattr(0, termios.TCSAFLUSH, attributes)
+            termios.tcsetattr(0, termios.TCSANOW, attributes)  # the other ways wait until all output was read
+            drop_input(0)
     if os.isatty(1):
         os.write(1, _RESTORE)

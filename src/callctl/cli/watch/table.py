@@ -80,6 +80,7 @@ def open_table(
         clock=runtime.clock(),
         operator=operator if has_keys else None,
         stdin=runtime.stdin if has_keys else None,
+        on_unread=runtime.leave_terminal,
     )
     view = ThreadedView(table if call_filter is None else FilteredView(table, call_filter))
     table.connect(lambda: view.call_soon(table.take_news))

@@ -66,8 +66,6 @@ class Keyboard:
             stack.enter_context(terminal.raw_mode())
             stack.callback(drop_input, self._stdin.fileno())
             self._keep_flow_control()
-            self._write(_PASTE_ON)
-            stack.callback(self._write, _PASTE_OFF)
             stopping, wake = os.pipe()
             stack.callback(os.close, stopping)
             stack.callback(os.close, wake)
@@ -78,13 +76,21 @@ class Keyboard:
             start(self._thread)
             stack.callback(self._thread.join, 1.0)
             stack.callback(os.write, wake, b"x")
+            self._write(_PASTE_ON)
             self._stack = stack.pop_all()
 
     def stop(self) -> None:
         """Give the terminal back as it was; what was typed and not read reaches nobody."""
+        if self.release():
+            self._write(_PASTE_OFF)
+
+    def release(self) -> bool:
+        """Do so without writing to it, which may wait for ever; return whether it was taken."""
         stack, self._stack = self._stack, None
-        if stack is not None:
-            stack.close()
+        if stack is None:
+            return False
+        stack.close()
+        return True
 
     def _read(self, terminal: Vt100Input, stopping: int) -> None:
         read_from = terminal.fileno()

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, TextIO, TypeAlias
 
 from callctl.calls.board import Snapshot
 from callctl.calls.event import CallEvent
+from callctl.errors import NoThreadError
 from callctl.support.clock import Clock, elapsed
 from callctl.support.dates import time_of_day
+from callctl.support.threads import run_with_time_limit
 from callctl.views.lines import action_line, by_whom, short_line
 from callctl.views.live.attention import RINGS_TOO_LONG, failed_action
 from callctl.views.live.frame import EVENT_LINES, PLAIN, TROUBLE, Frame, Layout, Line, draw, lay_out, wrapped_page
@@ -53,6 +55,8 @@ if TYPE_CHECKING:
 
 # The last frame stays in the scrollback, so it need not fit the screen; but neither may it bury what was there.
 LAST_FRAME_LINES = 64
+# Seconds that giving the terminal back may take: it may not be read, or only slowly.
+GIVE_BACK_LIMIT = 1.0
 # The least time that trouble is shown, however many events come after it.
 TROUBLE_STAYS = timedelta(seconds=60)
 _LOADING = "… loading what REST knows of it"
@@ -127,7 +131,8 @@ class LiveView:
     """Draws the board when :meth:`refresh` is called, and after each key.
 
     All methods may be called in one thread after the other, but not in two at once; ``key`` and ``redraw_soon`` may be
-    called in any. With an ``operator`` it is operated by keys, which are read from ``stdin``, a terminal.
+    called in any. With an ``operator`` it is operated by keys, which are read from ``stdin``, a terminal. ``on_unread``
+    is called at the end where nobody reads what is written to the terminal: nothing more can be said there.
     """
 
     def __init__(
@@ -138,7 +143,9 @@ class LiveView:
         clock: Clock,
         operator: Operator | None = None,
         stdin: TextIO | None = None,
+        on_unread: Callable[[], None] = lambda: None,
     ) -> None:
+        self._on_unread = on_unread
         self._console, self._options, self._clock, self._operator = console, options, clock, operator
         self._keyboard = None if operator is None or stdin is None else Keyboard(stdin, console.file, on_key=self.key)
         self._below: Sequence[str] = ()
@@ -163,6 +170,7 @@ class LiveView:
         self._news: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._wake: Callable[[], None] = lambda: None
         self._drawing = threading.RLock()  # the terminal is taken away, for a while or for good, in another thread
+        self._is_given_back = False
         self._live: Live | None = self._open()
 
     # What a watch shows
@@ -230,8 +238,13 @@ class LiveView:
         return self._console.size != self._drawn_at
 
     def close(self) -> None:
-        """Give the terminal back and leave the last frame on it, as it was."""
-        self._let_go_on()
+        """Give the terminal back and leave the last frame on it, as it was; of one that is not read, its settings."""
+        if not self._do_in_time(self._close):
+            self._on_unread()
+        if self._operator is not None:
+            self._operator.close()
+
+    def _close(self) -> None:
         with self._drawing:
             if self._live is None:
                 return
@@ -239,8 +252,6 @@ class LiveView:
             self._stop(live)
             if self._frame is not None and self._latest.families:
                 self._print_last(self._frame)
-        if self._operator is not None:
-            self._operator.close()
 
     # The terminal
 
@@ -265,22 +276,43 @@ class LiveView:
 
     def give_back(self) -> None:
         """Give the terminal back for a while, until ``take_again``."""
-        self._let_go_on()
+        self._is_given_back = True
+        self._do_in_time(self._give_back)
+
+    def _give_back(self) -> None:
         with self._drawing:
             if self._live is not None:
                 self._stop(self._live)
 
     def take_again(self) -> None:
-        """Take the terminal again, and draw anew."""
-        with self._drawing:
-            if self._live is not None:
-                self._stop(self._live)
-                self._live = self._open()
-        self._news.put(self._resume)
+        """Have the terminal taken again, and drawn anew, by the thread that draws: another one may wait for it."""
+        self._is_given_back = False
+        self._news.put(self._take_again)
         self._wake()
 
-    def _resume(self) -> None:
+    def _take_again(self) -> None:
+        with self._drawing:
+            if self._live is None or self._is_given_back:
+                return
+            self._stop(self._live)
+            self._live = self._open()
         self._state = resumed(self._state, at=elapsed())
+
+    def _do_in_time(self, work: Callable[[], None]) -> bool:
+        """Give the terminal back, as far as it takes what that writes; return whether it took all of it.
+
+        A thread that draws on a terminal that nobody reads waits for ever, and so would another one.
+        """
+        self._let_go_on()
+        try:
+            run_with_time_limit(GIVE_BACK_LIMIT, work)
+        except NoThreadError:
+            work()
+        except TimeoutError:
+            if self._keyboard is not None:
+                self._keyboard.release()
+            return False
+        return True
 
     # Keys
 
