@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from claims import claimed
 from events import START, WORLD, event, sid
 
 from callctl.calls.action import ActionEvent
+from callctl.errors import StoreError
 from callctl.store.records import OpenClaim
 from callctl.store.sqlite.store import SqliteStore
 
@@ -69,22 +73,158 @@ def test_a_follower_goes_on_with_the_new_file(path: Path, store: SqliteStore) ->
     reader.close()
 
 
-def test_a_store_that_is_put_back_without_its_index_lies_beside_the_new_one_and_that_is_said(
-    path: Path, store: SqliteStore, troubles: list[str], tmp_path: Path
+@pytest.mark.parametrize("back", [("", "-wal", "-shm"), ("", "-wal")])
+@pytest.mark.parametrize("is_new_removed", [True, False])
+def test_a_store_that_was_moved_away_and_comes_back_has_all_that_came_before_and_since(
+    path: Path, store: SqliteStore, troubles: list[str], tmp_path: Path, back: tuple[str, ...], is_new_removed: bool
 ) -> None:
     for number in range(10):
         store.append(event(number, "ringing"))
+    store.remember_placed(sid(1), at=START)
     for suffix in ("", "-wal", "-shm"):
         path.with_name(f"{path.name}{suffix}").rename(tmp_path / f"events.db{suffix}")
     store.append(event(20, "ringing"))
-    for suffix in ("", "-wal"):
+    with closing(SqliteStore.open(path, world=WORLD)) as command:
+        command.remember_placed(sid(20), at=START + timedelta(seconds=1))
+    if is_new_removed:
+        purge(path, "events.db*")
+    for suffix in back:
         (tmp_path / f"events.db{suffix}").replace(path.with_name(f"{path.name}{suffix}"))
     store.append(event(21, "ringing"))
-    assert kept(path) == [sid(20), sid(21)]
-    assert kept(path.with_name("events.db.damaged-1")) == [sid(number) for number in range(10)]
+    assert kept(path) == [*(sid(number) for number in range(10)), sid(20), sid(21)]
+    assert store.last_placed() == sid(20)
+    assert store.was_placed(sid(1))
     begun, replaced = troubles
     assert "was removed, and is begun anew" in begun
-    assert replaced.endswith(
-        "another file has taken its place; all that was in the former one was copied to a new file; "
-        "what was put there is not used, and is beside it as events.db.damaged-1*"
-    )
+    assert replaced.endswith("was replaced by another state of it; all that it lacked was written into that")
+    store.close()
+    assert kept(path) == [*(sid(number) for number in range(10)), sid(20), sid(21)]
+    assert {file.name for file in path.parent.iterdir()} <= {"events.db", "events.db-wal", "events.db-shm"}
+
+
+def backup_of(path: Path, folder: Path) -> Path:
+    backup = folder / "backup.db"
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(backup)) as target:
+        source.backup(target)
+    return backup
+
+
+def delete_by_hand(path: Path, call: str) -> None:
+    with closing(sqlite3.connect(path)) as shell, shell:
+        shell.execute("DELETE FROM events WHERE call_id = (SELECT id FROM calls WHERE sid = ?)", (call,))
+
+
+@pytest.mark.parametrize("deleted", ["by retention", "by hand", "nothing was there", "nothing"])
+@pytest.mark.parametrize("is_all_removed", [True, False])
+@pytest.mark.parametrize("has_id", [True, False])
+def test_a_backup_whose_newest_event_has_been_deleted_since_loses_nothing_that_came_since(
+    path: Path,
+    store: SqliteStore,
+    troubles: list[str],
+    tmp_path: Path,
+    deleted: str,
+    is_all_removed: bool,
+    has_id: bool,
+) -> None:
+    if deleted != "nothing was there":
+        for number in range(3):
+            store.append(event(number, "ringing", at=-3600 if number else 0))
+    backup = backup_of(path, tmp_path)
+    if not has_id:  # a callctl before this one made it
+        with closing(sqlite3.connect(backup)) as shell:
+            shell.executescript("DROP TABLE store_id; PRAGMA user_version = 8")
+    for number in range(10, 20):
+        store.append(event(number, "ringing"))
+    if deleted == "by retention":
+        store.delete_older_than(START - timedelta(minutes=30))
+    elif deleted == "by hand":
+        delete_by_hand(path, sid(2))
+    if is_all_removed:
+        purge(path, "events.db*")
+    backup.replace(path)
+    with suppress(StoreError):  # raised by the write that notices it
+        store.append(event(20, "ringing"))
+    store.append(event(21, "ringing"))
+    found = kept(path)
+    if not has_id and deleted == "nothing was there" and is_all_removed:  # nothing shows whose it is
+        assert found == [sid(20), sid(21)]
+        return
+    assert {*(sid(number) for number in range(10, 20)), sid(21)} <= set(found)
+    assert len(found) == len(set(found))
+    (trouble,) = troubles
+    assert "was replaced by another state of it" in trouble or "copied to a new file" in trouble
+
+
+@pytest.mark.parametrize("has_event", [True, False])
+@pytest.mark.parametrize("kind", ["the same store", "another store"])
+def test_what_rules_and_commands_have_done_since_is_kept_where_an_earlier_state_is_put_in_place(
+    path: Path, store: SqliteStore, tmp_path: Path, has_event: bool, kind: str
+) -> None:
+    if has_event:
+        store.append(event(1, "ringing"))
+    settled, released = (OpenClaim("rule", sid(number), sid(number), "hangup") for number in (2, 3))
+    held = [claimed(store, claim, now=START, until=START + timedelta(seconds=30)) for claim in (settled, released)]
+    store.remember_placed(sid(7), at=START)
+    store.add_intents([sid(4)], now=START, until=START + timedelta(seconds=30))
+    backup = backup_of(path, tmp_path)
+    if kind == "another store":
+        with closing(sqlite3.connect(backup)) as shell, shell:
+            shell.execute("UPDATE store_id SET id = 'other'")
+            shell.execute("DELETE FROM intents")
+            shell.execute("DELETE FROM claims WHERE sid = ?", (sid(3),))
+    store.settle(held[0], ActionEvent(START, sid(2), "hangup", (), "done", rule="rule"))
+    store.release(held[1])
+    store.record_actions([ActionEvent(START, sid(4), "hangup", (), "done")])
+    store.remember_placed(sid(8), at=START + timedelta(seconds=1))
+    store.append(event(5, "ringing"))
+    purge(path, "events.db*")
+    backup.replace(path)
+    store.append(event(6, "ringing"))
+    assert store.expired_claims(is_over=lambda _: True) == []
+    assert store.claim_keys() == {("rule", sid(2))}
+    assert not store.had_intent(sid(4))
+    assert store.last_placed() == sid(8)
+    assert store.was_placed(sid(7))
+    if kind == "the same store":
+        assert [one.outcome for one in store.actions(sid(2))] == ["done"]
+        assert [one.outcome for one in store.actions(sid(4))] == ["done"]
+    else:
+        assert sid(5) not in kept(path)
+
+
+def test_two_watches_bring_a_backup_up_to_date_together_and_each_has_its_events(path: Path, tmp_path: Path) -> None:
+    with (
+        closing(SqliteStore.open_for_watch(path, world=WORLD)) as one,
+        closing(SqliteStore.open_for_watch(path, world="other")) as other,
+    ):
+        one.append(event(1, "ringing"))
+        backup = backup_of(path, tmp_path)
+        one.append(event(2, "ringing"))
+        other.append(event(3, "ringing"))
+        purge(path, "events.db*")
+        backup.replace(path)
+        for _ in range(3):
+            one.check_writable()
+            inode = path.stat().st_ino
+            other.check_writable()
+        assert path.stat().st_ino == inode
+        assert [found.call_sid for found in one.replay(since=None)] == [sid(1), sid(2)]
+        assert [found.call_sid for found in other.replay(since=None)] == [sid(3)]
+
+
+def test_a_follower_gets_each_row_once_where_a_backup_is_put_in_place(
+    path: Path, store: SqliteStore, tmp_path: Path
+) -> None:
+    for number in range(10):
+        store.append(event(number, "ringing"))
+    backup = backup_of(path, tmp_path)
+    store.append(event(10, "ringing"))
+    with closing(SqliteStore.open_readonly(path, world=WORLD)) as reader:
+        last = reader.last_event_id()
+        store.append(event(11, "ringing"))
+        purge(path, "events.db*")
+        backup.replace(path)
+        store.append(event(12, "ringing"))
+        found = reader.after(last)
+        assert [one.call_sid for _, one in found] == [sid(11), sid(12)]
+        assert reader.after(found[-1][0]) == []

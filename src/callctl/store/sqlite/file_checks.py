@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +18,14 @@ from callctl.store.sqlite.files import File, Files, Log
 from callctl.store.sqlite.guarded_connection import changed_from_outside
 from callctl.store.sqlite.log_index import LogIndex
 from callctl.store.sqlite.rows import last_number
-from callctl.store.sqlite.schema import find_alteration, has_tables, newest_version, version_of
+from callctl.store.sqlite.schema import find_alteration, has_tables, newest_version, store_id, version_of
 
 # A check of the whole database is not repeated for so many times what it took, where another process writes to it too.
 _CHECK_PAUSE = 20
 _LONGEST_CHECK = 0.5  # seconds that callbacks may have to wait for the check of a whole database
 RESTORED = "an older state was restored into it"
+_NEWEST_OF_CALL = "SELECT world, sid, key FROM events JOIN calls ON calls.id = call_id ORDER BY events.id DESC LIMIT 1"
+_EVENT_OF_CALL = "SELECT 1 FROM calls JOIN events ON call_id = calls.id WHERE world = ? AND sid = ? AND key = ?"
 _LOG_DAMAGE, _INDEX_DAMAGE = "its log (-wal) was overwritten", "its index (-shm) was overwritten"
 
 
@@ -338,16 +340,25 @@ def _interrupted_after(seconds: float | None, connection: sqlite3.Connection) ->
         timer.join()
 
 
-def is_older_state(path: Path, *, of: sqlite3.Connection) -> bool:
-    """Return whether the files hold what the store of a connection was before: less than that.
+def is_same_store(found: sqlite3.Connection, *, like: sqlite3.Connection, ids: Collection[str]) -> bool:
+    """Return whether an open file is a copy of the store that another connection has open, or another state of it.
 
-    Where each has the other's newest event they are the same state, as after a repair by another watch.
-
-    Raises:
-        sqlite3.Error: They can't be read.
+    ``ids`` are those that the store has had. A copy that an older callctl made has none: it has an event in common.
     """
-    mine = NewestEvent.of(of)
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0.1)) as found:
-        newest = NewestEvent.of(found)
-        is_same = mine is not None and mine.is_in(found)
-    return newest is not None and newest.is_in(of) and not is_same
+    number = store_id(found)
+    if number is not None:
+        return number in ids
+    newest, oldest = NewestEvent.of(found), like.execute("SELECT id, key FROM events ORDER BY id LIMIT 1").fetchone()
+    return (newest is not None and newest.is_in(like)) or (oldest is not None and NewestEvent(*oldest).is_in(found))
+
+
+def has_newest_event(found: sqlite3.Connection, *, of: sqlite3.Connection) -> bool:
+    """Return whether an open file holds the newest event that another connection reads, whatever id it has there."""
+    newest = of.execute(_NEWEST_OF_CALL).fetchone()
+    return newest is None or found.execute(_EVENT_OF_CALL, newest).fetchone() is not None
+
+
+def open_found(path: Path, *, without_log: bool = False) -> sqlite3.Connection:
+    """Open the file that somebody put at a store's path, for reading."""
+    options = "?mode=ro&immutable=1" if without_log else "?mode=ro"
+    return sqlite3.connect(f"{path.absolute().as_uri()}{options}", uri=True, timeout=0.1)

@@ -128,7 +128,8 @@ class GuardedConnection:
             return
         is_other_database = now.database is not None and not now.database.is_same(self._files.database)
         log, former_log = now.log, self._files.log
-        if not now.are_gone and (not is_other_database or (log is not None and log.is_same(former_log))):
+        is_mended = self._repaired_by is not None and self._repaired_by.has_open(now)
+        if not (now.are_gone or is_mended) and (not is_other_database or (log is not None and log.is_same(former_log))):
             raise StoreError(changed_from_outside(self._path, damage), hint=_HINT)
         self._reopen()
 

@@ -6,27 +6,41 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from callctl.errors import StoreError
 from callctl.store.sqlite.connection import locked_folder
-from callctl.store.sqlite.file_checks import RESTORED, FileChecks, NewestEvent, is_older_state
+from callctl.store.sqlite.file_checks import (
+    RESTORED,
+    FileChecks,
+    NewestEvent,
+    has_newest_event,
+    is_same_store,
+    open_found,
+)
 from callctl.store.sqlite.file_identity import check_identity
 from callctl.store.sqlite.files import File, Files
 from callctl.store.sqlite.guarded_connection import ClaimKey, GuardedConnection, changed_from_outside
 from callctl.store.sqlite.rescue import (
     RecentRows,
+    RuleRows,
     carry_over,
     copy_to_new_file,
     data_version,
+    free_name,
+    held_beside,
     is_set_aside,
+    merge,
     remove_lone_index,
+    rule_rows,
     set_aside,
     set_log_aside,
     settle_leftovers,
 )
+from callctl.store.sqlite.schema import find_alteration, has_tables, newest_version, set_store_id, store_id, version_of
 
 if TYPE_CHECKING:
     from callctl.store.sqlite.writer import FileWriter
@@ -39,12 +53,32 @@ _MOST_COMMITS, _MOST_CHANGES = 200, 4000
 _SETTLE = 0.05  # seconds in which somebody who removes or replaces the files one by one is done with it
 
 
+class _Found(Enum):
+    """What lies at a store's path after somebody changed its files."""
+
+    NOTHING = "nothing"  # it was purged
+    DAMAGED = "damaged"
+    EARLIER = "earlier"  # a state of this very store that lacks something
+    COMPLETE = "complete"  # a state of it that lacks nothing
+    OTHER = "other"  # another store
+
+
+_RULES_KEPT = "; what rules have done is kept, so that none acts twice"
+_REPORTS = {
+    _Found.NOTHING: "the event store {} was removed, and is begun anew" + _RULES_KEPT,
+    _Found.OTHER: "the event store {} was replaced by another store, which is used from now on" + _RULES_KEPT,
+    _Found.EARLIER: "the event store {} was replaced by another state of it; all that it lacked was written into that",
+    _Found.COMPLETE: "the event store {} was replaced by a copy of it, which lacks nothing and is used from now on",
+}
+
+
 class RepairingConnection(GuardedConnection):
     """The connection of a store that repairs its files.
 
     What it can still read of damaged files is copied to a new one; the old ones are kept beside it under another name.
     Where all of them were removed together, as one does to purge a store, or another store was put at their path, only
-    the rows of rules are carried over. An older state of the same store, as out of a backup, is no other one.
+    the rows of rules are carried over. Another state of the same store, as out of a backup or moved away and back, gets
+    all that it lacks.
     """
 
     def __init__(
@@ -65,7 +99,11 @@ class RepairingConnection(GuardedConnection):
         """
         self._on_trouble, self._pause = on_trouble, pause
         self._unrescued: Path | None = None  # where damaged files were set aside of which nothing is copied yet
+        self._stray: Path | None = None  # where a log was set aside that does not belong to what was put at the path
         self._recent = RecentRows()
+        self._ids: set[str] = set()  # of the stores that were used at the path, whose backups are this very store
+        self._id: str | None = None
+        self._carried: RuleRows | None = None  # of a purged store, until it is begun anew
         self._writer: FileWriter | None = None
         self._is_closing = False
         self._last_request = time.monotonic()
@@ -78,6 +116,10 @@ class RepairingConnection(GuardedConnection):
     def attach(self, writer: FileWriter) -> None:
         """Have the thread of a writer check the files on request, and its newest events restored after damage."""
         self._writer = writer
+
+    def has_open(self, files: Files) -> bool:
+        """Return whether these are the files that were opened last. To be called in any thread."""
+        return self._checks.files.replaced_in(files) is None
 
     def request_check(self, *, at_once: bool) -> None:
         """Have another thread check the files, if it is time or ``at_once``: repairs may take long. Return at once."""
@@ -104,6 +146,10 @@ class RepairingConnection(GuardedConnection):
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         self._commits, self._changes, self._read_damage = 0, connection.total_changes, False
         self._recent.connection_changed()
+        with suppress(sqlite3.DatabaseError):  # its page is damaged: the file can be opened without it
+            self._id = store_id(connection)
+        if self._id is not None:
+            self._ids.add(self._id)
         super()._adopt(connection)
         self._checks = FileChecks(self._path, connection, restore=self._restore, on_trouble=self._on_trouble)
 
@@ -136,7 +182,7 @@ class RepairingConnection(GuardedConnection):
             self._recent.note_claim(self.connection, claim)
 
     def _find_damage(self, *, after_commit: bool) -> str | None:
-        if self._unrescued is not None or self._checks.files.database is None:
+        if self._unrescued is not None or self._carried is not None or self._checks.files.database is None:
             return "it could not be mended yet"
         damage = self._checks.find_damage(
             after_commit=after_commit, read_damage=self._read_damage, is_last=self._is_closing
@@ -154,6 +200,8 @@ class RepairingConnection(GuardedConnection):
 
     def _restore(self, connection: sqlite3.Connection) -> None:
         """Write what is held in memory of the newest rows, where the files lack it."""
+        if self._id is not None:
+            set_store_id(connection, self._id)
         self._recent.restore(connection)
         if self._writer is not None:
             self._writer.restore(connection)
@@ -164,50 +212,118 @@ class RepairingConnection(GuardedConnection):
         Raises:
             StoreError, OSError, sqlite3.Error: It could not be done; the next check tries again.
         """
-        former, checks = self.connection, self._checks
         path = Path(os.path.realpath(self._path))
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._carried is not None:
+            self._begin_anew()
+            return
         with locked_folder(path.parent):
-            is_damaged = self._unrescued is not None or self._is_damaged(checks.files)
-            is_repaired = not is_damaged and is_set_aside(path, checks.files)  # by another watch, which has said so
-            report = self._rescue(path, damage) if is_damaged else _replaced(self._path, self._current_files())
+            found = self._look_at_files(path)
+            # By another watch, which has said so.
+            is_mended = found is _Found.COMPLETE and is_set_aside(path, self._checks.files)
+            report = self._rescue(path, damage) if found is _Found.DAMAGED else _REPORTS[found].format(self._path)
+        if found is _Found.NOTHING:
+            self._carried = rule_rows(self.connection)
+            self._close_former()  # before the new one is made: on a full disk only that makes room for it
+            self._begin_anew()
+            return
         connection = self._connect()
-        if is_damaged or is_repaired:
-            with connection:
+        try:
+            with ExitStack() as stack:
+                if found is _Found.EARLIER:  # which may take long
+                    stack.enter_context(held_beside(path, self._restore))
+                stack.enter_context(connection)
                 connection.execute("BEGIN IMMEDIATE")
-                self._restore(connection)
-                if damage == RESTORED:
-                    report += _lost_count(checks.newest, NewestEvent.of(connection))
-        else:
-            if self._writer is not None:
-                self._writer.forget()
-            with suppress(sqlite3.Error):  # of what was purged, or is no longer whole, something is better than nothing
-                carry_over(former, connection)
+                self._bring_up_to_date(connection, found)
+                if found is _Found.DAMAGED and damage == RESTORED:
+                    report += _lost_count(self._checks.newest, NewestEvent.of(connection))
+        except BaseException:
+            connection.close()
+            raise
+        former, checks = self.connection, self._checks
         self._adopt(connection)
         former.close()
         checks.close()
-        if not is_repaired:
+        if self._stray is not None and not remove_lone_index(self._stray):
+            report += f"; the log that lay beside it is now {self._stray.name}-wal"
+        self._stray = None
+        if not is_mended:
             self._on_trouble(report)
 
-    def _is_damaged(self, before: Files) -> bool:
-        """Return whether the files at the path can't simply be used. No file is fine, and so is another store."""
-        now = self._current_files()
+    def _bring_up_to_date(self, connection: sqlite3.Connection, found: _Found) -> None:
+        """Write into what is at the path, in a transaction, what it lacks."""
+        if found is _Found.OTHER:
+            if self._writer is not None:
+                self._writer.forget()
+            carry_over(rule_rows(self.connection), connection)
+            return
+        if found is _Found.EARLIER:
+            merge(self.connection, connection)
+        self._restore(connection)
+
+    def _begin_anew(self) -> None:
+        """Begin the store anew after a purge, with the rows of rules; the id shows that what comes back is its own."""
+        if self._writer is not None:
+            self._writer.forget()
+        is_new = self._current_files().are_gone
+        connection = self._connect()
+        try:
+            with connection:
+                connection.execute("BEGIN IMMEDIATE")
+                carry_over(self._carried or {}, connection)
+                if is_new and self._id is not None:
+                    set_store_id(connection, self._id)
+        except BaseException:
+            connection.close()
+            raise
+        self._carried = None
+        self._adopt(connection)
+        self._on_trouble(_REPORTS[_Found.NOTHING].format(self._path))
+
+    def _close_former(self) -> None:
+        self.connection.close()
+        self._checks.close()
+
+    def _look_at_files(self, path: Path) -> _Found:
+        """Return what lies at the path, and set aside what is in the way of using it."""
+        before, now = self._checks.files, self._current_files()
+        if self._unrescued is not None:
+            return _Found.DAMAGED
         if before.database is not None and (now.database is None or not before.database.is_same(now.database)):
             self._pause(_SETTLE)
             now = self._current_files()
         if now.are_gone:
-            return False
+            return _Found.NOTHING
         if now.database is None or now.database.is_same(before.database):
-            return True
-        if any(
-            file is not None and file.is_same(old) for file, old in ((now.log, before.log), (now.index, before.index))
-        ):
-            return True
+            return _Found.DAMAGED
         try:
-            check_identity(self._path)
-            return is_older_state(self._path, of=self.connection)
+            check_identity(path)
+            has_former_log = now.log is not None and now.log.is_same(before.log)
+            is_mixed = has_former_log or (now.index is not None and now.index.is_same(before.index))
+            with closing(open_found(path, without_log=is_mixed)) as file:
+                if find_alteration(file) is not None:
+                    return _Found.DAMAGED
+                if not is_same_store(file, like=self.connection, ids=self._ids):
+                    return _Found.DAMAGED if is_mixed else _Found.OTHER
+            if is_mixed:  # SQLite would take the former log, or its index, for that of the file
+                self._stray = free_name(path)
+                set_log_aside(str(path), before, self._stray)
+            return self._compare(path)
         except (StoreError, sqlite3.Error):
-            return True
+            return _Found.DAMAGED
+
+    def _compare(self, path: Path) -> _Found:
+        """Return whether another state of this store lacks anything; it is damaged if it can't be used as it is."""
+        check_identity(path)
+        with closing(open_found(path)) as file:
+            if version_of(file) > newest_version() or find_alteration(file) is not None:
+                return _Found.DAMAGED
+            if file.execute("PRAGMA quick_check(1)").fetchall() != [("ok",)]:
+                return _Found.DAMAGED
+            is_current = version_of(file) == newest_version() and has_tables(file)
+            if is_current and has_newest_event(file, of=self.connection) and self._recent.are_in(file):
+                return _Found.COMPLETE
+        return _Found.EARLIER
 
     def _rescue(self, path: Path, damage: str) -> str:
         """Set damaged files aside and copy what can be read to a new one; return what was done, in words."""
@@ -247,10 +363,3 @@ def _lost_count(before: NewestEvent | None, now: NewestEvent | None) -> str:
     """Return what is to be said of events that a restore took away and that were not written once more."""
     count = (before.id if before else 0) - (now.id if now else 0)
     return f"; up to {count} events that came since could not be written once more" if count > 0 else ""
-
-
-def _replaced(path: Path, now: Files) -> str:
-    what = (
-        "removed, and is begun anew" if now.database is None else "replaced by another store, which is used from now on"
-    )
-    return f"the event store {path} was {what}; what rules have done is kept, so that none acts twice"

@@ -10,7 +10,7 @@ import stat
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from callctl.store.sqlite.file_checks import NewestEvent, is_sound
 from callctl.store.sqlite.file_identity import check_identity, check_schema, is_store
 from callctl.store.sqlite.files import File, Files
 from callctl.store.sqlite.guarded_connection import ClaimKey
-from callctl.store.sqlite.rows import Row, insert, last_number, readable
+from callctl.store.sqlite.rows import MERGE_CALLS, Row, insert, last_number, readable
 from callctl.store.sqlite.schema import (
     APPLICATION_ID,
     TABLES,
@@ -30,20 +30,33 @@ from callctl.store.sqlite.schema import (
     has_tables,
     migrate,
     newest_version,
+    set_store_id,
+    store_id,
     version_of,
 )
 
 # What keeps rules from acting twice, and on calls that are not theirs: tables, with the column of their time.
 _RULE_TABLES = {"claims": "at", "placed_calls": "at", "placed": "at", "intents": "until"}
 _LEASE = 6  # its column in "claims"
-# What a row in memory changes about one in the file that is older. A lease of 0 is that of a settled claim.
+# What a row changes about an older one. A lease of 0 is that of a settled claim.
 _NEWER = {
     "claims": (
         "UPDATE SET lease = excluded.lease, fence = excluded.fence"
         " WHERE lease > 0 AND (excluded.lease = 0 OR excluded.lease > lease)"
     ),
     "placed": "UPDATE SET sid = excluded.sid, at = excluded.at WHERE excluded.at > at",
+    "intents": "UPDATE SET until = excluded.until WHERE excluded.until > until",
 }
+_ADD_ACTION = (
+    "INSERT INTO actions (world, sid, at, record) SELECT :world, :sid, :at, :record WHERE NOT EXISTS"
+    " (SELECT 1 FROM actions WHERE world = :world AND sid = :sid AND at = :at AND record = :record)"
+)
+# What was in progress when a backup was made, and whose time is over by now.
+_NOW = "CAST(strftime('%s', 'now') AS INTEGER) * 1000000"
+_FORGET_LAPSED = (
+    f"DELETE FROM claims WHERE lease > 0 AND lease < {_NOW}",
+    f"DELETE FROM intents WHERE until < {_NOW}",
+)
 # The most rows of each table that are held in memory, the newest. They are not read again for so many times what
 # reading them took of the processor: a thread that had to wait meanwhile would miss for long what others write.
 _MOST_RECENT = 2000
@@ -62,10 +75,7 @@ def set_aside(path: Path) -> Path | None:
     suffixes = [suffix for suffix in _ALL_SUFFIXES if os.path.lexists(f"{path}{suffix}")]
     if not suffixes:
         return None
-    number = 1
-    while any(os.path.lexists(f"{path}.damaged-{number}{suffix}") for suffix in _ALL_SUFFIXES):
-        number += 1
-    target = path.with_name(f"{path.name}.damaged-{number}")
+    target = free_name(path)
     for suffix in suffixes:
         os.rename(f"{path}{suffix}", f"{target}{suffix}")  # noqa: PTH104 - with the ends of names
     return target
@@ -78,6 +88,14 @@ def remove_lone_index(target: Path) -> bool:
     with suppress(OSError):
         os.unlink(f"{target}-shm")  # noqa: PTH108 - with the end of a name
     return True
+
+
+def free_name(path: Path) -> Path:
+    """Return a name for files that are set aside beside a store, under which none lies."""
+    number = 1
+    while any(os.path.lexists(f"{path}.damaged-{number}{suffix}") for suffix in _ALL_SUFFIXES):
+        number += 1
+    return path.with_name(f"{path.name}.damaged-{number}")
 
 
 def set_log_aside(real_path: str, files: Files, database: Path) -> None:
@@ -155,6 +173,14 @@ def _work_folder(path: Path) -> Iterator[Path]:
         yield Path(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def held_beside(path: Path, restore: Callable[[sqlite3.Connection], None]) -> Iterator[None]:
+    """Keep what ``restore`` writes in a file beside a store until the block is left, for ``settle_leftovers``."""
+    with _work_folder(path) as folder:
+        _write_held(folder / _HELD, restore)
+        yield
 
 
 def _write_held(held: Path, restore: Callable[[sqlite3.Connection], None]) -> None:
@@ -248,6 +274,8 @@ def _restore_held(held: sqlite3.Connection, target: sqlite3.Connection) -> None:
     recent = RecentRows()
     recent.refresh(held, version=0)
     recent.restore(target)
+    if (number := store_id(held)) is not None:
+        set_store_id(target, number)
     for world, record in held.execute(
         "SELECT world, record FROM events JOIN calls ON calls.id = call_id ORDER BY events.id"
     ):
@@ -333,12 +361,31 @@ def data_version(connection: sqlite3.Connection) -> int | None:
         return None
 
 
-def carry_over(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
-    """Copy the rows of rules: what they have done, and which calls callctl placed."""
-    with target:
-        target.execute("BEGIN IMMEDIATE")
-        for table in _RULE_TABLES:
-            _copy_table(source, target, table)
+RuleRows = dict[str, list[Sequence[Any]]]
+
+
+def rule_rows(source: sqlite3.Connection) -> RuleRows:
+    """Read what rules have done, and which calls callctl placed, as far as that can be read."""
+    return {
+        table: list(_readable(source, f"SELECT {', '.join(_columns(source, table))} FROM {table}"))
+        for table in _RULE_TABLES
+    }
+
+
+def carry_over(rows: RuleRows, target: sqlite3.Connection) -> None:
+    """Write the rows of rules into another store, in a transaction."""
+    for table, found in rows.items():
+        _add(target, table, found)
+
+
+def merge(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
+    """Bring an earlier state of a store, in a transaction, up to date with what another connection reads of it.
+
+    What is in progress is what that connection says: a claim may have been released since, and an intent ended.
+    """
+    for forget in _FORGET_LAPSED:
+        target.execute(forget)
+    _add_rows(source, target)
 
 
 class RecentRows:
@@ -413,15 +460,8 @@ class RecentRows:
         claims = {row[:3]: row for row in self._rows.get("claims", ())} | self._own_claims
         claim_rows = [row for row in claims.values() if row is not None]  # None: it was released
         for table, rows in (self._rows | {"claims": claim_rows}).items():
-            if rows:
-                values = ",".join("?" * len(rows[0]))
-                sql = f"INSERT INTO {table} VALUES ({values}) ON CONFLICT DO {_NEWER.get(table, 'NOTHING')}"
-                connection.executemany(sql, rows)
-        connection.executemany(
-            "INSERT INTO actions (world, sid, at, record) SELECT :world, :sid, :at, :record WHERE NOT EXISTS"
-            " (SELECT 1 FROM actions WHERE world = :world AND sid = :sid AND at = :at AND record = :record)",
-            [dict(zip(("world", "sid", "at", "record"), row, strict=True)) for row in self._actions],
-        )
+            _add(connection, table, rows)
+        _add_actions(connection, self._actions)
 
 
 def _copy_whole(source: sqlite3.Connection, new: Path) -> bool:
@@ -444,7 +484,8 @@ def _copy_rows(source: sqlite3.Connection, new: Path, *, own: str | None) -> Non
         migrate(target, new)
         target.execute("BEGIN")
         for table in TABLES:
-            _copy_table(source, target, table)
+            if table != "store_id":  # ``restore`` writes it
+                _copy_table(source, target, table)
         target.execute("DELETE FROM events WHERE call_id NOT IN (SELECT id FROM calls)")
         if own is not None:
             with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(own, uri=True)) as database:
@@ -457,7 +498,7 @@ def _add_rows(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
     """Add what a store lacks of another one, whose calls may have other ids."""
     columns = "world, sid, parent_sid, status, standing, is_final, last_at"
     target.executemany(
-        f"INSERT OR IGNORE INTO calls ({columns}) VALUES (?,?,?,?,?,?,?)",
+        f"INSERT OR IGNORE INTO calls ({columns}) VALUES (?,?,?,?,?,?,?) {MERGE_CALLS}",
         _readable(source, f"SELECT {columns} FROM calls"),
     )
     events = "SELECT key, record, world, sid FROM events JOIN calls ON calls.id = call_id ORDER BY events.id"
@@ -467,18 +508,34 @@ def _add_rows(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
     )
     for table in _RULE_TABLES:
         _copy_table(source, target, table)
+    _add_actions(target, _readable(source, "SELECT world, sid, at, record FROM actions ORDER BY id"))
 
 
 def _copy_table(source: sqlite3.Connection, target: sqlite3.Connection, table: str) -> None:
-    names = [str(row[1]) for row in target.execute(f"PRAGMA table_info({table})")]
+    names = ", ".join(_columns(target, table))
     keys = [str(row[1]) for row in target.execute(f"PRAGMA table_info({table})") if row[5]] or ["rowid"]
-    values = ",".join("?" * len(names))
     for direction in ("ASC", "DESC"):  # from both ends: what lies in between may be lost
         order = ", ".join(f"{key} {direction}" for key in keys)
-        rows = _readable(source, f"SELECT {', '.join(names)} FROM {table} ORDER BY {order}")
-        target.executemany(f"INSERT OR IGNORE INTO {table} ({', '.join(names)}) VALUES ({values})", rows)
+        _add(target, table, _readable(source, f"SELECT {names} FROM {table} ORDER BY {order}"))
         if _count(source, table) == _count(target, table):
             return
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
+    return [str(row[1]) for row in connection.execute(f"PRAGMA table_info({table})")]
+
+
+def _add(target: sqlite3.Connection, table: str, rows: Iterable[Sequence[Any]]) -> None:
+    """Write whole rows of a table; of two with the same key the newer one stays."""
+    names = _columns(target, table)
+    newer = f"ON CONFLICT DO {_NEWER[table]}" if table in _NEWER else ""
+    values = ",".join("?" * len(names))
+    target.executemany(f"INSERT OR IGNORE INTO {table} ({', '.join(names)}) VALUES ({values}) {newer}", rows)
+
+
+def _add_actions(target: sqlite3.Connection, rows: Iterable[Sequence[Any]]) -> None:
+    """Write the actions that are not there yet; their ids are of one file only."""
+    target.executemany(_ADD_ACTION, (dict(zip(("world", "sid", "at", "record"), row, strict=True)) for row in rows))
 
 
 def _readable(source: sqlite3.Connection, sql: str) -> Iterator[Sequence[Any]]:

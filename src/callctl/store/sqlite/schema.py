@@ -109,6 +109,11 @@ MIGRATIONS = (
     ALTER TABLE claims ADD COLUMN counted INTEGER NOT NULL DEFAULT 0;
     CREATE INDEX claims_counted ON claims (world, at) WHERE counted
     """,
+    # What all copies of a store have in common and no other store has, whatever was deleted from one of them.
+    """
+    CREATE TABLE store_id (id TEXT NOT NULL);
+    INSERT INTO store_id VALUES (lower(hex(randomblob(16))))
+    """,
 )
 
 _OBJECTS = "SELECT type, name, tbl_name, sql FROM sqlite_schema"
@@ -124,7 +129,7 @@ _LIMITING = """
 _PLAIN = {"table": ("CREATE TABLE ",), "index": ("CREATE INDEX ", "CREATE UNIQUE INDEX ")}
 
 # The tables that these make.
-TABLES = ("calls", "events", "actions", "claims", "placed", "placed_calls", "intents", "keyed_by_pairs")
+TABLES = ("calls", "events", "actions", "claims", "placed", "placed_calls", "intents", "keyed_by_pairs", "store_id")
 
 
 def short_key(key: str) -> str:
@@ -151,6 +156,21 @@ def has_tables(connection: sqlite3.Connection) -> bool:
     """Return whether an open store has its tables, as far as its version has been there."""
     names = {str(name) for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     return version_of(connection) < newest_version() or names.issuperset(TABLES)
+
+
+def store_id(connection: sqlite3.Connection) -> str | None:
+    """Return the id of an open store; None if it has none, as that of an older callctl."""
+    if connection.execute("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'store_id'").fetchone() is None:
+        return None
+    row = connection.execute("SELECT id FROM store_id").fetchone()
+    return None if row is None else str(row[0])
+
+
+def set_store_id(connection: sqlite3.Connection, number: str) -> None:
+    """Let a copy of a store have its id, in a transaction."""
+    if store_id(connection) != number:
+        connection.execute("DELETE FROM store_id")
+        connection.execute("INSERT INTO store_id VALUES (?)", (number,))
 
 
 def find_alteration(connection: sqlite3.Connection) -> str | None:
