@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
 import zlib
@@ -193,6 +194,9 @@ BOMB = gzip.compress(BODY[:-1] + b', "x": "' + b" " * 80_000_000 + b'"}', compre
         (zlib.compress(BODY, wbits=-15), {"Content-Encoding": b"deflate"}),
         (BODY, {"Content-Encoding": b"gzip"}),  # it is not
         (BODY, {"Content-Encoding": b"br"}),
+        (codecs.BOM_UTF8 + BODY, {"Content-Encoding": b"gzip"}),
+        (BODY, {"Transfer-Encoding": b"chunked"}),  # it is not
+        (COMPRESSED, {"Transfer-Encoding": b"chunked", "Content-Encoding": b"gzip"}),
         (COMPRESSED[:-6], {"Content-Encoding": b"gzip"}),  # without its end
         (COMPRESSED[:-6] + b"\0" * 6, {"Content-Encoding": b"gzip"}),
         (BOMB, {"Content-Encoding": b"gzip"}),
@@ -212,6 +216,11 @@ BOMB = gzip.compress(BODY[:-1] + b', "x": "' + b" " * 80_000_000 + b'"}', compre
 def test_a_body_of_any_kind_gives_the_sid(server: RawServer, body: bytes, headers: dict[str, bytes]) -> None:
     server.answer = whole(201, body, headers)
     assert client_at(server.url).place(REQUEST).sid == SID
+
+
+def test_a_mark_of_the_byte_order_is_no_part_of_a_body(server: RawServer) -> None:
+    server.answer = whole(201, codecs.BOM_UTF8 + BODY, {"Content-Encoding": b"gzip"})
+    assert client_at(server.url).place(REQUEST).status == json.loads(BODY)["status"] != ""
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"sid": null}', BODY[:20], b"{" * 100_000])

@@ -6,6 +6,7 @@ sends nothing does not pay for them.
 
 from __future__ import annotations
 
+import codecs
 import http.client
 import os
 import socket
@@ -100,13 +101,22 @@ _running = threading.local()  # .exchange: the one that runs in this thread
 class _Response(http.client.HTTPResponse):
     """A response that passes over every interim one before it: the library's passes over 100 alone.
 
-    Source: RFC 9110, 15.2.
+    What stands where the size of a chunk should be is kept: it may be a body that was not cut into chunks. Source: RFC
+    9110, 15.2.
     """
 
     def _read_status(self) -> tuple[str, int, str]:
         version, status, reason = super()._read_status()  # type: ignore[misc] # not in the stubs
         is_interim = 100 <= status < 200 and status != HTTPStatus.SWITCHING_PROTOCOLS
         return version, HTTPStatus.CONTINUE if is_interim else status, reason
+
+    def _read_next_chunk_size(self) -> int:
+        ahead = self.fp.peek()
+        try:
+            return super()._read_next_chunk_size()  # type: ignore[misc, no-any-return] # likewise
+        except ValueError:
+            _running.exchange.body += ahead
+            raise
 
 
 class _Tracked:
@@ -263,7 +273,7 @@ def _partial(exchange: Exchange) -> Response | None:
 
 def _response(exchange: Exchange, body: bytes | bytearray) -> Response:
     # JSON is UTF-8 whatever the header says; without a header the library would guess, and take long over it.
-    return Response(exchange.reply.status_code, body.decode("utf-8", "replace"), exchange.reply.headers)
+    return Response(exchange.reply.status_code, body.decode("utf-8-sig", "replace"), exchange.reply.headers)
 
 
 def _read(raw: Any, body: bytearray) -> None:
@@ -301,7 +311,7 @@ def salvaged(raw: bytes | bytearray, headers: Mapping[str, str]) -> bytes | byte
 def _is_compressed(raw: bytes | bytearray, headers: Mapping[str, str]) -> bool:
     # What begins like JSON is not compressed, whatever its header says.
     has_encoding = headers.get("Content-Encoding", "").strip().lower() not in ("", "identity")
-    return has_encoding and raw[:1] not in (b"", b"{", b"[", b" ", b"\r", b"\n")
+    return has_encoding and raw[:1] not in (b"", b"{", b"[", b" ", b"\r", b"\n", codecs.BOM_UTF8[:1])
 
 
 def _decompress(raw: bytes | bytearray, *, step: int, most: int) -> tuple[bytes, bool]:
