@@ -50,6 +50,11 @@ def from_env(cwd: Path, **values: str) -> Settings:
         ("CALLCTL_API_URL", "https://"),
         ("CALLCTL_API_URL", "https://example.com/?x=1"),
         ("CALLCTL_API_URL", "https://example.com/#x"),
+        ("CALLCTL_API_URL", "http://127.0.0.1:9#"),
+        ("CALLCTL_API_URL", "https://example.com?"),
+        ("CALLCTL_API_URL", "https://example.com../"),
+        ("CALLCTL_API_URL", "https://example..com"),
+        ("CALLCTL_PUBLIC_URL", "https://.example.com"),
         ("CALLCTL_API_URL", "https://user:fake-password@example.com"),
         ("CALLCTL_API_URL", "http://example.com"),
         ("CALLCTL_API_URL", "http://10.0.0.1"),
@@ -170,6 +175,22 @@ def test_an_address_has_one_spelling_so_that_it_is_one_world(tmp_path: Path, giv
     elif "2010" not in given:  # with that no request of 0.1.0 went through
         assert settings.former_world == replace(plain, api_url=given.rstrip("/")).world != plain.world
     assert replace(settings, api_url="http://127.0.0.1:9").former_world is None
+
+
+@pytest.mark.parametrize(
+    ("edge", "hint"),
+    [
+        (
+            "dublin",
+            "unset it, and set TWILIO_EDGE=dublin, and TWILIO_REGION=ie1 if the account's keys are of that region",
+        ),
+        ("ashburn", "unset it, and set TWILIO_EDGE=ashburn"),
+    ],
+)
+def test_a_host_with_an_edge_and_no_region_is_refused(tmp_path: Path, edge: str, hint: str) -> None:
+    with pytest.raises(SettingsError, match="an edge without a region") as refused:
+        from_env(tmp_path, CALLCTL_API_URL=f"https://api.{edge}.twilio.com/")
+    assert refused.value.hint == hint
 
 
 @pytest.mark.parametrize("region", ["ie1", "au1", "br1", "de1", "jp1", "sg1", "us2"])

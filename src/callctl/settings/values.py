@@ -137,7 +137,7 @@ def api_url(text: str | None, *, region: str | None, edge: str | None) -> str:
     if is_http_url(text):
         text = one_spelling(text)
     parts = urlsplit(text) if is_http_url(text) else None
-    if parts is None or parts.query or parts.fragment or parts.username is not None:
+    if parts is None or "?" in text or "#" in text or parts.username is not None:
         raise SettingsError(
             "CALLCTL_API_URL is not a plain http or https address",  # not shown: it may hold a password
             hint=scheme_hint(text, otherwise="for example https://example.signalwire.com/api/laml"),
@@ -157,6 +157,13 @@ def _check_host(host: str) -> None:
         raise SettingsError(
             f"CALLCTL_API_URL names {host}, which Twilio has switched off",
             hint=f"unset it, and set TWILIO_REGION={region} if the account's keys are of that region",
+        )
+    if region in EDGES and host == f"api.{region}.twilio.com":
+        own = {edge: name for name, edge in OWN_EDGES.items()}.get(region)
+        other = f", and TWILIO_REGION={own} if the account's keys are of that region" if own else ""
+        raise SettingsError(
+            f"CALLCTL_API_URL names {host}, an edge without a region",
+            hint=f"unset it, and set TWILIO_EDGE={region}{other}",
         )
 
 

@@ -43,7 +43,8 @@ def is_http_url(url: str) -> bool:
         parts = urlsplit(url)
         # A quote or an angle bracket before the path would end the URL where it stands in a text, and hide a password.
         # A backslash ends the host for what sends the request, but not for what judges it here.
-        is_whole = bool(parts.hostname) and not set(parts.netloc) & set('"<>\\')
+        has_host = all((parts.hostname or "").removesuffix(".").split("."))  # no label is empty
+        is_whole = has_host and not set(parts.netloc) & set('"<>\\')
         return parts.scheme in ("http", "https") and is_whole and parts.port != 0
     except ValueError:
         return False
