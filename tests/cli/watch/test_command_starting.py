@@ -112,3 +112,15 @@ def test_doctor_says_so(callctl: Callctl, home: Path, env: dict[str, str]) -> No
             code, findings = doctor(callctl, env_for(other) | {"CALLCTL_PORT": port})
         assert (code, level(findings, "port")) == (1, "error")
         assert "a watch of another account, API address or user" in findings["port"]["text"]
+
+
+@pytest.mark.parametrize("command", ["watch", "listen"])
+def test_a_public_url_of_a_file_that_was_found_is_said_with_its_name(
+    home: Path, env: dict[str, str], command: str
+) -> None:
+    """It may be somebody else's, and callbacks of all calls that are placed here go there."""
+    url = f"http://ann:fake-word@localhost:{env['CALLCTL_PORT']}"
+    (home / ".env").write_text(f"CALLCTL_PUBLIC_URL={url}\n")
+    with Piped(command, *(["--no-poll"] if command == "watch" else []), "--json", home=home, env=env) as watch:
+        named = f"CALLCTL_PUBLIC_URL (in {home / '.env'})"
+        watch.until_said(f"the public URL is that of {named}, {url.replace('fake-word', '***')}/status")

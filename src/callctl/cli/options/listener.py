@@ -12,8 +12,8 @@ from callctl.cli.options.callback_url import STATUS_PATH
 from callctl.cli.options.checks import check_host
 from callctl.cli.options.common import ACT, ADVANCED, KEEP, LISTEN
 from callctl.cli.options.listener_checks import check_credentials, check_exposure, check_forwarding, read_public_url
-from callctl.errors import UsageError
-from callctl.settings import Settings
+from callctl.errors import UsageError, without_secrets
+from callctl.settings import ENVIRONMENT, Settings
 
 if TYPE_CHECKING:
     from callctl.watch.options import WatchOptions
@@ -150,4 +150,9 @@ def read_listener_options(
             "--keep-days 0 would delete what others keep in the shared store",
             hint="give a number of days, or a file in CALLCTL_STORE",
         )
+    if public_url is None and options.public_url is not None:
+        source = settings.sources.get("CALLCTL_PUBLIC_URL", ENVIRONMENT)
+        if source != ENVIRONMENT:  # a file, which may be somebody else's where it was found, not named
+            shown = without_secrets(options.public_url)
+            runtime.say(f"callctl: the public URL is that of {settings.named('CALLCTL_PUBLIC_URL')}, {shown}")
     return options
