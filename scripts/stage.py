@@ -141,7 +141,8 @@ class Stage:
 
         beside = threading.Thread(target=happen)
         beside.start()
-        yield
+        with handlers_kept():
+            yield
         beside.join()
         if troubles:
             raise troubles[0]
@@ -153,6 +154,21 @@ class Stage:
         kept = [line.rstrip() for line in lines if not line.startswith("callctl: the API is ")]
         shown = "\n".join(kept).replace(self.simulator.url, "http://127.0.0.1:8766").replace(self.survey, SURVEY)
         return shown.replace(str(self.home), "~").replace(str(self.port), "8765")
+
+
+@contextmanager
+def handlers_kept() -> Iterator[None]:
+    """Put the handlers of signals back: a command that was interrupted keeps its own, and ends its process with them.
+
+    Here the process goes on.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) or signal.SIG_DFL for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def free_port() -> int:

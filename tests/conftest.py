@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 from postgresql_server import PostgresServer, postgres_server
 from running import Callctl, run
+from stage import handlers_kept
 
 from callctl.simulator import Simulator
 
@@ -31,6 +32,13 @@ def interruptible() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(autouse=True)
+def own_handlers() -> Iterator[None]:
+    """Let no handler of a command that was interrupted in this process end it later."""
+    with handlers_kept():
+        yield
 
 
 @pytest.fixture
