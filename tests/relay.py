@@ -3,6 +3,7 @@
 ``relay.py PORT [print-after FILE | listen-after FILE | end-after FILE [WORDS] | move-after FILE]``: it does that only
 once the file is there. To move is to have another address, and to print that. With ``hold-while FILE`` nothing comes
 through, in either direction, while the file is there, and then all of it does: as where a network is cut for a while.
+With ``elsewhere-while FILE`` it is at another address while the file is there, and then at its first one again.
 ``relay.py PORT log [URL]`` prints a URL for each connection, below its own address, or one with the number for ``%d``.
 """
 
@@ -14,6 +15,9 @@ import itertools
 import os
 import socket
 import sys
+from collections.abc import Awaitable, Callable
+
+Join = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 async def main(port: int, late: str = "", file: str = "", last: str = "giving up") -> None:
@@ -31,6 +35,8 @@ async def main(port: int, late: str = "", file: str = "", last: str = "giving up
                 await asyncio.gather(_copy(reader, inner_writer, held_by), _copy(inner_reader, writer, held_by))
             writer.close()
 
+        if late == "elsewhere-while":
+            await _alternate(held, join, file)
         if late == "listen-after":
             _say(address)
             await _until_there(file)
@@ -44,6 +50,19 @@ async def main(port: int, late: str = "", file: str = "", last: str = "giving up
                 _say(last)
                 os._exit(7)
     await main(port)
+
+
+async def _alternate(first: socket.socket, join: Join, file: str) -> None:
+    with socket.socket() as second:
+        second.bind(("127.0.0.1", 0))
+        ports = [held.getsockname()[1] for held in (first, second)]
+    first.close()
+    for turn in itertools.count():
+        port = ports[turn % 2]
+        async with await asyncio.start_server(join, "127.0.0.1", port):
+            _say(f"http://127.0.0.1:{port}")
+            while os.path.exists(file) is (turn % 2 == 1):  # noqa: ASYNC110, ASYNC240, PTH110 - a test makes and removes it
+                await asyncio.sleep(0.01)
 
 
 def _say(text: str) -> None:

@@ -10,6 +10,7 @@ import sys
 import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -26,6 +27,7 @@ from callctl.watch import registry
 from callctl.watch.options import WatchOptions
 from callctl.watch.reachability import TEST_INTERVAL
 from callctl.watch.registry import ask_health
+from callctl.watch.selftest import SelftestResult, selftest
 from callctl.watch.session import Session
 
 RELAY = TESTS / "relay.py"
@@ -233,7 +235,10 @@ async def test_the_watch_reports_when_its_tunnel_dies(tmp_path: Path) -> None:
         assert health["reachable"] is False  # by which `place` knows, before the next self-test
 
 
-async def test_the_watch_goes_with_its_tunnel_to_another_address(tmp_path: Path, application: Application) -> None:
+async def test_the_watch_goes_with_its_tunnel_to_another_address(
+    tmp_path: Path, application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.watch.reachability.RETRY_INTERVAL", 0.01)
     now, settings = tmp_path / "now", settings_in(tmp_path)
     command = relay(tmp_path, f"Manage it at {application.url}", f"move-after {now}")
     async with running_watch(settings, WatchOptions("127.0.0.1", 0, tunnel=command)) as watch:
@@ -254,6 +259,112 @@ async def test_the_watch_goes_with_its_tunnel_to_another_address(tmp_path: Path,
         assert (health["callback_url"], health["reachable"]) == (after, True)
 
 
+async def test_the_watch_goes_with_its_tunnel_back_to_an_address_that_it_had_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.watch.reachability.RETRY_INTERVAL", 0.01)
+    away, settings = tmp_path / "away", settings_in(tmp_path)
+    command = relay(tmp_path, late=f"elsewhere-while {away}")
+    async with running_watch(settings, WatchOptions("127.0.0.1", 0, tunnel=command)) as watch:
+        first = watch.ready.callback_url
+        await watch.view.until(lambda view: view.header is not None and view.header.round_trip is not None)
+        away.touch()
+        await watch.view.until(lambda view: len(view.troubles) == 1)
+        assert watch.session.header().callback_url != first
+        away.unlink()
+        await watch.view.until(lambda view: len(view.troubles) == 2)
+        assert watch.session.header().callback_url == first
+        assert [one.cause for one in watch.view.troubles] == ["tunnel-moved", "tunnel-moved"]
+        (record,) = records_in(settings)
+        assert json.loads(record.read_text())["callback_url"] == first
+
+
+@pytest.mark.parametrize(("failures", "is_left"), [(1, False), (2, False), (3, True)])
+async def test_an_address_is_left_once_it_has_failed_repeatedly_and_again_right_before(
+    tmp_path: Path, application: Application, monkeypatch: pytest.MonkeyPatch, failures: int, is_left: bool
+) -> None:
+    monkeypatch.setattr("callctl.watch.reachability.TEST_INTERVAL", 0.01)
+    monkeypatch.setattr("callctl.watch.reachability.RETRY_INTERVAL", 0.01)
+    left, tests = 0, 0
+
+    async def failing(url: str, **more: Any) -> SelftestResult:
+        nonlocal left, tests
+        tests += 1
+        if left and url == watch.ready.callback_url:
+            left -= 1
+            return SelftestResult(failure="no answer within 10 s")
+        return await selftest(url, **more)
+
+    monkeypatch.setattr("callctl.watch.reachability.selftest", failing)
+    # The application is another address of the tunnel, and leads here later.
+    command = relay(tmp_path, f"Also at {application.url}")
+    async with running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0, tunnel=command)) as watch:
+        pass_on_to(application, watch.ready.port)
+        left, tests = failures, 0
+        if is_left:
+            await watch.view.until(lambda view: bool(view.troubles))
+            assert watch.session.header().callback_url == f"{application.url}/status"
+        else:
+            await watch.view.until(lambda _view: tests > failures + 3)
+            assert watch.session.header().callback_url == watch.ready.callback_url
+            assert (left, watch.view.troubles) == (0, [])
+
+
+async def test_a_url_in_the_path_of_a_request_that_the_tunnel_prints_is_never_asked(
+    tmp_path: Path, application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody who knows the tunnel's address asks for ``/http://HIS-HOST``, and passes on all that comes there."""
+    monkeypatch.setattr("callctl.watch.reachability.RETRY_INTERVAL", 0.01)
+    now, settings = tmp_path / "now", settings_in(tmp_path)
+    command = relay(tmp_path, late=f"end-after {now} /{application.url}")
+    async with running_watch(settings, WatchOptions("127.0.0.1", 0, tunnel=command)) as watch:
+        pass_on_to(application, watch.ready.port)
+        now.touch()
+        await watch.view.until_noted("callbacks would not arrive either")
+        assert watch.session.header().callback_url == watch.ready.callback_url
+    assert application.sent == []
+
+
+async def test_a_tunnels_later_address_of_another_provider_is_said_and_not_followed(
+    tmp_path: Path, application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.watch.reachability.RETRY_INTERVAL", 0.01)
+    now, other = tmp_path / "now", application.url.replace("127.0.0.1", "localhost")
+    command = relay(tmp_path, late=f"end-after {now} {other}")
+    async with running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0, tunnel=command)) as watch:
+        pass_on_to(application, watch.ready.port)
+        now.touch()
+        said = await watch.view.until_noted("callbacks would not arrive either")
+        assert f"the tunnel has printed {other} since, which is not followed" in said
+        assert watch.session.header().callback_url == watch.ready.callback_url
+    assert application.sent == []
+
+
+async def test_a_watch_goes_with_an_ngrok_agent_that_is_started_again_to_its_new_address(
+    tmp_path: Path, application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Public names that this machine resolves to itself.
+    monkeypatch.setattr("callctl.watch.reachability.is_loopback_url", lambda _url: False)
+    monkeypatch.setattr("callctl.watch.reachability.TEST_INTERVAL", 0.01)
+    monkeypatch.setattr("callctl.watch.reachability.RETRY_INTERVAL", 0.01)
+    settings, port = settings_in(tmp_path, api_url="https://api.example.com"), free_port()
+    ways = [Application(), Application()]
+    for way in ways:
+        await way.start()
+        pass_on_to(way, port)
+    try:
+        application.text = agent_of(ways[0].url, port=port)
+        async with running_watch(settings, WatchOptions("127.0.0.1", port, agent=application.url)) as watch:
+            assert watch.ready.callback_url == f"{ways[0].url}/status"
+            application.text = agent_of(ways[1].url, port=port)
+            ways[0].status, ways[0].answer = 404, None
+            await watch.view.until(lambda view: "tunnel-moved" in {one.cause for one in view.troubles})
+            assert watch.session.header().callback_url == f"{ways[1].url}/status"
+    finally:
+        for way in ways:
+            await way.stop()
+
+
 async def test_what_a_tunnel_prints_later_is_no_address_where_it_leads_elsewhere(
     tmp_path: Path, application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,7 +380,9 @@ async def test_what_a_tunnel_prints_later_is_no_address_where_it_leads_elsewhere
         assert "tunnel-moved" not in {one.cause for one in watch.view.troubles}
 
 
-@pytest.mark.parametrize(("logged", "most"), [("", 0), ("https://h%d.example.com/log", 1)])
+@pytest.mark.parametrize(
+    ("logged", "most"), [("", 0), ("https://h%d.example.com/log", 0), ("http://127.0.0.1:%d1/log", 1)]
+)
 async def test_a_tunnel_that_prints_a_url_for_each_request_does_not_have_the_self_test_repeated_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: str, most: int
 ) -> None:

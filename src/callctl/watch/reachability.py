@@ -25,7 +25,8 @@ ADDRESS_TEST_LIMIT = 5.0
 # How often the addresses of an ngrok agent are tried, and seconds between.
 AGENT_TRIES = 5
 AGENT_INTERVAL = 1.0
-# A tunnel may print its address before it works, so one failure alone is shown in the header and not reported.
+# A tunnel may print its address before it works, so one failure alone is shown in the header and not reported. Nor is
+# an address left for one: somebody else may have the tunnel's connections taken up for a while.
 FAILURES_REPORTED = 2
 
 
@@ -50,11 +51,12 @@ class Reachability:
         self._options, self._listener, self._api_is_local = options, listener, api_is_local
         self._trouble, self._moved, self._others = trouble, moved, others
         self._tunnel: Tunnel | None = None
-        self._known: frozenset[str] = frozenset()  # what the tunnel had printed when its address was chosen
-        self._known_hosts: frozenset[str] = frozenset()  # and at which hosts before the last self-test
+        self._uses_agent = False
+        self._printed_before = 0  # how many addresses the tunnel had printed before the last self-test
         self._was_early = False  # whether what it printed had the last self-test done before its time
         self._tunnel_ended: str | None = None
         self._failures = 0
+        self._is_reported = False  # that the self-test fails
         self._last: SelftestResult | None = None
 
     @property
@@ -91,7 +93,6 @@ class Reachability:
             self._tunnel = await Tunnel.start(options.tunnel, port=port)
         elif options.tunnel is not None:
             self._tunnel, _ = await Tunnel.start_and_find(options.tunnel, port=port, check_address=self._try_address)
-            self._known = frozenset(self._tunnel.addresses)
         elif options.public_url is None and (options.unverified or not self._api_is_local):
             await self._use_agent(await find_agent(port, agent=options.agent))
 
@@ -108,6 +109,7 @@ class Reachability:
             for url in urls:
                 failure = await self._try_address(url)
                 if failure is None:
+                    self._uses_agent = True
                     return
                 why = f"{url}: {failure}"
             await asyncio.sleep(AGENT_INTERVAL)
@@ -161,16 +163,19 @@ class Reachability:
 
     async def _test_once(self) -> float:
         if self._tunnel is not None:
-            self._known_hosts = self._tunnel.hosts
+            self._printed_before = self._tunnel.printed_count
         if self.is_reachable:
             await self._test()
         return RETRY_INTERVAL if self._failures else TEST_INTERVAL
 
     async def _wait(self, seconds: float) -> None:
-        """Return after so many seconds, or once the tunnel prints another address: the one before may be gone."""
+        """Return after so many seconds, or once the tunnel prints another address: the one before may be gone.
+
+        While the one before fails, each of its failures has the time between.
+        """
         due = asyncio.create_task(pause(seconds))
         waits = [due]
-        if self._tunnel is not None:
+        if self._tunnel is not None and not self._failures:
             waits.append(asyncio.create_task(self._another_address(self._tunnel)))
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -180,57 +185,84 @@ class Reachability:
                 wait.cancel()
 
     async def _another_address(self, tunnel: Tunnel) -> None:
-        """Return once a tunnel has printed an address at a host that it had not named before the last self-test.
+        """Return once a tunnel has printed an address at another host since before the last self-test.
 
         Some print a line for each request, and so for each self-test: no two follow each other at once for that.
         """
         if self._was_early:
             await pause(RETRY_INTERVAL)
-        await tunnel.prints_another(self._known_hosts)
+        host = urlsplit(self._listener.callback_url).netloc
+        await tunnel.prints_another(host, since=self._printed_before)
 
     async def _test(self) -> None:
         url, ended_before = self._listener.callback_url, self._tunnel_ended
         result = await self._selftest(url, limit=LIMIT)
+        if result.failure is not None:
+            self._failures += 1
+            if self._failures >= FAILURES_REPORTED:
+                again = await self._leave_for_later_address()
+                if again is None:
+                    self._failures = 0  # those were of the address before
+                    await self._test()
+                    return
+                result = again if again.failure is None else result
         self._last = result
         self._listener.health["reachable"] = result.failure is None
         if result.failure is None:
             self._report_success(url, ended_before)
-            return
-        self._failures += 1
-        if await self._use_later_address():
-            await self._test()
-        elif self._failures == FAILURES_REPORTED:
+        elif self._failures >= FAILURES_REPORTED and not self._is_reported:
+            self._is_reported = True
             what = f"the self-test through {url} fails: {result.failure}; callbacks would not arrive either"
-            self._trouble(Trouble(what, Cause.UNREACHABLE, url=url, status=result.status))
+            self._trouble(Trouble(what + self._not_followed(), Cause.UNREACHABLE, url=url, status=result.status))
 
     def _report_success(self, url: str, ended_before: str | None) -> None:
-        if self._failures >= FAILURES_REPORTED:
+        if self._is_reported:
             what = f"the self-test through {url} arrives again"
             self._trouble(Trouble(what, Cause.UNREACHABLE, url=url, is_over=True))
         if ended_before:
             what = f"the self-test through {url} arrives all the same"
             self._trouble(Trouble(what, Cause.TUNNEL_ENDED, url=url, is_over=True))
             self._tunnel_ended = None
-        self._failures = 0
+        self._failures, self._is_reported = 0, False
 
-    async def _use_later_address(self) -> bool:
-        """Move to an address that the tunnel has printed since, if one leads here; some change theirs now and then."""
-        before, printed = self._listener.address, [] if self._tunnel is None else self._tunnel.addresses
-        for address in (printed_address for printed_address in printed if printed_address not in self._known):
+    def _not_followed(self) -> str:
+        other = None if self._tunnel is None else self._tunnel.other_provider
+        if other is None:
+            return ""
+        return (
+            f"; the tunnel has printed {other} since, which is not followed, as its host is another provider's: start "
+            "anew if that is the tunnel's address now"
+        )
+
+    async def _leave_for_later_address(self) -> SelftestResult | None:
+        """Leave an address that has failed repeatedly, if the tunnel has another one that leads here; None if left.
+
+        Else return the last result of the address that is kept: it is tried once more right before it would be left.
+        """
+        before, result = self._listener.address, SelftestResult(failure="no other address")
+        for address in await self._later_addresses():
             url = _with_path(address, self._options.path)
             if url == before.callback_url or await self._why_not_ours(url) is not None:
                 continue  # asked first: while it is tried, what is signed over the one before is refused
+            result = await self._selftest(before.callback_url, limit=LIMIT)
+            if result.failure is None:
+                return result
             if await self._try_address(address) is None:
-                self._known = frozenset(printed)
                 self._moved()
                 what = (
                     f"the tunnel has another address now, {self._listener.callback_url}: calls placed before, and "
                     f"whatever names {before.callback_url}, report in vain"
                 )
                 self._trouble(Trouble(what, Cause.TUNNEL_MOVED, url=self._listener.callback_url))
-                return True
+                return None
             self._listener.move_to(before)
-        return False
+        return result
+
+    async def _later_addresses(self) -> Sequence[str]:
+        """Return where the tunnel may be now, as it printed or as an ngrok agent that was found has it."""
+        if self._tunnel is not None:
+            return self._tunnel.later_addresses()
+        return await find_agent(self._listener.port, agent=self._options.agent) if self._uses_agent else ()
 
     async def close(self) -> None:
         """End the tunnel that was started."""

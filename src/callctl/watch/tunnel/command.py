@@ -14,9 +14,10 @@ import shlex
 import socket
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from urllib.parse import urlsplit
 
 from callctl.errors import CallctlError, UsageError
 from callctl.settings import environ_for_others
@@ -160,6 +161,7 @@ class Tunnel:
             for url in tried:
                 why = await check_address(url)
                 if why is None:
+                    finder.prove(url)
                     return url
                 failures[url] = why
             if how:
@@ -205,19 +207,26 @@ class Tunnel:
             await asyncio.wait(self._readers, timeout=_READ_LIMIT)
         return code
 
-    @property
-    def addresses(self) -> list[str]:
-        """What it has printed so far that may be its address, the likeliest first; nothing where that is not read."""
-        return [] if self._finder is None else self._finder.candidates
+    def later_addresses(self, *, since: int = 0) -> list[str]:
+        """Return what it has printed, or printed again, that may be its address now, the newest first.
+
+        Nothing where that is not read. ``since`` is how much had been printed before, by ``printed_count``.
+        """
+        return [] if self._finder is None else self._finder.newest(since=since)
 
     @property
-    def hosts(self) -> frozenset[str]:
-        """The hosts of these addresses, with their ports."""
-        return frozenset() if self._finder is None else self._finder.hosts
+    def printed_count(self) -> int:
+        """How many addresses it has printed, those counted that it had printed before."""
+        return 0 if self._finder is None else self._finder.count
 
-    async def prints_another(self, known: Set[str]) -> None:
-        """Return once it has printed an address at a host that is not among those known."""
-        while self.hosts <= known:
+    @property
+    def other_provider(self) -> str | None:
+        """An address that it printed since its first one, and that is not followed; None if there is none."""
+        return None if self._finder is None else self._finder.other_provider
+
+    async def prints_another(self, host: str, *, since: int) -> None:
+        """Return once it has printed an address at another host, with its port, than this; again counts as well."""
+        while all(urlsplit(url).netloc == host for url in self.later_addresses(since=since)):
             self._printed.clear()
             await self._printed.wait()
 
