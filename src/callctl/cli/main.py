@@ -15,6 +15,7 @@ from typer.exceptions import TyperException
 from callctl import __version__, errors
 from callctl.cli import exits
 from callctl.cli.commands import InterruptedByUserError, LazyGroup
+from callctl.cli.io.ending import command_is_over
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.io.streams import OutputError, ReaderGoneError, discard_buffer
 from callctl.errors import without_secrets
@@ -61,6 +62,7 @@ def main(argv: Sequence[str], *, runtime: Runtime | None = None) -> int:
         _say_interrupted(runtime)
         return exits.INTERRUPTED
     finally:
+        command_is_over()
         if runtime.reads_keys:
             from callctl.support.terminal import drop_input
 

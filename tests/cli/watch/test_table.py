@@ -374,6 +374,32 @@ def test_a_second_signal_ends_a_watch_whose_terminal_nobody_reads(home: Path, bo
         assert termios.tcgetattr(watch.descriptor) == before
 
 
+# Says something without end once it has been stopped.
+TALKING = """
+import asyncio
+import sys
+from callctl.cli.io import ending
+ending.END_LIMIT = 0.1
+run = asyncio.run
+def talking(*args, **more):
+    run(*args, **more)
+    while True:
+        sys.stderr.write("still here ")
+asyncio.run = talking
+from callctl.__main__ import main
+main()
+"""
+
+
+def test_what_is_said_last_on_a_terminal_that_nobody_reads_keeps_no_command_from_ending(
+    home: Path, board: Switchboard
+) -> None:
+    with NotRead(*WATCH, home=home, env=board.env, program=(sys.executable, "-c", TALKING)) as watch:
+        watch.shows("? keys")
+        watch.send(signal.SIGTERM)
+        assert watch.waited_for() == 130
+
+
 def test_an_interrupted_prompt_on_a_terminal_that_nobody_reads_ends(home: Path, board: Switchboard) -> None:
     board.place_silent(ANSWERS)
     with NotRead("hangup", "--all", home=home, env=board.env) as command:

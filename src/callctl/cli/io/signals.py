@@ -7,12 +7,12 @@ import os
 import signal
 import termios
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from callctl.cli.exits import DONE, INTERRUPTED
+from callctl.cli.io.ending import leave_later
 from callctl.support.clock import elapsed
 from callctl.support.terminal import drop_input, is_in_foreground, resume_output
 
@@ -24,8 +24,6 @@ _RESTORE = b"\x1b[?1049l\x1b[?25h\x1b[?2004l"
 _ONE_STOP = 1.0
 # Seconds that giving the terminal back may take: it may not be read.
 _GIVE_BACK_LIMIT = 0.5
-# Seconds that what is left may take once a command has been stopped: it is said, and all else is done.
-_END_LIMIT = 5.0
 # Seconds from one look whether the process is in the foreground again to the next.
 _FOREGROUND_CHECK = 0.25
 
@@ -81,7 +79,7 @@ def stop_on_signals(stop: Callable[[], None]) -> Iterator[Stop]:
                 signal.signal(number, handler)
         else:
             is_stopping = True
-            _leave_later(attributes, unless=lambda: signal.getsignal(signal.SIGTERM) is not take)
+            leave_later(lambda: _leave(attributes))
 
 
 @contextmanager
@@ -140,16 +138,6 @@ def _leave(attributes: list[Any] | None) -> None:
         giving_back.start()
         giving_back.join(_GIVE_BACK_LIMIT)
     os._exit(INTERRUPTED)
-
-
-def _leave_later(attributes: list[Any] | None, *, unless: Callable[[], bool]) -> None:
-    def leave() -> None:
-        time.sleep(_END_LIMIT)
-        if not unless():  # the process has gone on to something else
-            _leave(attributes)
-
-    with suppress(RuntimeError):
-        threading.Thread(target=leave, name="callctl-end", daemon=True).start()
 
 
 def _give_terminal_back(attributes: list[Any] | None) -> None:
