@@ -15,6 +15,7 @@ from events import START, WORLD, event, sid
 from callctl.calls.action import ActionEvent
 from callctl.errors import StoreError
 from callctl.store.records import OpenClaim
+from callctl.store.sqlite.connection import connect
 from callctl.store.sqlite.store import SqliteStore
 
 CLAIM = OpenClaim("rule", sid(2), sid(2), "hangup")
@@ -228,3 +229,33 @@ def test_a_follower_gets_each_row_once_where_a_backup_is_put_in_place(
         found = reader.after(last)
         assert [one.call_sid for _, one in found] == [sid(11), sid(12)]
         assert reader.after(found[-1][0]) == []
+
+
+def test_a_purge_makes_room_for_the_new_store_on_a_full_disk(
+    path: Path, store: SqliteStore, troubles: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    former, failures = store._writing.connection, 0
+
+    def connect_with_little_room(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
+        nonlocal failures
+        with suppress(sqlite3.ProgrammingError):  # it is closed, and its files' space is free
+            former.execute("SELECT 1")
+            raise StoreError("the disk is full")
+        failures += 1
+        if failures == 1:  # somebody else has taken the room
+            raise StoreError("the disk is full")
+        return connect(path, busy_timeout=busy_timeout)
+
+    store.append(event(1, "ringing"))
+    claimed(store, CLAIM, now=START, until=START + timedelta(minutes=1))
+    store.remember_placed(sid(7), at=START)
+    monkeypatch.setattr("callctl.store.sqlite.store.connect", connect_with_little_room)
+    purge(path, "events.db*")
+    with pytest.raises(StoreError, match="full"):
+        store.append(event(2, "ringing"))
+    assert troubles == []
+    assert store.append(event(3, "ringing"))
+    assert kept(path) == [sid(3)]
+    assert store.claim_keys() == {("rule", sid(2))}
+    assert store.last_placed() == sid(7)
+    assert len(troubles) == 1

@@ -13,7 +13,13 @@ from pathlib import Path
 
 from callctl.errors import StoreError
 from callctl.store.sqlite.file_identity import check_identity, check_schema
-from callctl.store.sqlite.location import LOCATION_HINT, check_location, check_no_log_alone
+from callctl.store.sqlite.location import (
+    LOCATION_HINT,
+    check_location,
+    check_no_log_alone,
+    check_single_name,
+    work_prefix,
+)
 from callctl.store.sqlite.schema import APPLICATION_ID, migrate, newest_version, too_new, version_of
 
 _LOCK_ATTEMPTS = 100  # times that others may be first to lock a store without a log
@@ -66,6 +72,7 @@ def connect(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
         with _making:
             if not path.exists():
                 _make_file(path)
+        check_single_name(path)
         check_identity(path)
         _make_private(path)
         # Absolute, as wherever SQLite opens a file: it may take "file:x" for a URI, and ":memory:" for no file.
@@ -116,6 +123,7 @@ def connect_readonly(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
 def _connect_current(path: Path, mode: str, *, busy_timeout: float) -> sqlite3.Connection:
     with explained(path, "read"):
         check_location(path)
+        check_single_name(path)
         check_identity(path)
         uri = f"{path.absolute().as_uri()}?mode={mode}"
         connection = sqlite3.connect(uri, uri=True, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
@@ -147,6 +155,7 @@ def check_writable(path: Path, *, busy_timeout: float = 1.0) -> bool:
         StoreError: It is no store, damaged, locked, or was written by a newer callctl.
     """
     with explained(path, "write to"):
+        check_single_name(path)
         check_identity(path)
         uri = f"{path.absolute().as_uri()}?mode=rw"
         connection = sqlite3.connect(uri, uri=True, timeout=busy_timeout, isolation_level=None)
@@ -237,11 +246,6 @@ def link_or_copy(source: Path, path: Path) -> None:
     except OSError:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
             stream.write(source.read_bytes())
-
-
-def work_prefix(path: Path) -> str:
-    """Return how the folders begin in which files for a store are made, beside it, while its folder is locked."""
-    return f".{path.name}.callctl-"
 
 
 @contextmanager

@@ -21,12 +21,16 @@ _MAGIC = (0x377F0682, 0x377F0683)
 
 
 class File(NamedTuple):
-    """One file: device and inode, which no other file gets while it is open; size in bytes; time of the last change."""
+    """One file: device and inode, which no other file gets while it is open; size in bytes; time of the last change.
+
+    ``names`` is how many it has: hard links.
+    """
 
     device: int
     inode: int
     size: int
     changed: int
+    names: int
 
     @classmethod
     def at(cls, path: str) -> File | None:
@@ -40,7 +44,7 @@ class File(NamedTuple):
     @classmethod
     def of(cls, status: os.stat_result) -> File:
         """Take what is needed from a stat."""
-        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_nlink)
 
     def is_same(self, other: File | None) -> bool:
         """Return whether another is the same file, whatever is in it."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 import stat
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from callctl.errors import StoreError
@@ -13,6 +16,7 @@ _INDEX_BLOCK, _INDEX_HEADER, _INDEX_VERSION = 32768, 136, 3007000  # bytes, byte
 # The end of a rollback journal that names another file ("The Super-Journal Name" in SQLite's pager.c: name, length,
 # checksum, and this), which SQLite deletes once it has rolled back.
 _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
+_SINGLE_NAME_HINT = "give each place a copy of the file"
 LOCATION_HINT = "name another file with CALLCTL_STORE, or another folder for callctl's state with XDG_STATE_HOME"
 
 
@@ -69,6 +73,61 @@ def check_no_log_alone(path: Path) -> None:
             f"there can be no event store {path}: SQLite would write over {index}, which belongs to something else",
             hint=f"move it away, or {LOCATION_HINT}",
         )
+
+
+def check_single_name(path: Path) -> None:
+    """Make sure that a store that is there has no second name, as a hard link or a mounted file has.
+
+    SQLite keeps a log for each name: who opens the store by another one reads and writes past it, and spoils the file
+    ("How to corrupt", section 2.5).
+
+    Raises:
+        StoreError: It has one.
+        OSError: It can't be looked at.
+    """
+    real_path = path.resolve()
+    if real_path.stat().st_nlink > 1:
+        others = real_path.stat().st_nlink - 1 - _links_of_work(real_path)
+        if others > 0 and real_path.stat().st_nlink > 1:  # who makes it removes the name that it was made by
+            raise StoreError(
+                f"the event store {path} has another name too (a hard link), and SQLite would keep a log for each",
+                hint=f"remove the other name, or {_SINGLE_NAME_HINT}: `find / -samefile {path}` finds it",
+            )
+    if _is_mount_point(real_path):
+        raise StoreError(
+            f"the event store {path} is a file that is mounted, and SQLite would keep another log where it comes from",
+            hint=f"mount its folder instead, or {_SINGLE_NAME_HINT}",
+        )
+
+
+def _links_of_work(path: Path) -> int:
+    """Return how many names a store has in the folders in which files are made for it."""
+    folders = (found for found in path.parent.iterdir() if found.name.startswith(work_prefix(path)))
+    links = 0
+    for folder in folders:
+        with suppress(OSError):  # it is gone by now
+            links += (folder / path.name).samefile(path)
+    return links
+
+
+def _is_mount_point(path: Path) -> bool:
+    """Return whether a file itself is mounted. Where the system does not tell, it is not."""
+    try:
+        mounts = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    except OSError:
+        return False
+    name = os.fsencode(path)
+    return any(_unescaped(mount.split(b" ", 5)[4]) == name for mount in mounts if mount.count(b" ") > 4)
+
+
+def _unescaped(text: bytes) -> bytes:
+    """Return a path of the list of mounts as it is: blanks and backslashes are octal there (proc_pid_mountinfo(5))."""
+    return re.sub(rb"\\([0-7]{3})", lambda found: bytes((int(found[1], 8),)), text) if b"\\" in text else text
+
+
+def work_prefix(path: Path) -> str:
+    """Return how the folders begin in which files for a store are made, beside it, while its folder is locked."""
+    return f".{path.name}.callctl-"
 
 
 def check_journal(path: Path) -> None:

@@ -24,6 +24,7 @@ from callctl.store.sqlite.file_checks import (
 from callctl.store.sqlite.file_identity import check_identity
 from callctl.store.sqlite.files import File, Files
 from callctl.store.sqlite.guarded_connection import ClaimKey, GuardedConnection, changed_from_outside
+from callctl.store.sqlite.location import check_single_name
 from callctl.store.sqlite.rescue import (
     RecentRows,
     RuleRows,
@@ -105,7 +106,7 @@ class RepairingConnection(GuardedConnection):
         self._id: str | None = None
         self._carried: RuleRows | None = None  # of a purged store, until it is begun anew
         self._writer: FileWriter | None = None
-        self._is_closing = False
+        self._is_closing = self._is_name_said = False
         self._last_request = time.monotonic()
         with suppress(OSError, sqlite3.Error, StoreError):  # opening it says what is wrong
             report = settle_leftovers(Path(os.path.realpath(path)))
@@ -161,6 +162,7 @@ class RepairingConnection(GuardedConnection):
             self._repair(lost)
             version = data_version(self.connection)
         self._recent.refresh(self.connection, version)
+        self._look_at_names()
 
     def _check_after_commit(self) -> None:
         if (damage := self._find_damage(after_commit=True) or self._checks.note_commit()) is not None:
@@ -172,6 +174,18 @@ class RepairingConnection(GuardedConnection):
         self._commits += 1
         if self._commits >= _MOST_COMMITS or self.connection.total_changes - self._changes >= _MOST_CHANGES:
             self._checkpoint()
+
+    def _look_at_names(self) -> None:
+        """Say once that the store has another name by now. That does no harm until somebody opens it by that one."""
+        database = self._checks.files.database
+        if database is None or database.names == 1:
+            self._is_name_said = False
+        elif not self._is_name_said:
+            try:
+                check_single_name(self._path)
+            except StoreError as error:
+                self._is_name_said = True
+                self._on_trouble(f"{error}; {error.hint}" if error.hint else str(error))
 
     def rows_deleted(self) -> None:
         """Have what is held in memory read anew with the next use."""
@@ -297,6 +311,7 @@ class RepairingConnection(GuardedConnection):
         if now.database is None or now.database.is_same(before.database):
             return _Found.DAMAGED
         try:
+            check_single_name(path)
             check_identity(path)
             has_former_log = now.log is not None and now.log.is_same(before.log)
             is_mixed = has_former_log or (now.index is not None and now.index.is_same(before.index))

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from callctl.errors import StoreError
-from callctl.store.sqlite.connection import link_or_copy, primary_code, work_prefix
+from callctl.store.sqlite.connection import link_or_copy, primary_code
 from callctl.store.sqlite.file_checks import NewestEvent, is_sound
 from callctl.store.sqlite.file_identity import check_identity, check_schema, is_store
 from callctl.store.sqlite.files import File, Files
 from callctl.store.sqlite.guarded_connection import ClaimKey
+from callctl.store.sqlite.location import work_prefix
 from callctl.store.sqlite.rows import MERGE_CALLS, Row, insert, last_number, readable
 from callctl.store.sqlite.schema import (
     APPLICATION_ID,
