@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from callctl.errors import SettingsError
+from callctl.errors import SettingsError, StoreError
 from callctl.settings import (
     IDENTITY,
     PLAIN,
@@ -21,6 +21,7 @@ from callctl.settings import (
     Settings,
     load,
 )
+from callctl.store.sqlite.location import store_exists
 
 ACCOUNT = "AC" + "0" * 32
 ENV = {"TWILIO_ACCOUNT_SID": ACCOUNT, "TWILIO_AUTH_TOKEN": "fake-token"}
@@ -362,6 +363,22 @@ def test_of_a_named_device_no_more_is_read_than_can_be_settings(tmp_path: Path) 
 def test_the_state_directory_follows_xdg(tmp_path: Path) -> None:
     assert from_env(tmp_path, XDG_STATE_HOME="/var/state").state_dir == Path("/var/state/callctl")
     assert from_env(tmp_path, XDG_STATE_HOME="relative").state_dir == tmp_path / ".local/state/callctl"
+
+
+def test_a_user_whose_home_folder_nobody_knows_has_settings_and_no_place_for_a_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(_path: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", unknown)
+    settings = load(ENV, cwd=tmp_path)
+    assert settings.credentials().account_sid == ACCOUNT
+    with pytest.raises(StoreError, match="there can be no event store") as raised:
+        store_exists(settings.store)
+    assert "XDG_STATE_HOME" in (raised.value.hint or "")
+    monkeypatch.undo()
+    assert load({**ENV, "XDG_STATE_HOME": str(tmp_path)}, cwd=tmp_path).state_dir == tmp_path / "callctl"
     assert from_env(tmp_path, CALLCTL_STORE="/data/e.db").store == Path("/data/e.db")
 
 

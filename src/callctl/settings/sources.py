@@ -33,7 +33,9 @@ PLAIN = ("CALLCTL_FROM", "CALLCTL_PUBLIC_URL", "CALLCTL_PORT", "CALLCTL_STORE")
 SECRETS = frozenset({"TWILIO_AUTH_TOKEN", "TWILIO_API_KEY", "TWILIO_API_SECRET", "CALLCTL_SIGNING_TOKEN"})
 # What opens a store in PostgreSQL: libpq reads it.
 _STORE_PASSWORD = "PGPASSWORD"  # noqa: S105 - a variable's name
-
+_STATE = ".local/state/callctl"
+# Stands for a home folder that is not known: nobody, not even root, can make a file below it.
+_NO_HOME = Path("/dev/null")
 
 # Characters of a settings file. A longer file is not read: a large .env in some folder must not delay a hang-up.
 _LONGEST = 256 * 1024
@@ -252,5 +254,9 @@ def _state_dir(environ: Mapping[str, str]) -> Path:
     # The XDG base directory specification: a relative path is to be ignored.
     if Path(base).is_absolute():
         return Path(base) / "callctl"
-    home = environ.get("HOME") or str(read.path("~", what="HOME is not set, and the state folder"))
-    return Path(home) / ".local/state/callctl"
+    if home := environ.get("HOME"):
+        return Path(home) / _STATE
+    try:
+        return read.path("~", what="the state folder") / _STATE
+    except SettingsError:  # nobody of this uid is known, as in a container: calls can be ended without the folder
+        return _NO_HOME / _STATE

@@ -13,7 +13,7 @@ from events import WORLD, event
 
 from callctl.errors import StoreError
 from callctl.store.sqlite.connection import check_writable
-from callctl.store.sqlite.location import store_exists
+from callctl.store.sqlite.location import check_no_log_alone, store_exists
 from callctl.store.sqlite.store import SqliteStore
 
 
@@ -124,3 +124,23 @@ def test_a_store_that_is_a_mounted_file_is_refused(path: Path, tmp_path: Path, n
         pytest.skip("nothing can be mounted here")
     assert "is a file that is mounted" in found.stdout
     assert opened_where("$1").stdout == ""  # where it comes from
+
+
+@pytest.mark.parametrize(("surplus", "is_fine"), [(0, True), (1, False), (700, False)])
+def test_a_path_that_sqlite_does_not_take_is_refused_before_a_store_is_made(
+    tmp_path: Path, surplus: int, is_fine: bool
+) -> None:
+    folder = tmp_path
+    wanted = 512 - len("/.events.db.callctl-12345678/events.db-journal") + surplus  # bytes of the folder
+    while (left := wanted - len(str(folder))) > 0:
+        folder = folder / ("d" * (left - 1 if left <= 200 else 100))
+    folder.mkdir(parents=True)
+    path = folder / "events.db"
+    if is_fine:
+        check_no_log_alone(path)
+        SqliteStore.open(path, world=WORLD).close()
+        return
+    for refusing in (check_no_log_alone, lambda path: SqliteStore.open(path, world=WORLD)):
+        with pytest.raises(StoreError, match=f"longer than SQLite takes, by {surplus} bytes"):
+            refusing(path)
+    assert list(folder.iterdir()) == []

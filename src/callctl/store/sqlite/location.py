@@ -16,6 +16,8 @@ _INDEX_BLOCK, _INDEX_HEADER, _INDEX_VERSION = 32768, 136, 3007000  # bytes, byte
 # The end of a rollback journal that names another file ("The Super-Journal Name" in SQLite's pager.c: name, length,
 # checksum, and this), which SQLite deletes once it has rolled back.
 _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
+_LONGEST_PATH = 512  # bytes, with what is put after it (MAX_PATHNAME in SQLite's os_unix.c)
+_RANDOM = 8  # characters that the tempfile module puts at the end of a name
 _SINGLE_NAME_HINT = "give each place a copy of the file"
 LOCATION_HINT = "name another file with CALLCTL_STORE, or another folder for callctl's state with XDG_STATE_HOME"
 
@@ -57,9 +59,16 @@ def check_no_log_alone(path: Path) -> None:
     It would write over an index too. One that SQLite made says nothing without its database.
 
     Raises:
-        StoreError: A log or a journal lies there without its database, or a file that is no index and named like one.
+        StoreError: A log or a journal lies there without its database, or a file that is no index and named like one;
+            or the path is longer than SQLite takes.
         OSError: It can't be looked at.
     """
+    made_at = path.resolve().parent / f"{work_prefix(path)}{'x' * _RANDOM}" / f"{path.name}-journal"
+    if (surplus := len(os.fsencode(made_at)) - _LONGEST_PATH) > 0:
+        raise StoreError(
+            f"there can be no event store {path}: its path is longer than SQLite takes, by {surplus} bytes",
+            hint=LOCATION_HINT,
+        )
     logs = (path.with_name(f"{path.name}{suffix}") for suffix in ("-wal", "-journal"))
     orphan = next((log for log in logs if log.exists() and log.stat().st_size), None)
     if orphan is not None:
