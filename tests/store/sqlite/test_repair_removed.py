@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -259,3 +262,45 @@ def test_a_purge_makes_room_for_the_new_store_on_a_full_disk(
     assert store.claim_keys() == {("rule", sid(2))}
     assert store.last_placed() == sid(7)
     assert len(troubles) == 1
+
+
+_KILLED_WHILE_MERGING = """
+import os, sys
+from datetime import timedelta
+from pathlib import Path
+from events import START, event, sid
+from callctl.store.sqlite import repair
+from callctl.store.sqlite.store import SqliteStore
+
+path, backup = Path(sys.argv[1]), Path(sys.argv[2])
+store = SqliteStore.open_for_watch(path, world=sys.argv[3])
+for number in range(10, 20):
+    store.append(event(number, "ringing"))
+store.remember_placed(sid(19), at=START + timedelta(seconds=1))
+store.check_writable()
+for file in path.parent.iterdir():
+    file.unlink()
+backup.replace(path)
+repair.merge = lambda *_: os._exit(9)
+store.append(event(20, "ringing"))
+"""
+
+
+def test_a_watch_that_is_killed_while_it_brings_a_backup_up_to_date_loses_nothing(
+    path: Path, tmp_path: Path, troubles: list[str]
+) -> None:
+    with closing(SqliteStore.open_for_watch(path, world=WORLD)) as store:
+        for number in range(3):
+            store.append(event(number, "ringing"))
+        store.remember_placed(sid(1), at=START)
+        backup = backup_of(path, tmp_path)
+    program = [sys.executable, "-c", _KILLED_WHILE_MERGING, str(path), str(backup), WORLD]
+    folders = os.pathsep.join(sys.path)
+    assert subprocess.run(program, check=False, env={**os.environ, "PYTHONPATH": folders}).returncode == 9
+    with closing(SqliteStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)) as store:
+        assert {one.call_sid for one in store.replay(since=None)} == {
+            sid(number) for number in (*range(3), *range(10, 20))
+        }
+        assert store.last_placed() == sid(19)
+    assert {file.name for file in path.parent.iterdir()} == {"events.db"}
+    assert troubles == []

@@ -330,6 +330,9 @@ class RepairingConnection(GuardedConnection):
     def _compare(self, path: Path) -> _Found:
         """Return whether another state of this store lacks anything; it is damaged if it can't be used as it is."""
         check_identity(path)
+        with suppress(sqlite3.DatabaseError):  # else what is in memory is compared
+            self._recent.connection_changed()
+            self._recent.refresh(self.connection, data_version(self.connection))
         with closing(open_found(path)) as file:
             if version_of(file) > newest_version() or find_alteration(file) is not None:
                 return _Found.DAMAGED
