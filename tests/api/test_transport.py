@@ -55,7 +55,7 @@ def test_a_reply_that_drips_is_given_up_and_its_connection_ended(answer: object)
         with pytest.raises(NetworkError, match=r"no whole answer from 127\.0\.0\.1:\d+ within 0\.3 s"):
             client(server.url).fetch(SID)
         tries = len(server.requests)
-        assert tries == 5
+        assert 1 < tries <= 5  # on a busy machine the time of one may be over before the server has read it
         for _ in range(tries):  # no thread is left that reads on
             assert server.ended.acquire(timeout=10)
 
