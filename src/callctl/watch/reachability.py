@@ -155,6 +155,9 @@ class Reachability:
         if self.is_reachable:
             await pause(RETRY_INTERVAL)
             await self._test()  # some commands only start a tunnel, and end
+            while self._failures and not self._is_reported:
+                await pause(RETRY_INTERVAL)
+                await self._test()
 
     async def keep_testing(self) -> None:
         """Repeat the self-test until cancelled, where there is an address to test."""
