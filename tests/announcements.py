@@ -30,6 +30,7 @@ def record_of(settings: Settings, **more: str) -> WatchRecord:
 def announce_at(host: str, settings: Settings, record: WatchRecord, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as there, closing(open_store(settings)) as store:
         there.setattr("callctl.watch.registry.socket.gethostname", lambda: host)
+        there.setattr("callctl.watch.registry.process_space", lambda: f"processes of {host}")
         announce(store, record)
 
 

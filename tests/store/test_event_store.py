@@ -405,18 +405,19 @@ def test_intents_last_for_a_while_and_end_with_the_action(store: EventStore, now
     assert store.had_intent(sid(2))
 
 
-def test_who_listens_is_known_for_a_while_where_the_store_is_shared(store: EventStore, opens: Opens) -> None:
+def test_who_listens_is_known_for_a_while(store: EventStore, opens: Opens) -> None:
     store.announce("one", {"callback_url": "https://example.com/status"}, lasting=LEASE)
     store.announce("two", {"callback_url": "\0"}, lasting=LEASE)
     store.announce("gone", {}, lasting=-LEASE)
     found = opens().announced()
-    if store.is_shared:
-        assert found == {"two": {"callback_url": "\0"}, "one": {"callback_url": "https://example.com/status"}}
-        store.withdraw("two")
-        assert opens(world="fedcba9876543210").announced() == {}
-        assert list(opens().announced()) == ["one"]
-    else:
-        assert found == {}
+    assert found == {"two": {"callback_url": "\0"}, "one": {"callback_url": "https://example.com/status"}}
+    store.withdraw("two")
+    assert opens(world="fedcba9876543210").announced() == {}
+    assert list(opens().announced()) == ["one"]
+    store.announce("one", {"callback_url": "https://example.com/other"}, lasting=LEASE)
+    assert opens().announced() == {"one": {"callback_url": "https://example.com/other"}}
+    store.announce("one", {}, lasting=-LEASE)
+    assert opens().announced() == {}
 
 
 # Claims

@@ -84,10 +84,11 @@ def test_those_that_keep_events_in_the_shared_store_are_known_wherever_they_are(
     own = record_of(settings, nonce="own", keep_days="7")
     announce_at("web1", settings, own, monkeypatch)
     announce_at("web2", settings, record_of(settings, nonce="there", keep_days="30"), monkeypatch)
-    write_record(settings, replace(record_of(settings, nonce="beside", keep_days="14"), pid=os.getpid()))
     with closing(open_store(settings)) as store:
-        found = keepers(settings, store, own)
-    assert {(record.nonce, record.days_kept) for record in found} == {("there", 30), ("beside", 14)}
+        announce(store, replace(record_of(settings, nonce="beside", keep_days="14"), pid=os.getpid()))
+        found = keepers(store, other_than=own.nonce)
+    kept = {(record.nonce, record.days_kept, record.host) for record in found}
+    assert kept == {("there", 30, "web2"), ("beside", 14, "")}
 
 
 def test_others_behind_the_same_url_are_known_wherever_they_are(

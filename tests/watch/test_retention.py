@@ -4,7 +4,8 @@ import asyncio
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from contextlib import closing
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -22,14 +23,14 @@ from callctl.calls.board import Board
 from callctl.calls.call import Call
 from callctl.calls.event import CallEvent
 from callctl.calls.filter import CallFilter
-from callctl.errors import StoreError
+from callctl.errors import PortTakenError, StoreError
 from callctl.settings import Settings
 from callctl.store.records import OpenClaim
 from callctl.store.sqlite.store import SqliteStore
 from callctl.support.clock import Clock
 from callctl.watch import registry
 from callctl.watch.options import WatchOptions
-from callctl.watch.registry import WatchRecord, write_record
+from callctl.watch.registry import WatchRecord
 from callctl.watch.retention import INTERVAL, PAUSE, STEP, Retention
 from callctl.watch.session import Session
 
@@ -179,6 +180,59 @@ async def test_of_two_watches_that_keep_nothing_the_last_one_deletes(tmp_path: P
     assert kept(settings) == 0
 
 
+def announce_in(path: Path, record: WatchRecord) -> None:
+    with closing(SqliteStore.open(path, world=settings_in(path.parent).world)) as store:
+        registry.announce(store, record)
+
+
+async def test_no_days_delete_nothing_that_one_keeps_whose_record_is_elsewhere(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    other = replace(settings, state_dir=tmp_path / "other state")
+    fill(settings, calls=range(3), age=timedelta(minutes=5))
+    async with running_watch(other, WatchOptions("127.0.0.1", 0, keep_days=365)):
+        assert list(registry.running(settings)) == []
+        async with running_watch(settings, WatchOptions("127.0.0.1", 0, keep_days=0)) as watch:
+            await retention_of(watch).trim()
+            assert kept(settings) == 3
+        assert kept(settings) == 3
+    async with running_watch(settings, WatchOptions("127.0.0.1", 0, keep_days=0)):
+        pass
+    assert kept(settings) == 0  # what ended has withdrawn what it announced
+
+
+@pytest.mark.parametrize(("lasting", "left"), [(timedelta(hours=1), 3), (timedelta(seconds=-1), 0)])
+async def test_what_one_in_a_container_keeps_stays_until_its_announcement_expires(
+    tmp_path: Path, lasting: timedelta, left: int
+) -> None:
+    settings = settings_in(tmp_path)
+    ended = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
+    await ended.wait()
+    fill(settings, calls=range(3), age=timedelta(minutes=5))
+    record = WatchRecord("", "", ACCOUNT, settings.api_url, ended.pid, "n2", "0.1.0", keep_days="365")
+    there = replace(record, host="web1", processes="of a container")
+    with closing(SqliteStore.open(settings.store, world=settings.world)) as store:
+        store.announce("n2", asdict(there), lasting=lasting)
+    async with running_watch(settings, WatchOptions("127.0.0.1", 0, keep_days=0)) as watch:
+        await retention_of(watch).trim()
+        assert kept(settings) == left
+        if left:
+            said = f"a watch (process {ended.pid} on web1) keeps events in the same store for 365 days"
+            await watch.view.until(lambda view: any(note.startswith(said) for note in view.notes))
+    assert kept(settings) == left
+
+
+async def test_a_watch_announces_again_what_a_purged_store_has_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "ANNOUNCE_EVERY", 0.05)
+    settings = settings_in(tmp_path)
+    async with running_watch(settings, WatchOptions("127.0.0.1", 0)) as watch:
+        nonce = watch.session.listener_config.nonce
+        with closing(SqliteStore.open(settings.store, world=settings.world)) as store:
+            store.withdraw(nonce)
+            await until(lambda: [record.nonce for record in registry.keepers(store, other_than="")] == [nonce])
+
+
 @pytest.mark.parametrize("of_others", ["another file", "process is gone"])
 async def test_who_keeps_events_elsewhere_or_is_gone_does_not_count(tmp_path: Path, of_others: str) -> None:
     settings = settings_in(tmp_path)
@@ -188,15 +242,14 @@ async def test_who_keeps_events_elsewhere_or_is_gone_does_not_count(tmp_path: Pa
     async with running_watch(settings, WatchOptions("127.0.0.1", 0, keep_days=0)) as watch:
         (record,) = await asyncio.to_thread(lambda: list(registry.running(settings)))
         if of_others == "another file":
-            write_record(settings, replace(record, nonce="n2", store=str(tmp_path / "other.db"), keep_days="30"))
+            announce_in(tmp_path / "other.db", replace(record, nonce="n2", keep_days="30"))
         else:
-            gone = replace(record, nonce="n2", pid=ended.pid, health_url="http://127.0.0.1:1/healthz", keep_days="30")
-            write_record(settings, gone)
+            announce_in(settings.store, replace(record, nonce="n2", pid=ended.pid, keep_days="30"))
         await retention_of(watch).trim()
         assert kept(settings) == 0
 
 
-async def test_one_that_is_still_starting_counts_before_it_opens_the_store(
+async def test_one_that_is_still_starting_counts_before_it_listens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = settings_in(tmp_path)
@@ -204,19 +257,21 @@ async def test_one_that_is_still_starting_counts_before_it_opens_the_store(
     fill(settings, calls=range(3), age=timedelta(minutes=5))
 
     def fail(*_args: object, **_more: object) -> None:
-        raise StoreError("not opened")
+        raise PortTakenError("not free")
 
     with monkeypatch.context() as patch:
-        patch.setattr("callctl.watch.session.open_for_watch", fail)
-        with pytest.raises(StoreError):
+        patch.setattr("callctl.watch.session.Session._make_listener", fail)
+        with pytest.raises(PortTakenError):
             await starting.start_up()
     async with running_watch(settings, WatchOptions("127.0.0.1", 0, keep_days=0)) as watch:
         listening = [record.nonce for record in await asyncio.to_thread(lambda: list(registry.running(settings)))]
         assert listening == [watch.session.listener_config.nonce]  # nothing can be sent to the other one yet
         await retention_of(watch).trim()
         assert kept(settings) == 3
-        await starting.shut_down()
         assert len(list((settings.state_dir / "watch").glob("*.json"))) == 1
+        await starting.shut_down()
+        with closing(SqliteStore.open(settings.store, world=settings.world)) as store:
+            assert registry.keepers(store, other_than=watch.session.listener_config.nonce) == []
 
 
 async def test_the_most_days_of_those_that_share_a_store_count(tmp_path: Path) -> None:

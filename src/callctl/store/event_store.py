@@ -195,10 +195,10 @@ class EventStore(Protocol):
     def had_intent(self, call_sid: str) -> bool:
         """Return whether there is an intent to change a call, though its time may be over."""
 
-    # Who listens, for those who use a shared store from other machines. A file is found by records beside it.
+    # Who listens and keeps events in the store, for all who use it: from other machines, in containers, as other users.
 
     def announce(self, nonce: str, record: Mapping[str, Any], *, lasting: timedelta) -> None:
-        """Store that a listener is there for a while, with what others have to know of it; do nothing for a file."""
+        """Store that a listener is there for a while, with what others have to know of it."""
 
     def withdraw(self, nonce: str) -> None:
         """Store that a listener is gone."""

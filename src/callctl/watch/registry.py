@@ -48,6 +48,8 @@ _USUAL_DAYS = 30
 ANNOUNCED_FOR = 20.0
 ANNOUNCE_EVERY = 5.0
 ANNOUNCE_AGAIN = 1.0
+# And in a file, where it only keeps others from deleting: long, for a machine may sleep.
+ANNOUNCED_IN_FILE = 86400.0
 # Where Linux lists processes; other systems are asked by ``ps``.
 PROC = Path("/proc")
 
@@ -57,10 +59,11 @@ class WatchRecord:
     """Where a watch can be reached, and for which account at which API address it works.
 
     ``command`` is the command that runs: ``watch`` or ``listen``. ``host`` is the machine of one that was announced in
-    the shared store, where it is not known by a record here: it is on another machine, or another user's.
-    ``processes`` is there what ``process_space`` says, and ``trouble`` why callbacks may be lost, as it says itself.
+    the store, where it is not known by a record here: it is on another machine, or another user's.
+    ``processes`` is what ``process_space`` says, and ``trouble`` why callbacks may be lost, as it says itself.
     ``polls`` says whether it compares with REST; it is empty where that is not known. ``keep_days`` is for how many
-    days it keeps events. ``health_url`` is empty while it starts: its store is open, but it may not listen yet.
+    days it keeps events. ``health_url`` is empty while it starts: its store is open, but it may not listen yet; such
+    a record is announced only.
     """
 
     callback_url: str
@@ -173,8 +176,8 @@ def running(settings: Settings, *, timeout: float = HEALTH_LIMIT) -> Iterator[Wa
     Raises:
         CallctlError: The folder of the records can't be looked at, or is not to be trusted.
     """
-    for path, record in _all_records(settings):
-        if record.health_url and is_alive(record, timeout=timeout):
+    for path, record in _records(settings):
+        if is_alive(record, timeout=timeout):
             yield record
         elif not _exists(record.pid):
             with suppress(OSError):
@@ -214,23 +217,18 @@ def announced_in(settings: Settings, store: EventStore) -> list[WatchRecord]:
     return _without_record(settings, _all_in(store))
 
 
-def keepers(settings: Settings, store: EventStore, own: WatchRecord) -> list[WatchRecord]:
-    """Return the records of the others that keep events in a store, which is that of ``own``.
+def keepers(store: EventStore, *, other_than: str) -> list[WatchRecord]:
+    """Return the records of those that keep events in a store, but for the one with the nonce ``other_than``.
 
-    Those that are starting are among them, and those that do not answer though their process is there: what they keep
-    must not be deleted.
+    They announce themselves in the store, so that it does not matter by what path, on which machine or in which
+    container they use it. Those that are starting are among them, and those that do not answer: what they keep must
+    not be deleted. The record of one whose process can be seen from here names no host.
 
     Raises:
-        CallctlError: It can't be read, or the folder of the records not be looked at or trusted.
+        StoreError: It can't be read.
     """
-    here = (record for _, record in _all_records(settings) if _same_file(record.store, own.store))
-    found = [record for record in here if _exists(record.pid) or (record.health_url and is_alive(record))]
-    found += announced_in(settings, store) if store.is_shared else []
-    return [record for record in found if record.nonce != own.nonce]
-
-
-def _same_file(one: str, other: str) -> bool:
-    return one == other or bool(one and other and Path(one).resolve() == Path(other).resolve())
+    found = (record for record in _all_in(store) if record.nonce != other_than and not _is_gone(record))
+    return [replace(record, host="") if _is_in_own_space(record) else record for record in found]
 
 
 def nobody_polls(settings: Settings, store: EventStore, record: WatchRecord) -> bool:
@@ -249,12 +247,7 @@ def nobody_polls(settings: Settings, store: EventStore, record: WatchRecord) -> 
 def _without_record(settings: Settings, found: list[WatchRecord]) -> list[WatchRecord]:
     """Leave out those that a record on this machine tells more of, and those whose process here is gone."""
     here = {record.nonce for _, record in _records(settings)} if found else set()
-    space = process_space()
-    return [
-        record
-        for record in found
-        if record.nonce not in here and (not space or record.processes != space or _exists(record.pid))
-    ]
+    return [record for record in found if record.nonce not in here and not _is_gone(record)]
 
 
 def _announced_anywhere(settings: Settings) -> list[WatchRecord]:
@@ -292,16 +285,28 @@ def process_space() -> str:
         return ""
 
 
+def _is_in_own_space(record: WatchRecord) -> bool:
+    """Return whether the process id of a record can be judged from here."""
+    space = process_space()
+    return record.processes == space and (bool(space) or is_here(record))
+
+
+def _is_gone(record: WatchRecord) -> bool:
+    """Return whether the process of a record is known to be gone; of one in another container that is not known."""
+    return _is_in_own_space(record) and not _exists(record.pid)
+
+
 def announce(store: EventStore, record: WatchRecord) -> None:
-    """Tell those who use the same store, on other machines or as other users, that this one listens.
+    """Tell those who use the same store, wherever they are, that this one listens and keeps events there.
 
     Raises:
         StoreError: It can't be written.
     """
     host = socket.gethostname()
-    url = f"http://{host}:{record.port}/healthz"
+    url = f"http://{host}:{record.port}/healthz" if record.health_url else ""
     elsewhere = replace(record, host=host, processes=process_space(), health_url=url)
-    store.announce(record.nonce, asdict(elsewhere), lasting=timedelta(seconds=ANNOUNCED_FOR))
+    seconds = ANNOUNCED_FOR if store.is_shared else ANNOUNCED_IN_FILE
+    store.announce(record.nonce, asdict(elsewhere), lasting=timedelta(seconds=seconds))
 
 
 def others(settings: Settings, record: WatchRecord) -> Callable[[], Collection[str]]:
@@ -450,11 +455,6 @@ def _ask(url: str, *, timeout: float) -> dict[str, object] | None:
 
 def _records(settings: Settings) -> Iterator[tuple[Path, WatchRecord]]:
     """Yield the records of those that listen, or did, for this account and API address, the newest first."""
-    return ((path, record) for path, record in _all_records(settings) if record.health_url)
-
-
-def _all_records(settings: Settings) -> Iterator[tuple[Path, WatchRecord]]:
-    """Yield the records of this account and API address, the newest first, whether their watches run or not."""
     for path in _paths(settings):
         record = _read(path)
         if record is not None and record.account_sid == settings.account_sid and record.api_url == settings.api_url:

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 
 from callctl.calls.board import Board
 from callctl.calls.watch_trouble import Cause, Trouble
-from callctl.errors import CallctlError, StoreError
 from callctl.store.event_store import EventStore
 from callctl.support.clock import Clock, repeat
 from callctl.support.threads import failure_reason, run_in_thread
@@ -81,14 +80,9 @@ class Retention:
         """Delete from the store what is too old, in small steps; nothing where others can't be looked for.
 
         Raises:
-            StoreError: It can't be deleted.
+            StoreError: It can't be deleted, or others not be looked for.
         """
-        try:
-            await run_in_thread(self._look_for_others)
-        except StoreError:
-            raise
-        except CallctlError:
-            return  # reported where this one's own record is kept
+        await run_in_thread(self._look_for_others)
         moment = self._oldest_kept()
         if moment is None:
             return
@@ -115,7 +109,7 @@ class Retention:
         """Delete the events of the run, if none are to be kept beyond it; it blocks.
 
         Raises:
-            CallctlError: It can't be deleted, or others not be looked for.
+            StoreError: It can't be deleted, or others not be looked for.
         """
         if self._days == 0:
             self._look_for_others()
@@ -127,7 +121,7 @@ class Retention:
         """Find out what others keep in the same store; it blocks.
 
         Raises:
-            CallctlError: They can't be looked for.
+            StoreError: They can't be looked for.
         """
         others = self._others()
         self._is_alone = not others

@@ -161,13 +161,13 @@ class Session:
 
     async def _start_up(self) -> Ready:
         await self._check_for_watch()  # before the store is opened: what follows a watch writes nothing
-        with contextlib.suppress(CallctlError):  # written again at the end, which reports why it can't be
-            registry.write_record(self._settings, self._record(None))  # before too: nobody deletes what is kept now
         self._store = open_for_watch(
             self._settings,
             on_trouble=self._feed.store_reporter(),
             on_recovery=self._on_store_recovery(),
         )
+        if not self._store.is_shared:  # before it listens: `--keep-days 0` of another one is to delete nothing then
+            await self._announce(self._store)
         if self._make_rules is not None:
             self._feed.rules = self._make_rules(self._store)
         self._last_event = self._feed.load(self._store, since=self._clock.wall() - self._options.since)
@@ -339,7 +339,7 @@ class Session:
             trouble=self._feed.trouble,
             clock=self._clock,
             twilio_time=self._twilio_time,
-            others=lambda: registry.keepers(self._settings, store, self._record(None)),
+            others=lambda: registry.keepers(store, other_than=self.listener_config.nonce),
             note=self._feed.note,
         )
 
@@ -357,10 +357,10 @@ class Session:
             "looking after the tunnel": reachability.watch_tunnel,
             "the self-test": reachability.keep_testing,
             "testing the store": lambda: repeat(partial(self._test_store, store, listener), wait=self._until_test),
+            "telling others that this one listens": lambda: repeat(partial(self._announce, store)),
         }
         if store.is_shared:
             work["reading what others store"] = lambda: repeat(partial(self._read_shared, store))
-            work["telling others that this one listens"] = lambda: repeat(partial(self._announce, store))
         # These compare with the board, so they begin when it is loaded.
         on_board: dict[str, Work] = {"deleting what is old": retention.run}
         if not store.is_shared:
@@ -429,14 +429,18 @@ class Session:
         return MISSED_INTERVAL
 
     async def _announce(self, store: EventStore) -> float:
-        """Say in a shared store that this one listens, and where; return the seconds until it is due again."""
-        if self._listener is not None and self._reachability is not None:
+        """Say in the store that this one keeps events there, and where it listens; return the seconds until it is due.
+
+        Of a file others only have to know the former, and to write there is left to callbacks.
+        """
+        record = self._record(None)
+        if store.is_shared and self._listener is not None and self._reachability is not None:
             trouble = registry.why_callbacks_may_be_lost(self._listener.health) or ""
             record = replace(self._record(self._ready(self._listener, self._reachability)), trouble=trouble)
-            try:
-                await run_in_thread(partial(registry.announce, store, record))
-            except StoreError:  # reported by the store itself
-                return registry.ANNOUNCE_AGAIN
+        try:
+            await run_in_thread(partial(registry.announce, store, record))
+        except StoreError:  # reported by a shared store itself; in a file that can't be written nothing new is kept
+            return registry.ANNOUNCE_AGAIN if store.is_shared else registry.ANNOUNCE_EVERY
         return registry.ANNOUNCE_EVERY
 
     async def _withdraw(self, store: EventStore) -> None:
@@ -639,8 +643,10 @@ class Session:
                 stack.push_async_callback(self._forwarder.stop, limit - SHUT_DOWN_LIMIT)
             if self._reachability is not None:
                 stack.push_async_callback(_in_time, self._reachability.close)
-            if store is not None and store.is_shared:
-                stack.push_async_callback(lambda: _in_time(partial(self._withdraw, store), left()))
+            if store is not None:
+                stack.push_async_callback(
+                    lambda: _in_time(partial(self._withdraw, store), left() if store.is_shared else SHUT_DOWN_LIMIT)
+                )
             if self._listener is not None:
                 stack.push_async_callback(_in_time, self._listener.stop, limit)
             stack.callback(registry.remove_record, self._settings, self.listener_config.nonce)

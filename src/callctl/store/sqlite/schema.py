@@ -114,6 +114,17 @@ MIGRATIONS = (
     CREATE TABLE store_id (id TEXT NOT NULL);
     INSERT INTO store_id VALUES (lower(hex(randomblob(16))))
     """,
+    # Who keeps events here, and until when that counts unless it is said again.
+    """
+    CREATE TABLE listeners (
+        world TEXT NOT NULL,
+        nonce TEXT NOT NULL,
+        record TEXT NOT NULL,
+        since INTEGER NOT NULL,
+        until INTEGER NOT NULL,
+        PRIMARY KEY (world, nonce)
+    ) WITHOUT ROWID
+    """,
 )
 
 _OBJECTS = "SELECT type, name, tbl_name, sql FROM sqlite_schema"
@@ -129,7 +140,10 @@ _LIMITING = """
 _PLAIN = {"table": ("CREATE TABLE ",), "index": ("CREATE INDEX ", "CREATE UNIQUE INDEX ")}
 
 # The tables that these make.
-TABLES = ("calls", "events", "actions", "claims", "placed", "placed_calls", "intents", "keyed_by_pairs", "store_id")
+TABLES = (
+    *("calls", "events", "actions", "claims", "placed", "placed_calls", "intents", "keyed_by_pairs", "store_id"),
+    "listeners",
+)
 
 
 def short_key(key: str) -> str:

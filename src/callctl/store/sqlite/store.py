@@ -17,7 +17,7 @@ from callctl.store.sqlite.connection import connect, connect_existing, connect_r
 from callctl.store.sqlite.guarded_connection import GuardedConnection
 from callctl.store.sqlite.rows import INSERT_ACTION, action_row, read_action, readable
 from callctl.store.sqlite.schema import plain
-from callctl.support.dates import microseconds, nearest_time
+from callctl.support.dates import microseconds, nearest_time, read_json
 
 if TYPE_CHECKING:
     import asyncio
@@ -76,6 +76,19 @@ _INSERT_CLAIM = """
 _COUNTED = """
     SELECT count(*), count(CASE WHEN at > :at - 1000000 THEN 1 END) FROM claims
     WHERE world = :world AND counted AND at > :at - 60000000 AND at <= :at
+"""
+# Who listens: by this machine's clock, in microseconds since 1970.
+_NOW = "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)"
+_IS_ANNOUNCED = f"""
+    SELECT 1 FROM listeners
+    WHERE world = :world AND nonce = :nonce AND record = :record
+        AND until BETWEEN {_NOW} + :lasting / 2 AND {_NOW} + :lasting
+"""
+_FORGET_LISTENERS = f"DELETE FROM listeners WHERE world = :world AND nonce <> :nonce AND until <= {_NOW}"
+_ANNOUNCE = f"""
+    INSERT INTO listeners (world, nonce, record, since, until)
+    VALUES (:world, :nonce, :record, {_NOW}, {_NOW} + :lasting)
+    ON CONFLICT (world, nonce) DO UPDATE SET record = excluded.record, until = excluded.until
 """
 # Open claims of other rules on a leg. A limit ends nothing by itself.
 _OTHER_CLAIMS = "world = :world AND lease > 0 AND sid = :sid AND rule != :rule AND action != 'limit'"
@@ -499,17 +512,36 @@ class SqliteStore:
         """Return whether there is an intent to change a call, though its time may be over."""
         return self.has_intent(call_sid, is_over=lambda _until: False)
 
-    # Who listens is known by records beside the file (watch/registry.py).
+    # Who listens and keeps events here
 
     def announce(self, nonce: str, record: Mapping[str, Any], *, lasting: timedelta) -> None:
-        """Do nothing."""
+        """Store that a listener is there for a while, with what others have to know of it.
+
+        It is written where it is not so in the file yet, or half of the time is over.
+        """
+        import json
+
+        values: dict[str, str | int] = {"nonce": nonce, "record": json.dumps(record)}
+        values["lasting"] = lasting // timedelta(microseconds=1)
+        if self._rows(_IS_ANNOUNCED, **values):
+            return
+        values["world"] = self._world
+        with self._writing.transaction() as connection:
+            connection.execute(_FORGET_LISTENERS, values)
+            connection.execute(_ANNOUNCE, values)
 
     def withdraw(self, nonce: str) -> None:
-        """Do nothing."""
+        """Store that a listener is gone."""
+        with self._writing.transaction() as connection:
+            connection.execute("DELETE FROM listeners WHERE world = ? AND nonce = ?", (self._world, nonce))
 
     def announced(self) -> dict[str, Mapping[str, Any]]:
-        """Return nobody."""
-        return {}
+        """Return what listeners that are there said of themselves, by nonce, the one that was started last first."""
+        rows = self._rows(
+            f"SELECT nonce, record FROM listeners WHERE world = :world AND until > {_NOW} ORDER BY since DESC"
+        )
+        records = {str(nonce): readable(read_json, record) for nonce, record in rows}
+        return {nonce: record for nonce, record in records.items() if isinstance(record, dict)}
 
     def lead(self, holder: str, *, lasting: timedelta) -> bool:  # noqa: ARG002
         """Return True: each watch of a machine does all."""
