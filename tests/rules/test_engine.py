@@ -581,3 +581,96 @@ def test_an_action_names_the_legs_above_the_one_that_it_changes() -> None:
         ("parents", sid(2)): (sid(1),),
         ("parents", sid(1)): (),
     }
+
+
+def rule_for(*statuses: str, on: On = On.THIS, leg: str | None = None) -> Rule:
+    return Rule(name="at-once", when=When(statuses=frozenset(statuses), leg=leg), then=Hangup(), on=on)
+
+
+def observed_at_once(rule: Rule, *events: CallEvent) -> EngineRun:
+    """Return a run whose engine learns of all events together, as the frames of a watch have it."""
+    run = EngineRun(rule)
+    changes = [change for one in events if (change := run.board.apply(one)) is not None]
+    for change in changes:
+        found = run.engine.observe(change, run.board.snapshot(), now=moment(0))
+        run.proposals += [(0.0, one) for one in found]
+    return run
+
+
+def test_a_call_that_was_initiated_and_rings_by_now_is_fetched_and_ended() -> None:
+    run = observed_at_once(rule_for("initiated"), event(1, "initiated", at=0), event(1, "ringing", at=0))
+    assert run.actions == [(0.0, "hangup", sid(1))]
+    (_, action) = run.proposals[0]
+    assert isinstance(action, Action)
+    assert action.needs_precheck
+    assert run.engine.applies(action, run.board.snapshot())
+    assert run.engine.declined(action, run.board.snapshot()) is None
+
+
+def test_a_call_that_is_as_reported_is_ended_without_a_fetch() -> None:
+    run = observed_at_once(rule_for("initiated"), event(1, "initiated", at=0))
+    assert [isinstance(one, Action) and one.needs_precheck for _, one in run.proposals] == [False]
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        ("in-progress", "it was answered meanwhile and left alone"),
+        ("completed", "it has ended already: completed"),
+        ("busy", "it has ended already: busy"),
+    ],
+)
+@pytest.mark.parametrize("rule", [rule_for("initiated"), rule_for("ringing"), rule_for("initiated", "ringing")])
+def test_what_a_call_became_since_it_rang_declines_the_rule(rule: Rule, status: str, reason: str) -> None:
+    ringing = [event(1, "initiated", at=0), event(1, "ringing", at=0)]
+    run = observed_at_once(rule, *ringing, event(1, status, at=0))
+    assert (run.actions, set(run.declined)) == ([], {reason})
+    later = observed_at_once(rule, *ringing)
+    later.board.apply(event(1, status, at=0))
+    for _, action in later.proposals:
+        assert isinstance(action, Action)
+        assert not later.engine.applies(action, later.board.snapshot())
+        declined = later.engine.declined(action, later.board.snapshot())
+        assert declined is not None
+        assert declined.reason == reason
+    crashed = later.engine.current_action(
+        rule.name, sid(1), about=sid(1), snapshot=later.board.snapshot(), now=moment(1)
+    )
+    assert crashed is None
+
+
+def test_a_rule_that_names_in_progress_as_well_ends_what_was_answered_meanwhile() -> None:
+    run = observed_at_once(
+        rule_for("initiated", "in-progress"), event(1, "initiated", at=0), event(1, "in-progress", at=0)
+    )
+    assert {sid for _, _, sid in run.actions} == {sid(1)}
+    assert run.declined == []
+
+
+def test_what_a_crash_left_of_a_call_that_was_initiated_is_sent_while_it_rings() -> None:
+    rule = rule_for("initiated")
+    run = observed_at_once(rule, event(1, "initiated", at=0), event(1, "ringing", at=0))
+    action = run.engine.current_action(rule.name, sid(1), about=sid(1), snapshot=run.board.snapshot(), now=moment(1))
+    assert action is not None
+    assert action.needs_precheck
+
+
+@pytest.mark.parametrize(
+    ("status", "actions", "declined"),
+    [
+        ("ringing", [(0.0, "hangup", sid(1))], []),
+        ("busy", [(0.0, "hangup", sid(1))], []),
+        ("in-progress", [], [f"the leg that the rule looks at, {sid(2)}, was answered meanwhile"]),
+        ("completed", [], [f"the leg that the rule looks at, {sid(2)}, was answered meanwhile"]),
+    ],
+)
+def test_a_parent_is_changed_for_a_child_that_was_initiated_unless_that_was_answered(
+    status: str, actions: list[tuple[float, str, str]], declined: list[str]
+) -> None:
+    run = observed_at_once(
+        rule_for("initiated", on=On.PARENT, leg="child"),
+        event(1, "in-progress", at=0),
+        event(2, "initiated", at=0, parent=1),
+        event(2, status, at=0, parent=1),
+    )
+    assert (run.actions, run.declined) == (actions, declined)

@@ -150,6 +150,20 @@ def test_a_leg_is_changed_for_another_only_where_rest_names_one_the_parent_of_th
     assert outcome == (Outcome(DECLINED, expected) if isinstance(expected, str) else expected)
 
 
+@pytest.mark.parametrize(
+    ("statuses", "is_left_alone"), [({"ringing"}, True), ({"ringing", "in-progress"}, False), ({"in-progress"}, False)]
+)
+def test_a_parent_is_left_alone_where_rest_shows_the_ringing_child_of_a_rule_as_answered(
+    claims: SqliteStore, statuses: set[str], is_left_alone: bool
+) -> None:
+    rule = Rule(name="r", when=When(statuses=frozenset(statuses)), then=Hangup(), on=On.PARENT)
+    action = Action(rule, PARENT, RINGS, PARENT, is_own=True, needs_precheck=False)
+    talks = Call(RINGS, "in-progress", parent_call_sid=PARENT)
+    outcome = precheck(FakeApi(talks), claims, action, clock=clock_of(lambda: moment(NOW)))
+    reason = f"the leg that the rule looks at, {RINGS}, was answered meanwhile"
+    assert outcome == (Outcome(DECLINED, reason) if is_left_alone else None)
+
+
 @pytest.mark.parametrize("end", [Hangup(), Cancel(), Redirect("closed", "https://example.com/closed")])
 def test_a_child_is_not_ended_while_another_watch_is_at_work_on_a_leg_above(
     claims: SqliteStore, end: Hangup | Cancel | Redirect

@@ -291,7 +291,7 @@ class FailingStore:
 class RunnerSetup:
     def __init__(
         self,
-        *,
+        *rules: Rule,
         failures: int = 0,
         executor: RecordingExecutor | None = None,
         run_in_thread: RunInThread = lambda work: work(),
@@ -300,7 +300,7 @@ class RunnerSetup:
         recording: Any = self.executor
         store: Any = FailingStore(failures)
         self.runner = RuleRunner(
-            Engine([END_ALL]),
+            Engine(rules or [END_ALL]),
             make_executor=lambda _applies, _report: recording,
             store=store,
             rate_limit=RateLimit(),
@@ -322,6 +322,54 @@ def families(count: int, *, answered: float = 0) -> Iterator[CallEvent]:
 
 def sids(running: RunnerSetup) -> list[str]:
     return [one.call_sid for one in running.executor.proposals]
+
+
+def requested(running: RunnerSetup) -> list[str]:
+    return [one.call_sid for one in running.executor.proposals if isinstance(one, Action)]
+
+
+def declined(running: RunnerSetup) -> dict[str, str]:
+    return {one.call_sid: one.reason for one in running.executor.proposals if isinstance(one, Declined)}
+
+
+RING_NOW = Rule(name="ring-now", when=When(statuses=frozenset({"ringing"})), then=Hangup())
+
+
+def test_what_waits_its_turn_is_fetched_before_and_declined_once_it_was_answered() -> None:
+    running = RunnerSetup(RING_NOW)
+    running.update(*(event(number, "ringing", at=0) for number in range(1, 31)))
+    first = requested(running)
+    waiting = [sid(number) for number in range(1, 31) if sid(number) not in first]
+    assert (len(first), len(waiting)) == (10, 20)
+    running.seconds = 1.5
+    running.update(*(event(number, "in-progress", at=1) for number in range(1, 26)))
+    answered = [one for one in waiting if one <= sid(25)]
+    assert declined(running) == dict.fromkeys(answered, "it was answered meanwhile and left alone")
+    assert sorted(requested(running)) == sorted({*first, *waiting} - {*answered})
+    assert [one.needs_precheck for one in running.executor.proposals if isinstance(one, Action)] == [
+        *[False] * 10,
+        *[True] * 5,
+    ]
+
+
+class GivingUpExecutor(RecordingExecutor):
+    """Finds that a rule no longer proposes what it was given."""
+
+    def execute(self, action: Action, **_: object) -> Any:
+        self.proposals.append(action)
+        return Postponed(retry=False)
+
+
+def test_what_was_answered_while_a_thread_could_not_send_it_is_declined() -> None:
+    threads = Threads(left=10)
+    running = RunnerSetup(RING_NOW, executor=GivingUpExecutor(), run_in_thread=threads.start)
+    running.update(event(1, "ringing", at=0))
+    running.update(event(1, "in-progress", at=0))
+    threads.end()
+    running.update()
+    threads.end()
+    assert requested(running) == [sid(1)]
+    assert declined(running) == {sid(1): "it was answered meanwhile and left alone"}
 
 
 def test_a_child_is_ended_only_some_seconds_after_its_parents_end_was_answered() -> None:
@@ -351,7 +399,11 @@ def test_a_child_that_ends_with_its_parent_needs_no_request() -> None:
     running.update(*(event(number, "completed", at=0) for number in (1, 101, 102)))
     running.seconds = 2
     running.update()
-    assert sids(running) == [sid(1), sid(2), sid(3), sid(103)]
+    assert requested(running) == [sid(1), sid(2), sid(3), sid(103)]
+    assert declined(running) == {
+        sid(101): "it has ended already: completed",
+        sid(102): "it has ended already: completed",
+    }
 
 
 def test_of_a_deep_family_each_leg_waits_for_all_above_it() -> None:
@@ -439,7 +491,8 @@ def test_a_child_does_not_wait_for_a_parent_that_has_ended_meanwhile() -> None:
     running.update(event(1, "completed", at=0))
     running.seconds = 2
     running.update()
-    assert sids(running) == [sid(101)]
+    assert requested(running) == [sid(101)]
+    assert declined(running) == {sid(1): "it has ended already: completed"}
 
 
 def test_where_the_store_can_not_tell_whose_a_family_is_its_child_waits_as_well() -> None:

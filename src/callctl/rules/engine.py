@@ -12,12 +12,23 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from callctl.calls.board import Change, Snapshot
-from callctl.calls.call import rank_of
+from callctl.calls.call import CallStatus, rank_of
 from callctl.calls.event import CALLBACK, MISSED, POLLED, CallEvent
 from callctl.calls.family import Family, ancestors
 from callctl.calls.leg import Leg
 from callctl.rules.evidence import Evidence
-from callctl.rules.rule import FAMILY_LEAD, FOUND_SOON, FRESH, Action, Declined, On, Rule, Trigger
+from callctl.rules.rule import (
+    FAMILY_LEAD,
+    FOUND_SOON,
+    FRESH,
+    Action,
+    Declined,
+    On,
+    Rule,
+    Trigger,
+    answered_meanwhile,
+    was_answered,
+)
 
 # A Timestamp has whole seconds, rounded down, so a leg may be a second younger than it says.
 RESOLUTION = timedelta(seconds=1)
@@ -114,16 +125,31 @@ class Engine:
         return proposals
 
     def applies(self, action: Action, snapshot: Snapshot) -> bool:
-        """Return whether a rule still proposes an action, as far as the board knows."""
+        """Return whether a rule still proposes an action, as far as the board knows.
+
+        Where a rule is for the moment in which a leg gets a status, it may have got a further one since.
+        """
         leg, target = snapshot.leg(action.about), snapshot.leg(action.call_sid)
         return (
             leg is not None
-            and action.rule.when.matches(leg)
+            and (_is_for_live_moment(action.rule) or action.rule.when.matches(leg))
+            and not _moved_on(action.rule, leg, target)
             # The callback of another leg's answer may be lost: with a precheck, that decides.
             and (target is None or _may_be_target(target, action))
             and not (action.rule.follows_dial and _has_other_live_leg(_family_of(snapshot, leg), leg))
             and self._may_change(snapshot, leg)
         )
+
+    def declined(self, action: Action, snapshot: Snapshot) -> Declined | None:
+        """Return why an action is not done because its legs have changed since; None if they have not.
+
+        That is for a rule for the moment in which a live leg gets a status. For others it is no news.
+        """
+        leg, target = snapshot.leg(action.about), snapshot.leg(action.call_sid)
+        if leg is None or not _is_for_live_moment(action.rule) or not self._may_change(snapshot, leg):
+            return None
+        reason = _moved_on(action.rule, leg, target)
+        return self._declined(action.rule, leg, action.call_sid, snapshot, reason) if reason else None
 
     def current_action(
         self, rule_name: str, call_sid: str, *, about: str, snapshot: Snapshot, now: datetime
@@ -221,12 +247,15 @@ class Engine:
             return
         if rule.follows_dial and _has_other_live_leg(_family_of(snapshot, leg), leg):
             return  # the end of that leg brings this one's back
+        newest = snapshot.leg(leg.call_sid) or leg  # several changes may have come at once
         for sid in _targets(rule, leg, snapshot):
             target = snapshot.leg(sid)
-            if target is not None and target.is_final:
-                yield self._declined(rule, leg, sid, snapshot, f"it has ended already: {target.status}")
-            elif target is None or target.status in rule.target_statuses or needs_precheck:
-                check = needs_precheck or target is None
+            if reason := _moved_on(rule, newest, target):
+                yield self._declined(rule, leg, sid, snapshot, reason)
+            else:
+                # A leg that has gone on since may have gone further than its callbacks tell.
+                is_as_reported = target is not None and target.status in rule.target_statuses
+                check = needs_precheck or not is_as_reported or newest.status != leg.status
                 yield self._action(rule, leg, sid, snapshot, needs_precheck=check, now=now, trigger=trigger)
 
     def _action(
@@ -265,6 +294,31 @@ class Engine:
 
     def _is_own(self, family: Family[Leg]) -> bool:
         return self._scope is Scope.ALL or any(self._evidence.has_callback(leg.call_sid) for leg in family.legs)
+
+
+def _is_for_live_moment(rule: Rule) -> bool:
+    return rule.when.lasting is None and not rule.when.is_end
+
+
+def _moved_on(rule: Rule, leg: Leg, target: Leg | None) -> str:
+    """Return why a rule that came to match a leg must not change ``target`` any more; empty if it may.
+
+    What a rule for a moment may be done to is decided by what the leg is now: one that was initiated may ring, but not
+    have been answered, unless the rule names that as well.
+    """
+    if target is not None and target.is_final:
+        return f"it has ended already: {target.status}"
+    if not _is_for_live_moment(rule):
+        return ""
+    if leg.status not in rule.matching_statuses:
+        if rule.on is On.THIS:
+            is_answered = leg.status == CallStatus.IN_PROGRESS
+            return "it was answered meanwhile and left alone" if is_answered else f"it is {leg.status} by now"
+        if was_answered(leg) and rule.is_before_answer:
+            return answered_meanwhile(leg.call_sid)
+    if not rule.when.matches_apart_from_status(leg):
+        return "more is known of it by now, by which the rule is not for it"
+    return ""
 
 
 def _may_be_target(target: Leg, action: Action) -> bool:

@@ -6,11 +6,11 @@ from datetime import timedelta
 
 from callctl.api.calls_api import CallsApi
 from callctl.calls.action import DECLINED, DONE, UNKNOWN, ActionEvent
-from callctl.calls.call import Call, rank_of
+from callctl.calls.call import Call, CallStatus, rank_of
 from callctl.errors import NotFoundError
 from callctl.operations.family import live_children
 from callctl.rules.outcome import Outcome, Postponed, too_late
-from callctl.rules.rule import FRESH, Action, On
+from callctl.rules.rule import FRESH, Action, On, answered_meanwhile
 from callctl.store.event_store import EventStore
 from callctl.support.clock import Clock
 
@@ -60,12 +60,16 @@ def _unless_related(api: CallsApi, action: Action, *, clock: Clock) -> Outcome |
     is_child_changed = action.rule.on is On.CHILDREN
     child, parent = (action.call_sid, action.about) if is_child_changed else (action.about, action.call_sid)
     try:
-        named = api.fetch(child).parent_call_sid
+        call = api.fetch(child)
     except NotFoundError:
         if action.trigger is not None and clock.now() - action.trigger.observed_at < FRESH:
             return Postponed(retry=True)  # REST may be behind
         return Outcome(DECLINED, f"REST knows no leg {child}")
-    return None if named == parent else Outcome(DECLINED, f"REST does not name {parent} as the parent of {child}")
+    if call.parent_call_sid != parent:
+        return Outcome(DECLINED, f"REST does not name {parent} as the parent of {child}")
+    if child == action.about and call.status == CallStatus.IN_PROGRESS and action.rule.is_before_answer:
+        return Outcome(DECLINED, answered_meanwhile(child))
+    return None
 
 
 def _declined_if_too_old(call: Call, action: Action, *, clock: Clock) -> Outcome | None:

@@ -125,9 +125,12 @@ class When:
 
     def matches(self, leg: Leg) -> bool:
         """Return whether a leg meets the conditions, the time in its status left aside."""
+        return leg.status in self.statuses and self.matches_apart_from_status(leg)
+
+    def matches_apart_from_status(self, leg: Leg) -> bool:
+        """Return whether a leg meets all conditions but that for its status."""
         return (
-            leg.status in self.statuses
-            and (self.leg is None or (self.leg == CHILD_LEG) == (leg.parent_call_sid is not None))
+            (self.leg is None or (self.leg == CHILD_LEG) == (leg.parent_call_sid is not None))
             and (not self.was_answered or was_answered(leg))
             and (not self.answered_by or leg.answered_by in self.answered_by)
             and (not self.directions or leg.direction in self.directions)
@@ -147,6 +150,11 @@ def was_answered(leg: Leg) -> bool:
     Source: docs/twilio.md, "Statuses".
     """
     return leg.answered_at is not None or leg.status in (CallStatus.IN_PROGRESS, CallStatus.COMPLETED)
+
+
+def answered_meanwhile(sid: str) -> str:
+    """Return the reason why another leg is left alone: the one that a rule looks at no longer only rings."""
+    return f"the leg that the rule looks at, {sid}, was answered meanwhile"
 
 
 @lru_cache(maxsize=256)
@@ -173,6 +181,11 @@ class Rule:
     def ends_calls(self) -> bool:
         """Whether it ends the legs that it changes, at once or by their time limit."""
         return not isinstance(self.then, Redirect)
+
+    @property
+    def is_before_answer(self) -> bool:
+        """Whether it is for legs that ring, and not for those that were answered."""
+        return bool(self.when.statuses & _RINGING) and CallStatus.IN_PROGRESS not in self.when.statuses
 
     @property
     def target_statuses(self) -> frozenset[str]:

@@ -162,7 +162,9 @@ class RuleRunner:
             if isinstance(proposal, Action):
                 self._rate_limit.refund()
             if postponed.retry:
-                self._retries.put(proposal, now=now, not_before=postponed.not_before)
+                self._retries.put(_to_be_checked(proposal), now=now, not_before=postponed.not_before)
+            elif isinstance(proposal, Action) and (declined := self._declined(proposal)) is not None:
+                self._queue.append(declined)
         self._queue += self._retries.due(now=now)
 
     def _begin_queued(self, now: datetime) -> None:
@@ -178,15 +180,16 @@ class RuleRunner:
         held: list[Action | Declined] = []
         self._begin_in_order(now, busy=busy, held=held)
         if not self.is_stopped:
-            self._queue += held
+            self._queue = deque(map(_to_be_checked, (*self._queue, *held)))
 
     def _begin_in_order(self, now: datetime, *, busy: set[str], held: list[Action | Declined]) -> None:
         """Begin what is queued; put into ``held`` what waits for one of the legs in ``busy``."""
         while self._queue and not self.is_stopped:
             proposal = self._queue[0]
+            if isinstance(proposal, Action):
+                proposal = self._declined(proposal) or proposal
             if isinstance(proposal, Action) and _waits_for(proposal, busy):
-                # Time passes meanwhile, so that it may have been answered, or be over.
-                held.append(replace(proposal, needs_precheck=True))
+                held.append(proposal)
                 busy.add(proposal.call_sid)
                 self._queue.popleft()
                 continue
@@ -379,6 +382,10 @@ class RuleRunner:
         with self._lock:
             return self._engine.applies(action, self._snapshot)
 
+    def _declined(self, action: Action) -> Declined | None:
+        with self._lock:
+            return self._engine.declined(action, self._snapshot)
+
 
 class RetryQueue:
     """Proposals to be tried again, one for each rule and leg, after growing pauses. Not for several threads."""
@@ -408,6 +415,13 @@ class RetryQueue:
         """Drop the proposals about all legs but these."""
         self._waiting = {key: entry for key, entry in self._waiting.items() if key[1] in sids}
         self._pauses = {key: pauses for key, pauses in self._pauses.items() if key[1] in sids}
+
+
+def _to_be_checked(proposal: Action | Declined) -> Action | Declined:
+    """Return a proposal that waits: time passes meanwhile, so that its leg may have been answered, or be over."""
+    if isinstance(proposal, Declined) or proposal.needs_precheck:
+        return proposal
+    return replace(proposal, needs_precheck=True)
 
 
 def _waits_for(action: Action, busy: Container[str]) -> bool:
