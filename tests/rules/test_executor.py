@@ -26,6 +26,7 @@ from callctl.errors import (
     CallctlError,
     NetworkError,
     NoLongerWantedError,
+    NotFoundError,
     NoThreadError,
     OutcomeUnknownError,
     RateLimitedError,
@@ -34,7 +35,7 @@ from callctl.errors import (
 )
 from callctl.rules.executor import LEASE, DryRun, Executor
 from callctl.rules.outcome import Postponed
-from callctl.rules.rule import Action, Cancel, Hangup, Limit, Operation, Redirect, Rule, When, after_dial_rule
+from callctl.rules.rule import Action, Cancel, Hangup, Limit, Operation, Redirect, Rule, Trigger, When, after_dial_rule
 from callctl.store.records import ActionLimit, OpenClaim, Refusal
 from callctl.store.sqlite.store import SqliteStore
 
@@ -128,6 +129,41 @@ def test_what_was_never_processed_is_repeated_with_growing_pauses(
     assert event.result == DONE
     assert pauses == [1, 2, 4, 8, 16, 30, 30]
     assert len(api.sent) == 8
+
+
+class LateApi(FailingApi):
+    """Does not know a call at first: not for so many requests, fetches included."""
+
+    def __init__(self, unknown: int) -> None:
+        super().__init__(status="ringing")
+        self.unknown = unknown
+
+    def fetch(self, sid: str) -> Call:
+        self._know()
+        return super().fetch(sid)
+
+    def hangup(self, sid: str) -> Call:
+        self._know()
+        return super().hangup(sid)
+
+    def _know(self) -> None:
+        if self.unknown:
+            self.unknown -= 1
+            raise NotFoundError("The requested resource was not found", status=404, code="20404")
+
+
+@pytest.mark.parametrize(("seconds_ago", "result"), [(1, DONE), (16, REFUSED)])
+def test_a_request_for_a_call_that_rest_does_not_know_yet_is_repeated(
+    claims: SqliteStore, seconds_ago: float, result: str
+) -> None:
+    rule = Rule(name="mine", when=When(statuses=frozenset({"initiated"})), then=Hangup())
+    seen = moment(-seconds_ago)
+    proposal = Action(rule, sid(1), sid(1), sid(1), needs_precheck=False, is_own=True, trigger=Trigger(seen, seen))
+    api, pauses = LateApi(unknown=3), list[float]()
+    event = executor(api, claims, pauses=pauses).execute(proposal)
+    assert isinstance(event, ActionEvent)
+    assert event.result == result
+    assert (api.sent, pauses) == ((["hangup"], [1, 2, 4]) if result == DONE else ([], []))
 
 
 def test_nothing_is_repeated_when_the_rule_no_longer_asks_for_it(claims: SqliteStore) -> None:

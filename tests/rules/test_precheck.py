@@ -126,6 +126,26 @@ def test_a_conversation_that_a_poll_found_is_as_old_as_its_call_by_the_date_of_t
     assert acts or (isinstance(outcome, Outcome) and outcome.result == DECLINED)
 
 
+@pytest.mark.parametrize("has_trigger", [True, False])
+@pytest.mark.parametrize("lasting", [None, LASTING])
+def test_a_leg_that_rest_does_not_know_yet_is_looked_at_again_and_one_it_should_know_is_not(
+    claims: SqliteStore, has_trigger: bool, lasting: timedelta | None
+) -> None:
+    rule = Rule(name="r", when=When(statuses=frozenset({"ringing"}), lasting=lasting), then=Hangup())
+
+    def look(seconds_ago: float) -> object:
+        seen = moment(NOW - seconds_ago)
+        trigger = Trigger(seen, seen) if has_trigger else None
+        action = Action(
+            rule, RINGS, RINGS, PARENT, is_own=True, needs_precheck=True, trigger=trigger, observed_since=seen
+        )
+        return precheck(FakeApi(), claims, action, clock=clock_of(lambda: moment(NOW)))
+
+    assert look(14) == Postponed(retry=True)
+    with pytest.raises(NotFoundError):
+        look(16)
+
+
 @pytest.mark.parametrize("on", [On.PARENT, On.CHILDREN])
 @pytest.mark.parametrize(
     ("child_at_rest", "seconds_ago", "expected"),

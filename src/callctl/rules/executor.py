@@ -23,6 +23,7 @@ from callctl.errors import (
     CallctlError,
     NetworkError,
     NoLongerWantedError,
+    NotFoundError,
     NoThreadError,
     OutcomeUnknownError,
     RateLimitedError,
@@ -33,7 +34,7 @@ from callctl.operations import hangup
 from callctl.operations.hangup import HangupOutcome, ReportedLeg, Result, Sleep
 from callctl.operations.reported_status import reported_leg
 from callctl.rules.outcome import Outcome, Postponed, too_late
-from callctl.rules.precheck import handled_already, precheck
+from callctl.rules.precheck import handled_already, may_be_unknown_yet, precheck
 from callctl.rules.rule import Action, Cancel, Declined, Hangup, Limit, Operation, Proposal, Redirect
 from callctl.store.event_store import EventStore
 from callctl.store.records import ActionLimit, OpenClaim, Refusal
@@ -222,7 +223,9 @@ class Executor:
                 if isinstance(error, NoThreadError):
                     text = f"rule {action.rule.name} waits: {error.message}"
                     self._report(Trouble(text, Cause.RULE, call_sid=action.call_sid))
-                if (outcome := _final_failure(error, send_at_most_once=send_at_most_once)) is not None:
+                is_behind = isinstance(error, NotFoundError) and may_be_unknown_yet(action, clock=self._clock)
+                outcome = None if is_behind else _final_failure(error, send_at_most_once=send_at_most_once)
+                if outcome is not None:
                     return outcome
             self._sleep(pause)
             if not self._applies(action):

@@ -24,6 +24,24 @@ def precheck(api: CallsApi, store: EventStore, action: Action, *, clock: Clock) 
     Raises:
         CallctlError: The API or the store could not be read.
     """
+    try:
+        return _check(api, store, action, clock=clock)
+    except NotFoundError:
+        if not may_be_unknown_yet(action, clock=clock):
+            raise
+        return Postponed(retry=True)
+
+
+def may_be_unknown_yet(action: Action, *, clock: Clock) -> bool:
+    """Return whether REST may not know a leg yet that callbacks have just reported.
+
+    Source: docs/twilio.md, "Eventual consistency".
+    """
+    seen = action.observed_since if action.trigger is None else action.trigger.observed_at
+    return seen is not None and clock.now() - seen < FRESH
+
+
+def _check(api: CallsApi, store: EventStore, action: Action, *, clock: Clock) -> Outcome | Postponed | None:
     # Another watch may be at work, or a crash have left it open: until it is known what came of that, it comes first.
     if action.comes_after_ancestors and any(store.action_in_progress(sid, other_than="") for sid in action.ancestors):
         return Postponed(retry=True)
@@ -62,8 +80,8 @@ def _unless_related(api: CallsApi, action: Action, *, clock: Clock) -> Outcome |
     try:
         call = api.fetch(child)
     except NotFoundError:
-        if action.trigger is not None and clock.now() - action.trigger.observed_at < FRESH:
-            return Postponed(retry=True)  # REST may be behind
+        if may_be_unknown_yet(action, clock=clock):
+            raise
         return Outcome(DECLINED, f"REST knows no leg {child}")
     if call.parent_call_sid != parent:
         return Outcome(DECLINED, f"REST does not name {parent} as the parent of {child}")
