@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,7 +25,9 @@ from callctl.watch.registry import (
     find,
     health_of,
     is_stopped,
+    process_space,
     remove_record,
+    renew_record,
     resume_hint,
     running,
     stopped,
@@ -87,6 +90,7 @@ def record(watch: Watch, settings: Settings) -> WatchRecord:
         pid=1,
         nonce="n1",
         version="0",
+        processes=process_space(),
     )
 
 
@@ -188,6 +192,50 @@ def test_what_a_killed_watch_left_behind_is_cleared_away(settings: Settings, rec
     path = write_record(settings, abandoned)
     assert find(settings) is None
     assert not path.exists()
+
+
+@pytest.mark.parametrize("seen_from", ["here", "a container"])
+def test_what_a_watch_in_another_container_wrote_stays_as_long_as_it_is_renewed(
+    settings: Settings, record: WatchRecord, monkeypatch: pytest.MonkeyPatch, seen_from: str
+) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    there = replace(record, health_url="http://127.0.0.1:1/healthz", pid=dead.pid)
+    path = write_record(settings, there if seen_from == "a container" else replace(there, processes="of a container"))
+    if seen_from == "a container":
+        monkeypatch.setattr("callctl.watch.registry.process_space", lambda: "of a container")
+    assert find(settings) is None
+    assert path.exists()
+    monkeypatch.setattr("callctl.watch.registry.RENEWED_FOR", -1.0)
+    assert find(settings) is None
+    assert not path.exists()
+
+
+def test_a_record_that_is_renewed_keeps_its_place_among_others(
+    settings: Settings, record: WatchRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.watch.registry.RENEW_EVERY", -1.0)
+    path = write_record(settings, record)
+    os.utime(path, (1_000_000_000, 1_000_000_000))
+    before = path.stat()
+    deadline = time.monotonic() + 10
+    while path.stat().st_ctime_ns == before.st_ctime_ns and time.monotonic() < deadline:
+        renew_record(settings, record.nonce)
+    assert path.stat().st_ctime_ns > before.st_ctime_ns
+    assert path.stat().st_mtime_ns == before.st_mtime_ns
+    remove_record(settings, record.nonce)
+    renew_record(settings, record.nonce)
+    assert not path.exists()
+
+
+def test_a_process_with_the_id_of_one_in_a_container_is_another_one(
+    settings: Settings, record: WatchRecord, watch: Watch, sleeper: subprocess.Popen[bytes]
+) -> None:
+    watch.answer = b"{}"
+    write_record(settings, replace(record, pid=sleeper.pid, processes="of a container"))
+    sleeper.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, sleeper.pid, os.WSTOPPED | os.WNOWAIT)
+    assert stopped(settings) is None
 
 
 def test_an_answer_that_drips_is_not_waited_for() -> None:

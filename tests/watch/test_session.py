@@ -217,6 +217,21 @@ async def test_a_watch_is_found_again_after_its_record_was_removed(tmp_path: Pat
 
 
 @pytest.mark.usefixtures("short_record_interval")
+async def test_a_watch_says_where_its_process_is_seen_and_renews_its_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.watch.registry.RENEW_EVERY", -1.0)
+    settings = settings_in(tmp_path)
+    async with running_watch(settings, WatchOptions("127.0.0.1", 0)):
+        (record,) = await asyncio.to_thread(lambda: list(registry.running(settings)))
+        assert record.processes == registry.process_space()
+        (path,) = (settings.state_dir / "watch").glob("*.json")
+        before = path.stat()
+        await until(lambda: path.stat().st_ctime_ns > before.st_ctime_ns)
+        assert path.stat().st_mtime_ns == before.st_mtime_ns
+
+
+@pytest.mark.usefixtures("short_record_interval")
 async def test_why_the_record_can_not_be_written_is_reported_once(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     folder = settings.state_dir / "watch"

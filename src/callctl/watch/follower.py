@@ -197,7 +197,7 @@ class Follower:
         if self._gone:
             return
         noun = self._noun
-        if not self._record.host and registry.is_stopped(self._record.pid):
+        if not self._record.host and registry.has_stopped_process(self._record):
             self._gone = f"the {noun} is stopped"
             what = f"{registry.stopped_in_words(self._record)}; {registry.resume_hint(self._record)}"
         else:

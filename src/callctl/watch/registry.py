@@ -1,6 +1,7 @@
 """The records by which other commands find a running watch or ``callctl listen``, one for each.
 
 A record may be left behind by a watch that was killed, so it is only believed if the watch answers with its nonce.
+The folder may be mounted in containers too, where process ids are others: a record says of which processes its is one.
 It says where callbacks go, so it counts only in folders that no other user can write to.
 Every ``place`` reads them, hence no asyncio here, and http.client only when there is a record to check.
 """
@@ -13,6 +14,7 @@ import socket
 import stat
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -38,6 +40,9 @@ STARTING = "starting"
 # The field by which a `place --watch` names its world, as long as it listens for its call.
 PLACING = "placing"
 _LONGEST_RECORD = 65536
+# Seconds from one renewal of a record to the next, and for how long one counts for those that don't see its process.
+RENEW_EVERY = 3600.0
+RENEWED_FOR = 86400.0
 # Fields that records of older versions lack.
 _ADDED = ("store", "command", "host", "processes", "trouble", "polls", "keep_days")
 # Whether it compares with REST; a record of an older version does not say so.
@@ -146,6 +151,15 @@ def has_record(settings: Settings, nonce: str) -> bool:
     return True
 
 
+def renew_record(settings: Settings, nonce: str) -> None:
+    """Show, from time to time, to those that don't see its process that this watch is there."""
+    path = _path(settings, nonce)
+    with suppress(OSError):
+        found = path.stat()
+        if time.time() - found.st_ctime > RENEW_EVERY:  # the time of its writing stays: the newest is the first
+            os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
 def remove_record(settings: Settings, nonce: str) -> None:
     """Remove this watch's record; those of others stay."""
     with suppress(OSError):
@@ -179,7 +193,7 @@ def running(settings: Settings, *, timeout: float = HEALTH_LIMIT) -> Iterator[Wa
     for path, record in _records(settings):
         if is_alive(record, timeout=timeout):
             yield record
-        elif not _exists(record.pid):
+        elif _is_gone(record) or _is_abandoned(path, record):
             with suppress(OSError):
                 path.unlink()  # left behind by a watch that was killed
 
@@ -296,6 +310,15 @@ def _is_gone(record: WatchRecord) -> bool:
     return _is_in_own_space(record) and not _exists(record.pid)
 
 
+def _is_abandoned(path: Path, record: WatchRecord) -> bool:
+    """Return whether a record, whose process can't be seen from here, has not been renewed for long."""
+    if _is_in_own_space(record):
+        return False
+    with suppress(OSError):
+        return time.time() - path.stat().st_ctime > RENEWED_FOR
+    return False
+
+
 def announce(store: EventStore, record: WatchRecord) -> None:
     """Tell those who use the same store, wherever they are, that this one listens and keeps events there.
 
@@ -332,12 +355,18 @@ def others(settings: Settings, record: WatchRecord) -> Callable[[], Collection[s
 def stopped(settings: Settings) -> WatchRecord | None:
     """Return the record of the newest watch of this account and API address whose process is stopped (Ctrl-Z).
 
-    Such a process answers nothing, and neither does it let go of its port.
+    Of a watch in another container that is not known. Such a process answers nothing, and neither does it let go of
+    its port.
 
     Raises:
         CallctlError: The records can't be looked for or trusted.
     """
-    return next((record for _, record in _records(settings) if is_stopped(record.pid)), None)
+    return next((record for _, record in _records(settings) if has_stopped_process(record)), None)
+
+
+def has_stopped_process(record: WatchRecord) -> bool:
+    """Return whether the process of a record can be seen from here and is stopped."""
+    return _is_in_own_space(record) and is_stopped(record.pid)
 
 
 def is_stopped(pid: object) -> bool:

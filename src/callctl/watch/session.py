@@ -533,6 +533,7 @@ class Session:
         if not (has_record and self._record_failure is None) and self._write_record():
             what = "the record by which `place` finds this watch was gone, and is written again"
             self._feed.trouble(Trouble(what, Cause.RECORD, is_over=True))
+        registry.renew_record(self._settings, self.listener_config.nonce)
         return RECORD_INTERVAL
 
     def _write_record(self) -> bool:
@@ -562,6 +563,7 @@ class Session:
             # Of a database only the settings know how to get there: a URL may hold a password.
             store="" if self._settings.store_url else str(self._settings.store.absolute()),
             command="listen" if self._options.is_service else "watch",
+            processes=registry.process_space(),
             polls=registry.POLLS_NOT if self._api is None else registry.POLLS,
             keep_days=str(self._options.keep_days),
         )
