@@ -674,3 +674,30 @@ def test_a_parent_is_changed_for_a_child_that_was_initiated_unless_that_was_answ
         event(2, status, at=0, parent=1),
     )
     assert (run.actions, run.declined) == (actions, declined)
+
+
+@pytest.mark.parametrize(
+    ("status", "actions", "declined"),
+    [
+        ("ringing", [(0.0, "hangup", sid(1))], []),
+        ("in-progress", [], ["it was answered meanwhile and left alone"]),
+        ("completed", [], ["it has ended already: completed"]),
+    ],
+)
+def test_a_callback_that_a_later_one_overtook_still_has_its_rule_act(
+    status: str, actions: list[tuple[float, str, str]], declined: list[str]
+) -> None:
+    run = EngineRun(rule_for("initiated"))
+    run.report(1, status)
+    assert run.proposals == []
+    for _ in range(2):  # the second is a repetition
+        run.report(1, "initiated")
+    assert (run.actions, run.declined) == (actions, declined)
+
+
+def test_an_overtaken_callback_that_is_old_is_declined_as_too_old() -> None:
+    run = EngineRun(rule_for("initiated"))
+    run.wait(60)
+    run.report(1, "ringing")
+    run.report(1, "initiated", at=20)
+    assert (run.actions, run.declined) == ([], ["too old: it happened 40 s ago"])

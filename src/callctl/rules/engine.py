@@ -186,6 +186,8 @@ class Engine:
                 continue
             if rule.when.matches(change.after) and not (change.before and rule.when.matches(change.before)):
                 yield from self._on_match(rule, change, change.after, snapshot, now=now, needs_precheck=needs_precheck)
+            elif _was_overtaken(rule, change):
+                yield from self._on_match(rule, change, change.after, snapshot, now=now, needs_precheck=True)
             elif rule.follows_dial and _has_ended(change):
                 earlier = passed_over(rule, change.after, snapshot, tolerance=rule.settle + RESOLUTION)
                 yield from () if earlier is None else self._on_match(rule, change, earlier, snapshot, now=now)
@@ -298,6 +300,21 @@ class Engine:
 
 def _is_for_live_moment(rule: Rule) -> bool:
     return rule.when.lasting is None and not rule.when.is_end
+
+
+def _was_overtaken(rule: Rule, change: Change) -> bool:
+    """Return whether a callback reports the moment that a rule is for, and came after that of a later status.
+
+    Source: docs/twilio.md, "Delivery" (callbacks arrive in any order).
+    """
+    return (
+        change.late
+        and change.event.kind == CALLBACK
+        and _is_for_live_moment(rule)
+        and change.event.status in rule.when.statuses
+        and change.after.status not in rule.when.statuses
+        and rule.when.matches_apart_from_status(change.after)
+    )
 
 
 def _moved_on(rule: Rule, leg: Leg, target: Leg | None) -> str:
