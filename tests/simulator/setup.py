@@ -2,10 +2,12 @@
 
 import base64
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -19,6 +21,7 @@ from callctl.simulator import DIALECTS, Simulator
 from callctl.support.server import TcpServer
 
 OPENAPI = DATA / "calls_openapi_live.json"
+VOICE = DATA / "voice_openapi.json"
 FROM, ANSWERS, LATE, BUSY, NEVER, FAILS, HANGS_UP, VOICEMAIL, DIGITS = (
     "+15005550006",
     *(f"+1202555010{last}" for last in range(8)),
@@ -224,8 +227,8 @@ async def simulator_setup(**options: Any) -> AsyncIterator[SimulatorSetup]:
 
 
 @cache
-def _openapi() -> Json:
-    text: Json = json.loads(OPENAPI.read_text())
+def _openapi(file: Path) -> Json:
+    text: Json = json.loads(file.read_text())
     return text
 
 
@@ -238,27 +241,45 @@ def _nullable(schema: Any) -> Any:
     made = {key: _nullable(value) for key, value in schema.items() if key != "nullable"}
     if schema.get("nullable") and "type" in made:
         made["type"] = [made["type"], "null"]
+    if schema.get("nullable") and "enum" in made:
+        made["enum"] = [*made["enum"], None]
     return made
 
 
+def _components(file: Path) -> Json:
+    """The schemas of a description; of Twilio's own, in which none is required, each field is, and no other may be."""
+    components: Json = _nullable(_openapi(file)["components"])
+    for resource in components["schemas"].values() if file == VOICE else ():
+        if resource.get("properties"):
+            resource |= {"required": list(resource["properties"]), "additionalProperties": False}
+    return components
+
+
 @cache
-def _validator(path: str, method: str, status: str) -> jsonschema.Draft202012Validator | None:
+def _validator(file: Path, path: str, method: str, status: str) -> jsonschema.Draft202012Validator | None:
     """The validator for a reply; None where the text has no body for it. KeyError where it has no such reply."""
-    content = _openapi()["paths"][path][method]["responses"][status].get("content")
+    content = _openapi(file)["paths"][path][method]["responses"][status].get("content")
     if content is None:
         return None
-    schema = _nullable(content["application/json"]["schema"]) | {"components": _nullable(_openapi()["components"])}
+    schema = _nullable(content["application/json"]["schema"]) | {"components": _components(file)}
     return jsonschema.Draft202012Validator(schema)
+
+
+@cache
+def _templates(file: Path) -> list[tuple[re.Pattern[str], str]]:
+    """The paths of a description as patterns, those without a parameter at their end first."""
+    paths = sorted(_openapi(file)["paths"], key=lambda path: path.count("{"))
+    return [(re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path))), path) for path in paths]
 
 
 def check_reply(method: str, path: str, status: int, body: Json) -> None:
     """Check a reply of one of the described operations against Twilio's own description."""
-    names = path.split("/")
-    if names[1] != "2010-04-01" or "Calls" not in path or "Notifications" in path:
-        return
-    template = "/2010-04-01/Accounts/{AccountSid}/Calls" + ("/{Sid}.json" if len(names) == 6 else ".json")
-    if method.lower() not in _openapi()["paths"][template] or status in (403, 413):  # of which it says nothing
-        return
-    validator = _validator(template, method.lower(), str(status))
+    found = ((file, each) for file in (OPENAPI, VOICE) for pattern, each in _templates(file) if pattern.fullmatch(path))
+    file, template = next(found, (OPENAPI, ""))
+    if not template or method.lower() not in _openapi(file)["paths"][template] or status in (403, 413):
+        return  # it says nothing of this
+    if status >= 400 and file == VOICE:  # refusals are described for calls alone
+        file, template, method, status = OPENAPI, "/2010-04-01/Accounts/{AccountSid}/Calls.json", "post", 400
+    validator = _validator(file, template, method.lower(), str(status))
     if validator is not None:
         validator.validate(body)

@@ -17,7 +17,7 @@ from simulator.setup import ANSWERS, BUSY, FROM, SimulatorSetup, simulator_setup
 
 from callctl.simulator import server
 from callctl.simulator.rest import requests
-from callctl.simulator.rest.api import Api
+from callctl.simulator.rest.survey import Survey
 
 PATIENCE = 30.0
 HEADER = b"POST /simulator/survey HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n"
@@ -84,12 +84,12 @@ class Slow:
         self.answered = asyncio.Event()
         self.body = "an answer"
 
-        async def survey(_api: Api, _request: web.Request) -> web.Response:
+        async def survey(_survey: Survey, _request: web.Request) -> web.Response:
             self.requested.release()
             await self.answered.wait()
             return web.Response(text=self.body)
 
-        monkeypatch.setattr(Api, "_survey", survey)
+        monkeypatch.setattr(Survey, "_answer", survey)
 
 
 async def test_a_connection_that_waits_for_an_answer_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,6 +87,7 @@ class Settings:
     allow_remote: bool = False
     base_path: str = ""
     dialect: Dialect = DIALECTS["twilio"]
+    strict: bool = False  # a call fails for what of its documents is not imitated
 
     def __post_init__(self) -> None:
         unknown = sorted(self.readings - set(READINGS))

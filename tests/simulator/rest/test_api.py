@@ -278,7 +278,7 @@ class TestNotifications:
         assert "answered 404" in note["message_text"]
 
     async def test_many_come_in_pages(self, setup: SimulatorSetup) -> None:
-        call = await setup.place(Twiml=f"<Response>{'<Record/>' * 60}</Response>")
+        call = await setup.place(Twiml=f"<Response>{'<Dial>nobody</Dial>' * 60}</Response>")
         await setup.advance(5)
         _, page = await setup.request("GET", f"{setup.account}/Calls/{call['sid']}/Notifications.json")
         _, rest = await setup.request("GET", page["next_page_uri"])
@@ -286,7 +286,7 @@ class TestNotifications:
         assert (len(page["notifications"]), len(set(sids)), rest["next_page_uri"]) == (50, 60, None)
 
     async def test_no_document_notes_without_end(self, setup: SimulatorSetup) -> None:
-        setup.listener.documents["/loop"] = f"<Response>{'<Record/>' * 60}<Redirect/></Response>"
+        setup.listener.documents["/loop"] = f"<Response>{'<Dial>nobody</Dial>' * 60}<Redirect/></Response>"
         call = await setup.place(Url=f"{setup.listener.url}/loop", TimeLimit=5)
         await setup.advance(10)
         path = f"{setup.account}/Calls/{call['sid']}/Notifications.json"

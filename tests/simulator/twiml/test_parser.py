@@ -9,7 +9,10 @@ from aiohttp import web
 from simulator.setup import ANSWERS, FROM, SimulatorSetup
 
 from callctl.simulator.twiml import parser
-from callctl.simulator.twiml.parser import MAX_DEPTH, XmlError, read_xml
+from callctl.simulator.twiml.document import Verb
+from callctl.simulator.twiml.elements import MAX_DEPTH, XmlError, read_xml
+from callctl.simulator.twiml.verbs.gather import Gather
+from callctl.simulator.twiml.verbs.sound import Sound
 
 BOMB = (
     '<?xml version="1.0"?><!DOCTYPE r [<!ENTITY a "aaaaaaaaaa">'
@@ -56,16 +59,19 @@ def test_an_encoding_that_is_none() -> None:
         read_xml(b'<?xml version="1.0" encoding="no-such"?><Response/>')
 
 
+def verb_of(document: str) -> Verb | None:
+    (item,) = parser.parse(f"<Response>{document}</Response>")
+    return item.verb
+
+
 def test_numbers_that_are_none_count_as_the_default() -> None:
-    (pause,) = parser.parse("<Response><Pause length='nan'/></Response>")
-    assert pause == parser.Sound("Pause", 1.0)
-    (pause,) = parser.parse("<Response><Pause length='inf'/></Response>")
-    assert pause == parser.Sound("Pause", 86400.0)
-    (say,) = parser.parse("<Response><Say loop='1e300'>a</Say></Response>")
-    assert isinstance(say, parser.Sound)
+    assert verb_of("<Pause length='nan'/>") == Sound("Pause", 1.0)
+    assert verb_of("<Pause length='inf'/>") == Sound("Pause", 86400.0)
+    say = verb_of("<Say loop='1e300'>a</Say>")
+    assert isinstance(say, Sound)
     assert say.seconds is not None and say.seconds < 1e5
-    (gather,) = parser.parse("<Response><Gather numDigits='-1' timeout='x'/></Response>")
-    assert isinstance(gather, parser.Gather)
+    gather = verb_of("<Gather numDigits='-1' timeout='x'/>")
+    assert isinstance(gather, Gather)
     assert (gather.digits, gather.timeout) == (None, 5.0)
 
 
@@ -93,8 +99,8 @@ async def test_a_fetched_document_that_is_none(setup: SimulatorSetup, body: byte
 
 
 def seconds_of(document: str) -> float | None:
-    (sound,) = parser.parse(f"<Response>{document}</Response>")
-    assert isinstance(sound, parser.Sound)
+    sound = verb_of(document)
+    assert isinstance(sound, Sound)
     return sound.seconds
 
 
@@ -108,3 +114,26 @@ def test_how_long_things_take() -> None:
     assert seconds_of("<Pause/>") == 1
     assert seconds_of('<Pause length="7"/>') == 7
     assert seconds_of('<Pause length="-7"/>') == 1
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        ("<Say voice='alice' language='en'>a <break/></Say>", ()),
+        ("<Say volume='11'>a</Say>", ("volume of <Say>",)),
+        ("<Pay/>", ("<Pay>",)),
+        ("<Gather><Say loudly='yes'>a</Say><Pay/></Gather>", ("loudly of <Say>", "<Pay> in <Gather>")),
+        (
+            "<Dial record='true'><Number ring='no'>+12025550100</Number></Dial>",
+            ("record of <Dial>", "ring of <Number>"),
+        ),
+        ("<Dial>" + "<Number>+12025550100</Number>" * 11 + "</Dial>", ("<Number> in <Dial>",)),
+    ],
+)
+def test_what_nobody_reads_is_not_imitated(document: str, expected: tuple[str, ...]) -> None:
+    (item,) = parser.parse(f"<Response>{document}</Response>")
+    assert item.not_imitated == expected
+
+
+def test_keys_of_play_take_their_time() -> None:
+    assert seconds_of('<Play digits="ww12#"/>') == pytest.approx(1.75)

@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 from aiohttp import web
-from simulator.setup import ANSWERS, DIGITS, FROM, SimulatorSetup
+from simulator.setup import ANSWERS, DIGITS, FROM, SimulatorSetup, simulator_setup
 
 
 async def run(setup: SimulatorSetup, document: str, *, seconds: float = 10, to: str = ANSWERS, **params: str) -> str:
@@ -281,3 +281,24 @@ class TestGather:
     async def test_what_can_not_be_in_it_is_noted(self, setup: SimulatorSetup) -> None:
         sid = await run(setup, "<Response><Gather><Dial>+12025550100</Dial></Gather></Response>")
         assert await setup.notes(sid) == [("12200", "1")]
+
+
+async def test_what_is_not_imitated_is_said_once_in_a_call(setup: SimulatorSetup) -> None:
+    sid = await run(setup, "<Response><Pay/><Say volume='1'>a</Say><Pay/><Pause length='3'/></Response>", seconds=2)
+    assert await setup.notes(sid) == [("12200", "1")] * 2
+    assert (await setup.fetch(sid))["status"] == "in-progress"
+
+
+@pytest.mark.parametrize("document", ["<Pay/>", "<Say volume='1'>a</Say>", "<Dial><WhatsApp>a</WhatsApp></Dial>"])
+async def test_a_strict_call_fails_for_what_is_not_imitated(document: str) -> None:
+    async with simulator_setup(strict=True) as setup:
+        sid = await run(setup, f"<Response>{document}<Pause length='3'/></Response>", seconds=0.1)
+        assert (await setup.fetch(sid))["status"] == "failed"
+        assert await setup.notes(sid) == [("12200", "1"), ("12100", "0")]
+        assert setup.statuses(sid)[-1] == "failed"
+
+
+async def test_a_strict_call_that_uses_what_is_imitated_goes_on() -> None:
+    async with simulator_setup(strict=True) as setup:
+        sid = await run(setup, "<Response><Say voice='alice'>a</Say><Pause length='3'/></Response>", seconds=1)
+        assert (await setup.fetch(sid))["status"] == "in-progress"

@@ -55,6 +55,9 @@ def simulator(
         list[str] | None,
         typer.Option("--reading", metavar="NAME", help="Another reading of Twilio's text; repeatable."),
     ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail a call for what of its TwiML is not imitated.")
+    ] = False,
     shuffle: Annotated[bool, typer.Option("--shuffle", help="Let callbacks overtake each other.")] = False,
     duplicate: Annotated[
         str, typer.Option("--duplicate", metavar="SHARE", help="Send this share of callbacks twice, as 10%.")
@@ -132,6 +135,7 @@ def simulator(
         speed=speed,
         seed=seed,
         readings=reading or [],
+        strict=strict,
         faults=Faults(shuffle, _share("--duplicate", duplicate), _share("--drop", drop), _span("--delay", delay)),
         latency=read_duration(latency, option="--latency"),
         lag=read_duration(lag, option="--lag"),

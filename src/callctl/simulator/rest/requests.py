@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from urllib.parse import parse_qsl, urlsplit
 
 from aiohttp import web
@@ -13,6 +13,7 @@ from callctl.simulator.switch import numbers
 from callctl.simulator.twiml import parser
 
 Form = Mapping[str, tuple[str, ...]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 MAX_BODY = 64 * 1024  # over it 413 (docs/twilio.md, "Errors")
 MAX_PARAMETERS = 1000

@@ -6,26 +6,37 @@ releases exactly the one that was redirected.
 
 from collections.abc import Callable
 
+from callctl.simulator.http_requests import Cancel
 from callctl.simulator.models import Detection, Source, Subscription
 from callctl.simulator.switch import numbers
-from callctl.simulator.switch.leg import LiveLeg
-from callctl.simulator.twiml import parser
-from callctl.simulator.twiml.script import (
-    HTTP_FAILURE,
-    DialResult,
-    Ring,
-    ScriptEnd,
-    Wait,
-    absolute,
-    action_parameters,
-    fetch,
-)
+from callctl.simulator.switch.leg import Activity, LiveLeg, Resume
+from callctl.simulator.twiml.document import HTTP_FAILURE, absolute, fetch
+from callctl.simulator.twiml.steps import ScriptEnd, Wait
+from callctl.simulator.twiml.verbs.dial import DialResult, Ring, Target
 
 CANCELED = 487
 INVALID_NUMBER = 13224
 # Measured on live Twilio after a parent was redirected (docs/twilio.md, "Redirects and the other leg"): the child ends,
 # the Dial's action is requested, and then the new document.
 CHILD_ENDS_AFTER, ACTION_AFTER, DOCUMENT_AFTER = 0.166, 0.154, 0.23
+
+
+MakeChild = Callable[[LiveLeg, str, str, Subscription | None], LiveLeg]
+
+
+def dialling(make_child: MakeChild) -> Activity:
+    """Return what begins a Dial of a leg, whose children are made by `make_child`."""
+
+    def begin(parent: LiveLeg, step: Ring, resume: Resume) -> Cancel:
+        def on_result(result: DialResult) -> None:
+            parent.running_dial = None
+            resume(result)
+
+        parent.running_dial = DialSession(parent, step, on_result, make_child=make_child)
+        parent.running_dial.start()
+        return lambda: None  # a redirect and the end of the leg each end its Dial in their own way
+
+    return begin
 
 
 class DialSession:
@@ -37,7 +48,7 @@ class DialSession:
         step: Ring,
         on_result: Callable[[DialResult], None],
         *,
-        make_child: Callable[[LiveLeg, str, str, Subscription | None], LiveLeg],
+        make_child: MakeChild,
     ) -> None:
         self._parent = parent
         self._dial = step.dial
@@ -110,7 +121,7 @@ class DialSession:
         self._action_requested = True  # a second redirect meanwhile does not request it again
         url = absolute(self._base, self._dial.action)
         if url:
-            await fetch(url, self._dial.method, action_parameters(result))
+            await fetch(url, self._dial.method, result.parameters())
         await Wait(DOCUMENT_AFTER)
 
     def _ring_next(self, status: str, sid: str = "") -> None:
@@ -122,7 +133,7 @@ class DialSession:
         if sid:
             self._finish(DialResult(status, sid))
 
-    def _ring(self, target: parser.Target) -> None:
+    def _ring(self, target: Target) -> None:
         address = numbers.dialled(target.kind, target.address)
         if not address:
             text = f"<{target.kind}>: {target.address!r} can't be dialled"
@@ -137,13 +148,13 @@ class DialSession:
         self._ringing.append(child)
         child.dial(timeout=self._dial.timeout)
 
-    def _subscription(self, target: parser.Target) -> Subscription | None:
+    def _subscription(self, target: Target) -> Subscription | None:
         url = self._link(target.callback_url, "statusCallback")
         if not url:
             return None
         return Subscription(url, target.callback_method, frozenset(target.callback_events))
 
-    def _answered(self, child: LiveLeg, target: parser.Target) -> None:
+    def _answered(self, child: LiveLeg, target: Target) -> None:
         self.child_answered(child)
         if child.detection is not None:
             child.detect()

@@ -1,19 +1,22 @@
 """One leg in operation: it rings, is answered, carries out the steps of its document, and ends once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from callctl.simulator.callbacks import Callbacks, leg_parameters
 from callctl.simulator.clock import Clock, Timer
 from callctl.simulator.far_end import FarEnd
 from callctl.simulator.http_requests import Cancel, OutgoingRequest, Reply, Send
 from callctl.simulator.models import Detection, Leg, Source
+from callctl.simulator.settings import Settings
 from callctl.simulator.switch.call_register import Register
-from callctl.simulator.twiml import script
-from callctl.simulator.twiml.script import ScriptEnd
+from callctl.simulator.twiml.document import UNKNOWN_VERB
+from callctl.simulator.twiml.script import Runner, run_script
+from callctl.simulator.twiml.steps import Answer, Fetch, Note, NotImitated, ScriptEnd, Wait
+from callctl.simulator.twiml.verbs.gather import Listen, Prompt
 
 RINGS_AFTER = 0.2  # from dialling to the first ring (inferred)
 CALL_SECONDS = 14400.0  # a call without TimeLimit ends after four hours
@@ -21,8 +24,13 @@ DETECTION_SECONDS = {"Enable": 2.0, "DetectMessageEnd": 5.0}
 ANSWERED, BUSY_HERE, TIMED_OUT, DECLINED, FAILED_TO_RUN = 200, 486, 487, 603, 500
 FETCH_SECONDS = 0.1  # what fetching a document costs at least, so that no loop of documents takes no time
 KEY_SECONDS = 0.25  # between two digits that the far end presses
+STRICT_FAILURE = 12100  # an error, so that it is found where errors are looked for (ours)
+# What a whisper may hold (docs/twilio.md, "Dial legs").
+WHISPER_VERBS = ("Say", "Play", "Pause", "Gather", "Redirect", "Hangup", "Reject")
 
 Resume = Callable[[object], None]
+# Begin a step of a leg's script, and call the function once, later, with its result; return how to stop it.
+Activity = Callable[["LiveLeg", Any, Resume], Cancel]
 
 
 class DialControl(Protocol):
@@ -52,15 +60,15 @@ class DialControl(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LegContext:
-    """What all legs share."""
+    """What all legs share. `activities` begin the steps that take more than a leg: by the step's type."""
 
-    account_sid: str
+    settings: Settings
     clock: Clock
     wall: Callable[[], datetime]
     send: Send
     callbacks: Callbacks
     register: Register
-    make_dial: Callable[["LiveLeg", script.Ring, Callable[[script.DialResult], None]], DialControl]
+    activities: Mapping[type, Activity]
     on_end: Callable[["LiveLeg"], None]
 
 
@@ -87,9 +95,10 @@ class LiveLeg:
         self._source = source
         self._time_limit = time_limit
         self._answered_at: float | None = None
-        self._runner = script.Runner(self._begin)
+        self._runner = Runner(self._begin)
         self._keypad = Keypad(context.clock)
         self._fetches = 0
+        self._not_imitated_yet: set[str] = set()
         self._timers: list[Timer] = []
         self._limit: Timer | None = None
 
@@ -148,7 +157,7 @@ class LiveLeg:
 
     def whisper(self, source: Source, on_end: Callable[[ScriptEnd], None]) -> None:
         """Run a document for this leg alone, before it is connected."""
-        self._runner.start(script.run_script(source, may_dial=False), on_end)
+        self._runner.start(run_script(source, allowed=WHISPER_VERBS), on_end)
 
     def end(self, status: str, *, sip: int = ANSWERED) -> None:
         """End the leg, and with it what it dialled; the Dial that made it learns of it. Only the first end counts."""
@@ -214,24 +223,36 @@ class LiveLeg:
     def _begin(self, step: object, resume: Resume) -> Cancel | None:
         """Begin a step; return how to stop it, or None where it is done."""
         match step:
-            case script.Answer():
+            case Answer():
                 self.answer()
                 return None
-            case script.Note():
+            case Note():
                 self.notify(step.code, step.text, url=step.url, method=step.method)
                 return None
-            case script.Prompt():
+            case NotImitated(text):
+                self._not_imitated(text)
+                return None
+            case Prompt():
                 self._keypad.prompt(self.far_end, self.press)
                 return None
-            case script.Wait(seconds):
+            case Wait(seconds):
                 return self._wait(seconds, resume)
-            case script.Fetch():
+            case Fetch():
                 return self._fetch(step, resume)
-            case script.Listen(seconds):
+            case Listen(seconds):
                 return self._keypad.listen(seconds, resume)
-            case script.Ring():
-                return self._dial(step, resume)
-        raise TypeError(f"not a step: {step!r}")
+        self._keypad.cancel_presses()
+        return self.context.activities[type(step)](self, step, resume)
+
+    def _not_imitated(self, text: str) -> None:
+        """Note what is not imitated, once in a call; where that is to be strict, the call fails for it."""
+        if text in self._not_imitated_yet:
+            return
+        self._not_imitated_yet.add(text)
+        self.notify(UNKNOWN_VERB, text)
+        if self.context.settings.strict:
+            self.notify(STRICT_FAILURE, f"the call failed, since the simulator is strict: {text}")
+            self.end("failed", sip=FAILED_TO_RUN)
 
     def _wait(self, seconds: float | None, resume: Resume) -> Cancel:
         self._keypad.cancel_presses()
@@ -239,7 +260,7 @@ class LiveLeg:
             return lambda: None
         return self.context.clock.later(seconds, lambda: resume(None)).cancel
 
-    def _fetch(self, step: script.Fetch, resume: Resume) -> Cancel:
+    def _fetch(self, step: Fetch, resume: Resume) -> Cancel:
         self._keypad.cancel_presses()
         clock = self.context.clock
         earliest = clock.now() + FETCH_SECONDS
@@ -251,25 +272,15 @@ class LiveLeg:
 
         self._fetches += 1
         token = self.context.callbacks.token(self.leg, f"document {self._fetches}")
-        params = leg_parameters(self.leg, self.context.account_sid) | step.params
+        params = leg_parameters(self.leg, self.context.settings.account_sid) | step.params
         stop = self.context.send(OutgoingRequest(step.url, step.method, params, token, awaited=True), on_reply)
         return lambda: stop()
-
-    def _dial(self, step: script.Ring, resume: Resume) -> Cancel:
-        def on_result(result: script.DialResult) -> None:
-            self.running_dial = None
-            resume(result)
-
-        self._keypad.cancel_presses()
-        self.running_dial = self.context.make_dial(self, step, on_result)
-        self.running_dial.start()
-        return lambda: None  # a redirect and the end of the leg each end its Dial in their own way
 
     async def _redirected(self, source: Source) -> ScriptEnd:
         if self.running_dial is not None:
             await self.running_dial.tear_down()
             self.running_dial = None
-        return await script.run_script(source)
+        return await run_script(source)
 
     # Detection, the end of the script, and timers
 
@@ -280,9 +291,9 @@ class LiveLeg:
             if detection.asynchronous:
                 self.later(self._detection_seconds, self._report_detection)
             else:
-                await script.Wait(self._detection_seconds)
+                await Wait(self._detection_seconds)
                 self._detected()
-        return await script.run_script(self._source)
+        return await run_script(self._source)
 
     def detect(self) -> None:
         """Detect who answered while everything else goes on."""
@@ -310,7 +321,7 @@ class LiveLeg:
             return
         form = {
             "CallSid": self.leg.sid,
-            "AccountSid": self.context.account_sid,
+            "AccountSid": self.context.settings.account_sid,
             "AnsweredBy": self.leg.facts.answered_by or "unknown",
         }
         self.context.callbacks.send(self.leg, detection.callback_url, detection.callback_method, form)

@@ -26,10 +26,10 @@ from callctl.simulator.settings import (
     Settings,
 )
 from callctl.simulator.switch.call_register import Register
-from callctl.simulator.switch.dial import DialSession
-from callctl.simulator.switch.leg import CALL_SECONDS, DECLINED, TIMED_OUT, LegContext, LiveLeg
+from callctl.simulator.switch.dial import dialling
+from callctl.simulator.switch.leg import CALL_SECONDS, DECLINED, TIMED_OUT, Activity, LegContext, LiveLeg
 from callctl.simulator.switch.numbers import normal
-from callctl.simulator.twiml.script import DialResult, Ring
+from callctl.simulator.twiml.verbs.dial import Ring
 
 DIALS_AFTER = 0.1  # from the request to dialling, when nothing is queued before it (inferred)
 INVALID_EVENTS = 21626
@@ -66,9 +66,8 @@ class Switch:
             on_failure=self._callback_failed,
             on_traffic=on_traffic,
         )
-        self._context = LegContext(
-            settings.account_sid, clock, wall, send, self.callbacks, self.register, self._make_dial, self._ended
-        )
+        activities: dict[type, Activity] = {Ring: dialling(self._make_child)}
+        self._context = LegContext(settings, clock, wall, send, self.callbacks, self.register, activities, self._ended)
 
     # What the API does
 
@@ -143,9 +142,6 @@ class Switch:
             live.drop()
 
     # What a leg needs of it
-
-    def _make_dial(self, parent: LiveLeg, step: Ring, on_result: Callable[[DialResult], None]) -> DialSession:
-        return DialSession(parent, step, on_result, make_child=self._make_child)
 
     def _make_child(self, parent: LiveLeg, to: str, caller: str, subscription: Subscription | None) -> LiveLeg:
         """Return a new leg, not yet dialled; legs made by Dial skip the queue (CLIENT)."""

@@ -1,0 +1,71 @@
+"""Calls: create, list, fetch, update, delete, and their notifications."""
+
+from dataclasses import replace
+
+from aiohttp import web
+
+from callctl.simulator.models import Leg
+from callctl.simulator.rest import listing, requests, resources
+from callctl.simulator.rest.routing import Endpoint, Routes, as_page, get
+from callctl.simulator.settings import TIME_LIMIT_ALONE
+
+
+class Calls:
+    """Twilio's operations on calls."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    def routes(self) -> Routes:
+        """Return what is answered here."""
+        path = self._endpoint.account_path("/Calls")
+        return (
+            web.post(f"{path}.json", self.create),
+            get(f"{path}.json", self._list),
+            get(f"{path}/{{sid}}.json", self._fetch),
+            web.post(f"{path}/{{sid}}.json", self._update),
+            web.delete(f"{path}/{{sid}}.json", self._delete),
+            get(f"{path}/{{sid}}/Notifications.json", self._notifications),
+        )
+
+    async def create(self, request: web.Request) -> web.Response:
+        """Place a call."""
+        call = requests.read_call(await self._endpoint.form(request))
+        if self._endpoint.settings.test_credentials:
+            call = replace(call, subscription=None)  # test credentials never cause a callback
+        leg = self._endpoint.switch.place(call)
+        return web.json_response(self._endpoint.shown(leg), status=201)
+
+    async def _list(self, request: web.Request) -> web.Response:
+        register = self._endpoint.switch.register
+        ignored = self._endpoint.settings.dialect.ignores_filters
+        checks = [] if ignored else listing.filters(request.query)
+
+        def matches(leg: Leg) -> bool:
+            facts = register.visible_facts(leg)
+            return all(check(leg, facts) for check in checks)
+
+        page = listing.page(register.newest_first, request.query, matches=matches)
+        return as_page(request, "calls", page, [self._endpoint.shown(leg) for leg in page.items])
+
+    async def _fetch(self, request: web.Request) -> web.Response:
+        return web.json_response(self._endpoint.shown(self._endpoint.leg(request)))
+
+    async def _update(self, request: web.Request) -> web.Response:
+        leg, settings = self._endpoint.leg(request), self._endpoint.settings
+        # OAS has TimeLimit alone among its examples of updates; other implementations refuse it (docs/twilio.md, "REST:
+        # updating a call").
+        alone = ("TimeLimit",) if TIME_LIMIT_ALONE in settings.readings else ()
+        update = requests.read_update(await self._endpoint.form(request), enough=("StatusCallback", *alone))
+        self._endpoint.switch.update(leg, update)
+        return web.json_response(resources.call(leg, leg.facts, settings))
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        self._endpoint.switch.register.delete(self._endpoint.leg(request))
+        return web.Response(status=204)
+
+    async def _notifications(self, request: web.Request) -> web.Response:
+        notes = self._endpoint.leg(request).notifications
+        page = listing.page(lambda: reversed(notes), request.query, matches=lambda _: True)
+        shown = [resources.notification(note, self._endpoint.settings) for note in page.items]
+        return as_page(request, "notifications", page, shown)

@@ -1,0 +1,36 @@
+"""Beside Twilio's API, under `/simulator`: calls that come in, and what a far end does."""
+
+from aiohttp import web
+
+from callctl.simulator.errors import ApiError
+from callctl.simulator.rest import requests
+from callctl.simulator.rest.routing import Endpoint, Routes
+
+
+class FarEnds:
+    """What a person at the other end would do."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    def routes(self) -> Routes:
+        """Return what is answered here."""
+        path = f"{self._endpoint.settings.base_path}/simulator/calls"
+        return web.post(path, self._incoming), web.post(f"{path}/{{sid}}/{{action}}", self._act)
+
+    async def _incoming(self, request: web.Request) -> web.Response:
+        leg = self._endpoint.switch.receive(requests.read_incoming(await self._endpoint.form(request)))
+        return web.json_response(self._endpoint.shown(leg), status=201)
+
+    async def _act(self, request: web.Request) -> web.Response:
+        leg, switch = self._endpoint.leg(request), self._endpoint.switch
+        match request.match_info["action"]:
+            case "answer":
+                switch.far_end_answers(leg)
+            case "hangup":
+                switch.far_end_hangs_up(leg)
+            case "digits":
+                switch.far_end_presses(leg, requests.read_digits(await self._endpoint.form(request)))
+            case _:
+                raise ApiError(20404, request.path)
+        return web.json_response(self._endpoint.shown(leg))

@@ -1,0 +1,62 @@
+"""What the files of the resources share: the account's settings, a request's form, and how a leg is found and shown."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from callctl.simulator.errors import ApiError
+from callctl.simulator.models import API_VERSION, Leg
+from callctl.simulator.rest import listing, requests, resources
+from callctl.simulator.rest.requests import Form
+from callctl.simulator.settings import Settings
+from callctl.simulator.switch.switch import Switch
+
+
+@dataclass(slots=True)
+class Endpoint:
+    """What the API's resources work on; `forms` are those of the requests under way, by the request's id."""
+
+    settings: Settings
+    switch: Switch
+    forms: dict[int, Form] = field(default_factory=dict)
+
+    def account_path(self, rest: str = "") -> str:
+        """Return the path of the account, or of what is below it, as it is routed."""
+        return f"{self.settings.base_path}/{API_VERSION}/Accounts/{{account}}{rest}"
+
+    async def form(self, request: web.Request) -> Form:
+        """Read a request's form; raise ApiError where it has none."""
+        form = await requests.read_form(request)
+        self.forms[id(request)] = form
+        return form
+
+    def leg(self, request: web.Request) -> Leg:
+        """Return the leg that a request's path names.
+
+        Raises:
+            ApiError: There is none.
+        """
+        leg = self.switch.register.find(request.match_info["sid"])
+        if leg is None:
+            raise ApiError(20404, request.path)
+        return leg
+
+    def shown(self, leg: Leg) -> resources.Json:
+        """Show a leg as a request sees it now."""
+        return resources.call(leg, self.switch.register.visible_facts(leg), self.settings)
+
+
+def as_page(request: web.Request, key: str, page: listing.Page[listing.T], shown: Sequence[object]) -> web.Response:
+    """Answer with a page of a list, whose items stand under a key."""
+    body = page.envelope(request.path, uri=request.path_qs)
+    body[key] = list(shown)
+    return web.json_response(body)
+
+
+def get(path: str, handler: requests.Handler) -> web.RouteDef:
+    """Route GET; Twilio's API knows no HEAD."""
+    return web.get(path, handler, allow_head=False)
+
+
+Routes = Iterable[web.RouteDef]

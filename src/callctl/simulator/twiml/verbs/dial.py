@@ -1,0 +1,134 @@
+"""<Dial>: its nouns, of which each kind has a file of its own where it is more than an address to ring."""
+
+from dataclasses import dataclass
+
+from callctl.simulator.models import EVENTS
+from callctl.simulator.twiml.document import Document, Outcome, Verb
+from callctl.simulator.twiml.elements import Element
+from callctl.simulator.twiml.steps import Note, Step
+
+TIMEOUT_SECONDS = 30.0  # DIAL
+TIME_LIMIT_SECONDS = 14400.0  # DIAL
+MAX_DIALLED = 10  # CLIENT: up to ten nouns at once
+INVALID_EVENTS = 21626
+# The events of a Conference's own callbacks (its page, "statusCallbackEvent").
+CONFERENCE_EVENTS = ("start", "end", "join", "leave", "mute", "hold", "modify", "speaker", "announcement")
+DIALLED = ("Number", "Sip", "Client")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One noun of Dial: the address to ring, its whisper, and its status callback."""
+
+    kind: str
+    address: str
+    whisper_url: str
+    whisper_method: str
+    callback_url: str
+    callback_method: str
+    callback_events: tuple[str, ...]
+    machine_detection: str
+
+    @classmethod
+    def read(cls, element: Element) -> "Target":
+        """Read a noun. Its events are separated by spaces in one attribute, the reverse of the REST call (CLIENT)."""
+        return cls(
+            kind=element.name,
+            address=element.text,
+            whisper_url=element.url("url"),
+            whisper_method=element.method(),
+            callback_url=element.url("statusCallback"),
+            callback_method=element.method("statusCallbackMethod"),
+            callback_events=tuple(element.get("statusCallbackEvent", "completed").split()),
+            machine_detection=element.get("machineDetection"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DialResult:
+    """How a Dial went; without `duration` its `action` gets none (DIAL)."""
+
+    status: str
+    sid: str = ""
+    duration: int | None = None
+    bridged: bool = False
+
+    def parameters(self) -> dict[str, str]:
+        """Return what the request to the Dial's `action` carries besides (DIAL)."""
+        params = {"DialCallStatus": self.status, "DialBridged": str(self.bridged).lower()}
+        if self.sid:
+            params["DialCallSid"] = self.sid
+        if self.duration is not None:
+            params["DialCallDuration"] = str(self.duration)
+        return params
+
+
+@dataclass(frozen=True, slots=True)
+class Dial(Verb):
+    """Ring others and connect the first that answers."""
+
+    targets: tuple[Target, ...]
+    action: str
+    method: str
+    timeout: float
+    time_limit: float
+    caller_id: str
+    sequential: bool
+    answer_on_bridge: bool
+    hangup_on_star: bool
+    event_faults: tuple[str, ...]
+
+    @classmethod
+    def read(cls, element: Element) -> "Dial":
+        """Read it with its nouns."""
+        targets = [Target.read(child) for child in element.take(*DIALLED, most=MAX_DIALLED)]
+        if not element.children and element.text:
+            # Bare text is a number, and only when there is no noun (docs/twilio.md, "Other implementations").
+            targets = [Target.read(Element("Number", {}, texts=[element.text]))]
+        return cls(
+            targets=tuple(targets),
+            action=element.url("action"),
+            method=element.method(),
+            timeout=element.number("timeout", TIMEOUT_SECONDS),
+            time_limit=element.number("timeLimit", TIME_LIMIT_SECONDS),
+            caller_id=element.url("callerId"),
+            sequential=element.flag("sequential"),
+            answer_on_bridge=element.flag("answerOnBridge"),
+            hangup_on_star=element.flag("hangupOnStar"),
+            event_faults=tuple(fault for child in element.children if (fault := _event_fault(child))),
+        )
+
+    async def run(self, document: Document) -> Outcome:
+        """Ring the nouns until it is over, and go to the action with the result."""
+        for fault in self.event_faults:
+            await Note(INVALID_EVENTS, fault)
+        if not self.targets:
+            return None
+        result = await Ring(self, document.url)
+        if not self.action:
+            return None
+        return await document.go_to(self.action, self.method, result.parameters())
+
+    def leaves_ringing(self, *, is_first: bool) -> bool:
+        """Return whether the call is answered by who is dialled."""
+        return is_first and self.answer_on_bridge
+
+
+@dataclass(frozen=True, slots=True)
+class Ring(Step[DialResult]):
+    """Ring others until it is over; `base` is the URL that relative ones belong to."""
+
+    dial: Dial
+    base: str
+
+
+def _event_fault(noun: Element) -> str:
+    """Return what is wrong with the events that a noun reports; empty if nothing is, or it says none."""
+    if "statusCallbackEvent" not in noun.attributes:
+        return ""
+    known = CONFERENCE_EVENTS if noun.name == "Conference" else EVENTS
+    words = noun.get("statusCallbackEvent").split() or [""]
+    unknown = next((word for word in words if word not in known), None)
+    if unknown is None:
+        return ""
+    return f"<{noun.name}>: statusCallbackEvent: {unknown!r} is no event; they are {' '.join(known)}"
