@@ -26,7 +26,9 @@ STATUS_OF_EVENT: Mapping[str, str] = {
 
 @dataclass(slots=True, eq=False)
 class Callback:
-    """One status callback that was fired: what was sent, and the reply to each time it was sent.
+    """One callback that was fired: what was sent, and the reply to each time it was sent.
+
+    `leg` is the SID of the call that it is about, empty where it is about none.
 
     `replies` is empty while it is on its way and stays so when a fault dropped it (`dropped`).
     """
@@ -42,13 +44,13 @@ class Callback:
 
     @property
     def status(self) -> str:
-        """The CallStatus it carries."""
-        return self.params["CallStatus"]
+        """The CallStatus it carries; empty where it is no status callback."""
+        return self.params.get("CallStatus", "")
 
     @property
     def sequence(self) -> int:
         """Its SequenceNumber."""
-        return int(self.params["SequenceNumber"])
+        return int(self.params.get("SequenceNumber", "0"))
 
 
 @dataclass(slots=True)
@@ -94,6 +96,21 @@ class Callbacks:
         form = _event_parameters(leg, self._account_sid, event, sequence=leg.sequence, at=self._wall(), sip=sip)
         leg.sequence += 1
         self._dispatch(leg, event, subscription, form)
+
+    def report(self, event: str, to: Subscription, form: dict[str, str], *, key: str, leg: Leg | None = None) -> None:
+        """Send what is no progress event of a leg, such as that somebody has joined a conference.
+
+        ``key`` names it among all, so that chance treats it alike each time; ``leg`` is told where it can't be sent.
+        """
+        callback = Callback("" if leg is None else leg.sid, event, to.url, to.method, form, self._clock.now())
+        delivery = self._chance.delivery(self._faults, key, event)
+        callback.dropped = delivery.copies == 0
+        self.fired.append(callback)
+        request = OutgoingRequest(to.url, to.method, form, self._chance.uuid(key, event, "token"))
+        if callback.dropped:
+            self._on_traffic(Sent.of(request, None))
+        for _ in range(delivery.copies):
+            self._after(delivery.delay, lambda: self._send(leg, callback, request))
 
     def send(self, leg: Leg, url: str, method: str, form: dict[str, str]) -> None:
         """Send a request about a leg that is no progress event, such as the result of answering machine detection."""
@@ -144,10 +161,10 @@ class Callbacks:
         else:
             action()
 
-    def _send(self, leg: Leg, callback: Callback, request: OutgoingRequest) -> None:
+    def _send(self, leg: Leg | None, callback: Callback, request: OutgoingRequest) -> None:
         def on_reply(reply: Reply) -> None:
             callback.replies.append(replace(reply, body=b""))
-            if not reply.ok:
+            if not reply.ok and leg is not None:
                 self._on_failure(leg, callback, reply)
 
         self._send_request(request, on_reply)

@@ -46,7 +46,7 @@ class Register:
             subscription = replace(subscription, events=frozenset({"completed"}))
         self._ordinals += 1
         leg = Leg(
-            sid=self._sid("CA", key),
+            sid=self.new_sid("CA", key),
             key=key,
             ordinal=self._ordinals,
             to=request.to,
@@ -90,7 +90,7 @@ class Register:
             return
         leg.notifications.append(
             Notification(
-                sid=self._sid("NO", leg.key, number),
+                sid=self.new_sid("NO", leg.key, number),
                 ordinal=number,
                 call_sid=leg.sid,
                 code=code,
@@ -126,7 +126,8 @@ class Register:
         parent.children += 1
         return f"{parent.key}.{parent.children}"
 
-    def _sid(self, prefix: str, *key: object) -> str:
+    def new_sid(self, prefix: str, *key: object) -> str:
+        """Return the SID of what a key names, the same under the same seed."""
         if self._settings.dialect.uuid_sids:
             return self._chance.uuid(prefix, *key)
         return prefix + self._chance.hexadecimal(prefix, *key)

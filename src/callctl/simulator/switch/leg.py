@@ -1,6 +1,6 @@
 """One leg in operation: it rings, is answered, carries out the steps of its document, and ends once."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -99,6 +99,8 @@ class LiveLeg:
         self._keypad = Keypad(context.clock)
         self._fetches = 0
         self._not_imitated_yet: set[str] = set()
+        self.when_over: list[Callable[[], None]] = []  # called once, when the leg has ended
+        self.is_ending = False  # set before its script is dropped, so that what it leaves knows why
         self._timers: list[Timer] = []
         self._limit: Timer | None = None
 
@@ -155,14 +157,19 @@ class LiveLeg:
         if dialled_by is not None:
             dialled_by.child_redirected(self)
 
+    def run_instead(self, script: Awaitable[ScriptEnd]) -> None:
+        """Run a script of the simulator's own in place of the leg's document."""
+        self._runner.start(script, self._finished)
+
     def whisper(self, source: Source, on_end: Callable[[ScriptEnd], None]) -> None:
         """Run a document for this leg alone, before it is connected."""
         self._runner.start(run_script(source, allowed=WHISPER_VERBS), on_end)
 
     def end(self, status: str, *, sip: int = ANSWERED) -> None:
         """End the leg, and with it what it dialled; the Dial that made it learns of it. Only the first end counts."""
-        if self.leg.is_final:
+        if self.leg.is_final or self.is_ending:
             return
+        self.is_ending = True
         self._runner.stop()
         self._cancel_timers()
         if self._limit is not None:
@@ -175,6 +182,8 @@ class LiveLeg:
             ended |= {"ended": self.context.wall(), "duration": self.duration}
         self.change(**ended)
         self.context.callbacks.fire(self.leg, "completed", sip=sip)
+        for over in self.when_over:
+            over()
         self.context.on_end(self)
         if self.dialled_by is not None:
             self.dialled_by.child_ended(self)

@@ -1,11 +1,13 @@
-"""<Dial>: its nouns, of which each kind has a file of its own where it is more than an address to ring."""
+"""<Dial>: addresses to ring, or one noun of another kind, which has a file of its own."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from callctl.simulator.models import EVENTS
 from callctl.simulator.twiml.document import Document, Outcome, Verb
 from callctl.simulator.twiml.elements import Element
 from callctl.simulator.twiml.steps import Note, Step
+from callctl.simulator.twiml.verbs.noun import Noun
 
 TIMEOUT_SECONDS = 30.0  # DIAL
 TIME_LIMIT_SECONDS = 14400.0  # DIAL
@@ -14,6 +16,8 @@ INVALID_EVENTS = 21626
 # The events of a Conference's own callbacks (its page, "statusCallbackEvent").
 CONFERENCE_EVENTS = ("start", "end", "join", "leave", "mute", "hold", "modify", "speaker", "announcement")
 DIALLED = ("Number", "Sip", "Client")
+# Nouns that connect the leg with something else than legs of its own; of those in one Dial the first counts.
+NOUNS: Mapping[str, Callable[[Element], Noun]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ class Dial(Verb):
     answer_on_bridge: bool
     hangup_on_star: bool
     event_faults: tuple[str, ...]
+    noun: Noun | None = None
 
     @classmethod
     def read(cls, element: Element) -> "Dial":
@@ -96,18 +101,24 @@ class Dial(Verb):
             answer_on_bridge=element.flag("answerOnBridge"),
             hangup_on_star=element.flag("hangupOnStar"),
             event_faults=tuple(fault for child in element.children if (fault := _event_fault(child))),
+            noun=next((NOUNS[child.name](child) for child in element.take(*NOUNS, most=1)), None),
         )
 
     async def run(self, document: Document) -> Outcome:
         """Ring the nouns until it is over, and go to the action with the result."""
         for fault in self.event_faults:
             await Note(INVALID_EVENTS, fault)
-        if not self.targets:
+        if self.noun is not None:
+            params = await self.noun.connect(
+                document, give_up_after=self.timeout, time_limit=self.time_limit, hangup_on_star=self.hangup_on_star
+            )
+        elif self.targets:
+            params = (await Ring(self, document.url)).parameters()
+        else:
             return None
-        result = await Ring(self, document.url)
         if not self.action:
             return None
-        return await document.go_to(self.action, self.method, result.parameters())
+        return await document.go_to(self.action, self.method, params)
 
     def leaves_ringing(self, *, is_first: bool) -> bool:
         """Return whether the call is answered by who is dialled."""
