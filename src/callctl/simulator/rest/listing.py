@@ -3,9 +3,10 @@
 A page token names the ordinal below which the page begins, so new calls, which come in front, move nothing.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from itertools import islice
 from typing import Generic, Protocol, TypeVar
 from urllib.parse import quote, urlencode
@@ -29,6 +30,7 @@ class Numbered(Protocol):
 
 
 T = TypeVar("T", bound=Numbered)
+Dated = TypeVar("Dated")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +126,7 @@ def filters(query: Query) -> list[Check]:
         status = query["Status"]
         checks.append(lambda _, facts: facts.status == status)
     for name, time_of in (("StartTime", _started), ("EndTime", _ended)):
-        for sign, compare in (("", _same), ("<", _before_time), (">", _not_before)):
-            if query.get(name + sign):
-                checks.append(_timed(name + sign, query[name + sign], time_of, compare))
+        checks += [partial(_by_facts, check) for check in time_checks(query, name, time_of)]
     return checks
 
 
@@ -136,6 +136,19 @@ def _started(facts: Facts) -> datetime | None:
 
 def _ended(facts: Facts) -> datetime | None:
     return facts.ended
+
+
+def _by_facts(check: Callable[[Facts], bool], _leg: Leg, facts: Facts) -> bool:
+    return check(facts)
+
+
+def time_checks(
+    query: Query, name: str, time_of: Callable[[Dated], datetime | None]
+) -> Iterator[Callable[[Dated], bool]]:
+    """Return the checks of a filter by time: by its name, and with `<` and `>` behind it; raise ApiError."""
+    for sign, compare in (("", _same), ("<", _before_time), (">", _not_before)):
+        if query.get(name + sign):
+            yield _timed(name + sign, query[name + sign], time_of, compare)
 
 
 def _same(moment: datetime, begin: datetime, end: datetime) -> bool:
@@ -153,13 +166,13 @@ def _not_before(moment: datetime, begin: datetime, _end: datetime) -> bool:
 def _timed(
     name: str,
     text: str,
-    time_of: Callable[[Facts], datetime | None],
+    time_of: Callable[[Dated], datetime | None],
     compare: Callable[[datetime, datetime, datetime], bool],
-) -> Check:
+) -> Callable[[Dated], bool]:
     begin, end = _span(name, text)
 
-    def check(_leg: Leg, facts: Facts) -> bool:
-        moment = time_of(facts)
+    def check(item: Dated) -> bool:
+        moment = time_of(item)
         # What the API shows has no fractions of a second, so neither has what is compared.
         return moment is not None and compare(moment.replace(microsecond=0), begin, end)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from urllib.parse import parse_qsl, urlsplit
 
 from aiohttp import web
@@ -48,15 +48,15 @@ def read_call(form: Form) -> CallRequest:
 
     Source: docs/twilio.md, "Creating a call".
     """
-    to = _to(form)
+    to = to_of(form)
     source = _source(form)
     if source is None:
         raise ApiError(21205, "Url parameter is required.")
-    from_ = _from(form, to)
-    _refuse_magic(to, from_)
-    subscription, unknown = _subscription(form)
-    _choice(form, "MachineDetection", ("Enable", "DetectMessageEnd"))
-    if not SEND_DIGITS.fullmatch(_value(form, "SendDigits")):
+    from_ = from_of(form, to)
+    refuse_magic(to, from_)
+    subscription, unknown = subscription_of(form)
+    check_choice(form, "MachineDetection", ("Enable", "DetectMessageEnd"))
+    if not SEND_DIGITS.fullmatch(text_of(form, "SendDigits")):
         raise ApiError(20001, "SendDigits")
     return CallRequest(
         to=to,
@@ -64,8 +64,8 @@ def read_call(form: Form) -> CallRequest:
         source=source,
         subscription=subscription,
         unknown_events=unknown,
-        timeout=min(_whole(form, "Timeout", RING_TIMEOUT, least=1), MAX_TIMEOUT),
-        time_limit=_time_limit(form),
+        timeout=min(whole_of(form, "Timeout", RING_TIMEOUT, least=1), MAX_TIMEOUT),
+        time_limit=time_limit_of(form),
         detection=_detection(form),
     )
 
@@ -75,8 +75,8 @@ def read_incoming(form: Form) -> CallRequest:
     source = _source(form)
     if source is None:
         raise ApiError(21205, "Url parameter is required.")
-    subscription, unknown = _subscription(form)
-    to, from_ = numbers.normal(_value(form, "To")), numbers.normal(_value(form, "From"))
+    subscription, unknown = subscription_of(form)
+    to, from_ = numbers.normal(text_of(form, "To")), numbers.normal(text_of(form, "From"))
     if not to:
         raise ApiError(21201)
     if not from_:
@@ -84,31 +84,32 @@ def read_incoming(form: Form) -> CallRequest:
     for address, code in ((to, 21211), (from_, 21212)):
         if not (numbers.is_number(address) or numbers.is_caller(address)):
             raise ApiError(code, address)
-    return CallRequest(to, from_, source, subscription, unknown, time_limit=_time_limit(form))
+    return CallRequest(to, from_, source, subscription, unknown, time_limit=time_limit_of(form))
 
 
 def read_update(form: Form, *, enough: Sequence[str] = ("StatusCallback",)) -> CallUpdate:
     """Read an update request: one of Url, Twiml and Status, or none and one of ``enough``; else 21218 (inferred)."""
-    given = [name for name in ("Url", "Twiml", "Status") if _value(form, name)]
-    callback = _value(form, "StatusCallback")
+    given = [name for name in ("Url", "Twiml", "Status") if text_of(form, name)]
+    callback = text_of(form, "StatusCallback")
     if len(given) > 1:
         raise ApiError(21218, f"only one of {', '.join(given)} may be given")
-    if not given and not any(_value(form, name) for name in enough):
+    if not given and not any(text_of(form, name) for name in enough):
         raise ApiError(21218, f"one of Url, Twiml, Status or {' or '.join(enough)} is required")
-    _choice(form, "Status", ("canceled", "completed"))
+    check_choice(form, "Status", ("canceled", "completed"))
     if callback:
-        _callback_url(callback)
+        check_callback_url(callback)
     return CallUpdate(
-        status=_value(form, "Status"),
+        status=text_of(form, "Status"),
         source=_source(form),
         callback_url=callback,
-        callback_method=_method(form, "StatusCallbackMethod"),
-        time_limit=_time_limit(form),
+        callback_method=method_of(form, "StatusCallbackMethod"),
+        time_limit=time_limit_of(form),
     )
 
 
-def _to(form: Form) -> str:
-    to = numbers.normal(_value(form, "To"))
+def to_of(form: Form) -> str:
+    """Return the address to call; raise ApiError where there is none that can be called."""
+    to = numbers.normal(text_of(form, "To"))
     if not to:
         raise ApiError(21201)
     if not (numbers.is_number(to) or numbers.is_sip(to) or numbers.is_client(to)):
@@ -116,8 +117,9 @@ def _to(form: Form) -> str:
     return to
 
 
-def _from(form: Form, to: str) -> str:
-    from_ = numbers.normal(_value(form, "From"))
+def from_of(form: Form, to: str) -> str:
+    """Return who calls; raise ApiError where that one can't call the address."""
+    from_ = numbers.normal(text_of(form, "From"))
     if not from_:
         raise ApiError(21213)
     # It must be a phone number when To is one (OAS).
@@ -131,7 +133,8 @@ def _any_caller(address: str) -> bool:
     return numbers.is_number(address) or numbers.is_caller(address)
 
 
-def _refuse_magic(to: str, from_: str) -> None:
+def refuse_magic(to: str, from_: str) -> None:
+    """Raise ApiError for the numbers that Twilio keeps for its test credentials, and for a call to itself."""
     checks: tuple[tuple[Callable[[str], int | None], str], ...] = (
         (numbers.from_error, from_),
         (numbers.to_error, to),
@@ -146,9 +149,9 @@ def _refuse_magic(to: str, from_: str) -> None:
 
 def _source(form: Form) -> Source | None:
     """Return where the document comes from; Url beats Twiml (OAS), and applications are not imitated."""
-    url, text = _value(form, "Url"), _value(form, "Twiml")
-    fallback = _value(form, "FallbackUrl")
-    method, fallback_method = _method(form, "Method"), _method(form, "FallbackMethod")
+    url, text = text_of(form, "Url"), text_of(form, "Twiml")
+    fallback = text_of(form, "FallbackUrl")
+    method, fallback_method = method_of(form, "Method"), method_of(form, "FallbackMethod")
     for address in filter(None, (url, fallback)):
         if not is_url(address):
             raise ApiError(21205, f"Url is not a valid URL: {address}")
@@ -157,7 +160,7 @@ def _source(form: Form) -> Source | None:
     if text:
         _check_twiml(text)
         return Source("", method, text, fallback, fallback_method)
-    if _value(form, "ApplicationSid"):
+    if text_of(form, "ApplicationSid"):
         raise ApiError(21205, "The simulator has no applications: give Url or Twiml")
     return None
 
@@ -171,35 +174,42 @@ def _check_twiml(text: str) -> None:
         raise ApiError(12100) from error
 
 
-def _subscription(form: Form) -> tuple[Subscription | None, tuple[str, ...]]:
+def subscription_of(
+    form: Form,
+    name: str = "StatusCallback",
+    *,
+    known: Collection[str] = EVENTS,
+    default: Collection[str] = ("completed",),
+) -> tuple[Subscription | None, tuple[str, ...]]:
     """Return the subscription; unknown events, too: with one, Twilio places the call and sends no callback (21626)."""
-    method = _method(form, "StatusCallbackMethod")
-    url = _value(form, "StatusCallback")
+    method = method_of(form, f"{name}Method")
+    url = text_of(form, name)
     if not url:
         return None, ()
-    _callback_url(url)
-    events = [event for event in form.get("StatusCallbackEvent", ()) if event.strip()]
-    unknown = tuple(event for event in events if event not in EVENTS)
+    check_callback_url(url)
+    events = [event for event in form.get(f"{name}Event", ()) if event.strip()]
+    unknown = tuple(event for event in events if event not in known)
     if unknown:
         return None, unknown
-    return Subscription(url, method, frozenset(events or ["completed"])), ()
+    return Subscription(url, method, frozenset(events or default)), ()
 
 
-def _callback_url(url: str) -> None:
+def check_callback_url(url: str) -> None:
+    """Raise ApiError for what can't be a callback's URL."""
     host = urlsplit(url).hostname if is_url(url) else None
     if host is None or len(url) > MAX_URL or "_" in host:
         raise ApiError(21609, url[:200])
 
 
 def _detection(form: Form) -> Detection | None:
-    mode = _value(form, "MachineDetection")
-    if not mode or _value(form, "SendDigits"):  # SendDigits disables it (OAS)
+    mode = text_of(form, "MachineDetection")
+    if not mode or text_of(form, "SendDigits"):  # SendDigits disables it (OAS)
         return None
     return Detection(
         mode,
-        _value(form, "AsyncAmd").lower() == "true",
-        _value(form, "AsyncAmdStatusCallback"),
-        _method(form, "AsyncAmdStatusCallbackMethod"),
+        text_of(form, "AsyncAmd").lower() == "true",
+        text_of(form, "AsyncAmdStatusCallback"),
+        method_of(form, "AsyncAmdStatusCallbackMethod"),
     )
 
 
@@ -213,27 +223,44 @@ def is_url(text: str) -> bool:
     return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
-def _value(form: Form, name: str) -> str:
+def text_of(form: Form, name: str) -> str:
     """Return a parameter's value, the last one when it is repeated; empty when it is not there."""
     values = form.get(name, ())
     return values[-1].strip() if values else ""
 
 
-def _method(form: Form, name: str) -> str:
-    method = _value(form, name).upper() or "POST"
+def url_of(form: Form, name: str) -> str:
+    """Return a parameter that is a URL, empty when it is not there; raise ApiError for anything else."""
+    url = text_of(form, name)
+    if url and not is_url(url):
+        raise ApiError(20001, f"{name} is not a valid URL")
+    return url
+
+
+def flag_of(form: Form, name: str, default: bool | None = None) -> bool | None:
+    """Return whether a parameter says true; anything else that is there counts as false (OAS, of Muted)."""
+    value = text_of(form, name).lower()
+    return value == "true" if value else default
+
+
+def method_of(form: Form, name: str, default: str = "POST") -> str:
+    """Return GET or POST; raise ApiError for any other method."""
+    method = text_of(form, name).upper() or default
     if method not in ("GET", "POST"):
         raise ApiError(21200, f"{name} must be GET or POST")
     return method
 
 
-def _choice(form: Form, name: str, known: Sequence[str]) -> None:
-    value = _value(form, name)
+def check_choice(form: Form, name: str, known: Sequence[str]) -> None:
+    """Raise ApiError where a parameter is there, and none of what it may be."""
+    value = text_of(form, name)
     if value and value not in known:
         raise ApiError(20001, f"{name} must be one of {', '.join(known)}")
 
 
-def _whole(form: Form, name: str, default: int, *, least: int) -> int:
-    text = _value(form, name)
+def whole_of(form: Form, name: str, default: int, *, least: int) -> int:
+    """Return a whole number; raise ApiError for what is none, or is less."""
+    text = text_of(form, name)
     if not text:
         return default
     if not (text.isascii() and text.isdigit()) or len(text) > 9 or int(text) < least:
@@ -241,13 +268,14 @@ def _whole(form: Form, name: str, default: int, *, least: int) -> int:
     return int(text)
 
 
-def _time_limit(form: Form) -> float | None:
-    return float(_whole(form, "TimeLimit", 0, least=1)) or None
+def time_limit_of(form: Form) -> float | None:
+    """Return after how many seconds the call ends; None where nothing is said."""
+    return float(whole_of(form, "TimeLimit", 0, least=1)) or None
 
 
 def read_digits(form: Form) -> str:
     """Read the keys that the far end is to press."""
-    digits = _value(form, "Digits")
+    digits = text_of(form, "Digits")
     if not re.fullmatch(r"[0-9A-D#*]{1,64}", digits):
         raise ApiError(20001, "Digits must be 1 to 64 of 0-9, A-D, # and *")
     return digits

@@ -161,6 +161,15 @@ class LiveLeg:
         """Run a script of the simulator's own in place of the leg's document."""
         self._runner.start(script, self._finished)
 
+    def beside(self, script: Awaitable[ScriptEnd], on_end: Callable[[ScriptEnd], None]) -> Cancel:
+        """Run another script beside the leg's own, such as the music while it waits; return how to drop it.
+
+        Whoever runs it drops it when the leg ends, or goes on elsewhere.
+        """
+        runner = Runner(self._begin)
+        runner.start(script, on_end)
+        return runner.stop
+
     def whisper(self, source: Source, on_end: Callable[[ScriptEnd], None]) -> None:
         """Run a document for this leg alone, before it is connected."""
         self._runner.start(run_script(source, allowed=WHISPER_VERBS), on_end)
