@@ -164,7 +164,7 @@ async def test_a_verb_that_is_not_imitated_is_noted_and_passed_over(setup: Simul
 
 
 async def test_a_noun_that_is_not_imitated_is_noted(setup: SimulatorSetup) -> None:
-    sid = await run(setup, "<Response><Dial><Conference>Room</Conference></Dial><Pause length='4'/></Response>")
+    sid = await run(setup, "<Response><Dial><Sim>DE1</Sim></Dial><Pause length='4'/></Response>")
     assert await duration(setup, sid) == "4"
     assert await setup.notes(sid) == [("12200", "1")]
 

@@ -126,6 +126,10 @@ class Register:
         parent.children += 1
         return f"{parent.key}.{parent.children}"
 
+    def token(self, *key: object) -> str:
+        """Return the token of a request about no leg, which is the same however often it is sent."""
+        return self._chance.uuid(*key, "token")
+
     def new_sid(self, prefix: str, *key: object) -> str:
         """Return the SID of what a key names, the same under the same seed."""
         if self._settings.dialect.uuid_sids:

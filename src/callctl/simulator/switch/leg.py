@@ -99,6 +99,8 @@ class LiveLeg:
         self._keypad = Keypad(context.clock)
         self._fetches = 0
         self._not_imitated_yet: set[str] = set()
+        self.on_star: Callable[[], None] | None = None  # what a `*` does that no Gather takes, nor a Dial
+        self._beside: set[Runner] = set()
         self.when_over: list[Callable[[], None]] = []  # called once, when the leg has ended
         self.is_ending = False  # set before its script is dropped, so that what it leaves knows why
         self._timers: list[Timer] = []
@@ -164,11 +166,21 @@ class LiveLeg:
     def beside(self, script: Awaitable[ScriptEnd], on_end: Callable[[ScriptEnd], None]) -> Cancel:
         """Run another script beside the leg's own, such as the music while it waits; return how to drop it.
 
-        Whoever runs it drops it when the leg ends, or goes on elsewhere.
+        It does not outlive the leg, and is dropped by whoever runs it where the leg goes on elsewhere.
         """
         runner = Runner(self._begin)
-        runner.start(script, on_end)
-        return runner.stop
+
+        def drop() -> None:
+            runner.stop()
+            self._beside.discard(runner)
+
+        def ended(end: ScriptEnd) -> None:
+            self._beside.discard(runner)
+            on_end(end)
+
+        self._beside.add(runner)
+        runner.start(script, ended)
+        return drop
 
     def whisper(self, source: Source, on_end: Callable[[ScriptEnd], None]) -> None:
         """Run a document for this leg alone, before it is connected."""
@@ -179,7 +191,7 @@ class LiveLeg:
         if self.leg.is_final or self.is_ending:
             return
         self.is_ending = True
-        self._runner.stop()
+        self._stop_scripts()
         self._cancel_timers()
         if self._limit is not None:
             self._limit.cancel()
@@ -198,8 +210,15 @@ class LiveLeg:
             self.dialled_by.child_ended(self)
 
     def drop(self) -> None:
-        """Stop the script without ending the leg: the simulator closes."""
+        """Stop its scripts without ending the leg: the simulator closes."""
+        self.is_ending = True
+        self._stop_scripts()
+
+    def _stop_scripts(self) -> None:
         self._runner.stop()
+        for runner in tuple(self._beside):
+            runner.stop()
+        self._beside.clear()
 
     @property
     def is_answered(self) -> bool:
@@ -229,8 +248,12 @@ class LiveLeg:
     def press(self, digits: str) -> None:
         """The far end presses keys: digits for a Gather, or a star that ends a Dial; others are lost."""
         for digit in digits:
-            if not self._keypad.press(digit) and digit == "*" and self.running_dial is not None:
+            if self._keypad.press(digit) or digit != "*":
+                continue
+            if self.running_dial is not None:
                 self.running_dial.star_pressed()
+            elif self.on_star is not None:
+                self.on_star()
 
     def notify(self, code: int, text: str, *, url: str = "", method: str = "") -> None:
         """Add an error or a warning to the call's notifications."""

@@ -26,9 +26,11 @@ from callctl.simulator.settings import (
     Settings,
 )
 from callctl.simulator.switch.call_register import Register
+from callctl.simulator.switch.conference import Conferences
 from callctl.simulator.switch.dial import dialling
 from callctl.simulator.switch.leg import CALL_SECONDS, DECLINED, TIMED_OUT, Activity, LegContext, LiveLeg
 from callctl.simulator.switch.numbers import normal
+from callctl.simulator.twiml.verbs.conference import Join
 from callctl.simulator.twiml.verbs.dial import Ring
 
 DIALS_AFTER = 0.1  # from the request to dialling, when nothing is queued before it (inferred)
@@ -66,7 +68,10 @@ class Switch:
             on_failure=self._callback_failed,
             on_traffic=on_traffic,
         )
-        activities: dict[type, Activity] = {Ring: dialling(self._make_child)}
+        self.conferences = Conferences(
+            settings, clock=clock, wall=wall, send=send, callbacks=self.callbacks, register=self.register
+        )
+        activities: dict[type, Activity] = {Ring: dialling(self._make_child), Join: self.conferences.join}
         self._context = LegContext(settings, clock, wall, send, self.callbacks, self.register, activities, self._ended)
 
     # What the API does

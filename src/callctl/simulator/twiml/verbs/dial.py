@@ -7,17 +7,16 @@ from callctl.simulator.models import EVENTS
 from callctl.simulator.twiml.document import Document, Outcome, Verb
 from callctl.simulator.twiml.elements import Element
 from callctl.simulator.twiml.steps import Note, Step
+from callctl.simulator.twiml.verbs import conference
 from callctl.simulator.twiml.verbs.noun import Noun
 
 TIMEOUT_SECONDS = 30.0  # DIAL
 TIME_LIMIT_SECONDS = 14400.0  # DIAL
 MAX_DIALLED = 10  # CLIENT: up to ten nouns at once
 INVALID_EVENTS = 21626
-# The events of a Conference's own callbacks (its page, "statusCallbackEvent").
-CONFERENCE_EVENTS = ("start", "end", "join", "leave", "mute", "hold", "modify", "speaker", "announcement")
 DIALLED = ("Number", "Sip", "Client")
 # Nouns that connect the leg with something else than legs of its own; of those in one Dial the first counts.
-NOUNS: Mapping[str, Callable[[Element], Noun]] = {}
+NOUNS: Mapping[str, Callable[[Element], Noun]] = {"Conference": conference.Conference.read}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +136,7 @@ def _event_fault(noun: Element) -> str:
     """Return what is wrong with the events that a noun reports; empty if nothing is, or it says none."""
     if "statusCallbackEvent" not in noun.attributes:
         return ""
-    known = CONFERENCE_EVENTS if noun.name == "Conference" else EVENTS
+    known = conference.EVENTS if noun.name == "Conference" else EVENTS
     words = noun.get("statusCallbackEvent").split() or [""]
     unknown = next((word for word in words if word not in known), None)
     if unknown is None:

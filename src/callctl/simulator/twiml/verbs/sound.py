@@ -1,6 +1,7 @@
 """<Say>, <Play> and <Pause>: nothing is fetched to be played and nothing is spoken; each is worth its time."""
 
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from callctl.simulator.twiml.document import Document, Outcome, Verb
 from callctl.simulator.twiml.elements import Element
@@ -10,6 +11,7 @@ NAMES = ("Say", "Play", "Pause")
 SAY_SECONDS_PER_CHARACTER = 0.06
 PLAY_SECONDS = 2.0
 DIGIT_SECONDS = 0.25
+TWILIOS_SOUNDS = frozenset({"com.twilio.sounds.music.s3.amazonaws.com", "com.twilio.music.classical.s3.amazonaws.com"})
 HALF_SECOND = frozenset("wW")  # in the digits of <Play>
 
 
@@ -37,6 +39,12 @@ class Sound(Verb):
     def leaves_ringing(self, *, is_first: bool) -> bool:
         """Return whether it is a Pause before anything else (docs/twilio.md, "TwiML")."""
         return is_first and self.name == "Pause"
+
+
+def is_twilios_music(url: str) -> bool:
+    """Return whether an address is one of Twilio's own, whose music many documents name; it is not requested."""
+    host = (urlsplit(url).hostname or "").lower()
+    return host == "twimlets.com" or host.endswith((".twimlets.com", ".twilio.com")) or host in TWILIOS_SOUNDS
 
 
 def speech(text: str) -> Sound:

@@ -1,0 +1,108 @@
+"""<Conference> in <Dial>: the leg takes part in a conference until it leaves, or that is over."""
+
+from dataclasses import dataclass, replace
+
+from callctl.simulator.models import Subscription
+from callctl.simulator.twiml.document import Document
+from callctl.simulator.twiml.elements import Element
+from callctl.simulator.twiml.steps import NotImitated, Step
+from callctl.simulator.twiml.verbs.noun import Noun
+
+MAX_PARTICIPANTS = 250  # docs/twilio.md, "Conferences"
+# The events of a conference's own callbacks; of them nobody speaks here.
+EVENTS = ("start", "end", "join", "leave", "mute", "hold", "modify", "speaker", "announcement")
+# What a document may hold that a participant hears, be it music or an announcement (docs/twilio.md, "Conferences").
+HEARD_VERBS = ("Play", "Say", "Pause", "Redirect")
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """How a participant enters: into which conference, and what holds of it there.
+
+    `wait_url` is empty for silence and for Twilio's own music, which can't be heard here.
+    """
+
+    name: str
+    label: str = ""
+    muted: bool = False
+    coach: str = ""
+    starts: bool = True
+    ends: bool = False
+    wait_url: str = ""
+    wait_method: str = "POST"
+    most: int = MAX_PARTICIPANTS
+    region: str = ""
+    subscription: Subscription | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Join(Step[bool]):
+    """Take part in a conference until that is over; the result is False where the leg could not.
+
+    `time_limit` is in simulated seconds; a `*` of the far end leaves where `hangup_on_star` says so.
+    """
+
+    entrance: Entrance
+    time_limit: float | None = None
+    hangup_on_star: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Conference(Noun):
+    """One <Conference>, its addresses as the document has them."""
+
+    entrance: Entrance
+    callback_url: str
+    callback_method: str
+    callback_events: tuple[str, ...]
+
+    @classmethod
+    def read(cls, element: Element) -> "Conference":
+        """Read it; `record` and what belongs to it stay unread."""
+        element.without_effect("beep", "jitterBufferSize", "trim")
+        entrance = Entrance(
+            name=element.text,
+            label=element.get("participantLabel").strip(),
+            muted=element.flag("muted"),
+            coach=element.get("coach").strip(),
+            starts=element.flag("startConferenceOnEnter", default=True),
+            ends=element.flag("endConferenceOnExit"),
+            wait_url=element.url("waitUrl"),
+            wait_method=element.method("waitMethod"),
+            most=most_participants(element.number("maxParticipants", MAX_PARTICIPANTS)),
+            region=element.get("region").strip(),
+        )
+        return cls(
+            entrance,
+            callback_url=element.url("statusCallback"),
+            callback_method=element.method("statusCallbackMethod"),
+            callback_events=tuple(element.get("statusCallbackEvent").split()),
+        )
+
+    async def connect(
+        self,
+        document: Document,
+        *,
+        give_up_after: float,  # noqa: ARG002 - without effect here (docs/twilio.md, "Conferences")
+        time_limit: float,
+        hangup_on_star: bool,
+    ) -> dict[str, str]:
+        """Take part until that is over; return its DialCallStatus, the only thing that is said of it."""
+        if "speaker" in self.callback_events:
+            await NotImitated("speaker among the events of <Conference> is not imitated; nobody speaks here")
+        entrance = replace(
+            self.entrance,
+            wait_url=await document.link(self.entrance.wait_url, "waitUrl"),
+            subscription=await self._subscription(document),
+        )
+        joined = await Join(entrance, time_limit, hangup_on_star)
+        return {"DialCallStatus": "answered" if joined else "failed"}
+
+    async def _subscription(self, document: Document) -> Subscription | None:
+        url = await document.link(self.callback_url, "statusCallback")
+        return Subscription(url, self.callback_method, frozenset(self.callback_events)) if url else None
+
+
+def most_participants(number: float) -> int:
+    """Return how many may be in it: 2 to 250, which is what anything else counts as."""
+    return int(number) if 2 <= number <= MAX_PARTICIPANTS else MAX_PARTICIPANTS
