@@ -7,6 +7,10 @@ from collections.abc import Mapping
 
 _TEXTS: Mapping[int, tuple[int, str]] = {
     12100: (400, "Document parse failure"),
+    13240: (400, "{0}"),
+    16020: (400, "{0}"),
+    16024: (400, "{0}"),
+    16026: (400, "{0}"),
     20001: (400, "Invalid parameter: {0}"),
     20003: (401, "Authenticate"),
     20004: (405, "Method not allowed"),

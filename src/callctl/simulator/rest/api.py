@@ -17,7 +17,9 @@ from callctl.simulator.faults import Chance
 from callctl.simulator.http_requests import OnTraffic, Received, ignore
 from callctl.simulator.rest import resources
 from callctl.simulator.rest.calls import Calls
+from callctl.simulator.rest.conferences import Conferences
 from callctl.simulator.rest.far_ends import FarEnds
+from callctl.simulator.rest.participants import Participants
 from callctl.simulator.rest.requests import MAX_BODY, Form, Handler
 from callctl.simulator.rest.routing import Endpoint
 from callctl.simulator.rest.survey import Survey
@@ -57,7 +59,8 @@ class Api:
         """Return the aiohttp application, with every path below the base path."""
         app = web.Application(middlewares=[self._around], client_max_size=MAX_BODY)
         app.router.add_get(self._endpoint.account_path(".json"), self._account, allow_head=False)
-        for resource in (self._calls, FarEnds(self._endpoint), self._survey):
+        others = (Conferences(self._endpoint), Participants(self._endpoint))
+        for resource in (self._calls, *others, FarEnds(self._endpoint), self._survey):
             app.router.add_routes(resource.routes())
         return app
 

@@ -46,8 +46,8 @@ def call(leg: Leg, facts: Facts, settings: Settings) -> Json:
         "from_formatted": formatted(leg.from_),
         "phone_number_sid": None,
         "status": facts.status,
-        "start_time": _time(facts.started),
-        "end_time": _time(facts.ended),
+        "start_time": time(facts.started),
+        "end_time": time(facts.ended),
         "duration": _duration(facts.duration, dialect),
         "price": None,  # null until rated (OAS), and nothing is rated here
         "price_unit": "USD",
@@ -123,7 +123,7 @@ def formatted(address: str) -> str:
     return f"({us[1]}) {us[2]}-{us[3]}"
 
 
-def _time(moment: datetime | None) -> str | None:
+def time(moment: datetime | None) -> str | None:
     """Write a time as Twilio does: `Fri, 18 Oct 2019 17:00:00 +0000` (OAS)."""
     return None if moment is None else format_datetime(moment)
 

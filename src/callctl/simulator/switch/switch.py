@@ -26,11 +26,11 @@ from callctl.simulator.settings import (
     Settings,
 )
 from callctl.simulator.switch.call_register import Register
-from callctl.simulator.switch.conference import Conferences
+from callctl.simulator.switch.conference import Conferences, Participant
 from callctl.simulator.switch.dial import dialling
 from callctl.simulator.switch.leg import CALL_SECONDS, DECLINED, TIMED_OUT, Activity, LegContext, LiveLeg
 from callctl.simulator.switch.numbers import normal
-from callctl.simulator.twiml.verbs.conference import Join
+from callctl.simulator.twiml.verbs.conference import Entrance, Join
 from callctl.simulator.twiml.verbs.dial import Ring
 
 DIALS_AFTER = 0.1  # from the request to dialling, when nothing is queued before it (inferred)
@@ -78,6 +78,20 @@ class Switch:
 
     def place(self, request: CallRequest) -> Leg:
         """Place a call: queued now, dialled when its turn has come."""
+        live, _ = self._place(request)
+        return live.leg
+
+    def invite(self, request: CallRequest, entrance: Entrance) -> tuple[Participant, int]:
+        """Dial a participant of a conference; return it, and how many milliseconds it waits for its turn.
+
+        Raises:
+            JoinError: It can't enter so.
+        """
+        self.conferences.check(entrance)
+        live, waits = self._place(request)
+        return self.conferences.expect(live, entrance), waits
+
+    def _place(self, request: CallRequest) -> tuple[LiveLeg, int]:
         live = self._make(request, OUTBOUND_API, "queued")
         now = self._clock.now()
         begins = max(now + DIALS_AFTER, self._next_dial)
@@ -90,7 +104,7 @@ class Switch:
             live.dial(timeout=request.timeout)
 
         live.later(begins - now, dial)
-        return live.leg
+        return live, waited
 
     def receive(self, request: CallRequest) -> Leg:
         """Receive an incoming call: it rings here, and its document decides whether it is answered."""
