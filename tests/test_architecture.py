@@ -34,8 +34,11 @@ def test_nothing_else_is_there() -> None:
 
 
 def test_each_test_file_is_named_after_what_it_tests() -> None:
-    """``tests/a/test_b.py`` and ``tests/a/test_b_part.py`` test ``a/b.py``, or all of the folder ``a/b``."""
-    for test in (path for path in TESTS.rglob("test_*.py") if path.parent != TESTS):
+    """``tests/a/test_b.py`` and ``tests/a/test_b_part.py`` test ``a/b.py``, or all of the folder ``a/b``.
+
+    Those in a folder ``scenarios`` tell whole stories, and are named after them.
+    """
+    for test in (path for path in TESTS.rglob("test_*.py") if path.parent != TESTS and path.parent.name != "scenarios"):
         folder = PACKAGE / test.parent.relative_to(TESTS)
         names = {path.stem for path in folder.iterdir()}
         words = test.stem.removeprefix("test_").split("_")

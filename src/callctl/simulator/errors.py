@@ -40,6 +40,16 @@ _TEXTS: Mapping[int, tuple[int, str]] = {
     21217: (400, "Phone number does not appear to be valid: {0}"),
     21218: (400, "Invalid parameters: {0}"),
     21220: (400, "Call is not in-progress. {0}"),
+    21402: (400, "Invalid URL: {0}"),
+    21403: (400, "Invalid Method: {0}"),
+    21405: (400, "Cannot set VoiceFallbackUrl without setting VoiceUrl"),
+    21406: (400, "Cannot set SmsFallbackUrl without setting SmsUrl"),
+    21420: (400, "ApplicationSid is not accessible: {0}"),
+    21421: (400, "PhoneNumber is invalid: {0}"),
+    21422: (400, "PhoneNumber is not available for purchase: {0}"),
+    21451: (400, "Invalid area code: {0}"),
+    21452: (400, "No phone numbers found in area code {0}"),
+    21471: (400, "Account does not exist: {0}"),
     21609: (400, "The StatusCallback URL {0} is not a valid URL."),
 }
 

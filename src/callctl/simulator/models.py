@@ -1,6 +1,6 @@
 """What the simulator knows of a call: plain data, without clocks or sockets."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -30,6 +30,11 @@ class Source:
     fallback_url: str = ""
     fallback_method: str = "POST"
 
+    @property
+    def is_given(self) -> bool:
+        """Whether it says where the document is at all."""
+        return bool(self.url) or self.twiml is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Detection:
@@ -53,6 +58,8 @@ class CallRequest:
     timeout: float = RING_TIMEOUT
     time_limit: float | None = None
     detection: Detection | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)  # what the request for its document carries besides
+    number_sid: str | None = None  # of the account's number that is called
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +114,7 @@ class Leg:
     created: datetime
     facts: Facts
     parent: "Leg | None" = None
+    number_sid: str | None = None
     subscription: Subscription | None = None
     sequence: int = 0
     children: int = 0

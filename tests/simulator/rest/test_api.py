@@ -109,7 +109,7 @@ class TestErrors:
             ({"Url": "survey"}, 21205),
             ({"Url": "http://host:port/"}, 21205),
             ({"Url": "ftp://127.0.0.1/"}, 21205),
-            ({"Twiml": None, "ApplicationSid": "AP" + "0" * 32}, 21205),
+            ({"Twiml": None, "ApplicationSid": "AP" + "0" * 32}, 21218),
             ({"From": None}, 21213),
             ({"From": "+15005550001"}, 21212),
             ({"From": "+15005550007"}, 21210),

@@ -16,16 +16,25 @@ from callctl.simulator.errors import ApiError
 from callctl.simulator.faults import Chance
 from callctl.simulator.http_requests import OnTraffic, Received, ignore
 from callctl.simulator.rest import resources
+from callctl.simulator.rest.applications import Applications
 from callctl.simulator.rest.calls import Calls
 from callctl.simulator.rest.conferences import Conferences
 from callctl.simulator.rest.far_ends import FarEnds
 from callctl.simulator.rest.participants import Participants
+from callctl.simulator.rest.phone_numbers import PhoneNumbers
 from callctl.simulator.rest.requests import MAX_BODY, Form, Handler
 from callctl.simulator.rest.routing import Endpoint
 from callctl.simulator.rest.survey import Survey
 from callctl.simulator.settings import ACTIVE, Settings
 from callctl.simulator.switch.switch import Switch
 
+RESOURCES = (
+    Applications,
+    Conferences,
+    FarEnds,
+    Participants,
+    PhoneNumbers,
+)
 READING = frozenset({"GET", "HEAD"})
 SECRET_HEADERS = frozenset({"authorization", "cookie"})
 
@@ -59,8 +68,8 @@ class Api:
         """Return the aiohttp application, with every path below the base path."""
         app = web.Application(middlewares=[self._around], client_max_size=MAX_BODY)
         app.router.add_get(self._endpoint.account_path(".json"), self._account, allow_head=False)
-        others = (Conferences(self._endpoint), Participants(self._endpoint))
-        for resource in (self._calls, *others, FarEnds(self._endpoint), self._survey):
+        others = (resource(self._endpoint) for resource in RESOURCES)
+        for resource in (self._calls, *others, self._survey):
             app.router.add_routes(resource.routes())
         return app
 

@@ -30,7 +30,7 @@ class Calls:
 
     async def create(self, request: web.Request) -> web.Response:
         """Place a call."""
-        call = requests.read_call(await self._endpoint.form(request))
+        call = requests.read_call(await self._endpoint.form(request), self._endpoint.switch.possessions)
         if self._endpoint.settings.test_credentials:
             call = replace(call, subscription=None)  # test credentials never cause a callback
         leg = self._endpoint.switch.place(call)

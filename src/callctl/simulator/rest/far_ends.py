@@ -19,7 +19,8 @@ class FarEnds:
         return web.post(path, self._incoming), web.post(f"{path}/{{sid}}/{{action}}", self._act)
 
     async def _incoming(self, request: web.Request) -> web.Response:
-        leg = self._endpoint.switch.receive(requests.read_incoming(await self._endpoint.form(request)))
+        form, switch = await self._endpoint.form(request), self._endpoint.switch
+        leg = switch.receive(requests.read_incoming(form, switch.possessions))
         return web.json_response(self._endpoint.shown(leg), status=201)
 
     async def _act(self, request: web.Request) -> web.Response:

@@ -10,6 +10,7 @@ from aiohttp import web
 from callctl.simulator.errors import ApiError
 from callctl.simulator.models import EVENTS, RING_TIMEOUT, CallRequest, CallUpdate, Detection, Source, Subscription
 from callctl.simulator.switch import numbers
+from callctl.simulator.switch.owned import Handling, Owned, Possessions
 from callctl.simulator.twiml import parser
 
 Form = Mapping[str, tuple[str, ...]]
@@ -21,6 +22,13 @@ BODY_SECONDS = 15.0  # real ones; a client that never finishes holds a place amo
 MAX_TWIML = 4000  # characters (OAS)
 MAX_URL = 4000  # characters (ERR 21609)
 MAX_TIMEOUT = 600  # seconds (OAS)
+# What an incoming call is described by; of a client's call anything else is a parameter of its own.
+INCOMING = frozenset(
+    {
+        "To", "From", "Url", "Method", "Twiml", "FallbackUrl", "FallbackMethod", "ApplicationSid", "TimeLimit",
+        "StatusCallback", "StatusCallbackMethod", "StatusCallbackEvent",
+    }
+)  # fmt: skip
 SEND_DIGITS = re.compile(r"[0-9A-D#*wW]{0,32}", re.IGNORECASE)  # OAS
 
 
@@ -43,18 +51,23 @@ async def read_form(request: web.Request) -> Form:
     return form
 
 
-def read_call(form: Form) -> CallRequest:
+def read_call(form: Form, possessions: Possessions) -> CallRequest:
     """Read a create request. Live Twilio looks at To first, then at Url, then at From.
+
+    An application's URLs stand in place of all that the request itself says of URLs and callbacks.
 
     Source: docs/twilio.md, "Creating a call".
     """
     to = to_of(form)
-    source = _source(form)
+    application = _application(form, possessions)
+    source = _source(form) if application is None else application.source
     if source is None:
-        raise ApiError(21205, "Url parameter is required.")
+        raise ApiError(
+            21205, "Url parameter is required." if application is None else "The application has no VoiceUrl."
+        )
     from_ = from_of(form, to)
     refuse_magic(to, from_)
-    subscription, unknown = subscription_of(form)
+    subscription, unknown = subscription_of(form) if application is None else (application.subscription, ())
     check_choice(form, "MachineDetection", ("Enable", "DetectMessageEnd"))
     if not SEND_DIGITS.fullmatch(text_of(form, "SendDigits")):
         raise ApiError(20001, "SendDigits")
@@ -70,21 +83,57 @@ def read_call(form: Form) -> CallRequest:
     )
 
 
-def read_incoming(form: Form) -> CallRequest:
-    """Read an incoming call: like a create request, but anyone may call and magic numbers have no effect."""
-    source = _source(form)
-    if source is None:
-        raise ApiError(21205, "Url parameter is required.")
-    subscription, unknown = subscription_of(form)
+def read_incoming(form: Form, possessions: Possessions) -> CallRequest:
+    """Read an incoming call: like a create request, but anyone may call and magic numbers have no effect.
+
+    With ApplicationSid it is a client's call, and what has no meaning here are the client's own parameters. With
+    neither that nor Url nor Twiml the number that is called says where its document is.
+    """
+    application = _application(form, possessions)
     to, from_ = numbers.normal(text_of(form, "To")), numbers.normal(text_of(form, "From"))
+    if not to and application is not None:
+        to = f"app:{text_of(form, 'ApplicationSid')}"
     if not to:
         raise ApiError(21201)
     if not from_:
         raise ApiError(21213)
     for address, code in ((to, 21211), (from_, 21212)):
-        if not (numbers.is_number(address) or numbers.is_caller(address)):
+        if not (numbers.is_number(address) or numbers.is_caller(address)) and not address.startswith("app:"):
             raise ApiError(code, address)
-    return CallRequest(to, from_, source, subscription, unknown, time_limit=time_limit_of(form))
+    number = possessions.number(to)
+    subscription, unknown = subscription_of(form)
+    given = _source(form)
+    handling = application or (_handling(to, number, possessions) if given is None else Handling(given, None))
+    return CallRequest(
+        to,
+        from_,
+        handling.source or Source(),
+        subscription or handling.subscription,
+        unknown,
+        time_limit=time_limit_of(form),
+        parameters={name: values[-1] for name, values in form.items() if application and name not in INCOMING},
+        number_sid=None if number is None else number.sid,
+    )
+
+
+def _handling(to: str, number: Owned | None, possessions: Possessions) -> Handling:
+    """Return who handles the calls to a number; raise ApiError where that is not for the account to say."""
+    if number is None:
+        raise ApiError(21205, f"Url parameter is required: {to} is no number of this account, which could have one.")
+    if number.text("trunk_sid"):
+        raise ApiError(21205, f"Url parameter is required: calls to {to} go to a trunk, and trunks are not imitated.")
+    return possessions.handling_of(number)
+
+
+def _application(form: Form, possessions: Possessions) -> Handling | None:
+    """Return what the application says that a form names, if it names one; raise ApiError where there is none."""
+    sid = text_of(form, "ApplicationSid")
+    if not sid:
+        return None
+    application = possessions.applications.find(sid)
+    if application is None:
+        raise ApiError(21218, f"ApplicationSid {sid[:64]}")
+    return application.handling
 
 
 def read_update(form: Form, *, enough: Sequence[str] = ("StatusCallback",)) -> CallUpdate:
@@ -148,7 +197,7 @@ def refuse_magic(to: str, from_: str) -> None:
 
 
 def _source(form: Form) -> Source | None:
-    """Return where the document comes from; Url beats Twiml (OAS), and applications are not imitated."""
+    """Return where the document comes from; Url beats Twiml (OAS)."""
     url, text = text_of(form, "Url"), text_of(form, "Twiml")
     fallback = text_of(form, "FallbackUrl")
     method, fallback_method = method_of(form, "Method"), method_of(form, "FallbackMethod")
@@ -160,8 +209,6 @@ def _source(form: Form) -> Source | None:
     if text:
         _check_twiml(text)
         return Source("", method, text, fallback, fallback_method)
-    if text_of(form, "ApplicationSid"):
-        raise ApiError(21205, "The simulator has no applications: give Url or Twiml")
     return None
 
 

@@ -44,7 +44,7 @@ def call(leg: Leg, facts: Facts, settings: Settings) -> Json:
         "to_formatted": formatted(leg.to),
         "from": leg.from_,
         "from_formatted": formatted(leg.from_),
-        "phone_number_sid": None,
+        "phone_number_sid": leg.number_sid,
         "status": facts.status,
         "start_time": time(facts.started),
         "end_time": time(facts.ended),

@@ -55,6 +55,7 @@ class Register:
             created=now,
             facts=Facts(status, now),
             parent=parent,
+            number_sid=request.number_sid,
             subscription=subscription,
         )
         self.set_facts(leg, leg.facts)

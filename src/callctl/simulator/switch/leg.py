@@ -84,6 +84,7 @@ class LiveLeg:
         source: Source,
         time_limit: float = CALL_SECONDS,
         detection: Detection | None = None,
+        parameters: Mapping[str, str] | None = None,
     ) -> None:
         self.leg = leg
         self.context = context
@@ -93,6 +94,9 @@ class LiveLeg:
         self.dialled_by: DialControl | None = None  # the Dial that made this leg, while it belongs to it
         self.running_dial: DialControl | None = None  # the Dial that it runs, until the last child ended or left
         self._source = source
+        # What the request for its first document carries besides; what Twilio says of a call can't be said otherwise.
+        own = leg_parameters(leg, context.settings.account_sid)
+        self.parameters = {name: value for name, value in (parameters or {}).items() if name not in own}
         self._time_limit = time_limit
         self._answered_at: float | None = None
         self._runner = Runner(self._begin)
@@ -334,7 +338,7 @@ class LiveLeg:
             else:
                 await Wait(self._detection_seconds)
                 self._detected()
-        return await run_script(self._source)
+        return await run_script(self._source, params=self.parameters)
 
     def detect(self) -> None:
         """Detect who answered while everything else goes on."""

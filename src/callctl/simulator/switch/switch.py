@@ -30,15 +30,17 @@ from callctl.simulator.switch.conference import Conferences, Participant
 from callctl.simulator.switch.dial import dialling
 from callctl.simulator.switch.leg import CALL_SECONDS, DECLINED, TIMED_OUT, Activity, LegContext, LiveLeg
 from callctl.simulator.switch.numbers import normal
+from callctl.simulator.switch.owned import Possessions
 from callctl.simulator.twiml.verbs.conference import Entrance, Join
 from callctl.simulator.twiml.verbs.dial import Ring
 
 DIALS_AFTER = 0.1  # from the request to dialling, when nothing is queued before it (inferred)
 INVALID_EVENTS = 21626
+NOT_HANDLED = 404
 
 
 class Switch:
-    """Every leg in operation; `register` has those that have ended, too."""
+    """Every leg in operation; `register` has those that have ended, too, `possessions` numbers and applications."""
 
     def __init__(
         self,
@@ -57,6 +59,7 @@ class Switch:
         self._live: dict[str, LiveLeg] = {}
         self._next_dial = 0.0
         self.register = Register(settings, clock=clock, wall=wall, chance=chance, on_traffic=on_traffic)
+        self.possessions = Possessions(new_sid=self.register.new_sid, wall=wall)
         self.callbacks = Callbacks(
             account_sid=settings.account_sid,
             clock=clock,
@@ -109,7 +112,13 @@ class Switch:
     def receive(self, request: CallRequest) -> Leg:
         """Receive an incoming call: it rings here, and its document decides whether it is answered."""
         live = self._make(request, INBOUND, "ringing")
-        live.change(started=self._wall())
+        now = self._wall()
+        live.change(started=now)
+        if not request.source.is_given:
+            # A number that nobody handles (docs/twilio.md, "Numbers and applications").
+            live.change(ended=now, duration=0)
+            live.end("failed", sip=NOT_HANDLED)
+            return live.leg
         # A document may leave it ringing; its caller waits as long as a call may last, so that none rings for ever.
         waits = request.time_limit or CALL_SECONDS
         live.later(waits, lambda: live.end("canceled", sip=TIMED_OUT))
@@ -186,6 +195,7 @@ class Switch:
             source=request.source,
             time_limit=request.time_limit or CALL_SECONDS,
             detection=request.detection,
+            parameters=request.parameters,
         )
         self._live[leg.sid] = live
         return live

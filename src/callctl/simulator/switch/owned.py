@@ -1,0 +1,106 @@
+"""What the account owns besides calls: its phone numbers and applications, and who handles the calls to them."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from callctl.simulator.models import Source, Subscription
+
+NewSid = Callable[..., str]
+
+
+@dataclass(frozen=True, slots=True)
+class Handling:
+    """Where the document of a call is (None: nowhere), and who is told when the call is over."""
+
+    source: Source | None
+    subscription: Subscription | None
+
+
+@dataclass(slots=True, eq=False)
+class Owned:
+    """A phone number or an application; `fields` are those that the API shows and lets one change."""
+
+    sid: str
+    ordinal: int
+    created: datetime
+    updated: datetime
+    fields: Mapping[str, object]
+
+    def text(self, name: str) -> str:
+        """Return a field that is a text; empty where it is not set."""
+        return str(self.fields[name] or "")
+
+    @property
+    def handling(self) -> Handling:
+        """What its own URLs say. Its callback comes at the end of a call alone: it can't choose events (OAS)."""
+        url, callback = self.text("voice_url"), self.text("status_callback")
+        fallback = self.text("voice_fallback_url")
+        return Handling(
+            Source(url, self.text("voice_method"), None, fallback, self.text("voice_fallback_method")) if url else None,
+            Subscription(callback, self.text("status_callback_method")) if callback else None,
+        )
+
+
+class Shelf:
+    """All that the account owns of one kind."""
+
+    def __init__(self, prefix: str, *, new_sid: NewSid, wall: Callable[[], datetime]) -> None:
+        self._prefix = prefix
+        self._new_sid = new_sid
+        self._wall = wall
+        self._owned: dict[str, Owned] = {}
+        self._count = 0
+
+    def add(self, fields: Mapping[str, object]) -> Owned:
+        """Add one, and return it."""
+        self._count += 1
+        now = self._wall()
+        owned = Owned(self._new_sid(self._prefix, self._count), self._count, now, now, fields)
+        self._owned[owned.sid] = owned
+        return owned
+
+    def find(self, sid: str) -> Owned | None:
+        """Return the one with this SID."""
+        return self._owned.get(sid)
+
+    def change(self, owned: Owned, changes: Mapping[str, object]) -> None:
+        """Set some of its fields."""
+        owned.fields = {**owned.fields, **changes}
+        owned.updated = self._wall()
+
+    def remove(self, owned: Owned) -> None:
+        """Own it no longer."""
+        self._owned.pop(owned.sid, None)
+
+    def newest_first(self) -> Iterator[Owned]:
+        """Yield all, the newest first."""
+        return reversed(self._owned.values())
+
+
+class Possessions:
+    """The account's phone numbers and applications."""
+
+    def __init__(self, *, new_sid: NewSid, wall: Callable[[], datetime]) -> None:
+        self.numbers = Shelf("PN", new_sid=new_sid, wall=wall)
+        self.applications = Shelf("AP", new_sid=new_sid, wall=wall)
+
+    def number(self, address: str) -> Owned | None:
+        """Return the account's phone number with this address."""
+        return next((each for each in self.numbers.newest_first() if each.text("phone_number") == address), None)
+
+    def handling_of(self, number: Owned) -> Handling:
+        """Return who handles the calls to a number: its application, where it has one, instead of its own URLs."""
+        application = self.applications.find(number.text("voice_application_sid"))
+        return number.handling if application is None else application.handling
+
+    def remove_application(self, application: Owned) -> None:
+        """Own an application no longer; the numbers that were its own are without (the page of Applications)."""
+        self.applications.remove(application)
+        for number in self.numbers.newest_first():
+            named = {name: None for name in APPLICATION_OF_NUMBER if number.fields[name] == application.sid}
+            if named:
+                self.numbers.change(number, named)
+
+
+APPLICATION_OF_NUMBER = ("voice_application_sid", "sms_application_sid")
