@@ -206,6 +206,7 @@ def _event_parameters(
         seconds = leg.facts.duration or 0
         form["CallDuration"] = str(seconds)
         form["Duration"] = str(math.ceil(seconds / 60))  # minutes, rounded up (CALL-a)
+        form |= leg.recorded
         if leg.direction != INBOUND:  # absent there (a capture)
             form["SipResponseCode"] = str(sip)
     return form

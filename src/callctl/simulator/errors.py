@@ -50,6 +50,7 @@ _TEXTS: Mapping[int, tuple[int, str]] = {
     21451: (400, "Invalid area code: {0}"),
     21452: (400, "No phone numbers found in area code {0}"),
     21471: (400, "Account does not exist: {0}"),
+    21501: (404, "The recording {0} is still being processed"),
     21609: (400, "The StatusCallback URL {0} is not a valid URL."),
 }
 

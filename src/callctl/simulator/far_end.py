@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+MAX_WORDS = 4000  # characters: four minutes
 OUTCOMES = ("answers", "busy", "never", "fails", "rejects")
 
 
@@ -21,6 +22,7 @@ class FarEnd:
     """What one address does when it is called; all times in simulated seconds.
 
     `after` counts from the first ring, `hang_up_after` from the answer, `digits_after` from the start of a <Gather>.
+    `words` are what it says into each recording that asks it for a message.
     """
 
     outcome: str = "answers"
@@ -30,6 +32,7 @@ class FarEnd:
     digits: str = ""
     digits_after: float = 1.0
     sip_code: int = 404
+    words: str = ""
 
     @property
     def rings(self) -> bool:
@@ -117,6 +120,9 @@ def _checked(address: str, key: str, value: object) -> object:
         case "digits":
             good = isinstance(value, str) and set(value) <= set("0123456789*#ABCD")
             wanted = "digits, * and #"
+        case "words":
+            good = isinstance(value, str) and len(value) <= MAX_WORDS
+            wanted = f"what it says, up to {MAX_WORDS} characters"
         case "voicemail":
             good = isinstance(value, bool)
             wanted = "true or false"

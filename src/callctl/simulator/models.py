@@ -1,13 +1,14 @@
 """What the simulator knows of a call: plain data, without clocks or sockets."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 API_VERSION = "2010-04-01"
 FINAL = frozenset({"completed", "busy", "failed", "no-answer", "canceled"})
 EVENTS = ("initiated", "ringing", "answered", "completed")
 RING_TIMEOUT = 60  # seconds (OAS)
+RECORDING_EVENTS = ("in-progress", "completed", "absent")
 OUTBOUND_API, OUTBOUND_DIAL, INBOUND = "outbound-api", "outbound-dial", "inbound"
 
 
@@ -47,6 +48,28 @@ class Detection:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordingRequest:
+    """How to record: what asks for it (Twilio's `source`), and who learns of it.
+
+    `unknown_events` were asked for and are none.
+    """
+
+    source: str
+    channels: int = 1
+    track: str = "both"
+    subscription: Subscription | None = None
+    unknown_events: tuple[str, ...] = ()
+
+    def reporting(self, url: str, method: str, events: str) -> "RecordingRequest":
+        """Return it with a status callback, none where the URL is empty; the events are separated by spaces."""
+        words = events.split() or ["completed"]
+        known = frozenset(word for word in words if word in RECORDING_EVENTS)
+        unknown = tuple(word for word in words if word not in known)
+        subscription = Subscription(url, method, known) if url else None
+        return replace(self, subscription=subscription, unknown_events=unknown if url else ())
+
+
+@dataclass(frozen=True, slots=True)
 class CallRequest:
     """A call to place, or (without `timeout` mattering) one that comes in."""
 
@@ -58,6 +81,7 @@ class CallRequest:
     timeout: float = RING_TIMEOUT
     time_limit: float | None = None
     detection: Detection | None = None
+    recording: RecordingRequest | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)  # what the request for its document carries besides
     number_sid: str | None = None  # of the account's number that is called
 
@@ -118,6 +142,8 @@ class Leg:
     subscription: Subscription | None = None
     sequence: int = 0
     children: int = 0
+    recordings: int = 0
+    recorded: dict[str, str] = field(default_factory=dict)  # what its last callback says of its recording
     notifications: list[Notification] = field(default_factory=list)
     earlier: list[tuple[float, Facts]] = field(default_factory=list)
 

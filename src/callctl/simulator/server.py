@@ -112,7 +112,9 @@ class SimulatorServer:
             await self.stop()
             raise _refusal(error, f"{self._host}:{self._port}") from error
         host = f"[{self._host}]" if ":" in self._host else self._host
-        self.url = f"http://{host}:{self._server.port}{settings.base_path}"
+        origin = f"http://{host}:{self._server.port}"
+        self.url = f"{origin}{settings.base_path}"
+        self._switch.recordings.origin = origin
 
     async def stop(self) -> None:
         """Stop listening and drop what is under way."""

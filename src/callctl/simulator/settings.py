@@ -22,6 +22,7 @@ CANCEL_SPARES_DIAL_LEGS = "cancel-spares-dial-legs"
 CANCEL_REFUSED_IN_PROGRESS = "cancel-refused-in-progress"
 HANG_UP_TWICE = "hang-up-twice"
 TIME_LIMIT_ALONE = "time-limit-alone"
+EMPTY_RECORDING_FALLS_THROUGH = "empty-recording-falls-through"
 
 READINGS: Mapping[str, str] = {
     CANCEL_SPARES_DIAL_LEGS: (
@@ -33,6 +34,9 @@ READINGS: Mapping[str, str] = {
         "Status=canceled on an in-progress call answers 400 with 21220; otherwise 200, and nothing changes"
     ),
     HANG_UP_TWICE: ("Status=completed on a call that has ended answers 200; otherwise 400 with 21220"),
+    EMPTY_RECORDING_FALLS_THROUGH: (
+        "a <Record> in which nobody said a word goes on with the next verb; otherwise its action is requested"
+    ),
     TIME_LIMIT_ALONE: "an update with TimeLimit and nothing else sets it; otherwise 400 with 21218",
 }
 

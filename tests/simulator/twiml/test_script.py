@@ -157,7 +157,7 @@ async def test_a_fallback_that_fails_too_is_noted_too(setup: SimulatorSetup) -> 
 
 
 async def test_a_verb_that_is_not_imitated_is_noted_and_passed_over(setup: SimulatorSetup) -> None:
-    document = "<Response><Record/><!-- aside --><?aside?><Enqueue>q</Enqueue><Pause length='4'/></Response>"
+    document = "<Response><Pay/><!-- aside --><?aside?><Refer/><Pause length='4'/></Response>"
     sid = await run(setup, document)
     assert await duration(setup, sid) == "4"
     assert await setup.notes(sid) == [("12200", "1"), ("12200", "1")]

@@ -112,7 +112,7 @@ def simulator(
 
     Where Twilio's text leaves it open, --reading takes the other view:
     cancel-spares-dial-legs, cancel-refused-in-progress, hang-up-twice,
-    time-limit-alone.
+    time-limit-alone, empty-recording-falls-through.
     """
     from callctl.simulator import Faults, PortInUseError, SimulatorError
 

@@ -22,6 +22,7 @@ from callctl.simulator.rest.conferences import Conferences
 from callctl.simulator.rest.far_ends import FarEnds
 from callctl.simulator.rest.participants import Participants
 from callctl.simulator.rest.phone_numbers import PhoneNumbers
+from callctl.simulator.rest.recordings import RecordingResources
 from callctl.simulator.rest.requests import MAX_BODY, Form, Handler
 from callctl.simulator.rest.routing import Endpoint
 from callctl.simulator.rest.survey import Survey
@@ -34,6 +35,7 @@ RESOURCES = (
     FarEnds,
     Participants,
     PhoneNumbers,
+    RecordingResources,
 )
 READING = frozenset({"GET", "HEAD"})
 SECRET_HEADERS = frozenset({"authorization", "cookie"})

@@ -32,6 +32,8 @@ class FarEnds:
                 switch.far_end_hangs_up(leg)
             case "digits":
                 switch.far_end_presses(leg, requests.read_digits(await self._endpoint.form(request)))
+            case "say":
+                switch.far_end_says(leg, requests.read_words(await self._endpoint.form(request)))
             case _:
                 raise ApiError(20404, request.path)
         return web.json_response(self._endpoint.shown(leg))

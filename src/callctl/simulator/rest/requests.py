@@ -8,7 +8,17 @@ from urllib.parse import parse_qsl, urlsplit
 from aiohttp import web
 
 from callctl.simulator.errors import ApiError
-from callctl.simulator.models import EVENTS, RING_TIMEOUT, CallRequest, CallUpdate, Detection, Source, Subscription
+from callctl.simulator.far_end import MAX_WORDS
+from callctl.simulator.models import (
+    EVENTS,
+    RING_TIMEOUT,
+    CallRequest,
+    CallUpdate,
+    Detection,
+    RecordingRequest,
+    Source,
+    Subscription,
+)
 from callctl.simulator.switch import numbers
 from callctl.simulator.switch.owned import Handling, Owned, Possessions
 from callctl.simulator.twiml import parser
@@ -80,6 +90,7 @@ def read_call(form: Form, possessions: Possessions) -> CallRequest:
         timeout=min(whole_of(form, "Timeout", RING_TIMEOUT, least=1), MAX_TIMEOUT),
         time_limit=time_limit_of(form),
         detection=_detection(form),
+        recording=recording_of(form, "OutboundAPI") if flag_of(form, "Record") else None,
     )
 
 
@@ -239,6 +250,27 @@ def subscription_of(
     if unknown:
         return None, unknown
     return Subscription(url, method, frozenset(events or default)), ()
+
+
+def recording_of(form: Form, source: str) -> RecordingRequest:
+    """Return how to record; the callback's events may be repeated, or separated by spaces (OAS)."""
+    check_choice(form, "RecordingChannels", ("mono", "dual"))
+    check_choice(form, "RecordingTrack", ("inbound", "outbound", "both"))
+    check_choice(form, "Trim", ("trim-silence", "do-not-trim"))
+    url, method = text_of(form, "RecordingStatusCallback"), method_of(form, "RecordingStatusCallbackMethod")
+    if url:
+        check_callback_url(url)
+    channels = 2 if text_of(form, "RecordingChannels") == "dual" else 1
+    asked = RecordingRequest(source, channels, text_of(form, "RecordingTrack") or "both")
+    return asked.reporting(url, method, " ".join(form.get("RecordingStatusCallbackEvent", ())))
+
+
+def read_words(form: Form) -> str:
+    """Read what the far end is to say."""
+    words = text_of(form, "Words")
+    if not 0 < len(words) <= MAX_WORDS:
+        raise ApiError(20001, f"Words must be 1 to {MAX_WORDS} characters")
+    return words
 
 
 def check_callback_url(url: str) -> None:

@@ -5,14 +5,17 @@ releases exactly the one that was redirected.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from callctl.simulator.http_requests import Cancel
 from callctl.simulator.models import Detection, Source, Subscription
 from callctl.simulator.switch import numbers
 from callctl.simulator.switch.leg import Activity, LiveLeg, Resume
+from callctl.simulator.switch.recordings import Recording, Recordings
 from callctl.simulator.twiml.document import HTTP_FAILURE, absolute, fetch
 from callctl.simulator.twiml.steps import ScriptEnd, Wait
-from callctl.simulator.twiml.verbs.dial import DialResult, Ring, Target
+from callctl.simulator.twiml.verbs.dial import ANSWER, RINGING, DialResult, Ring, Target
+from callctl.simulator.twiml.verbs.record import to_url
 
 CANCELED = 487
 INVALID_NUMBER = 13224
@@ -24,7 +27,7 @@ CHILD_ENDS_AFTER, ACTION_AFTER, DOCUMENT_AFTER = 0.166, 0.154, 0.23
 MakeChild = Callable[[LiveLeg, str, str, Subscription | None], LiveLeg]
 
 
-def dialling(make_child: MakeChild) -> Activity:
+def dialling(make_child: MakeChild, recordings: Recordings) -> Activity:
     """Return what begins a Dial of a leg, whose children are made by `make_child`."""
 
     def begin(parent: LiveLeg, step: Ring, resume: Resume) -> Cancel:
@@ -32,7 +35,7 @@ def dialling(make_child: MakeChild) -> Activity:
             parent.running_dial = None
             resume(result)
 
-        parent.running_dial = DialSession(parent, step, on_result, make_child=make_child)
+        parent.running_dial = DialSession(parent, step, on_result, make_child=make_child, recordings=recordings)
         parent.running_dial.start()
         return lambda: None  # a redirect and the end of the leg each end its Dial in their own way
 
@@ -49,12 +52,15 @@ class DialSession:
         on_result: Callable[[DialResult], None],
         *,
         make_child: MakeChild,
+        recordings: Recordings,
     ) -> None:
         self._parent = parent
         self._dial = step.dial
         self._base = step.base
         self._on_result = on_result
         self._make_child = make_child
+        self._recordings = recordings
+        self._recording: Recording | None = None
         self._waiting = list(step.dial.targets)
         self._ringing: list[LiveLeg] = []
         self._winner: LiveLeg | None = None
@@ -65,6 +71,8 @@ class DialSession:
 
     def start(self) -> None:
         """Ring all at once, or the first of a sequence."""
+        if self._dial.recording.begins == RINGING:
+            self._record()
         if self._dial.sequential:
             self._ring_next("failed")
         else:
@@ -113,6 +121,7 @@ class DialSession:
         """The parent was redirected: the child ends, `action` is requested, and its reply thrown away."""
         result = self._result()
         self._close()
+        params = result.parameters() | self._recorded()
         await Wait(CHILD_ENDS_AFTER)
         self.abort()
         if not self._dial.action or self._action_requested:
@@ -121,7 +130,7 @@ class DialSession:
         self._action_requested = True  # a second redirect meanwhile does not request it again
         url = absolute(self._base, self._dial.action)
         if url:
-            await fetch(url, self._dial.method, result.parameters())
+            await fetch(url, self._dial.method, params)
         await Wait(DOCUMENT_AFTER)
 
     def _ring_next(self, status: str, sid: str = "") -> None:
@@ -156,6 +165,7 @@ class DialSession:
 
     def _answered(self, child: LiveLeg, target: Target) -> None:
         self.child_answered(child)
+        self._record_winner(child)
         if child.detection is not None:
             child.detect()
         url = self._link(target.whisper_url, "url")
@@ -202,7 +212,28 @@ class DialSession:
     def _finish(self, result: DialResult) -> None:
         if not self._closed:
             self._close()
-            self._on_result(result)
+            self._on_result(replace(result, recorded=self._recorded()))
+
+    def _record(self) -> None:
+        """Begin to record both sides, until the Dial is over."""
+        asked = self._dial.recording.request
+        if asked.subscription is not None:
+            asked = to_url(asked, self._link(asked.subscription.url, "recordingStatusCallback"))
+        recording = self._recordings.start(self._parent.leg, asked)
+        self._recording = recording
+        self._stops.append(lambda: self._recordings.stop(recording))
+
+    def _record_winner(self, child: LiveLeg) -> None:
+        """Begin to record where that begins with the answer; the recording ends with the child, which reports it."""
+        if self._dial.recording.begins == ANSWER:
+            self._record()
+        if self._recording is not None:
+            recording = self._recording
+            recording.reported_by = child.leg
+            child.when_ending.append(lambda: self._recordings.stop(recording))
+
+    def _recorded(self) -> dict[str, str]:
+        return {} if self._recording is None else self._recordings.parameters(self._recording)
 
     def _close(self) -> None:
         self._closed = True

@@ -105,6 +105,9 @@ class LiveLeg:
         self._not_imitated_yet: set[str] = set()
         self.on_star: Callable[[], None] | None = None  # what a `*` does that no Gather takes, nor a Dial
         self._beside: set[Runner] = set()
+        self.when_answered: list[Callable[[], None]] = []  # called once, before its document runs
+        self.when_ending: list[Callable[[], None]] = []  # called once, before its last callback is sent
+        self.on_words: Callable[[str], None] | None = None  # who listens to what the far end says, if anybody does
         self.when_over: list[Callable[[], None]] = []  # called once, when the leg has ended
         self.is_ending = False  # set before its script is dropped, so that what it leaves knows why
         self._timers: list[Timer] = []
@@ -147,6 +150,8 @@ class LiveLeg:
         self._answered_at = self.context.clock.now()
         self.change(status="in-progress")
         self.context.callbacks.fire(self.leg, "answered")
+        for answered in self.when_answered:
+            answered()
         self.limit(self._time_limit)
         if self.far_end.hang_up_after is not None:
             self.later(self.far_end.hang_up_after, lambda: self.end("completed"))
@@ -205,6 +210,8 @@ class LiveLeg:
         if self._answered_at is not None:
             # end_time and duration stay empty for a call that was never connected (OAS)
             ended |= {"ended": self.context.wall(), "duration": self.duration}
+        for ending in self.when_ending:
+            ending()
         self.change(**ended)
         self.context.callbacks.fire(self.leg, "completed", sip=sip)
         for over in self.when_over:
@@ -258,6 +265,22 @@ class LiveLeg:
                 self.running_dial.star_pressed()
             elif self.on_star is not None:
                 self.on_star()
+
+    def say(self, words: str) -> None:
+        """The far end says something: to a Record; where none listens it is lost."""
+        if self.on_words is not None:
+            self.on_words(words)
+
+    def listen(self, seconds: float | None, resume: Resume) -> Cancel:
+        """Wait for the next digit, or None after so many simulated seconds; return how to stop."""
+        return self._keypad.listen(seconds, resume)
+
+    def ask(self, url: str, method: str, params: dict[str, str]) -> None:
+        """Request a document that is thrown away, since the leg has ended."""
+        self._fetches += 1
+        token = self.context.callbacks.token(self.leg, f"document {self._fetches}")
+        form = leg_parameters(self.leg, self.context.settings.account_sid) | params
+        self.context.send(OutgoingRequest(url, method, form, token), lambda _: None)
 
     def notify(self, code: int, text: str, *, url: str = "", method: str = "") -> None:
         """Add an error or a warning to the call's notifications."""

@@ -16,6 +16,7 @@ from callctl.simulator.models import (
     CallRequest,
     CallUpdate,
     Leg,
+    RecordingRequest,
     Source,
     Subscription,
 )
@@ -31,8 +32,11 @@ from callctl.simulator.switch.dial import dialling
 from callctl.simulator.switch.leg import CALL_SECONDS, DECLINED, TIMED_OUT, Activity, LegContext, LiveLeg
 from callctl.simulator.switch.numbers import normal
 from callctl.simulator.switch.owned import Possessions
+from callctl.simulator.switch.record import taking_messages
+from callctl.simulator.switch.recordings import Recording, Recordings
 from callctl.simulator.twiml.verbs.conference import Entrance, Join
 from callctl.simulator.twiml.verbs.dial import Ring
+from callctl.simulator.twiml.verbs.record import TakeMessage
 
 DIALS_AFTER = 0.1  # from the request to dialling, when nothing is queued before it (inferred)
 INVALID_EVENTS = 21626
@@ -74,7 +78,12 @@ class Switch:
         self.conferences = Conferences(
             settings, clock=clock, wall=wall, send=send, callbacks=self.callbacks, register=self.register
         )
-        activities: dict[type, Activity] = {Ring: dialling(self._make_child), Join: self.conferences.join}
+        self.recordings = Recordings(settings, clock=clock, wall=wall, callbacks=self.callbacks, register=self.register)
+        activities: dict[type, Activity] = {
+            Ring: dialling(self._make_child, self.recordings),
+            Join: self.conferences.join,
+            TakeMessage: taking_messages(self.recordings),
+        }
         self._context = LegContext(settings, clock, wall, send, self.callbacks, self.register, activities, self._ended)
 
     # What the API does
@@ -164,6 +173,18 @@ class Switch:
             raise ApiError(21220, "Only a connected far end can press digits.")
         self._live[leg.sid].press(digits)
 
+    def far_end_says(self, leg: Leg, words: str) -> None:
+        """Say something at the far end of a connected leg."""
+        if leg.status != "in-progress":
+            raise ApiError(21220, "Only a connected far end can say anything.")
+        self._live[leg.sid].say(words)
+
+    def record(self, leg: Leg, request: RecordingRequest) -> Recording:
+        """Record a leg from now on, until it ends; raise ApiError for one that is not connected."""
+        if leg.status != "in-progress":
+            raise ApiError(21220, "Only a connected call can be recorded.")
+        return self._record(self._live[leg.sid], request)
+
     def close(self) -> None:
         """Drop every script, without a callback."""
         for live in tuple(self._live.values()):
@@ -197,8 +218,20 @@ class Switch:
             detection=request.detection,
             parameters=request.parameters,
         )
+        if request.recording is not None:
+            asked = request.recording
+            live.when_answered.append(lambda: self._record_whole(live, asked))
         self._live[leg.sid] = live
         return live
+
+    def _record_whole(self, live: LiveLeg, request: RecordingRequest) -> None:
+        """Record a leg, whose last callback reports it."""
+        self._record(live, request).reported_by = live.leg
+
+    def _record(self, live: LiveLeg, request: RecordingRequest) -> Recording:
+        recording = self.recordings.start(live.leg, request)
+        live.when_ending.append(lambda: self.recordings.stop(recording))
+        return recording
 
     def _complete(self, leg: Leg) -> None:
         if leg.is_final:

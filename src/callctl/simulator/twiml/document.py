@@ -48,12 +48,14 @@ class Document:
     source: Source
     allowed: frozenset[str] | None = None
 
-    async def go_to(self, url: str, method: str, params: dict[str, str] | None = None) -> Next | ScriptEnd:
-        """Go to another document; an empty URL is the present one's. A failure falls back as the first would."""
+    async def go_to(
+        self, url: str, method: str, params: dict[str, str] | None = None, *, code: int = HTTP_FAILURE
+    ) -> Next | ScriptEnd:
+        """Go to another document; an empty URL is the present one's. Failing, it falls back as the first would."""
         target = absolute(self.url, url)
         if not target:
             text = f"HTTP retrieval failure: {url or 'no address'!r} is no http or https URL"
-            await Note(HTTP_FAILURE, text, url=url, method=method)
+            await Note(code, text, url=url, method=method)
             if not self.source.fallback_url:
                 return ScriptEnd.FAILED
             target, method = self.source.fallback_url, self.source.fallback_method

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 from callctl.simulator.twiml.document import Verb
 from callctl.simulator.twiml.elements import Element, XmlError, read_xml
-from callctl.simulator.twiml.verbs import dial, flow, gather, sound
+from callctl.simulator.twiml.verbs import dial, flow, gather, record, sound
 
 READERS: Mapping[str, Callable[[Element], Verb]] = {
     "Say": sound.Sound.read,
     "Play": sound.Sound.read,
     "Pause": sound.Sound.read,
+    "Record": record.Record.read,
     "Gather": gather.Gather.read,
     "Dial": dial.Dial.read,
     "Redirect": flow.Redirect.read,

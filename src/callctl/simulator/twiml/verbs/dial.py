@@ -1,19 +1,22 @@
 """<Dial>: addresses to ring, or one noun of another kind, which has a file of its own."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from callctl.simulator.models import EVENTS
+from callctl.simulator.models import EVENTS, RecordingRequest
 from callctl.simulator.twiml.document import Document, Outcome, Verb
 from callctl.simulator.twiml.elements import Element
 from callctl.simulator.twiml.steps import Note, Step
-from callctl.simulator.twiml.verbs import conference
+from callctl.simulator.twiml.verbs import conference, record
 from callctl.simulator.twiml.verbs.noun import Noun
 
 TIMEOUT_SECONDS = 30.0  # DIAL
 TIME_LIMIT_SECONDS = 14400.0  # DIAL
 MAX_DIALLED = 10  # CLIENT: up to ten nouns at once
-INVALID_EVENTS = 21626
+INVALID_RECORD, INVALID_EVENTS = 13217, 21626
+# When a Dial begins to record, as its `record` says it, each also with "-dual" behind it (DIAL).
+AS_USUAL = RecordingRequest("DialVerb")
+NEVER, RINGING, ANSWER = "do-not-record", "record-from-ringing", "record-from-answer"
 DIALLED = ("Number", "Sip", "Client")
 # Nouns that connect the leg with something else than legs of its own; of those in one Dial the first counts.
 NOUNS: Mapping[str, Callable[[Element], Noun]] = {"Conference": conference.Conference.read}
@@ -55,6 +58,7 @@ class DialResult:
     sid: str = ""
     duration: int | None = None
     bridged: bool = False
+    recorded: dict[str, str] = field(default_factory=dict)
 
     def parameters(self) -> dict[str, str]:
         """Return what the request to the Dial's `action` carries besides (DIAL)."""
@@ -63,7 +67,28 @@ class DialResult:
             params["DialCallSid"] = self.sid
         if self.duration is not None:
             params["DialCallDuration"] = str(self.duration)
-        return params
+        return params | self.recorded
+
+
+@dataclass(frozen=True, slots=True)
+class DialRecording:
+    """How a Dial is recorded: when that begins, RINGING or ANSWER, empty for never; or what is wrong with its wish."""
+
+    begins: str = ""
+    request: RecordingRequest = AS_USUAL
+    fault: str = ""
+
+    @classmethod
+    def read(cls, element: Element) -> "DialRecording":
+        """Read what a Dial says of it."""
+        given = element.get("record").strip().lower()
+        wish = {"true": ANSWER, "false": NEVER, "": NEVER}.get(given, given)
+        begins = wish.removesuffix("-dual")
+        request = record.recording(element, "DialVerb", channels=1 if wish == begins else 2)
+        if begins in (RINGING, ANSWER):
+            element.without_effect("trim")  # nobody knows here whether those who are connected say anything
+            return cls(begins, request)
+        return cls(fault="" if wish == NEVER else f"<Dial>: record: {given!r} is none of its values")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +105,17 @@ class Dial(Verb):
     answer_on_bridge: bool
     hangup_on_star: bool
     event_faults: tuple[str, ...]
+    recording: DialRecording
     noun: Noun | None = None
 
     @classmethod
     def read(cls, element: Element) -> "Dial":
-        """Read it with its nouns."""
+        """Read it with its nouns; of what it says of recording nothing where a noun of another kind is one of them."""
         targets = [Target.read(child) for child in element.take(*DIALLED, most=MAX_DIALLED)]
         if not element.children and element.text:
             # Bare text is a number, and only when there is no noun (docs/twilio.md, "Other implementations").
             targets = [Target.read(Element("Number", {}, texts=[element.text]))]
+        noun = next((NOUNS[child.name](child) for child in element.take(*NOUNS, most=1)), None)
         return cls(
             targets=tuple(targets),
             action=element.url("action"),
@@ -100,13 +127,16 @@ class Dial(Verb):
             answer_on_bridge=element.flag("answerOnBridge"),
             hangup_on_star=element.flag("hangupOnStar"),
             event_faults=tuple(fault for child in element.children if (fault := _event_fault(child))),
-            noun=next((NOUNS[child.name](child) for child in element.take(*NOUNS, most=1)), None),
+            recording=DialRecording.read(element) if noun is None else DialRecording(),
+            noun=noun,
         )
 
     async def run(self, document: Document) -> Outcome:
         """Ring the nouns until it is over, and go to the action with the result."""
         for fault in self.event_faults:
             await Note(INVALID_EVENTS, fault)
+        if self.recording.fault:
+            await Note(INVALID_RECORD, self.recording.fault)
         if self.noun is not None:
             params = await self.noun.connect(
                 document, give_up_after=self.timeout, time_limit=self.time_limit, hangup_on_star=self.hangup_on_star

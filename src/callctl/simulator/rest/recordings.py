@@ -1,0 +1,236 @@
+"""Recordings: of a call, of a conference and of the account; and their files, which hold silence."""
+
+import struct
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+from email.utils import format_datetime
+
+from aiohttp import web
+
+from callctl.simulator.errors import ApiError
+from callctl.simulator.models import API_VERSION, Leg
+from callctl.simulator.rest import listing, requests, resources
+from callctl.simulator.rest.routing import Endpoint, Routes, as_page, get
+from callctl.simulator.switch.recordings import READY, Recording, Recordings
+
+CURRENT = "Twilio.CURRENT"  # in place of a SID: the only recording of a call that is not over (RECAPI)
+RATE, SAMPLE_BYTES = 8000, 2  # a file's samples a second, and the bytes of each
+CHUNK = 64 * 1024
+PROCESSING = 21501
+
+Check = Callable[[Recording], bool]
+
+
+class RecordingResources:
+    """Twilio's operations on recordings."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    def routes(self) -> Routes:
+        """Return what is answered here."""
+        account = self._endpoint.account_path("/Recordings")
+        call = self._endpoint.account_path("/Calls/{call}/Recordings")
+        return (
+            get(f"{account}.json", self._list),
+            get(f"{account}/{{recording}}.json", self._fetch),
+            web.delete(f"{account}/{{recording}}.json", self._delete),
+            get(f"{account}/{{file}}", self._media),
+            web.post(f"{call}.json", self._start),
+            get(f"{call}.json", self._list_of_call),
+            get(f"{call}/{{recording}}.json", self._fetch_of_call),
+            web.post(f"{call}/{{recording}}.json", self._update),
+            web.delete(f"{call}/{{recording}}.json", self._delete_of_call),
+        )
+
+    @property
+    def _recordings(self) -> Recordings:
+        return self._endpoint.switch.recordings
+
+    # Of the account
+
+    async def _list(self, request: web.Request) -> web.Response:
+        query = request.query
+        checks: list[Check] = []
+        if query.get("IncludeSoftDeleted", "").lower() != "true":
+            checks.append(_is_there)
+        if query.get("CallSid"):
+            checks.append(lambda recording: recording.call_sid == query["CallSid"])
+        if query.get("ConferenceSid"):
+            checks.append(lambda recording: recording.conference_sid == query["ConferenceSid"])
+        return self._page(request, checks, self._shown)
+
+    async def _fetch(self, request: web.Request) -> web.Response:
+        deleted_too = request.query.get("IncludeSoftDeleted", "").lower() == "true"
+        recording = self._found(request, lambda recording: deleted_too or _is_there(recording))
+        return web.json_response(self._shown(recording))
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        return self._deleted(self._found(request, _is_there))
+
+    # Of a call
+
+    async def _start(self, request: web.Request) -> web.Response:
+        asked = requests.recording_of(await self._endpoint.form(request), "StartCallRecordingAPI")
+        recording = self._endpoint.switch.record(self._call(request), asked)
+        return web.json_response(self._shown_of_call(recording, recording.status), status=201)
+
+    async def _list_of_call(self, request: web.Request) -> web.Response:
+        sid = self._call(request).sid
+        return self._page(request, [_is_there, _of_call(sid)], self._shown_of_call)
+
+    async def _fetch_of_call(self, request: web.Request) -> web.Response:
+        return web.json_response(self._shown_of_call(self._found_of_call(request)))
+
+    async def _update(self, request: web.Request) -> web.Response:
+        """Pause, resume or stop; the reply says so, which no fetch does (RECAPI)."""
+        form = await self._endpoint.form(request)
+        recording = self._found_of_call(request)
+        if not requests.text_of(form, "Status"):
+            raise ApiError(20001, "Status is required")
+        requests.check_choice(form, "Status", ("paused", "in-progress", "stopped"))
+        requests.check_choice(form, "PauseBehavior", ("silence", "skip"))
+        if recording.is_over:
+            raise ApiError(21220, "The recording is over.")
+        match requests.text_of(form, "Status"):
+            case "paused":
+                self._recordings.pause(recording, skips=requests.text_of(form, "PauseBehavior") == "skip")
+            case "in-progress":
+                self._recordings.resume(recording)
+            case _:
+                self._recordings.stop(recording)
+        return web.json_response(self._shown_of_call(recording, recording.status))
+
+    async def _delete_of_call(self, request: web.Request) -> web.Response:
+        return self._deleted(self._found_of_call(request))
+
+    # The file
+
+    async def _media(self, request: web.Request) -> web.Response:
+        """Answer with a WAV file of silence as long as the recording; another form of it there is none."""
+        sid, _, form = request.match_info["file"].partition(".")
+        recording = self._recordings.find(sid)
+        if recording is None or form not in ("", "wav") or recording.status not in ("stopped", "completed"):
+            raise ApiError(20404, request.path)
+        if recording.status == "stopped":
+            status, body = resources.error(ApiError(PROCESSING, sid), self._endpoint.settings.dialect)
+            return web.json_response(body, status=status, headers={"Retry-After": "1"})
+        channels = recording.request.channels
+        wanted = requests.whole_of(
+            {"RequestedChannels": (request.query.get("RequestedChannels", ""),)}, "RequestedChannels", channels, least=1
+        )
+        if wanted > channels:
+            raise ApiError(20001, "RequestedChannels: the recording has one")
+        length = (recording.duration or 0) * RATE * SAMPLE_BYTES * wanted
+        header = _wav_header(wanted, length)
+        headers = {"Content-Type": "audio/x-wav", "Content-Length": str(len(header) + length)}
+        return web.Response(body=_silence(header, length), headers=headers)
+
+    # Inside
+
+    def _call(self, request: web.Request) -> Leg:
+        leg = self._endpoint.switch.register.find(request.match_info["call"])
+        if leg is None:
+            raise ApiError(20404, request.path)
+        return leg
+
+    def _found(self, request: web.Request, check: Check) -> Recording:
+        recording = self._recordings.find(request.match_info["recording"])
+        if recording is None or not check(recording):
+            raise ApiError(20404, request.path)
+        return recording
+
+    def _found_of_call(self, request: web.Request) -> Recording:
+        check = _of_call(self._call(request).sid)
+        if request.match_info["recording"] != CURRENT:
+            return self._found(request, lambda recording: check(recording) and _is_there(recording))
+        running = [each for each in self._recordings.newest_first() if check(each) and not each.is_over]
+        if not running:
+            raise ApiError(20404, request.path)
+        if len(running) > 1:
+            raise ApiError(20001, f"{CURRENT}: the call has {len(running)} recordings")
+        return running[0]
+
+    def _page(
+        self, request: web.Request, checks: list[Check], show: Callable[[Recording], resources.Json]
+    ) -> web.Response:
+        checks = [*checks, *listing.time_checks(request.query, "DateCreated", _created)]
+        recordings = self._recordings
+        page = listing.page(
+            recordings.newest_first, request.query, matches=lambda each: all(check(each) for check in checks)
+        )
+        return as_page(request, "recordings", page, [show(each) for each in page.items])
+
+    def _deleted(self, recording: Recording) -> web.Response:
+        if recording.status not in READY:
+            raise ApiError(20009)
+        self._recordings.delete(recording)
+        return web.Response(status=204)
+
+    def _shown(self, recording: Recording) -> resources.Json:
+        path = f"{resources.account_path(self._endpoint.settings)}/Recordings/{recording.sid}"
+        return self._common(recording) | {
+            "uri": f"{path}.json",
+            "subresource_uris": {
+                "add_on_results": f"{path}/AddOnResults.json",
+                "transcriptions": f"{path}/Transcriptions.json",
+            },
+            "media_url": self._recordings.url(recording),
+        }
+
+    def _shown_of_call(self, recording: Recording, status: str = "") -> resources.Json:
+        path = resources.account_path(self._endpoint.settings)
+        uri = f"{path}/Calls/{recording.call_sid}/Recordings/{recording.sid}.json"
+        shown = self._common(recording) | {"track": recording.request.track, "uri": uri}
+        return shown | {"status": status} if status else shown
+
+    def _common(self, recording: Recording) -> resources.Json:
+        """Show what all three resources have."""
+        duration = recording.duration if recording.status in READY else None
+        numbers = self._endpoint.settings.dialect.number_fields
+        return {
+            "account_sid": self._endpoint.settings.account_sid,
+            "api_version": API_VERSION,
+            "call_sid": recording.call_sid,
+            "conference_sid": recording.conference_sid or None,
+            "channels": recording.request.channels,
+            "date_created": format_datetime(recording.created),
+            "date_updated": format_datetime(recording.updated),
+            "start_time": format_datetime(recording.created),
+            "price": None,  # null until rated, and nothing is rated here
+            "price_unit": "USD",
+            "duration": duration if duration is None or numbers else str(duration),
+            "sid": recording.sid,
+            "source": recording.request.source,
+            "status": recording.status if recording.status in READY else "processing",  # RECAPI
+            "error_code": None,
+            "encryption_details": None,
+        }
+
+
+def _of_call(sid: str) -> Check:
+    """Return the check for the recordings of a call: those that name it, or that recorded it."""
+    return lambda recording: sid in (recording.call_sid, recording.leg.sid)
+
+
+def _is_there(recording: Recording) -> bool:
+    return recording.status != "deleted"
+
+
+def _created(recording: Recording) -> datetime:
+    return recording.created
+
+
+def _wav_header(channels: int, length: int) -> bytes:
+    """Return what stands before so many bytes of samples in a WAV file."""
+    frame = SAMPLE_BYTES * channels
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, channels, RATE, RATE * frame, frame, 8 * SAMPLE_BYTES)
+    return struct.pack("<4sI4s", b"RIFF", 36 + length, b"WAVE") + form + struct.pack("<4sI", b"data", length)
+
+
+async def _silence(header: bytes, length: int) -> AsyncIterator[bytes]:
+    """Yield a file piece by piece, since an hour is long."""
+    yield header
+    while length > 0:
+        yield bytes(min(length, CHUNK))
+        length -= CHUNK
