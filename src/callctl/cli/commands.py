@@ -120,7 +120,7 @@ CATALOGUE = (
                 "Let a call come in at a running simulator.",
                 (
                     "callctl simulator call --to +12025550142 --from client:ann --voice-url in",
-                    "callctl simulator call --to +12025550142 --from +12025550107 --voice-url in",
+                    "callctl simulator call --to +12025550142 --from +12025550107",
                 ),
             ),
         ),

@@ -6,6 +6,7 @@ import pytest
 from api.scripted import Server, hang, reply, trickle
 from running import Callctl, env_for
 from simulator.setup import HANGS_UP
+from twilio.rest import Client
 
 from callctl.cli.simulator import call as simulator_call
 from callctl.simulator import Simulator
@@ -27,6 +28,54 @@ def test_it_asks_for_what_was_given(callctl: Callctl, simulator: Simulator) -> N
     }
     assert (done.code, len(done.out.strip())) == (0, 34)
     assert done.out.startswith("CA")
+
+
+def test_method_beats_that_of_the_name(callctl: Callctl, simulator: Simulator) -> None:
+    env = env_for(simulator) | {"CALLCTL_URL_WELCOME": f"GET {URL}"}
+    assert callctl(*GIVEN, "--voice-url", "welcome", "--method", "post", env=env).code == 0
+    assert simulator.requests[-1].form["Method"] == ("POST",)
+
+
+def test_without_a_url_the_number_says_where_its_calls_go(callctl: Callctl, simulator: Simulator) -> None:
+    done = callctl(*GIVEN, env=env_for(simulator))
+    assert (done.code, done.out) == (1, "")
+    assert "+12025550199 is no number of this account" in done.err
+    client = Client(simulator.account_sid, simulator.auth_token)
+    client.api.base_url = simulator.url
+    client.incoming_phone_numbers.create(phone_number="+12025550199", voice_url=URL)
+    done = callctl(*GIVEN, "--json", env=env_for(simulator))
+    assert json.loads(done.out)["status"] == "ringing"
+    assert simulator.requests[-1].form == {"To": ("+12025550199",), "From": (HANGS_UP,)}
+
+
+def test_a_client_calls_an_application(callctl: Callctl, simulator: Simulator) -> None:
+    client = Client(simulator.account_sid, simulator.auth_token)
+    client.api.base_url = simulator.url
+    app = client.applications.create(friendly_name="Menu", voice_url=URL).sid
+    of_client = ("simulator", "call", "--from", "client:ann", "--application", app)
+    done = callctl(*of_client, "--parameter", "room=7", "--parameter", "note=", "--json", env=env_for(simulator))
+    call = json.loads(done.out)
+    assert (call["from"], call["to"], call["direction"]) == ("client:ann", f"app:{app}", "inbound")
+    form = {"From": ("client:ann",), "ApplicationSid": (app,), "room": ("7",), "note": ("",)}
+    assert simulator.requests[-1].form == form
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ((), "who is called is missing: --to"),
+        (("--application", "AP1", "--voice-url", URL), "--voice-url does not go with --application"),
+        (("--to", HANGS_UP, "--parameter", "a=b"), "--parameter goes with --application"),
+        (("--application", "AP1", "--parameter", "a"), "--parameter is not NAME=VALUE: a"),
+        (("--to", HANGS_UP, "--method", "GET"), "--method goes with --voice-url"),
+        (("--to", HANGS_UP, "--voice-url", URL, "--method", "PUT"), "--method is GET or POST, not PUT"),
+    ],
+)
+def test_what_does_not_go_together(callctl: Callctl, simulator: Simulator, given: tuple[str, ...], why: str) -> None:
+    done = callctl("simulator", "call", "--from", HANGS_UP, *given, env=env_for(simulator))
+    assert (done.code, done.out) == (2, "")
+    assert why in done.err
+    assert simulator.requests == ()
 
 
 def test_json_is_the_call(callctl: Callctl, simulator: Simulator) -> None:

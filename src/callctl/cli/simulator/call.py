@@ -11,7 +11,7 @@ from callctl.calls.call import Call
 from callctl.cli.io.results import show_new_call
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options import common, completion
-from callctl.cli.options.checks import check_endpoint
+from callctl.cli.options.checks import check_endpoint, check_method
 from callctl.cli.simulator.env_file import DEFAULT_PORT
 from callctl.errors import (
     ApiError,
@@ -31,17 +31,35 @@ from callctl.support.threads import start_in_thread
 
 def simulator_call(
     ctx: typer.Context,
-    to: Annotated[str, typer.Option("--to", metavar="NUMBER", help="Which of your numbers is called.")],
     from_: Annotated[str, typer.Option("--from", metavar="NUMBER", help="Who calls, and how that end behaves.")],
+    to: Annotated[str | None, typer.Option("--to", metavar="NUMBER", help="Which of your numbers is called.")] = None,
+    application: Annotated[
+        str | None,
+        typer.Option(
+            "--application",
+            metavar="SID",
+            help="Which application is called, by a client.\n\n"
+            "It was created at the simulator, with a VoiceUrl. --from is such as client:ann; --to may be left out.",
+        ),
+    ] = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("--parameter", metavar="NAME=VALUE", help="What the client says besides; repeatable."),
+    ] = None,
     voice_url: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--voice-url",
             metavar="NAME|URL",
             autocompletion=completion.url_names,
-            help="Where your number's TwiML is.\n\nWhat the number's VoiceUrl says at Twilio.",
+            help="Where the TwiML is; else where the number says.\n\n"
+            "Without it the number must have been created at the simulator, as by Twilio's library; its VoiceUrl, "
+            "fallback and status callback count then.",
         ),
-    ],
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option("--method", metavar="GET|POST", help="How --voice-url is asked; POST unless told.")
+    ] = None,
     status_callback: Annotated[
         str | None, typer.Option("--status-callback", metavar="URL", help="Who is told when the call is over.")
     ] = None,
@@ -58,19 +76,50 @@ def simulator_call(
     json: common.Json = False,
     debug: common.Debug = False,
 ) -> None:
-    """Let a call come in at the simulator: an inbound leg that asks --voice-url for TwiML.
+    """Let a call come in at the simulator: an inbound leg that asks for TwiML.
 
     It signs in with the settings, or as the simulator does by itself where they
     have no account or are those of Twilio: no token of yours goes to a simulator.
     """
     runtime = common.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
     for name, address in (("--to", to), ("--from", from_)):
-        check_endpoint(address, what=name)
+        if address is not None:
+            check_endpoint(address, what=name)
+    _check_together(to, application, parameter, voice_url, method)
     settings = _for_simulator(runtime, runtime.settings(env_file=env_file), url)
-    document = settings.named_url(voice_url)
-    form = {"To": to, "From": from_, "Url": document.url, "Method": document.method, "StatusCallback": status_callback}
-    resource = _post(settings, {name: value for name, value in form.items() if value}, timeout=runtime.request_timeout)
+    form = {"To": to, "From": from_, "ApplicationSid": application}
+    if voice_url is not None:
+        document = settings.named_url(voice_url)
+        form |= {"Url": document.url, "Method": check_method(method) or document.method}
+    form |= {"StatusCallback": status_callback}
+    given = _parameters(parameter or []) | {name: value for name, value in form.items() if value}
+    resource = _post(settings, given, timeout=runtime.request_timeout)
     show_new_call(runtime, Call.from_resource(resource))
+
+
+def _check_together(
+    to: str | None, application: str | None, parameter: list[str] | None, voice_url: str | None, method: str | None
+) -> None:
+    """Raise UsageError for options that say nothing together."""
+    if to is None and application is None:
+        raise UsageError("who is called is missing: --to", hint="or --application, which a client calls")
+    if application is not None and voice_url is not None:
+        raise UsageError("--voice-url does not go with --application", hint="the application's own VoiceUrl counts")
+    if application is None and parameter:
+        raise UsageError("--parameter goes with --application", hint="a number's caller has no parameters")
+    if method is not None and voice_url is None:
+        raise UsageError("--method goes with --voice-url", hint="the number's own VoiceMethod counts without it")
+
+
+def _parameters(given: list[str]) -> dict[str, str]:
+    """Read NAME=VALUE; raise UsageError for what is none."""
+    pairs = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise UsageError(f"--parameter is not NAME=VALUE: {text}", hint="such as --parameter room=7")
+        pairs[name.strip()] = value
+    return pairs
 
 
 def _for_simulator(runtime: Runtime, settings: Settings, url: str | None) -> Settings:

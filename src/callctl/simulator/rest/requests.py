@@ -130,9 +130,9 @@ def read_incoming(form: Form, possessions: Possessions) -> CallRequest:
 def _handling(to: str, number: Owned | None, possessions: Possessions) -> Handling:
     """Return who handles the calls to a number; raise ApiError where that is not for the account to say."""
     if number is None:
-        raise ApiError(21205, f"Url parameter is required: {to} is no number of this account, which could have one.")
+        raise ApiError(21205, f"Url parameter is required, since {to} is no number of this account.")
     if number.text("trunk_sid"):
-        raise ApiError(21205, f"Url parameter is required: calls to {to} go to a trunk, and trunks are not imitated.")
+        raise ApiError(21205, f"Url parameter is required, since calls to {to} go to a trunk, which is not imitated.")
     return possessions.handling_of(number)
 
 
