@@ -142,9 +142,13 @@ class TestStartAndEnd:
         assert (await setup.fetch(staying))["status"] == "in-progress"
 
     async def test_the_far_end_hangs_up(self, setup: SimulatorSetup) -> None:
-        await enter(setup, dialled(room(setup)), to=HANGS_UP)
+        action = f"{setup.listener.url}/after"
+        await enter(setup, dialled(room(setup), action=action, method="GET"), to=HANGS_UP)
         await setup.advance(10)
         assert events(setup) == ["participant-join", "participant-leave", "conference-end"]
+        (asked,) = setup.listener.at("/after")
+        assert asked.method == "GET"
+        assert (asked.form["CallStatus"], asked.form["DialCallStatus"]) == ("completed", "answered")
 
 
 def setup_forms(setup: SimulatorSetup) -> list[dict[str, str]]:

@@ -19,7 +19,8 @@ from callctl.simulator.switch.leg import FETCH_SECONDS, LiveLeg, Resume
 from callctl.simulator.twiml.document import UNKNOWN_VERB
 from callctl.simulator.twiml.script import Runner, run_script
 from callctl.simulator.twiml.steps import Fetch, Note, NotImitated, ScriptEnd, Wait
-from callctl.simulator.twiml.verbs.conference import HEARD_VERBS, Entrance, Join
+from callctl.simulator.twiml.verbs.conference import HEARD_VERBS, TOOK_PART, Entrance, Join
+from callctl.simulator.twiml.verbs.noun import DialTerms
 from callctl.simulator.twiml.verbs.sound import is_twilios_music
 
 INIT, IN_PROGRESS, COMPLETED = "init", "in-progress", "completed"
@@ -52,6 +53,7 @@ class Participant:
     has_joined: bool = False
     has_left: bool = False
     resume: Resume | None = None
+    terms: DialTerms | None = None
     stops: list[Callable[[], object]] = field(default_factory=list)
     music: Cancel | None = None  # what it hears while it waits, or is on hold
     announcement: Cancel | None = None
@@ -175,10 +177,11 @@ class Conferences:
                 return self._clock.later(0.0, lambda: resume(False)).cancel
         joining = participant
         joining.resume = resume
-        if step.time_limit is not None:
-            joining.stops.append(self._clock.later(step.time_limit, lambda: self.remove(joining, HUNG_UP)).cancel)
-        if step.hangup_on_star:
-            live.on_star = lambda: self.remove(joining, HUNG_UP)
+        terms = joining.terms = step.terms
+        if terms is not None:
+            joining.stops.append(self._clock.later(terms.time_limit, lambda: self.remove(joining, HUNG_UP)).cancel)
+            if terms.hangup_on_star:
+                live.on_star = lambda: self.remove(joining, HUNG_UP)
         self._enter(joining)
 
         def dropped() -> None:
@@ -300,8 +303,13 @@ class Conferences:
         self._end(conference, "conference-ended-via-api", ENDED_BY_API)
 
     def _over(self, participant: Participant) -> None:
-        """Its leg has ended."""
+        """Its leg has ended; its Dial's action is asked all the same, as behind a Record (inferred)."""
+        if participant.has_left:
+            return
         self._leave(participant, HUNG_UP if participant.has_joined else ADD_FAILED)
+        terms = participant.terms
+        if terms is not None and terms.action:
+            participant.live.ask(terms.action, terms.method, TOOK_PART)
 
     def _leave(self, participant: Participant, reason: str, *, kicked: bool = False, result: bool = True) -> None:
         if participant.has_left:

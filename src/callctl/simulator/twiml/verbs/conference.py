@@ -6,13 +6,15 @@ from callctl.simulator.models import Subscription
 from callctl.simulator.twiml.document import Document
 from callctl.simulator.twiml.elements import Element
 from callctl.simulator.twiml.steps import NotImitated, Step
-from callctl.simulator.twiml.verbs.noun import Noun
+from callctl.simulator.twiml.verbs.noun import DialTerms, Noun
 
 MAX_PARTICIPANTS = 250  # docs/twilio.md, "Conferences"
 # The events of a conference's own callbacks; of them nobody speaks here.
 EVENTS = ("start", "end", "join", "leave", "mute", "hold", "modify", "speaker", "announcement")
 # What a document may hold that a participant hears, be it music or an announcement (docs/twilio.md, "Conferences").
 HEARD_VERBS = ("Play", "Say", "Pause", "Redirect")
+# What a Dial's action is told of it, whatever happened there.
+TOOK_PART = {"DialCallStatus": "answered"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +41,11 @@ class Entrance:
 class Join(Step[bool]):
     """Take part in a conference until that is over; the result is False where the leg could not.
 
-    `time_limit` is in simulated seconds; a `*` of the far end leaves where `hangup_on_star` says so.
+    Who was dialled by the API takes part without a Dial, and so without its `terms`.
     """
 
     entrance: Entrance
-    time_limit: float | None = None
-    hangup_on_star: bool = False
+    terms: DialTerms | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +80,7 @@ class Conference(Noun):
             callback_events=tuple(element.get("statusCallbackEvent").split()),
         )
 
-    async def connect(
-        self,
-        document: Document,
-        *,
-        give_up_after: float,  # noqa: ARG002 - without effect here (docs/twilio.md, "Conferences")
-        time_limit: float,
-        hangup_on_star: bool,
-    ) -> dict[str, str]:
+    async def connect(self, document: Document, terms: DialTerms) -> dict[str, str]:
         """Take part until that is over; return its DialCallStatus, the only thing that is said of it."""
         if "speaker" in self.callback_events:
             await NotImitated("speaker among the events of <Conference> is not imitated; nobody speaks here")
@@ -95,8 +89,8 @@ class Conference(Noun):
             wait_url=await document.link(self.entrance.wait_url, "waitUrl"),
             subscription=await self._subscription(document),
         )
-        joined = await Join(entrance, time_limit, hangup_on_star)
-        return {"DialCallStatus": "answered" if joined else "failed"}
+        joined = await Join(entrance, terms)
+        return TOOK_PART if joined else {"DialCallStatus": "failed"}
 
     async def _subscription(self, document: Document) -> Subscription | None:
         url = await document.link(self.callback_url, "statusCallback")

@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from callctl.simulator.models import EVENTS, RecordingRequest
-from callctl.simulator.twiml.document import Document, Outcome, Verb
+from callctl.simulator.twiml.document import Document, Outcome, Verb, absolute
 from callctl.simulator.twiml.elements import Element
 from callctl.simulator.twiml.steps import Note, Step
 from callctl.simulator.twiml.verbs import conference, record
-from callctl.simulator.twiml.verbs.noun import Noun
+from callctl.simulator.twiml.verbs.noun import DialTerms, Noun
 
 TIMEOUT_SECONDS = 30.0  # DIAL
 TIME_LIMIT_SECONDS = 14400.0  # DIAL
@@ -138,9 +138,9 @@ class Dial(Verb):
         if self.recording.fault:
             await Note(INVALID_RECORD, self.recording.fault)
         if self.noun is not None:
-            params = await self.noun.connect(
-                document, give_up_after=self.timeout, time_limit=self.time_limit, hangup_on_star=self.hangup_on_star
-            )
+            action = absolute(document.url, self.action) if self.action else ""
+            terms = DialTerms(self.timeout, self.time_limit, self.hangup_on_star, action, self.method)
+            params = await self.noun.connect(document, terms)
         elif self.targets:
             params = (await Ring(self, document.url)).parameters()
         else:
