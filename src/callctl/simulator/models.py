@@ -8,7 +8,8 @@ API_VERSION = "2010-04-01"
 FINAL = frozenset({"completed", "busy", "failed", "no-answer", "canceled"})
 EVENTS = ("initiated", "ringing", "answered", "completed")
 RING_TIMEOUT = 60  # seconds (OAS)
-RECORDING_EVENTS = ("in-progress", "completed", "absent")
+RECORDING_EVENTS = ("in-progress", "completed", "absent", "failed")
+PARTICIPANT_RECORDING_EVENTS = (*RECORDING_EVENTS, "started", "paused", "resumed", "stopped")  # OAS
 OUTBOUND_API, OUTBOUND_DIAL, INBOUND = "outbound-api", "outbound-dial", "inbound"
 
 
@@ -60,12 +61,13 @@ class RecordingRequest:
     subscription: Subscription | None = None
     unknown_events: tuple[str, ...] = ()
 
-    def reporting(self, url: str, method: str, events: str) -> "RecordingRequest":
+    def reporting(
+        self, url: str, method: str, events: str, *, known: Sequence[str] = RECORDING_EVENTS
+    ) -> "RecordingRequest":
         """Return it with a status callback, none where the URL is empty; the events are separated by spaces."""
         words = events.split() or ["completed"]
-        known = frozenset(word for word in words if word in RECORDING_EVENTS)
         unknown = tuple(word for word in words if word not in known)
-        subscription = Subscription(url, method, known) if url else None
+        subscription = Subscription(url, method, frozenset(words) - set(unknown)) if url else None
         return replace(self, subscription=subscription, unknown_events=unknown if url else ())
 
 

@@ -174,6 +174,37 @@ async def test_the_file_is_silence_of_the_right_length(setup: SimulatorSetup, ch
     assert (await media(setup, recording, headers=basic("nobody", "x"))).status == 401
 
 
+async def test_of_a_conference(setup: SimulatorSetup) -> None:
+    noun = '<Conference record="record-from-start">room</Conference>'
+    for _ in range(2):
+        await setup.place(Twiml=f"<Response><Dial>{noun}</Dial></Response>")
+    await setup.advance(5)
+    (conference,) = (await setup.request("GET", f"{setup.account}/Conferences.json"))[1]["conferences"]
+    of = f"/Conferences/{conference['sid']}"
+    path = f"{setup.account}{of}/Recordings"
+    (recording,) = await listed(setup, of)
+    assert await listed(setup) == await listed(setup, ConferenceSid=conference["sid"]) == [recording]
+    status, body = await setup.request("GET", f"{path}/{recording}.json")
+    assert (status, body["status"], body["source"]) == (200, "processing", "Conference")
+    assert body["conference_sid"] == conference["sid"]
+    assert body["uri"] == f"{path}/{recording}.json"
+    for wanted, behavior in (("paused", "skip"), ("in-progress", "silence")):
+        form = {"Status": wanted, "PauseBehavior": behavior}
+        status, body = await setup.request("POST", f"{path}/Twilio.CURRENT.json", form)
+        assert (status, body["status"], body["sid"]) == (200, wanted, recording)
+        await setup.advance(2)
+    assert (await setup.request("POST", f"{path}/{recording}.json", {"Status": "stopped"}))[0] == 400
+    await setup.request("POST", f"{setup.account}{of}.json", {"Status": "completed"})
+    await setup.advance(2)
+    ended = await fetch(setup, recording)
+    assert (ended["status"], ended["conference_sid"]) == ("completed", conference["sid"])
+    assert (await setup.request("DELETE", f"{path}/{recording}.json"))[0] == 204
+    assert await listed(setup, of) == []
+    nowhere = f"{setup.account}/Conferences/CF0/Recordings"
+    assert (await setup.request("GET", f"{nowhere}.json"))[0] == 404
+    assert (await setup.request("GET", f"{nowhere}/{recording}.json"))[0] == 404
+
+
 async def test_a_dialect_has_numbers() -> None:
     async with simulator_setup(dialect="signalwire") as setup:
         call = await setup.place(HANGS_UP, Record="true")

@@ -290,10 +290,6 @@ class TestRefusals:
         await enter(setup, dialled(room(setup, coach=agent)))
         assert last(setup, "participant-join")["Coaching"] == "true"
 
-    async def test_recording_is_not_imitated_and_that_is_said(self, setup: SimulatorSetup) -> None:
-        sid = await enter(setup, dialled(room(setup, record="record-from-start", beep="false")))
-        assert await setup.notes(sid) == [("12200", "1")]
-
 
 class TestRunningDialBecomesAConference:
     """A Dial's two legs are moved into one conference."""

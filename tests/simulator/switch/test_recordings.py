@@ -151,6 +151,78 @@ async def test_the_caller_of_a_recorded_dial_hangs_up() -> None:
         assert form["RecordingDuration"] == "4"
 
 
+async def conference(setup: SimulatorSetup, *wishes: str) -> list[str]:
+    """Let a call enter a conference for each wish as to its recording, a second apart; return their SIDs."""
+    calls = []
+    for wish in wishes:
+        noun = f'<Conference {wish} recordingStatusCallback="{setup.status}/recording">room</Conference>'
+        call = await setup.place(ANSWERS, Twiml=f"<Response><Dial>{noun}</Dial></Response>")
+        await setup.advance(3)
+        calls.append(str(call["sid"]))
+    return calls
+
+
+async def test_a_conference_is_recorded_from_its_start_to_its_end(setup: SimulatorSetup) -> None:
+    first, second = await conference(
+        setup, 'record="record-from-start" recordingStatusCallbackEvent="in-progress completed"', ""
+    )
+    await setup.advance(6)
+    await setup.update(second, Status="completed")
+    await setup.advance(1)
+    await setup.update(first, Status="completed")
+    await setup.advance(2)
+    begun, ended = recording_callbacks(setup)
+    assert (ended["RecordingStatus"], ended["RecordingSource"]) == ("completed", "Conference")
+    assert ended["RecordingDuration"] == "8"  # 0.7 s of the second's own three, 6 and 1
+    assert ended["ConferenceSid"] == begun["ConferenceSid"]
+    assert ended["ConferenceSid"].startswith("CF")
+    assert "CallSid" not in ended
+    assert [await setup.notes(sid) for sid in (first, second)] == [[], []]
+
+
+@pytest.mark.parametrize("wish", ['record="do-not-record"', "", 'record="true"'])
+async def test_a_conference_is_not_recorded(setup: SimulatorSetup, wish: str) -> None:
+    first, second = await conference(setup, wish, 'record="record-from-start"')  # the first decides
+    await setup.update(first, Status="completed")
+    await setup.update(second, Status="completed")
+    await setup.advance(5)
+    assert recording_callbacks(setup) == []
+    assert await setup.notes(first) == ([("12200", "1")] if "true" in wish else [])
+
+
+async def test_a_conference_that_never_begins_is_not_recorded(setup: SimulatorSetup) -> None:
+    (only,) = await conference(setup, 'record="record-from-start"')
+    await setup.update(only, Status="completed")
+    await setup.advance(5)
+    assert recording_callbacks(setup) == []
+
+
+async def test_participants_and_their_conference_are_recorded(setup: SimulatorSetup) -> None:
+    callback = f"{setup.status}/recording"
+    form = {
+        "From": "+15005550006",
+        "Record": "true",
+        "RecordingStatusCallback": callback,
+        "RecordingStatusCallbackEvent": "started in-progress stopped completed",
+        "ConferenceRecord": "record-from-start",
+        "ConferenceRecordingStatusCallback": f"{callback}/room",
+    }
+    path = f"{setup.account}/Conferences/room/Participants.json"
+    for to in (ANSWERS, HANGS_UP):
+        assert (await setup.request("POST", path, form | {"To": to}))[0] == 201
+    await setup.advance(20)
+    conferences = (await setup.request("GET", f"{setup.account}/Conferences.json"))[1]["conferences"]
+    await setup.request("POST", f"{setup.account}/Conferences/{conferences[0]['sid']}.json", {"Status": "completed"})
+    await setup.advance(5)
+    seen = [(form["RecordingStatus"], form["CallSid"]) for form in recording_callbacks(setup)]
+    for sid in {sid for _, sid in seen}:
+        assert [status for status, of in seen if of == sid] == ["started", "in-progress", "stopped", "completed"]
+    (room,) = setup.listener.at("/status/recording/room")
+    assert room.form["ConferenceSid"] == conferences[0]["sid"]
+    bad = form | {"To": ANSWERS, "ConferenceRecord": "maybe"}
+    assert (await setup.request("POST", path, bad))[0] == 400
+
+
 async def test_the_oldest_are_dropped() -> None:
     async with simulator_setup(keep_finished=2) as setup:
         for _ in range(3):

@@ -8,7 +8,14 @@ from functools import partial
 from aiohttp import web
 
 from callctl.simulator.errors import ApiError
-from callctl.simulator.models import RING_TIMEOUT, CallRequest, Detection, Source
+from callctl.simulator.models import (
+    PARTICIPANT_RECORDING_EVENTS,
+    RING_TIMEOUT,
+    CallRequest,
+    Detection,
+    RecordingRequest,
+    Source,
+)
 from callctl.simulator.rest import conferences, listing, requests, resources
 from callctl.simulator.rest.requests import Form
 from callctl.simulator.rest.routing import Endpoint, Routes, as_page, get
@@ -21,7 +28,14 @@ from callctl.simulator.switch.conference import (
     JoinError,
     Participant,
 )
-from callctl.simulator.twiml.verbs.conference import EVENTS, MAX_PARTICIPANTS, Entrance, most_participants
+from callctl.simulator.twiml.verbs.conference import (
+    EVENTS,
+    FROM_START,
+    MAX_PARTICIPANTS,
+    NEVER,
+    Entrance,
+    most_participants,
+)
 
 LEAST_TIMEOUT = 5  # seconds (OAS)
 # The API has codes of its own for a label (docs/twilio.md, "Conferences over REST").
@@ -158,6 +172,9 @@ def _read_call(form: Form) -> CallRequest:
         timeout=min(timeout, requests.MAX_TIMEOUT),
         time_limit=requests.time_limit_of(form),
         detection=_detection(form),
+        recording=requests.recording_of(form, "OutboundAPI", known=PARTICIPANT_RECORDING_EVENTS)
+        if requests.flag_of(form, "Record")
+        else None,
     )
 
 
@@ -186,8 +203,18 @@ def _read_entrance(form: Form, name: str) -> tuple[Entrance, tuple[str, ...]]:
         most=most_participants(requests.whole_of(form, "MaxParticipants", MAX_PARTICIPANTS, least=2)),
         region=requests.text_of(form, "Region"),
         subscription=subscription,
+        recording=_conference_recording(form),
     )
     return entrance, unknown
+
+
+def _conference_recording(form: Form) -> RecordingRequest | None:
+    """Return how the conference is recorded, where this participant is the first of it."""
+    requests.check_choice(form, "ConferenceRecord", ("true", "false", FROM_START, NEVER))
+    requests.check_choice(form, "ConferenceTrim", ("trim-silence", "do-not-trim"))
+    if requests.text_of(form, "ConferenceRecord") not in ("true", FROM_START):
+        return None
+    return replace(requests.recording_of(form, "Conference", prefix="Conference"), channels=1, track="both")
 
 
 def _coached(form: Form, present: str = "") -> str | None:

@@ -4,15 +4,18 @@ import struct
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from email.utils import format_datetime
+from functools import partial
 
 from aiohttp import web
 
 from callctl.simulator.errors import ApiError
 from callctl.simulator.models import API_VERSION, Leg
-from callctl.simulator.rest import listing, requests, resources
+from callctl.simulator.rest import conferences, listing, requests, resources
 from callctl.simulator.rest.routing import Endpoint, Routes, as_page, get
 from callctl.simulator.switch.recordings import READY, Recording, Recordings
 
+CALL_STATUSES = ("paused", "in-progress", "stopped")
+CONFERENCE_STATUSES = ("paused", "in-progress")  # RECAPI
 CURRENT = "Twilio.CURRENT"  # in place of a SID: the only recording of a call that is not over (RECAPI)
 RATE, SAMPLE_BYTES = 8000, 2  # a file's samples a second, and the bytes of each
 CHUNK = 64 * 1024
@@ -31,16 +34,24 @@ class RecordingResources:
         """Return what is answered here."""
         account = self._endpoint.account_path("/Recordings")
         call = self._endpoint.account_path("/Calls/{call}/Recordings")
+        conference = self._endpoint.account_path("/Conferences/{conference}/Recordings")
         return (
             get(f"{account}.json", self._list),
             get(f"{account}/{{recording}}.json", self._fetch),
             web.delete(f"{account}/{{recording}}.json", self._delete),
             get(f"{account}/{{file}}", self._media),
             web.post(f"{call}.json", self._start),
-            get(f"{call}.json", self._list_of_call),
-            get(f"{call}/{{recording}}.json", self._fetch_of_call),
-            web.post(f"{call}/{{recording}}.json", self._update),
-            web.delete(f"{call}/{{recording}}.json", self._delete_of_call),
+            *self._of(call),
+            *self._of(conference),
+        )
+
+    def _of(self, path: str) -> Routes:
+        """Return what is answered alike for a call and for a conference."""
+        return (
+            get(f"{path}.json", self._list_of),
+            get(f"{path}/{{recording}}.json", self._fetch_of),
+            web.post(f"{path}/{{recording}}.json", self._update),
+            web.delete(f"{path}/{{recording}}.json", self._delete_of),
         )
 
     @property
@@ -68,27 +79,26 @@ class RecordingResources:
     async def _delete(self, request: web.Request) -> web.Response:
         return self._deleted(self._found(request, _is_there))
 
-    # Of a call
+    # Of a call, or of a conference
 
     async def _start(self, request: web.Request) -> web.Response:
         asked = requests.recording_of(await self._endpoint.form(request), "StartCallRecordingAPI")
         recording = self._endpoint.switch.record(self._call(request), asked)
-        return web.json_response(self._shown_of_call(recording, recording.status), status=201)
+        return web.json_response(self._shown_of(request, recording, recording.status), status=201)
 
-    async def _list_of_call(self, request: web.Request) -> web.Response:
-        sid = self._call(request).sid
-        return self._page(request, [_is_there, _of_call(sid)], self._shown_of_call)
+    async def _list_of(self, request: web.Request) -> web.Response:
+        return self._page(request, [_is_there, self._belongs(request)], partial(self._shown_of, request))
 
-    async def _fetch_of_call(self, request: web.Request) -> web.Response:
-        return web.json_response(self._shown_of_call(self._found_of_call(request)))
+    async def _fetch_of(self, request: web.Request) -> web.Response:
+        return web.json_response(self._shown_of(request, self._found_of(request)))
 
     async def _update(self, request: web.Request) -> web.Response:
-        """Pause, resume or stop; the reply says so, which no fetch does (RECAPI)."""
+        """Pause, resume or stop; the reply says so, which no fetch does (docs/twilio.md, "Recordings")."""
         form = await self._endpoint.form(request)
-        recording = self._found_of_call(request)
+        recording = self._found_of(request)
         if not requests.text_of(form, "Status"):
             raise ApiError(20001, "Status is required")
-        requests.check_choice(form, "Status", ("paused", "in-progress", "stopped"))
+        requests.check_choice(form, "Status", CONFERENCE_STATUSES if _is_of_conference(request) else CALL_STATUSES)
         requests.check_choice(form, "PauseBehavior", ("silence", "skip"))
         if recording.is_over:
             raise ApiError(21220, "The recording is over.")
@@ -99,10 +109,10 @@ class RecordingResources:
                 self._recordings.resume(recording)
             case _:
                 self._recordings.stop(recording)
-        return web.json_response(self._shown_of_call(recording, recording.status))
+        return web.json_response(self._shown_of(request, recording, recording.status))
 
-    async def _delete_of_call(self, request: web.Request) -> web.Response:
-        return self._deleted(self._found_of_call(request))
+    async def _delete_of(self, request: web.Request) -> web.Response:
+        return self._deleted(self._found_of(request))
 
     # The file
 
@@ -140,15 +150,26 @@ class RecordingResources:
             raise ApiError(20404, request.path)
         return recording
 
-    def _found_of_call(self, request: web.Request) -> Recording:
-        check = _of_call(self._call(request).sid)
+    def _belongs(self, request: web.Request) -> Check:
+        """Return the check for what belongs to the call or the conference that a request's path names.
+
+        Of a call are those that name it, and those that recorded it.
+        """
+        if _is_of_conference(request):
+            conference = conferences.find(self._endpoint, request, request.match_info["conference"]).sid
+            return lambda recording: recording.conference_sid == conference
+        call = self._call(request).sid
+        return lambda recording: call in (recording.call_sid, recording.leg.sid)
+
+    def _found_of(self, request: web.Request) -> Recording:
+        belongs = self._belongs(request)
         if request.match_info["recording"] != CURRENT:
-            return self._found(request, lambda recording: check(recording) and _is_there(recording))
-        running = [each for each in self._recordings.newest_first() if check(each) and not each.is_over]
+            return self._found(request, lambda recording: belongs(recording) and _is_there(recording))
+        running = [each for each in self._recordings.newest_first() if belongs(each) and not each.is_over]
         if not running:
             raise ApiError(20404, request.path)
         if len(running) > 1:
-            raise ApiError(20001, f"{CURRENT}: the call has {len(running)} recordings")
+            raise ApiError(20001, f"{CURRENT}: {len(running)} recordings are under way")
         return running[0]
 
     def _page(
@@ -178,10 +199,14 @@ class RecordingResources:
             "media_url": self._recordings.url(recording),
         }
 
-    def _shown_of_call(self, recording: Recording, status: str = "") -> resources.Json:
-        path = resources.account_path(self._endpoint.settings)
-        uri = f"{path}/Calls/{recording.call_sid}/Recordings/{recording.sid}.json"
-        shown = self._common(recording) | {"track": recording.request.track, "uri": uri}
+    def _shown_of(self, request: web.Request, recording: Recording, status: str = "") -> resources.Json:
+        """Show it as one of a call or of a conference; its status is that of a fetch, unless another is given."""
+        shown, path = self._common(recording), resources.account_path(self._endpoint.settings)
+        if _is_of_conference(request):
+            shown["uri"] = f"{path}/Conferences/{recording.conference_sid}/Recordings/{recording.sid}.json"
+        else:
+            shown["uri"] = f"{path}/Calls/{recording.call_sid}/Recordings/{recording.sid}.json"
+            shown["track"] = recording.request.track
         return shown | {"status": status} if status else shown
 
     def _common(self, recording: Recording) -> resources.Json:
@@ -203,14 +228,13 @@ class RecordingResources:
             "sid": recording.sid,
             "source": recording.request.source,
             "status": recording.status if recording.status in READY else "processing",  # RECAPI
-            "error_code": None,
+            "error_code": recording.error_code,
             "encryption_details": None,
         }
 
 
-def _of_call(sid: str) -> Check:
-    """Return the check for the recordings of a call: those that name it, or that recorded it."""
-    return lambda recording: sid in (recording.call_sid, recording.leg.sid)
+def _is_of_conference(request: web.Request) -> bool:
+    return "conference" in request.match_info
 
 
 def _is_there(recording: Recording) -> bool:

@@ -11,6 +11,7 @@ from callctl.simulator.errors import ApiError
 from callctl.simulator.far_end import MAX_WORDS
 from callctl.simulator.models import (
     EVENTS,
+    RECORDING_EVENTS,
     RING_TIMEOUT,
     CallRequest,
     CallUpdate,
@@ -252,17 +253,23 @@ def subscription_of(
     return Subscription(url, method, frozenset(events or default)), ()
 
 
-def recording_of(form: Form, source: str) -> RecordingRequest:
-    """Return how to record; the callback's events may be repeated, or separated by spaces (OAS)."""
+def recording_of(
+    form: Form, source: str, *, prefix: str = "", known: Sequence[str] = RECORDING_EVENTS
+) -> RecordingRequest:
+    """Return how to record; the callback's events may be repeated, or separated by spaces (OAS).
+
+    ``prefix`` stands before the names of the callback's parameters, ``known`` are its events.
+    """
     check_choice(form, "RecordingChannels", ("mono", "dual"))
     check_choice(form, "RecordingTrack", ("inbound", "outbound", "both"))
     check_choice(form, "Trim", ("trim-silence", "do-not-trim"))
-    url, method = text_of(form, "RecordingStatusCallback"), method_of(form, "RecordingStatusCallbackMethod")
+    name = f"{prefix}RecordingStatusCallback"
+    url, method = text_of(form, name), method_of(form, f"{name}Method")
     if url:
         check_callback_url(url)
     channels = 2 if text_of(form, "RecordingChannels") == "dual" else 1
     asked = RecordingRequest(source, channels, text_of(form, "RecordingTrack") or "both")
-    return asked.reporting(url, method, " ".join(form.get("RecordingStatusCallbackEvent", ())))
+    return asked.reporting(url, method, " ".join(form.get(f"{name}Event", ())), known=known)
 
 
 def read_words(form: Form) -> str:

@@ -12,10 +12,11 @@ from email.utils import format_datetime
 from callctl.simulator.callbacks import Callbacks
 from callctl.simulator.clock import Clock
 from callctl.simulator.http_requests import Cancel, OutgoingRequest, Reply, Send
-from callctl.simulator.models import API_VERSION, Leg, Source, Subscription
+from callctl.simulator.models import API_VERSION, Leg, RecordingRequest, Source, Subscription
 from callctl.simulator.settings import Settings
 from callctl.simulator.switch.call_register import Register
 from callctl.simulator.switch.leg import FETCH_SECONDS, LiveLeg, Resume
+from callctl.simulator.switch.recordings import Recording, Recordings
 from callctl.simulator.twiml.document import UNKNOWN_VERB
 from callctl.simulator.twiml.script import Runner, run_script
 from callctl.simulator.twiml.steps import Fetch, Note, NotImitated, ScriptEnd, Wait
@@ -96,6 +97,8 @@ class Conference:
     updated: datetime
     status: str = INIT
     has_started: bool = False
+    asked_recording: RecordingRequest | None = None
+    recording: Recording | None = None
     reason_ended: str | None = None
     ended_by: str | None = None
     sequence: int = 0
@@ -137,7 +140,9 @@ class Conferences:
         send: Send,
         callbacks: Callbacks,
         register: Register,
+        recordings: Recordings,
     ) -> None:
+        self._recordings = recordings
         self._settings = settings
         self._clock = clock
         self._wall = wall
@@ -266,6 +271,7 @@ class Conferences:
             entrance.region or "us1",
             created=now,
             updated=now,
+            asked_recording=entrance.recording,
         )
         self._all[conference.sid] = conference
         self._active[conference.name] = conference
@@ -281,6 +287,10 @@ class Conferences:
         if not conference.has_started and len(joined) > 1 and any(each.starts for each in joined):
             conference.has_started = True
             self._report(conference, "start", "conference-start")
+            if conference.asked_recording is not None:
+                conference.recording = self._recordings.start(
+                    conference.founder, conference.asked_recording, conference_sid=conference.sid
+                )
             for each in joined:
                 if not each.hold:
                     each.silence()
@@ -346,6 +356,8 @@ class Conferences:
         conference.ended_by = None if by is None else by.leg.sid
         self._set_status(conference, COMPLETED)
         self._active.pop(conference.name, None)
+        if conference.recording is not None:
+            self._recordings.stop(conference.recording)
         if conference.announcement is not None:
             conference.announcement()
         others = list(conference.participants.values())

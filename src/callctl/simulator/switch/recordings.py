@@ -17,7 +17,7 @@ from callctl.simulator.switch.call_register import Register
 PROCESSED_AFTER = 1.0  # simulated seconds from the end of a recording until its file is there (inferred)
 TRANSCRIBED_AFTER = 3.0  # until its transcription is there (inferred)
 TRANSCRIBED_FROM, TRANSCRIBED_TO = 2, 120  # seconds; what is not between is not transcribed (REC)
-INVALID_EVENTS = 21626
+INVALID_EVENTS, TOO_SHORT = 21626, 16101
 READY = frozenset({"completed", "absent", "deleted"})
 
 
@@ -41,6 +41,11 @@ class Recording:
     seconds: float = 0.0  # counted before `since`
     status: str = "in-progress"
     duration: int | None = None
+
+    @property
+    def error_code(self) -> int | None:
+        """Twilio's code for why there is nothing in it."""
+        return TOO_SHORT if self.status == "absent" else None
 
     @property
     def is_over(self) -> bool:
@@ -76,14 +81,14 @@ class Recordings:
     def start(
         self, leg: Leg, request: RecordingRequest, *, reported_by: Leg | None = None, conference_sid: str = ""
     ) -> Recording:
-        """Begin to record a leg, or the two that it is one of; whoever begins stops it too."""
+        """Begin to record a leg, the two that it is one of, or its conference; whoever begins stops it too."""
         leg.recordings += 1
         self._ordinals += 1
         now = self._wall()
         recording = Recording(
             sid=self._register.new_sid("RE", leg.key, leg.recordings),
             ordinal=self._ordinals,
-            call_sid=(leg.parent or leg).sid,
+            call_sid=leg.sid if conference_sid else (leg.parent or leg).sid,
             leg=leg,
             request=request,
             created=now,
@@ -96,7 +101,8 @@ class Recordings:
         for word in request.unknown_events:
             text = f"the status callback of a recording: {word!r} is no event of it"
             self._register.note(leg, INVALID_EVENTS, text)
-        self._report(recording, "in-progress")
+        for event in ("started", "in-progress"):
+            self._report(recording, event)
         return recording
 
     def pause(self, recording: Recording, *, skips: bool) -> None:
@@ -105,12 +111,14 @@ class Recordings:
             recording.seconds = self.seconds(recording)
             recording.since = None
         self._change(recording, "paused")
+        self._report(recording, "paused")
 
     def resume(self, recording: Recording) -> None:
         """Go on recording."""
         if recording.since is None:
             recording.since = self._clock.now()
         self._change(recording, "in-progress")
+        self._report(recording, "resumed")
 
     def stop(self, recording: Recording, *, seconds: float | None = None) -> None:
         """Stop for good, with so many simulated seconds, or all that have passed; the file is there a little later."""
@@ -120,6 +128,7 @@ class Recordings:
         recording.since = None
         recording.duration = round(recording.seconds)
         self._change(recording, "stopped")
+        self._report(recording, "stopped")
         if recording.reported_by is not None:
             recording.reported_by.recorded = self.parameters(recording)
         self._clock.later(PROCESSED_AFTER, lambda: self._complete(recording))
@@ -190,9 +199,11 @@ class Recordings:
         request = recording.request
         if request.subscription is None or event not in request.subscription.events:
             return
-        form = {
+        of = (
+            {"ConferenceSid": recording.conference_sid} if recording.conference_sid else {"CallSid": recording.call_sid}
+        )
+        form = of | {
             "AccountSid": self._settings.account_sid,
-            "CallSid": recording.call_sid,
             "RecordingSid": recording.sid,
             "RecordingUrl": self.url(recording),
             "RecordingStatus": event,
@@ -203,6 +214,6 @@ class Recordings:
         }
         if event == "completed":
             form["RecordingDuration"] = str(recording.duration)
-        if recording.conference_sid:
-            form["ConferenceSid"] = recording.conference_sid
+        if recording.error_code is not None:
+            form["ErrorCode"] = str(recording.error_code)
         self._callbacks.report(event, request.subscription, form, key=recording.sid, leg=recording.leg)

@@ -75,10 +75,16 @@ class Switch:
             on_failure=self._callback_failed,
             on_traffic=on_traffic,
         )
-        self.conferences = Conferences(
-            settings, clock=clock, wall=wall, send=send, callbacks=self.callbacks, register=self.register
-        )
         self.recordings = Recordings(settings, clock=clock, wall=wall, callbacks=self.callbacks, register=self.register)
+        self.conferences = Conferences(
+            settings,
+            clock=clock,
+            wall=wall,
+            send=send,
+            callbacks=self.callbacks,
+            register=self.register,
+            recordings=self.recordings,
+        )
         activities: dict[type, Activity] = {
             Ring: dialling(self._make_child, self.recordings),
             Join: self.conferences.join,

@@ -177,6 +177,7 @@ async def test_a_recording_of_nothing_is_absent() -> None:
         await setup.advance(20)
         (callback,) = setup.listener.at("/status/recording")
         assert (callback.method, callback.form["RecordingStatus"]) == ("GET", "absent")
+        assert callback.form["ErrorCode"] == "16101"  # too short
         assert "RecordingDuration" not in callback.form
 
 

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass, replace
 
-from callctl.simulator.models import Subscription
+from callctl.simulator.models import RecordingRequest, Subscription
 from callctl.simulator.twiml.document import Document
 from callctl.simulator.twiml.elements import Element
 from callctl.simulator.twiml.steps import NotImitated, Step
+from callctl.simulator.twiml.verbs import record
 from callctl.simulator.twiml.verbs.noun import DialTerms, Noun
 
+NEVER, FROM_START = "do-not-record", "record-from-start"
 MAX_PARTICIPANTS = 250  # docs/twilio.md, "Conferences"
 # The events of a conference's own callbacks; of them nobody speaks here.
 EVENTS = ("start", "end", "join", "leave", "mute", "hold", "modify", "speaker", "announcement")
@@ -35,6 +37,7 @@ class Entrance:
     most: int = MAX_PARTICIPANTS
     region: str = ""
     subscription: Subscription | None = None
+    recording: RecordingRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class Conference(Noun):
 
     @classmethod
     def read(cls, element: Element) -> "Conference":
-        """Read it; `record` and what belongs to it stay unread."""
+        """Read it."""
         element.without_effect("beep", "jitterBufferSize", "trim")
         entrance = Entrance(
             name=element.text,
@@ -72,6 +75,7 @@ class Conference(Noun):
             wait_method=element.method("waitMethod"),
             most=most_participants(element.number("maxParticipants", MAX_PARTICIPANTS)),
             region=element.get("region").strip(),
+            recording=_recording(element),
         )
         return cls(
             entrance,
@@ -88,13 +92,27 @@ class Conference(Noun):
             self.entrance,
             wait_url=await document.link(self.entrance.wait_url, "waitUrl"),
             subscription=await self._subscription(document),
+            recording=await self._linked_recording(document),
         )
         joined = await Join(entrance, terms)
         return TOOK_PART if joined else {"DialCallStatus": "failed"}
 
+    async def _linked_recording(self, document: Document) -> RecordingRequest | None:
+        asked = self.entrance.recording
+        return None if asked is None else await record.linked(asked, document)
+
     async def _subscription(self, document: Document) -> Subscription | None:
         url = await document.link(self.callback_url, "statusCallback")
         return Subscription(url, self.callback_method, frozenset(self.callback_events)) if url else None
+
+
+def _recording(element: Element) -> RecordingRequest | None:
+    """Return how the conference is recorded, None if it is not; another wish stays unread."""
+    wish = element.attributes.get("record", NEVER).strip().lower()
+    asked = record.recording(element, "Conference")
+    if wish in (NEVER, FROM_START):
+        element.without_effect("record")
+    return asked if wish == FROM_START else None
 
 
 def most_participants(number: float) -> int:
