@@ -1,9 +1,9 @@
 """How much the simulator takes, and how late its events are.
 
-Calls are placed evenly, each with two child legs, so that many are in flight; all legs tell all events to a receiver in
-another process. The simulator runs in a third. What is measured is measured from outside: processor time of the
-simulator's process, and for each callback the time from when it was due (counted from just before the call was placed)
-to its arrival, which includes both ways over HTTP.
+Calls are placed evenly, so that many are in flight: of ten, seven have two child legs each, and three meet in a
+conference. All legs and conferences tell all events to a receiver in another process. The simulator runs in a third.
+What is measured is measured from outside: processor time of the simulator's process, and for each callback the time
+from when it was due (counted from just before the call was placed) to its arrival, which includes both ways over HTTP.
 """
 
 import asyncio
@@ -22,6 +22,8 @@ from callctl.simulator import Simulator
 
 WINNER, LOSER = "+12025550100", "+12025550101"
 EVENTS = "initiated ringing answered completed"
+IN_TEN = 3  # calls of ten that meet in a conference
+BY_CONFERENCE = ("conference-start", "conference-end")  # once each; the other events are its participants'
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,19 @@ class WatchOptions:
         """Calls placed a second."""
         return self.calls / self.life
 
+    def due_in_conference(self) -> dict[tuple[str, str], float]:
+        """Return when each event of a participant is due; the conference's time limit is that of a conversation."""
+        return {
+            ("parent", "initiated"): 0.1,
+            ("parent", "ringing"): 0.3,
+            ("parent", "in-progress"): 2.3,
+            ("room", "participant-join"): 2.3,
+            ("room", "participant-leave"): 2.3 + self.talk,
+            ("parent", "completed"): 2.3 + self.talk + 5.5,
+        }
+
     def due(self) -> dict[tuple[str, str], float]:
-        """Return when each event of a call is due, in seconds from its request.
+        """Return when each event of a call with child legs is due, in seconds from its request.
 
         Dialled after 0.1, it rings 0.2 later and is answered 2 later; then the Dial does the same, the loser is
         canceled at the answer, and the conversation ends.
@@ -75,6 +88,10 @@ def receive(pipe: Connection) -> None:
         async def take(request: web.Request) -> web.Response:
             now = time.monotonic()
             form = dict(parse_qsl((await request.read()).decode()))
+            if "ConferenceSid" in form:
+                who = form.get("CallSid", form["ConferenceSid"])
+                arrivals.append((who, "room", form["StatusCallbackEvent"], now))
+                return web.Response(status=204)
             parent = form.get("ParentCallSid")
             arrivals.append((parent or form["CallSid"], form["To"] if parent else "parent", form["CallStatus"], now))
             return web.Response(status=204)
@@ -108,10 +125,13 @@ class Placer:
         self._headers = {"Authorization": aiohttp.encode_basic_auth(account, token)}
         attributes = f'statusCallback="{receiver}" statusCallbackEvent="{EVENTS}"'
         nouns = f"<Number {attributes}>{WINNER}</Number><Number {attributes}>{LOSER}</Number>"
-        document = f'<Response><Dial timeLimit="{plan.talk}">{nouns}</Dial><Pause length="5.5"/></Response>'
-        self._form = [("To", WINNER), ("From", "+15005550006"), ("Twiml", document), ("StatusCallback", receiver)]
+        self._talk = plan.talk
+        self._nouns = nouns
+        self._room = f'<Conference statusCallback="{receiver}" statusCallbackEvent="start end join leave">'
+        self._form = [("To", WINNER), ("From", "+15005550006"), ("StatusCallback", receiver)]
         self._form += [("StatusCallbackEvent", event) for event in EVENTS.split()]
         self.placed: dict[str, float] = {}
+        self.in_conference: set[str] = set()
 
     async def place_evenly(self, *, rate: float, seconds: float) -> None:
         """Place so many calls a second, for so long."""
@@ -119,15 +139,20 @@ class Placer:
             began = time.monotonic()
             for number in range(int(rate * seconds)):
                 await asyncio.sleep(max(0.0, began + number / rate - time.monotonic()))
-                group.create_task(self._place(session))
+                group.create_task(self._place(session, number))
 
-    async def _place(self, session: aiohttp.ClientSession) -> None:
+    async def _place(self, session: aiohttp.ClientSession, number: int) -> None:
         now = time.monotonic()
-        async with session.post(self._url, data=self._form, headers=self._headers) as reply:
+        meets = number % 10 < IN_TEN
+        inside = f"{self._room}room {number // 10}</Conference>" if meets else self._nouns
+        document = f'<Response><Dial timeLimit="{self._talk}">{inside}</Dial><Pause length="5.5"/></Response>'
+        async with session.post(self._url, data=[*self._form, ("Twiml", document)], headers=self._headers) as reply:
             body = await reply.json()
             if reply.status != 201:
                 raise RuntimeError(f"not placed: {body}")
             self.placed[body["sid"]] = now
+            if meets:
+                self.in_conference.add(body["sid"])
 
 
 def processor_time(pipe: Connection) -> float:
@@ -167,10 +192,18 @@ def measure(*, quick: bool) -> Iterator[Row]:
     near.send(False)
     for process in processes:
         process.join(10)
-    due = plan.due()
-    late = sorted(at - placer.placed[sid] - due[leg, status] for sid, leg, status, at in arrivals)
-    expected = len(placer.placed) * len(due)
-    what = f"simulator with {plan.calls:,} calls in flight, {plan.rate * len(due):.0f} callbacks a second / one core"
+    usual, met = plan.due(), plan.due_in_conference()
+    late = sorted(
+        at - placer.placed[sid] - (met if sid in placer.in_conference else usual)[leg, status]
+        for sid, leg, status, at in arrivals
+        if status not in BY_CONFERENCE
+    )
+    meeting = len(placer.in_conference)
+    conferences = -(-len(placer.placed) // 10)
+    expected = (len(placer.placed) - meeting) * len(usual) + meeting * len(met) + conferences * len(BY_CONFERENCE)
+    rate = plan.rate * expected / len(placer.placed)
+    what = f"simulator with {plan.calls:,} calls in flight, {plan.calls // 10} conferences among them"
+    what += f", {rate:.0f} callbacks a second / one core"
     yield Row(what, f"{part:.2f} x", "≤ 1 x", part <= 1)
     yield within(0.25, "99 % of its callbacks leave after their time within", share(late, 0.99))
     yield Row("its callbacks that arrive", f"{len(arrivals):,} of {expected:,}", "all", len(arrivals) == expected)

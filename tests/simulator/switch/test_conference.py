@@ -323,6 +323,22 @@ class TestRunningDialBecomesAConference:
         assert (await setup.fetch(parent))["status"] == "in-progress"
         assert [form.get("CallSid") for form in reported(setup)] == [parent]
 
+    async def test_a_parent_without_an_action_is_gone(self, setup: SimulatorSetup) -> None:
+        parent = await enter(setup, f"<Response><Dial>{ANSWERS}</Dial></Response>")
+        await setup.advance(3)
+        (child,) = await setup.children(parent)
+        await setup.update(child["sid"], Twiml=dialled(room(setup)))
+        assert (await setup.update(parent, Twiml=dialled(room(setup))))[1]["code"] == 21220
+        assert (await setup.fetch(child["sid"]))["status"] == "in-progress"
+
+
+async def test_a_call_that_comes_in_is_answered_by_the_conference(setup: SimulatorSetup) -> None:
+    setup.listener.documents["/in"] = dialled(room(setup), answerOnBridge="true")
+    call = await setup.incoming(f"{setup.listener.url}/in")
+    await setup.advance(1)
+    assert (await setup.fetch(call["sid"]))["status"] == "in-progress"
+    assert events(setup) == ["participant-join"]
+
 
 async def test_nothing_is_reported_when_the_simulator_closes() -> None:
     async with simulator_setup() as setup:

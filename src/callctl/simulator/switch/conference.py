@@ -54,6 +54,7 @@ class Participant:
     has_joined: bool = False
     has_left: bool = False
     resume: Resume | None = None
+    over: Callable[[], None] | None = None  # what its leg calls at its end, while it takes part
     terms: DialTerms | None = None
     stops: list[Callable[[], object]] = field(default_factory=list)
     music: Cancel | None = None  # what it hears while it waits, or is on hold
@@ -169,6 +170,12 @@ class Conferences:
         """Return the conference with this name that has not ended."""
         return self._active.get(name)
 
+    def close(self) -> None:
+        """Stop what everybody hears: the simulator closes."""
+        for conference in self._active.values():
+            if conference.announcement is not None:
+                conference.announcement()
+
     # Entering
 
     def join(self, live: LiveLeg, step: Join, resume: Resume) -> Cancel:
@@ -256,7 +263,8 @@ class Conferences:
             updated=now,
         )
         conference.participants[live.leg.sid] = participant
-        live.when_over.append(lambda: self._over(participant))
+        participant.over = lambda: self._over(participant)
+        live.when_over.append(participant.over)
         return participant
 
     def _make(self, founder: Leg, entrance: Entrance) -> Conference:
@@ -346,6 +354,8 @@ class Conferences:
         for stop in participant.stops:
             stop()
         participant.live.on_star = None
+        if participant.over is not None and not participant.live.is_ending:
+            participant.live.when_over.remove(participant.over)
         more = {"ParticipantCallStatus": participant.leg.status, "ReasonParticipantLeft": reason}
         self._report(conference, "leave", "participant-leave", participant, more)
 

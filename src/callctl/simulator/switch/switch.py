@@ -193,6 +193,7 @@ class Switch:
 
     def close(self) -> None:
         """Drop every script, without a callback."""
+        self.conferences.close()
         for live in tuple(self._live.values()):
             live.drop()
 

@@ -150,8 +150,8 @@ class Dial(Verb):
         return await document.go_to(self.action, self.method, params)
 
     def leaves_ringing(self, *, is_first: bool) -> bool:
-        """Return whether the call is answered by who is dialled."""
-        return is_first and self.answer_on_bridge
+        """Return whether the call is answered by who is dialled; what is no leg of its own answers it at once."""
+        return is_first and self.answer_on_bridge and self.noun is None
 
 
 @dataclass(frozen=True, slots=True)
