@@ -21,6 +21,7 @@ from pathlib import Path
 from stage import ANSWERS, HANGS_UP, NEVER, Stage, in_a_hurry, local_time_is_utc, standing_still, wait_until
 
 ROOT = Path(__file__).parent.parent
+MINE = "+12025550142"
 README, RULES = ROOT / "README.md", ROOT / "docs" / "rules.md"
 BLOCK = re.compile(
     r"(?:<!-- scene: (?P<scene>[^>,]+?)(?:, last (?P<last>\d+) lines)? -->\n+ *)?```console\n(?P<lines>.*?)```",
@@ -42,6 +43,18 @@ def a_conversation() -> Iterator[Stage]:
 def beside_a_watch() -> Iterator[Stage]:
     """Real time, since the clock is looked at, and a running watch."""
     with in_a_hurry() as stage, watching(stage):
+        yield stage
+
+
+@contextmanager
+def beside_a_watch_with_a_number() -> Iterator[Stage]:
+    """As beside a watch, and a number of the account that an application answers."""
+    with beside_a_watch() as stage:
+        from twilio.rest import Client
+
+        client = Client(stage.simulator.account_sid, stage.simulator.auth_token)
+        client.api.base_url = stage.simulator.url
+        client.incoming_phone_numbers.create(phone_number=MINE, voice_url="https://app.example.com/voice")
         yield stage
 
 
@@ -143,6 +156,7 @@ SCENES: dict[str, Callable[[], AbstractContextManager[Stage]]] = {
     "nothing yet": standing_still,
     "in a hurry": in_a_hurry,
     "beside a watch": beside_a_watch,
+    "a number beside a watch": beside_a_watch_with_a_number,
     "a conversation": a_conversation,
     "calls that ring": calls_that_ring,
     "a call that is hung up by command": partial(a_story, hung_up_by_command),

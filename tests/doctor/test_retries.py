@@ -14,6 +14,7 @@ from web_site import free_port
 
 from callctl.api.client import ApiClient
 from callctl.cli.options.callback_url import RETRIES
+from callctl.doctor.numbers import account_numbers
 from callctl.doctor.retries import asks_again, retry_findings
 from callctl.settings import Settings
 from callctl.simulator import Simulator
@@ -50,7 +51,8 @@ def found(server: Server, *, callback_url: str = OURS) -> list[tuple[str, str | 
     def client(settings: Settings) -> ApiClient:
         return ApiClient(settings, sleep=time.sleep, random=random.random)
 
-    return [(one.text, one.fix) for one in retry_findings(settings, client, callback_url=callback_url, retries=RETRIES)]
+    listed = account_numbers(settings, client)
+    return [(one.text, one.fix) for one in retry_findings(listed, callback_url=callback_url, retries=RETRIES)]
 
 
 def test_numbers_whose_callbacks_come_here_and_are_not_tried_again_are_named() -> None:

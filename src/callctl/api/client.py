@@ -23,7 +23,7 @@ from callctl.errors import ApiError, CallctlError, NetworkError, OutcomeUnknownE
 
 if TYPE_CHECKING:
     from callctl.api.requests import Parameters, PlaceRequest, RedirectRequest
-    from callctl.api.resources import Account, Notification, PhoneNumber
+    from callctl.api.resources import Account, Application, Notification, PhoneNumber
     from callctl.calls.filter import CallFilter
     from callctl.settings import Settings
 
@@ -207,6 +207,21 @@ class ApiClient:
         first = self._url(f"IncomingPhoneNumbers.json?PageSize={MAX_PAGE_SIZE}")
         found = self._rows(self._get, first, key="incoming_phone_numbers")
         return [PhoneNumber.from_resource(row) for row in found]
+
+    def applications(self) -> _List[Application]:
+        """Ask for the applications of the account."""
+        from callctl.api.resources import Application
+
+        first = self._url(f"Applications.json?PageSize={MAX_PAGE_SIZE}")
+        return [Application.from_resource(row) for row in self._rows(self._get, first, key="applications")]
+
+    def phone_number_url(self, sid: str) -> str:
+        """Return the address to which a request to change a number goes; raise SettingsError without an account."""
+        return self._url(f"IncomingPhoneNumbers/{quote(sid, safe='')}.json")
+
+    def application_url(self, sid: str) -> str:
+        """Return the address to which a request to change an application goes; raise as that of a number does."""
+        return self._url(f"Applications/{quote(sid, safe='')}.json")
 
     def _rows(self, fetch: Callable[[str], Mapping[str, Any]], first: str, *, key: str) -> Iterator[Mapping[str, Any]]:
         return rows(fetch, first, key=key, base=self._settings.api_url, warn=self._warn)

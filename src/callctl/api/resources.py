@@ -1,4 +1,4 @@
-"""Other resources of the API than calls: the account of the credentials, its numbers, and notifications of a call."""
+"""Other resources of the API than calls: the account, its numbers and applications, and notifications of a call."""
 
 from __future__ import annotations
 
@@ -83,16 +83,51 @@ class Notification:
 
 @dataclass(frozen=True, slots=True)
 class PhoneNumber:
-    """A number of the account, and where its calls report (OAS, incoming phone number)."""
+    """A number of the account, and who handles its calls (OAS, incoming phone number).
+
+    Attributes:
+        number: The number in E.164; its SID where the API shows none.
+        sid: Its SID.
+        voice_url: Where its TwiML is.
+        status_callback: Where the end of its calls is told.
+        application_sid: The application whose URLs count instead of these two, if there is one.
+        trunk_sid: The trunk that its calls go to without TwiML, if there is one.
+    """
 
     number: str
-    status_callback: str
+    sid: str = ""
+    voice_url: str = ""
+    status_callback: str = ""
+    application_sid: str = ""
+    trunk_sid: str = ""
 
     @classmethod
     def from_resource(cls, resource: Mapping[str, Any]) -> PhoneNumber:
         """Read the JSON object of a reply; what it lacks is empty."""
         text = _texts_of(resource)
-        return cls(number=text("phone_number") or text("sid"), status_callback=text("status_callback"))
+        return cls(
+            number=text("phone_number") or text("sid"),
+            sid=text("sid"),
+            voice_url=text("voice_url"),
+            status_callback=text("status_callback"),
+            application_sid=text("voice_application_sid"),
+            trunk_sid=text("trunk_sid"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """Who handles the calls of the numbers that name it (OAS, application); its fields are as those of a number."""
+
+    sid: str
+    voice_url: str = ""
+    status_callback: str = ""
+
+    @classmethod
+    def from_resource(cls, resource: Mapping[str, Any]) -> Application:
+        """Read the JSON object of a reply; what it lacks is empty."""
+        text = _texts_of(resource)
+        return cls(sid=text("sid"), voice_url=text("voice_url"), status_callback=text("status_callback"))
 
 
 def _texts_of(resource: Mapping[str, Any]) -> Callable[[str], str]:

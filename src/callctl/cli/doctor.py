@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -19,6 +20,7 @@ from callctl.errors import CallctlError, SettingsError
 if TYPE_CHECKING:
     from callctl.calls.doctor_finding import Finding
     from callctl.doctor.callback_route import Running
+    from callctl.doctor.numbers import Here
     from callctl.settings import Settings
     from callctl.watch.registry import WatchRecord
 
@@ -81,7 +83,7 @@ def _checks(runtime: Runtime, settings: Settings) -> Iterator[Finding]:
     running = who_listens(settings)
     yield from _callback_route(runtime, settings, running, doubted=_doubted(settings, account))
     if any(finding.name == "credentials" and finding.level is Level.FINE for finding in account):
-        yield from _retries(runtime, settings, running.first)
+        yield from _numbers(runtime, settings, running)
 
 
 def _doubted(settings: Settings, account: Iterable[Finding]) -> str | None:
@@ -103,13 +105,32 @@ def _callback_route(runtime: Runtime, settings: Settings, running: Running, *, d
     return run_loop(runtime, route_findings(settings, route, running=running, now=runtime.now))
 
 
-def _retries(runtime: Runtime, settings: Settings, watch: WatchRecord | None) -> Iterator[Finding]:
+def _numbers(runtime: Runtime, settings: Settings, running: Running) -> Iterator[Finding]:
+    """Yield what is found of the account's numbers, where a callback URL is known that they could have."""
+    from callctl.doctor.numbers import account_numbers, number_findings
     from callctl.doctor.retries import retry_findings
+    from callctl.support.urls import is_loopback_url
 
+    watch = running.first
     public = None if settings.public_url is None else with_status_path(settings.public_url)
     url = public if watch is None else watch.callback_url
-    if url is not None and (settings.is_twilio or settings.is_loopback):
-        yield from retry_findings(settings, runtime.client, callback_url=url, retries=RETRIES)
+    if url is None or not (settings.is_twilio or settings.is_loopback):
+        return
+    numbers = account_numbers(settings, runtime.client)
+    yield from retry_findings(numbers, callback_url=url, retries=RETRIES)
+    if watch is not None and numbers and (settings.is_loopback or not is_loopback_url(url)):
+        yield from number_findings(settings, runtime.client, numbers=numbers, here=_here(running, watch))
+
+
+def _here(running: Running, watch: WatchRecord) -> Here:
+    """Return what is known of who listens; whether one passes requests on it says itself, if it can be asked."""
+    from callctl.doctor.numbers import Here
+    from callctl.watch import registry
+    from callctl.watch.listener.listener import FORWARDS
+
+    health = {} if watch.host else registry.ask_health(watch.health_url) or {}
+    to_paste = watch.callback_url if urlsplit(watch.callback_url).fragment else f"{watch.callback_url}#{RETRIES}"
+    return Here([each.callback_url for each in running.watches], to_paste, forwards=health.get(FORWARDS) is True)
 
 
 @dataclass

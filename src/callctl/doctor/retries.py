@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from urllib.parse import parse_qs, urlsplit
 
-from callctl.api.client import ApiClient
+from callctl.api.resources import PhoneNumber
 from callctl.calls.doctor_finding import Finding, warning
-from callctl.errors import CallctlError
 from callctl.operations.missing_callbacks import comparable_url
-from callctl.settings import Settings
 
 # The failures after which a callback is lost unless Twilio tries again (docs/twilio.md, "Delivery").
 _FAILURES = frozenset({"5xx", "ct", "rt"})
@@ -23,17 +21,13 @@ def asks_again(url: str) -> bool:
     return given.get("rc", ["1"])[-1] != "0" and ("all" in policy or policy >= _FAILURES)
 
 
-def retry_findings(
-    settings: Settings, open_client: Callable[[Settings], ApiClient], *, callback_url: str, retries: str
-) -> Iterator[Finding]:
+def retry_findings(numbers: Sequence[PhoneNumber], *, callback_url: str, retries: str) -> Iterator[Finding]:
     """Yield a warning for callback URLs that do not have Twilio try again; nothing where all is well.
 
-    They are the URL in use, if it has a fragment of its own, and those of the account's numbers that lead to it, where
-    the credentials may read them.
+    They are the URL in use, if it has a fragment of its own, and those of the account's numbers that lead to it.
 
     Args:
-        settings: The settings.
-        open_client: Returns the API client for settings with credentials.
+        numbers: The account's numbers, as far as the credentials may read them.
         callback_url: Where callbacks go.
         retries: The fragment that does it.
     """
@@ -42,10 +36,6 @@ def retry_findings(
     if fragment and not asks_again(callback_url):
         what = f"{callback_url}: the part behind # does not have Twilio try again after a 5xx or without an answer"
         yield warning("retries", what, fix=fix)
-    try:
-        numbers = open_client(settings).phone_numbers()
-    except CallctlError:
-        return  # a key that may not read them, or a service that has none
     own = comparable_url(callback_url)
     silent = [
         number.number

@@ -22,8 +22,13 @@ _LEAST_TEXT = 30
 
 
 def plain_line(finding: Finding) -> str:
-    """Return one finding as tab-separated fields: level, name, text, fix."""
-    return "\t".join(printable(text) for text in (finding.level, finding.name, _text(finding), finding.fix or ""))
+    """Return one finding as tab-separated fields: level, name, text, fix with the command that does it, if any."""
+    fix = ": ".join(filter(None, (finding.fix, _command(finding))))
+    return "\t".join(printable(text) for text in (finding.level, finding.name, _text(finding), fix))
+
+
+def _command(finding: Finding) -> str:
+    return str(finding.facts.get("command", ""))
 
 
 def _text(finding: Finding) -> str:
@@ -63,6 +68,8 @@ def print_finding(console: Console, finding: Finding, *, width: int) -> None:
     for line in (Text.assemble((head, style), first), *(Text.assemble(" " * indent, text) for text in rest)):
         line.rstrip()
         console.print(line, no_wrap=True, overflow="ignore", crop=False, soft_wrap=True)
+    if command := _command(finding):  # on one line whatever its length, so that it can be copied
+        console.print(Text(f"    {printable(command)}"), no_wrap=True, overflow="ignore", crop=False, soft_wrap=True)
 
 
 def _indented(lines: Any) -> list[Any]:

@@ -45,6 +45,8 @@ from callctl.watch.listener.signature import SIGNATURE_HEADERS, RequestedUrl, Si
 from callctl.watch.listener.twiml_responder import NOT_FOR_TWIML, TwimlResponder
 
 _HEALTH_PATH = "/healthz"
+# The field of a health answer by which a listener says that it passes requests on, also those for TwiML.
+FORWARDS = "forwards"
 _STATUSES = frozenset(("", *CallStatus))
 # The most wrong paths of signed requests that are reported: a captured request can be sent to any path.
 _MOST_PATHS = 8
@@ -117,6 +119,8 @@ class Listener:
         self._time_limit = TimeLimit(config.limits.store_seconds)
         self._forwarder, self._responder = forwarder, responder
         self.health: dict[str, object] = {"status": "ok", "nonce": config.nonce, "version": __version__}
+        if forwarder is not None:
+            self.health[FORWARDS] = True
         self.awaited_selftests: set[SelftestId] = set()
         self._server: TcpServer | None = None
         self.store_works = True

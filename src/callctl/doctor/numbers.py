@@ -1,0 +1,170 @@
+"""Whether calls that come in are told here: the account's numbers, their URLs, and the request that would set them."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from urllib.parse import SplitResult, urlsplit
+
+from callctl.api.client import ApiClient
+from callctl.api.resources import Application, PhoneNumber
+from callctl.calls.doctor_finding import Finding, fine, warning
+from callctl.errors import CallctlError, without_secrets
+from callctl.operations.missing_callbacks import comparable_url
+from callctl.settings import Settings
+from callctl.support.urls import one_spelling
+
+_SHOWN = 5
+_DOCUMENTS = "/twiml/"  # where a listener serves documents, by name
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """The listeners that run: their callback URLs, that to give to Twilio, and whether requests for TwiML go on."""
+
+    callback_urls: Sequence[str]
+    to_paste: str
+    forwards: bool
+
+    def has(self, url: str) -> bool:
+        """Return whether a URL is one at which callbacks are taken in."""
+        return any(_same(url, own) for own in self.callback_urls)
+
+    def answers(self, url: str) -> bool:
+        """Return whether a URL for TwiML leads here: it is that of callbacks, or that of a document that is served."""
+        if self.has(url):
+            return True
+        parts = _parts(url)
+        return _DOCUMENTS in parts.path and any(parts.netloc == _parts(own).netloc for own in self.callback_urls)
+
+
+@dataclass(frozen=True, slots=True)
+class _Handled:
+    """Numbers whose calls are handled alike, and the resource to change: one number, or an application of several."""
+
+    numbers: tuple[str, ...]
+    voice_url: str
+    status_callback: str
+    resource: str
+    application: str = ""
+
+    @property
+    def name(self) -> str:
+        """How it is called in sentences."""
+        named = ", ".join(self.numbers)
+        return f"{named} (application {self.application})" if self.application else named
+
+
+def account_numbers(settings: Settings, open_client: Callable[[Settings], ApiClient]) -> list[PhoneNumber]:
+    """Return the account's numbers; none where the credentials may not read them, or the service has none."""
+    try:
+        return open_client(settings).phone_numbers()
+    except CallctlError:
+        return []
+
+
+def number_findings(
+    settings: Settings, open_client: Callable[[Settings], ApiClient], *, numbers: Sequence[PhoneNumber], here: Here
+) -> Iterator[Finding]:
+    """Yield a warning for each number of which not all is told here, and one line for all others.
+
+    The end of a call is told by the number's status callback. That it rings is seen only where the request for its
+    TwiML comes here as well (docs/twilio.md, "Numbers and applications"). Calls of a trunk have neither.
+
+    Args:
+        settings: The settings.
+        open_client: Returns the API client for settings with credentials.
+        numbers: The account's numbers.
+        here: Who listens.
+    """
+    client = open_client(settings)
+    handled = list(_handled(client, numbers))
+    faults = [(each, changes) for each in handled if (changes := _changes(each, here))]
+    for each, changes in faults[:_SHOWN]:
+        command = _command(settings, each.resource, changes)
+        fix = _fix(each, changes)
+        yield warning("number", _told(each, here), fix=fix, numbers=list(each.numbers), command=command)
+    if len(faults) > _SHOWN:
+        rest = [number for each, _ in faults[_SHOWN:] for number in each.numbers]
+        what = f"{len(rest)} more numbers, of which not all is told here: {', '.join(rest[:_SHOWN])} …"
+        yield warning("number", what, fix="set them in the same way", numbers=rest)
+    well = [number for each in handled if each not in [fault for fault, _ in faults] for number in each.numbers]
+    if well:
+        unseen = sum(len(each.numbers) for each in handled if not here.answers(each.voice_url))
+        ring = "" if not unseen or here.forwards else "; that they ring is seen only with `--forward-to` or `--serve`"
+        yield fine("numbers", f"of {_count(len(well))} the end of calls is told here{ring}", numbers=well)
+
+
+def _handled(client: ApiClient, numbers: Sequence[PhoneNumber]) -> Iterator[_Handled]:
+    """Yield what handles the calls of numbers: their own URLs, or those of applications that can be read."""
+    applications: dict[str, Application] = {}
+    if any(number.application_sid and not number.trunk_sid for number in numbers):
+        with suppress(CallctlError):
+            applications = {application.sid: application for application in client.applications()}
+    of_applications: dict[str, list[str]] = {}
+    for number in numbers:
+        if number.application_sid:
+            of_applications.setdefault(number.application_sid, []).append(number.number)
+        elif not number.trunk_sid and number.sid:
+            url = client.phone_number_url(number.sid)
+            yield _Handled((number.number,), number.voice_url, number.status_callback, url)
+    for sid, named in of_applications.items():
+        if (one := applications.get(sid)) is not None:
+            yield _Handled(tuple(named), one.voice_url, one.status_callback, client.application_url(sid), sid)
+
+
+def _changes(handled: _Handled, here: Here) -> dict[str, str]:
+    """Return what to set: the status callback, and the voice URL where requests for TwiML are passed on."""
+    changes: dict[str, str] = {}
+    if not here.has(handled.status_callback):
+        changes |= {"StatusCallback": here.to_paste, "StatusCallbackMethod": "POST"}
+    if here.forwards and handled.voice_url and not here.answers(handled.voice_url):
+        changes |= {"VoiceUrl": here.to_paste, "VoiceMethod": "POST"}
+    return changes
+
+
+def _told(handled: _Handled, here: Here) -> str:
+    parts = []
+    if not here.has(handled.status_callback):
+        goes = f"goes to {without_secrets(handled.status_callback)}" if handled.status_callback else "is not set"
+        parts.append(f"the end of calls is not told here: its status callback {goes}")
+    if not here.answers(handled.voice_url):
+        goes = f"goes to {without_secrets(handled.voice_url)}" if handled.voice_url else "is not set: its calls fail"
+        parts.append(f"that they ring is not seen: its voice URL {goes}")
+    return f"{handled.name}: {'; '.join(parts)}"
+
+
+def _fix(handled: _Handled, changes: Mapping[str, str]) -> str:
+    fix = "this sets it" if len(changes) == 2 else "this sets both"
+    if "VoiceUrl" in changes:
+        return f"{fix}; its calls are then answered by what --forward-to names, so that must be the same application"
+    if handled.status_callback:
+        return f"{fix} in place of that; with `--forward-to` the listener passes callbacks on"
+    return fix
+
+
+def _command(settings: Settings, url: str, changes: Mapping[str, str]) -> str:
+    """Return the request as one types it; the secrets stay in the environment."""
+    user = "$TWILIO_API_KEY:$TWILIO_API_SECRET" if settings.api_key else "$TWILIO_ACCOUNT_SID:$TWILIO_AUTH_TOKEN"
+    pairs = " ".join(f"--data-urlencode {shlex.quote(f'{name}={value}')}" for name, value in changes.items())
+    pairs = without_secrets(pairs)
+    return f'curl -u "{user}" {shlex.quote(url)} {pairs}'
+
+
+def _same(url: str, own: str) -> bool:
+    one, other = _parts(url), _parts(own)
+    return (one.netloc, one.path.rstrip("/"), one.query) == (other.netloc, other.path.rstrip("/"), other.query)
+
+
+def _parts(url: str) -> SplitResult:
+    """Return the parts of a URL as they are compared; all are empty where it can't be parsed."""
+    try:
+        return urlsplit(one_spelling(comparable_url(url)))
+    except ValueError:
+        return urlsplit("")
+
+
+def _count(number: int) -> str:
+    return f"{number} number{'' if number == 1 else 's'}"

@@ -1,0 +1,175 @@
+"""``callctl doctor``: the account's numbers whose calls are not told here, and the request that would set them."""
+
+from __future__ import annotations
+
+import random
+import shlex
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from doctor_runs import doctor
+from processes import Piped
+from running import Callctl, env_for
+from twilio.rest import Client
+
+from callctl.api.client import ApiClient
+from callctl.calls.doctor_finding import Finding
+from callctl.doctor.numbers import Here, account_numbers, number_findings
+from callctl.settings import Settings
+from callctl.simulator import Simulator
+
+OURS = "https://calls.example.com/status"
+PASTED = f"{OURS}#rc=5&rp=5xx,ct,rt"
+THEIRS = "https://app.example.com/voice"
+HERE = Here([OURS], PASTED, forwards=False)
+FORWARDING = Here([OURS], PASTED, forwards=True)
+
+
+@pytest.fixture
+def client(simulator: Simulator) -> Client:
+    client = Client(simulator.account_sid, simulator.auth_token)
+    client.api.base_url = simulator.url
+    return client
+
+
+def settings_of(simulator: Simulator) -> Settings:
+    return Settings(account_sid=simulator.account_sid, auth_token=simulator.auth_token, api_url=simulator.url)
+
+
+def found(simulator: Simulator, here: Here = HERE) -> list[Finding]:
+    def open_client(settings: Settings) -> ApiClient:
+        return ApiClient(settings, sleep=time.sleep, random=random.random)
+
+    settings = settings_of(simulator)
+    numbers = account_numbers(settings, open_client)
+    return list(number_findings(settings, open_client, numbers=numbers, here=here))
+
+
+def typed(command: str, env: dict[str, str]) -> None:
+    """Do what curl does with such a command line."""
+    curl, option, user, url, *rest = shlex.split(command)
+    assert (curl, option, set(rest[::2])) == ("curl", "-u", {"--data-urlencode"})
+    for name, value in env.items():
+        user = user.replace(f"${name}", value)
+    sid, _, secret = user.partition(":")
+    done = requests.post(url, data=dict(pair.split("=", 1) for pair in rest[1::2]), auth=(sid, secret), timeout=10)
+    assert done.status_code == 200, done.text
+
+
+def test_a_number_that_tells_nothing_here_and_the_request_that_mends_it(simulator: Simulator, client: Client) -> None:
+    number = client.incoming_phone_numbers.create(phone_number="+12025550142", voice_url=THEIRS)
+    (finding,) = found(simulator)
+    assert (finding.name, finding.level) == ("number", "warning")
+    assert finding.text == (
+        "+12025550142: the end of calls is not told here: its status callback is not set; "
+        f"that they ring is not seen: its voice URL goes to {THEIRS}"
+    )
+    assert finding.fix == "this sets it"
+    typed(str(finding.facts["command"]), env_for(simulator))
+    assert client.incoming_phone_numbers(number.sid).fetch().status_callback == PASTED
+    (finding,) = found(simulator)
+    assert (finding.name, finding.level) == ("numbers", "ok")
+    assert finding.text.startswith("of 1 number the end of calls is told here; that they ring is seen only with")
+
+
+def test_a_callback_that_goes_elsewhere_is_named(simulator: Simulator, client: Client) -> None:
+    elsewhere = "https://u:secret@app.example.com/done"
+    client.incoming_phone_numbers.create(phone_number="+12025550142", voice_url=OURS, status_callback=elsewhere)
+    (finding,) = found(simulator)
+    assert "its status callback goes to https://" in finding.text
+    assert "secret" not in finding.text
+    assert finding.fix == "this sets it in place of that; with `--forward-to` the listener passes callbacks on"
+
+
+def test_where_requests_are_passed_on_the_voice_url_can_come_here_too(simulator: Simulator, client: Client) -> None:
+    number = client.incoming_phone_numbers.create(
+        phone_number="+12025550142", voice_url=THEIRS, voice_method="GET", status_callback=OURS
+    )
+    (finding,) = found(simulator, FORWARDING)
+    assert finding.text == f"+12025550142: that they ring is not seen: its voice URL goes to {THEIRS}"
+    typed(str(finding.facts["command"]), env_for(simulator))
+    set_now = client.incoming_phone_numbers(number.sid).fetch()
+    assert (set_now.voice_url, set_now.voice_method, set_now.status_callback) == (PASTED, "POST", OURS)
+    (finding,) = found(simulator, FORWARDING)
+    assert finding.text == "of 1 number the end of calls is told here"
+
+
+def test_of_an_application_its_own_urls_count_and_one_request_sets_all_its_numbers(
+    simulator: Simulator, client: Client
+) -> None:
+    app = client.applications.create(voice_url=THEIRS).sid
+    for last in (2, 3):
+        client.incoming_phone_numbers.create(
+            phone_number=f"+1202555014{last}", voice_application_sid=app, status_callback=OURS
+        )
+    (finding,) = found(simulator)
+    assert finding.text.startswith(f"+12025550143, +12025550142 (application {app}): the end of calls is not told here")
+    typed(str(finding.facts["command"]), env_for(simulator))
+    assert client.applications(app).fetch().status_callback == PASTED
+    assert [one.name for one in found(simulator)] == ["numbers"]
+
+
+def test_numbers_of_a_trunk_are_left_out(simulator: Simulator, client: Client) -> None:
+    client.incoming_phone_numbers.create(phone_number="+12025550142", trunk_sid="TK" + "1" * 32)
+    assert found(simulator) == []
+
+
+def test_of_many_numbers_five_are_shown_and_all_are_in_json(simulator: Simulator, client: Client) -> None:
+    for last in range(7):
+        client.incoming_phone_numbers.create(phone_number=f"+1202555014{last}")
+    findings = found(simulator)
+    assert ["command" in one.facts for one in findings] == [True] * 5 + [False]
+    assert findings[-1].facts["numbers"] == ["+12025550141", "+12025550140"]
+    assert findings[0].text.endswith("its voice URL is not set: its calls fail")
+
+
+@pytest.mark.parametrize(
+    ("url", "is_here", "answers"),
+    [
+        (OURS, True, True),
+        (f"{OURS}/", True, True),
+        (PASTED, True, True),
+        ("https://CALLS.example.com:443/status", True, True),
+        ("https://calls.example.com/twiml/survey", False, True),
+        ("https://calls.example.com/other", False, False),
+        ("https://app.example.com/twiml/survey", False, False),
+        ("https://[/", False, False),
+        ("", False, False),
+    ],
+)
+def test_what_leads_here(url: str, *, is_here: bool, answers: bool) -> None:
+    assert (HERE.has(url), HERE.answers(url)) == (is_here, answers)
+
+
+@pytest.fixture
+def forwarding_watch(simulator: Simulator, home: Path) -> Iterator[dict[str, Any]]:
+    arguments = ("watch", "--port", "0", "--no-poll", "--json", "--forward-to", "http://127.0.0.1:9/voice")
+    with Piped(*arguments, home=home, env=env_for(simulator)) as watch:
+        yield watch.record()
+
+
+def test_beside_a_watch(
+    callctl: Callctl, simulator: Simulator, client: Client, forwarding_watch: dict[str, Any]
+) -> None:
+    number = client.incoming_phone_numbers.create(phone_number="+12025550142", voice_url=THEIRS)
+    env = env_for(simulator)
+    code, findings = doctor(callctl, env)
+    assert (code, findings["number"]["level"], findings["number"]["numbers"]) == (0, "warning", ["+12025550142"])
+    typed(findings["number"]["command"], env)
+    set_now = client.incoming_phone_numbers(number.sid).fetch()
+    url = forwarding_watch["callback_url"]
+    assert set_now.voice_url.partition("#")[0] == set_now.status_callback.partition("#")[0] == url
+    code, findings = doctor(callctl, env)
+    assert (code, findings["numbers"]["text"]) == (0, "of 1 number the end of calls is told here")
+    done = callctl("doctor", env=env | {"CALLCTL_PORT": "0"})
+    assert "warning" not in done.out.splitlines()[-1]
+
+
+def test_without_a_watch_numbers_are_not_asked_for(callctl: Callctl, simulator: Simulator, client: Client) -> None:
+    client.incoming_phone_numbers.create(phone_number="+12025550142")
+    _, findings = doctor(callctl, env_for(simulator))
+    assert not {"number", "numbers"} & set(findings)
