@@ -64,7 +64,8 @@ class Received:
 class Sent:
     """One request that the simulator made about a call, and its reply; none where a fault dropped it.
 
-    `url` is as it was given, without user and fragment.
+    `url` is as it was given, without user and fragment. `status` is the call's, else what else happened: the event of a
+    conference, or the status of a recording. `call` is a conference's SID where it is about no call alone.
     """
 
     method: str
@@ -80,7 +81,10 @@ class Sent:
             url = without_user_and_fragment(request.url)
         except ValueError:  # what was given can't be parsed
             url = "no URL"
-        return cls(request.method, url, request.params.get("CallSid", ""), request.params.get("CallStatus", ""), reply)
+        params = request.params
+        about = params.get("CallSid") or params.get("ConferenceSid", "")
+        status = params.get("CallStatus") or params.get("StatusCallbackEvent") or params.get("RecordingStatus", "")
+        return cls(request.method, url, about, status, reply)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from simulator.setup import ANSWERS, HANGS_UP, SimulatorSetup, simulator_setup
 
+from callctl.simulator import Sent
+
 EVERY_EVENT = "start end join leave mute hold modify announcement"
 ROOM_CALLBACK = "/status/room"
 
@@ -170,6 +172,18 @@ class TestCallbacks:
         await enter(setup, dialled("<Conference>room</Conference>"))
         await enter(setup, dialled(room(setup, events="")))
         assert not events(setup)
+
+    async def test_the_log_has_their_events(self) -> None:
+        seen: list[object] = []
+        async with simulator_setup(on_traffic=seen.append) as setup:
+            await enter(setup, dialled(room(setup, events="join end")))
+            await setup.advance(1)
+            sid = await enter(setup, dialled(room(setup, endConferenceOnExit="true")))
+            await setup.update(sid, Status="completed")
+            await setup.advance(1)
+        sent = [(each.status, each.call) for each in seen if isinstance(each, Sent) and ROOM_CALLBACK in each.url]
+        conference = reported(setup)[0]["ConferenceSid"]
+        assert sent[1:] == [("participant-join", sid), ("conference-end", conference)]
 
     async def test_by_get(self, setup: SimulatorSetup) -> None:
         await enter(setup, dialled(room(setup, statusCallbackMethod="GET")))
