@@ -18,13 +18,26 @@ from callctl.simulator.errors import ApiError
 from callctl.simulator.far_end import OUTCOMES
 from callctl.simulator.faults import Chance
 from callctl.simulator.http_requests import OutgoingRequest, Reply
-from callctl.simulator.models import FINAL, INBOUND, OUTBOUND_DIAL, CallRequest, CallUpdate, Leg, Source, Subscription
+from callctl.simulator.models import (
+    FINAL,
+    INBOUND,
+    OUTBOUND_DIAL,
+    CallRequest,
+    CallUpdate,
+    Leg,
+    RecordingRequest,
+    Source,
+    Subscription,
+)
 from callctl.simulator.settings import Settings
+from callctl.simulator.switch.recordings import Recording
 from callctl.simulator.switch.switch import Switch
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 SITE = "http://127.0.0.1:9"
 EVENTS = "initiated ringing answered completed"
+RECORDING_EVENTS = "in-progress completed absent"
+RECORDED = {"recordingStatusCallback": f"{SITE}/recording", "recordingStatusCallbackEvent": RECORDING_EVENTS}
 ADDRESSES = ["+12025550110", "+12025550111", "sip:a@example.com", "client:b", "nobody", ""]
 PAGES = ["/0", "/1", "/2", "/missing"]
 LIMIT = 40.0
@@ -58,8 +71,9 @@ nouns = st.builds(
     optional(url=link, machineDetection=st.just("Enable")),
 )
 dials = st.builds(
-    lambda attributes, inside: element("Dial", attributes, "".join(inside)),
+    lambda attributes, inside: element("Dial", RECORDED | attributes, "".join(inside)),
     optional(
+        record=st.sampled_from(["true", "record-from-ringing-dual", "do-not-record", "no"]),
         action=link,
         timeout=seconds,
         timeLimit=seconds,
@@ -81,13 +95,26 @@ gathers = st.builds(
     ),
     st.lists(sounds, max_size=2),
 )
+records = st.builds(
+    lambda attributes: element("Record", RECORDED | attributes),
+    optional(
+        action=link,
+        timeout=seconds,
+        maxLength=seconds,
+        finishOnKey=st.sampled_from(["", "#", "*"]),
+        trim=st.sampled_from(["trim-silence", "do-not-trim"]),
+        transcribe=flag,
+        transcribeCallback=st.just(f"{SITE}/text"),
+    ),
+)
 verbs = st.one_of(
+    records,
     sounds,
     gathers,
     dials,
     dials,
     st.builds(element, st.just("Redirect"), st.just({}), link),
-    st.sampled_from(["<Hangup/>", "<Reject/>", '<Reject reason="busy"/>', "<Record/>"]),
+    st.sampled_from(["<Hangup/>", "<Reject/>", '<Reject reason="busy"/>', "<Pay/>"]),
 )
 documents = st.one_of(st.lists(verbs, max_size=4), st.tuples(dials, verbs)).map(
     lambda inside: f"<Response>{''.join(inside)}</Response>"
@@ -100,13 +127,14 @@ far_ends = st.builds(
     voicemail=st.booleans(),
     digits=st.sampled_from(["", "1", "12#", "*"]),
     digits_after=st.sampled_from([0.0, 1.0]),
+    words=st.text("abc ", max_size=60),
 )
 # What someone does meanwhile: after how many seconds, to which of the legs there are, and what.
 actions = st.lists(
     st.tuples(
         st.sampled_from([0.0, 0.05, 0.1, 0.17, 0.5, 1.0, 3.0]),
         st.integers(0, 5),
-        st.sampled_from(["completed", "canceled", "Url", "Twiml", "answer", "hangup", "digits"]),
+        st.sampled_from(["completed", "canceled", "Url", "Twiml", "answer", "hangup", "digits", "say", "record"]),
     ),
     max_size=6,
 )
@@ -119,11 +147,15 @@ class FakeNetwork:
     clock: ManualClock
     pages: Mapping[str, str]
     callbacks: dict[str, list[Mapping[str, str]]] = field(default_factory=lambda: defaultdict(list))
+    recordings: dict[str, list[Mapping[str, str]]] = field(default_factory=lambda: defaultdict(list))
 
     def send(self, request: OutgoingRequest, on_reply: Callable[[Reply], None]) -> Callable[[], object]:
         path = request.url.removeprefix(SITE)
         if path == "/status":
             self.callbacks[request.params["CallSid"]].append(request.params)
+            return self.clock.later(0.0, lambda: on_reply(Reply(204))).cancel
+        if path == "/recording":
+            self.recordings[request.params["RecordingSid"]].append(request.params)
             return self.clock.later(0.0, lambda: on_reply(Reply(204))).cancel
         page = self.pages.get(path)
         reply = Reply(404) if page is None else Reply(200, page.encode(), "text/xml")
@@ -180,6 +212,13 @@ class SwitchSetup:
                     self.switch.far_end_answers(leg)
                 case "hangup":
                     self.switch.far_end_hangs_up(leg)
+                case "say":
+                    self.switch.far_end_says(leg, "a word")
+                case "record":
+                    asked = RecordingRequest("StartCallRecordingAPI").reporting(
+                        f"{SITE}/recording", "POST", RECORDING_EVENTS
+                    )
+                    self.switch.record(leg, asked)
                 case _:
                     self.switch.far_end_presses(leg, "1*")
         except ApiError as refused:
@@ -201,6 +240,15 @@ def check_leg(leg: Leg, callbacks: list[Mapping[str, str]]) -> None:
     assert (leg.facts.duration is not None) == (leg.status == "completed" and "in-progress" in statuses)
     assert leg.facts.duration is None or leg.facts.duration >= 0
     assert callbacks[-1].get("ParentCallSid", "") == (leg.parent.sid if leg.parent else "")
+
+
+def check_recording(recording: Recording, callbacks: list[Mapping[str, str]]) -> None:
+    """It began and ended, once each, and is no longer than a call may be."""
+    assert recording.since is None
+    assert recording.seconds >= 0
+    assert recording.status == ("completed" if recording.duration else "absent")
+    assert [form["RecordingStatus"] for form in callbacks] == ["in-progress", recording.status]
+    assert recording.seconds <= 5 * LIMIT
 
 
 @settings(max_examples=150, deadline=None)
@@ -243,3 +291,5 @@ def test_whatever_runs_every_leg_ends_once(
         callbacks = network.callbacks[leg.sid]
         if leg.direction == OUTBOUND_DIAL or leg is first:
             check_leg(leg, callbacks)
+    for recording in switch.recordings.newest_first():
+        check_recording(recording, network.recordings[recording.sid])
