@@ -7,18 +7,21 @@ releases exactly the one that was redirected.
 from collections.abc import Callable
 from dataclasses import replace
 
+from callctl.simulator.callbacks import leg_parameters
 from callctl.simulator.http_requests import Cancel
 from callctl.simulator.models import Detection, Source, Subscription
 from callctl.simulator.switch import numbers
 from callctl.simulator.switch.leg import Activity, LiveLeg, Resume
+from callctl.simulator.switch.owned import Handling, Shelf
 from callctl.simulator.switch.recordings import Recording, Recordings
 from callctl.simulator.twiml.document import HTTP_FAILURE, absolute, fetch
 from callctl.simulator.twiml.steps import ScriptEnd, Wait
+from callctl.simulator.twiml.verbs.application import ApplicationNoun
 from callctl.simulator.twiml.verbs.dial import ANSWER, RINGING, DialResult, Ring, Target
 from callctl.simulator.twiml.verbs.record import to_url
 
 CANCELED = 487
-INVALID_NUMBER = 13224
+INVALID_NUMBER, INVALID_APPLICATION = 13224, 21218
 # Measured on live Twilio after a parent was redirected (docs/twilio.md, "Redirects and the other leg"): the child ends,
 # the Dial's action is requested, and then the new document.
 CHILD_ENDS_AFTER, ACTION_AFTER, DOCUMENT_AFTER = 0.166, 0.154, 0.23
@@ -27,7 +30,7 @@ CHILD_ENDS_AFTER, ACTION_AFTER, DOCUMENT_AFTER = 0.166, 0.154, 0.23
 MakeChild = Callable[[LiveLeg, str, str, Subscription | None], LiveLeg]
 
 
-def dialling(make_child: MakeChild, recordings: Recordings) -> Activity:
+def dialling(make_child: MakeChild, recordings: Recordings, applications: Shelf) -> Activity:
     """Return what begins a Dial of a leg, whose children are made by `make_child`."""
 
     def begin(parent: LiveLeg, step: Ring, resume: Resume) -> Cancel:
@@ -35,7 +38,9 @@ def dialling(make_child: MakeChild, recordings: Recordings) -> Activity:
             parent.running_dial = None
             resume(result)
 
-        parent.running_dial = DialSession(parent, step, on_result, make_child=make_child, recordings=recordings)
+        parent.running_dial = DialSession(
+            parent, step, on_result, make_child=make_child, recordings=recordings, applications=applications
+        )
         parent.running_dial.start()
         return lambda: None  # a redirect and the end of the leg each end its Dial in their own way
 
@@ -53,6 +58,7 @@ class DialSession:
         *,
         make_child: MakeChild,
         recordings: Recordings,
+        applications: Shelf,
     ) -> None:
         self._parent = parent
         self._dial = step.dial
@@ -60,6 +66,7 @@ class DialSession:
         self._on_result = on_result
         self._make_child = make_child
         self._recordings = recordings
+        self._applications = applications
         self._recording: Recording | None = None
         self._waiting = list(step.dial.targets)
         self._ringing: list[LiveLeg] = []
@@ -143,6 +150,9 @@ class DialSession:
             self._finish(DialResult(status, sid))
 
     def _ring(self, target: Target) -> None:
+        if target.application is not None:
+            self._ring_application(target, target.application)
+            return
         address = numbers.dialled(target.kind, target.address)
         if not address:
             text = f"<{target.kind}>: {target.address!r} can't be dialled"
@@ -156,6 +166,34 @@ class DialSession:
             child.detection = Detection(target.machine_detection, asynchronous=True)
         self._ringing.append(child)
         child.dial(timeout=self._dial.timeout)
+
+    def _ring_application(self, target: Target, noun: ApplicationNoun) -> None:
+        """Dial an application: its document answers, hears the caller, and ends the leg when it ends."""
+        parent, found = self._parent, self._applications.find(noun.sid)
+        handling = Handling(None, None) if found is None else found.handling
+        if handling.source is None:
+            why = "there is none with this SID" if found is None else "it has no VoiceUrl"
+            parent.notify(INVALID_APPLICATION, f"<Application>: {noun.sid!r}: {why}")
+            return
+        caller = self._dial.caller_id or parent.leg.from_
+        callback = self._subscription(target) or handling.subscription
+        child = self._make_child(parent, target.address, caller, callback)
+        child.dialled_by = self
+        child.when_answered.append(lambda: self._application_answered(child, target))
+        account = parent.context.settings.account_sid
+        own = leg_parameters(child.leg, account)
+        parameters = noun.request_parameters(account_sid=account, parent_to=parent.leg.to, own=own)
+        child.answer_by(handling.source, parameters, parent.far_end)
+        self._ringing.append(child)
+        child.dial(timeout=self._dial.timeout)
+
+    def _application_answered(self, child: LiveLeg, target: Target) -> None:
+        self._answered(child, target)
+        self._parent.heard_by = child
+        self._stops.append(self._not_heard)
+
+    def _not_heard(self) -> None:
+        self._parent.heard_by = None
 
     def _subscription(self, target: Target) -> Subscription | None:
         url = self._link(target.callback_url, "statusCallback")

@@ -90,6 +90,7 @@ class LiveLeg:
         self.context = context
         self.far_end = far_end
         self.detection = detection
+        self.on_ring: Callable[[], None] = self._far_end_rings
         self.on_answer: Callable[[], None] = self.run
         self.dialled_by: DialControl | None = None  # the Dial that made this leg, while it belongs to it
         self.running_dial: DialControl | None = None  # the Dial that it runs, until the last child ended or left
@@ -103,6 +104,7 @@ class LiveLeg:
         self._keypad = Keypad(context.clock)
         self._fetches = 0
         self._not_imitated_yet: set[str] = set()
+        self.heard_by: LiveLeg | None = None  # the application's leg that it talks to, if it does
         self.on_star: Callable[[], None] | None = None  # what a `*` does that no Gather takes, nor a Dial
         self._beside: set[Runner] = set()
         self.when_answered: list[Callable[[], None]] = []  # called once, before its document runs
@@ -128,6 +130,9 @@ class LiveLeg:
     def _ring(self) -> None:
         self.change(status="ringing")
         self.context.callbacks.fire(self.leg, "ringing")
+        self.on_ring()
+
+    def _far_end_rings(self) -> None:
         match self.far_end.outcome:
             case "answers":
                 self.later(self.far_end.after, self.pick_up)
@@ -159,6 +164,12 @@ class LiveLeg:
     def run(self) -> None:
         """Run the leg's document, answered or (incoming) not."""
         self._runner.start(self._opening(), self._finished)
+
+    def answer_by(self, source: Source, parameters: Mapping[str, str], far_end: FarEnd) -> None:
+        """Have a document answer it in place of a far end, or reject it; what it hears is the far end given here."""
+        self._source, self.parameters = source, dict(parameters)
+        self.far_end = replace(far_end, outcome="answers", hang_up_after=None)
+        self.on_ring = self.run
 
     def redirect(self, source: Source) -> None:
         """Drop the present document for another. A Dial is torn down first; a leg that a Dial made leaves it."""
@@ -259,7 +270,11 @@ class LiveLeg:
     def press(self, digits: str) -> None:
         """The far end presses keys: digits for a Gather, or a star that ends a Dial; others are lost."""
         for digit in digits:
-            if self._keypad.press(digit) or digit != "*":
+            if self._keypad.press(digit):
+                continue
+            if self.heard_by is not None:
+                self.heard_by.press(digit)
+            if digit != "*":
                 continue
             if self.running_dial is not None:
                 self.running_dial.star_pressed()
@@ -270,6 +285,8 @@ class LiveLeg:
         """The far end says something: to a Record; where none listens it is lost."""
         if self.on_words is not None:
             self.on_words(words)
+        elif self.heard_by is not None:
+            self.heard_by.say(words)
 
     def listen(self, seconds: float | None, resume: Resume) -> Cancel:
         """Wait for the next digit, or None after so many simulated seconds; return how to stop."""

@@ -86,7 +86,7 @@ class Switch:
             recordings=self.recordings,
         )
         activities: dict[type, Activity] = {
-            Ring: dialling(self._make_child, self.recordings),
+            Ring: dialling(self._make_child, self.recordings, self.possessions.applications),
             Join: self.conferences.join,
             TakeMessage: taking_messages(self.recordings),
         }

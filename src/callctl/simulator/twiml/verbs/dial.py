@@ -8,6 +8,7 @@ from callctl.simulator.twiml.document import Document, Outcome, Verb, absolute
 from callctl.simulator.twiml.elements import Element
 from callctl.simulator.twiml.steps import Note, Step
 from callctl.simulator.twiml.verbs import conference, record
+from callctl.simulator.twiml.verbs.application import ApplicationNoun
 from callctl.simulator.twiml.verbs.noun import DialTerms, Noun
 
 TIMEOUT_SECONDS = 30.0  # DIAL
@@ -18,6 +19,7 @@ INVALID_RECORD, INVALID_EVENTS = 13217, 21626
 AS_USUAL = RecordingRequest("DialVerb")
 NEVER, RINGING, ANSWER = "do-not-record", "record-from-ringing", "record-from-answer"
 DIALLED = ("Number", "Sip", "Client")
+APPLICATION = "Application"  # is dialled by itself, or not at all (APPN)
 # Nouns that connect the leg with something else than legs of its own; of those in one Dial the first counts.
 NOUNS: Mapping[str, Callable[[Element], Noun]] = {"Conference": conference.Conference.read}
 
@@ -34,19 +36,38 @@ class Target:
     callback_method: str
     callback_events: tuple[str, ...]
     machine_detection: str
+    application: ApplicationNoun | None = None
 
     @classmethod
     def read(cls, element: Element) -> "Target":
         """Read a noun. Its events are separated by spaces in one attribute, the reverse of the REST call (CLIENT)."""
+        if element.name == APPLICATION:
+            return cls.read_application(element)
         return cls(
             kind=element.name,
-            address=element.text,
+            address=_address(element),
             whisper_url=element.url("url"),
             whisper_method=element.method(),
             callback_url=element.url("statusCallback"),
             callback_method=element.method("statusCallbackMethod"),
             callback_events=tuple(element.get("statusCallbackEvent", "completed").split()),
             machine_detection=element.get("machineDetection"),
+        )
+
+    @classmethod
+    def read_application(cls, element: Element) -> "Target":
+        """Read an Application, which has no whisper here."""
+        application = ApplicationNoun.read(element)
+        return cls(
+            kind=element.name,
+            address=f"app:{application.sid}",
+            whisper_url="",
+            whisper_method="POST",
+            callback_url=element.url("statusCallback"),
+            callback_method=element.method("statusCallbackMethod"),
+            callback_events=tuple(element.get("statusCallbackEvent", "completed").split()),
+            machine_detection="",
+            application=application,
         )
 
 
@@ -111,7 +132,7 @@ class Dial(Verb):
     @classmethod
     def read(cls, element: Element) -> "Dial":
         """Read it with its nouns; of what it says of recording nothing where a noun of another kind is one of them."""
-        targets = [Target.read(child) for child in element.take(*DIALLED, most=MAX_DIALLED)]
+        targets = [Target.read(child) for child in _dialled(element)]
         if not element.children and element.text:
             # Bare text is a number, and only when there is no noun (docs/twilio.md, "Other implementations").
             targets = [Target.read(Element("Number", {}, texts=[element.text]))]
@@ -160,6 +181,20 @@ class Ring(Step[DialResult]):
 
     dial: Dial
     base: str
+
+
+def _dialled(element: Element) -> list[Element]:
+    """Return the nouns to ring: an Application alone, where it comes first, else all the others."""
+    first = next((child.name for child in element.children if child.name in (*DIALLED, APPLICATION)), "")
+    return element.take(APPLICATION, most=1) if first == APPLICATION else element.take(*DIALLED, most=MAX_DIALLED)
+
+
+def _address(noun: Element) -> str:
+    """Return whom a noun names. A Client's parameters are for its own program, so nothing here hears them (CLIENT)."""
+    identity = noun.take("Identity", most=1) if noun.name == "Client" else []
+    for parameter in noun.take("Parameter") if noun.name == "Client" else []:
+        parameter.without_effect("name", "value")
+    return identity[0].text if identity else noun.text
 
 
 def _event_fault(noun: Element) -> str:
