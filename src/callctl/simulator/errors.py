@@ -52,6 +52,7 @@ _TEXTS: Mapping[int, tuple[int, str]] = {
     21471: (400, "Account does not exist: {0}"),
     21501: (404, "The recording {0} is still being processed"),
     21609: (400, "The StatusCallback URL {0} is not a valid URL."),
+    22003: (400, "A queue with the name {0} already exists"),
 }
 
 

@@ -22,6 +22,8 @@ from callctl.simulator.rest.conferences import Conferences
 from callctl.simulator.rest.far_ends import FarEnds
 from callctl.simulator.rest.participants import Participants
 from callctl.simulator.rest.phone_numbers import PhoneNumbers
+from callctl.simulator.rest.queue_members import QueueMembers
+from callctl.simulator.rest.queues import Queues
 from callctl.simulator.rest.recordings import RecordingResources
 from callctl.simulator.rest.requests import MAX_BODY, Form, Handler
 from callctl.simulator.rest.routing import Endpoint
@@ -35,6 +37,8 @@ RESOURCES = (
     FarEnds,
     Participants,
     PhoneNumbers,
+    QueueMembers,
+    Queues,
     RecordingResources,
 )
 READING = frozenset({"GET", "HEAD"})

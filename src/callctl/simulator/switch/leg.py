@@ -183,12 +183,25 @@ class LiveLeg:
         """Run a script of the simulator's own in place of the leg's document."""
         self._runner.start(script, self._finished)
 
-    def beside(self, script: Awaitable[ScriptEnd], on_end: Callable[[ScriptEnd], None]) -> Cancel:
+    def beside(
+        self,
+        script: Awaitable[ScriptEnd],
+        on_end: Callable[[ScriptEnd], None],
+        *,
+        params: Callable[[], dict[str, str]] = dict,
+    ) -> Cancel:
         """Run another script beside the leg's own, such as the music while it waits; return how to drop it.
 
-        It does not outlive the leg, and is dropped by whoever runs it where the leg goes on elsewhere.
+        It does not outlive the leg, and is dropped by whoever runs it where the leg goes on elsewhere. Each of its
+        requests carries `params` besides the leg's.
         """
-        runner = Runner(self._begin)
+
+        def begin(step: object, resume: Resume) -> Cancel | None:
+            if isinstance(step, Fetch):
+                step = replace(step, params=params() | step.params)
+            return self._begin(step, resume)
+
+        runner = Runner(begin)
 
         def drop() -> None:
             runner.stop()

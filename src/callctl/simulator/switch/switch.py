@@ -32,10 +32,12 @@ from callctl.simulator.switch.dial import dialling
 from callctl.simulator.switch.leg import CALL_SECONDS, DECLINED, TIMED_OUT, Activity, LegContext, LiveLeg
 from callctl.simulator.switch.numbers import normal
 from callctl.simulator.switch.owned import Possessions
+from callctl.simulator.switch.queue import Queues
 from callctl.simulator.switch.record import taking_messages
 from callctl.simulator.switch.recordings import Recording, Recordings
 from callctl.simulator.twiml.verbs.conference import Entrance, Join
 from callctl.simulator.twiml.verbs.dial import Ring
+from callctl.simulator.twiml.verbs.queue import TakeNext, WaitInQueue
 from callctl.simulator.twiml.verbs.record import TakeMessage
 
 DIALS_AFTER = 0.1  # from the request to dialling, when nothing is queued before it (inferred)
@@ -85,9 +87,12 @@ class Switch:
             register=self.register,
             recordings=self.recordings,
         )
+        self.queues = Queues(settings, clock=clock, wall=wall, register=self.register)
         activities: dict[type, Activity] = {
             Ring: dialling(self._make_child, self.recordings, self.possessions.applications),
             Join: self.conferences.join,
+            WaitInQueue: self.queues.wait,
+            TakeNext: self.queues.take,
             TakeMessage: taking_messages(self.recordings),
         }
         self._context = LegContext(settings, clock, wall, send, self.callbacks, self.register, activities, self._ended)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from callctl.simulator.twiml.document import Verb
 from callctl.simulator.twiml.elements import Element, XmlError, read_xml
-from callctl.simulator.twiml.verbs import dial, flow, gather, record, sound
+from callctl.simulator.twiml.verbs import dial, flow, gather, queue, record, sound
 
 READERS: Mapping[str, Callable[[Element], Verb]] = {
     "Say": sound.Sound.read,
@@ -14,6 +14,8 @@ READERS: Mapping[str, Callable[[Element], Verb]] = {
     "Record": record.Record.read,
     "Gather": gather.Gather.read,
     "Dial": dial.Dial.read,
+    "Enqueue": queue.Enqueue.read,
+    "Leave": queue.Leave.read,
     "Redirect": flow.Redirect.read,
     "Hangup": flow.Hangup.read,
     "Reject": flow.Reject.read,

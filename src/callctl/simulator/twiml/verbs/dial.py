@@ -7,7 +7,7 @@ from callctl.simulator.models import EVENTS, RecordingRequest
 from callctl.simulator.twiml.document import Document, Outcome, Verb, absolute
 from callctl.simulator.twiml.elements import Element
 from callctl.simulator.twiml.steps import Note, Step
-from callctl.simulator.twiml.verbs import conference, record
+from callctl.simulator.twiml.verbs import conference, queue, record
 from callctl.simulator.twiml.verbs.application import ApplicationNoun
 from callctl.simulator.twiml.verbs.noun import DialTerms, Noun
 
@@ -21,7 +21,7 @@ NEVER, RINGING, ANSWER = "do-not-record", "record-from-ringing", "record-from-an
 DIALLED = ("Number", "Sip", "Client")
 APPLICATION = "Application"  # is dialled by itself, or not at all (APPN)
 # Nouns that connect the leg with something else than legs of its own; of those in one Dial the first counts.
-NOUNS: Mapping[str, Callable[[Element], Noun]] = {"Conference": conference.Conference.read}
+NOUNS: Mapping[str, Callable[[Element], Noun]] = {"Conference": conference.Conference.read, "Queue": queue.Queue.read}
 
 
 @dataclass(frozen=True, slots=True)
