@@ -169,7 +169,12 @@ async def test_the_file_is_silence_of_the_right_length(setup: SimulatorSetup, ch
             assert set(file.readframes(10**6)) == {0}
     two = await media(setup, f"{recording}.wav", params={"RequestedChannels": "2"})
     assert two.status == (400 if channels == "mono" else 200)
-    assert (await media(setup, f"{recording}.mp3")).status == 404
+    mp3 = await media(setup, f"{recording}.mp3")
+    assert (mp3.status, mp3.content_type) == (200, "audio/mpeg")
+    assert len(await mp3.read()) == int(mp3.headers["Content-Length"]) > 0
+    assert (await media(setup, f"{recording}.ogg")).status == 404
+    for wanted in ("0", "3", "x"):
+        assert (await media(setup, recording, params={"RequestedChannels": wanted})).status == 400
     assert (await media(setup, recording, headers={})).status == 401
     assert (await media(setup, recording, headers=basic("nobody", "x"))).status == 401
 

@@ -1,7 +1,6 @@
-"""Recordings: of a call, of a conference and of the account; and their files, which hold silence."""
+"""Recordings: of a call, of a conference and of the account; and their files."""
 
-import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import datetime
 from email.utils import format_datetime
 from functools import partial
@@ -10,15 +9,14 @@ from aiohttp import web
 
 from callctl.simulator.errors import ApiError
 from callctl.simulator.models import API_VERSION, Leg
-from callctl.simulator.rest import conferences, listing, requests, resources
+from callctl.simulator.rest import conferences, listing, requests, resources, silence
 from callctl.simulator.rest.routing import Endpoint, Routes, as_page, get
 from callctl.simulator.switch.recordings import READY, Recording, Recordings
 
 CALL_STATUSES = ("paused", "in-progress", "stopped")
 CONFERENCE_STATUSES = ("paused", "in-progress")  # RECAPI
 CURRENT = "Twilio.CURRENT"  # in place of a SID: the only recording of a call that is not over (RECAPI)
-RATE, SAMPLE_BYTES = 8000, 2  # a file's samples a second, and the bytes of each
-CHUNK = 64 * 1024
+FILES = {"": silence.wav, "wav": silence.wav, "mp3": silence.mp3}
 PROCESSING = 21501
 
 Check = Callable[[Recording], bool]
@@ -117,24 +115,17 @@ class RecordingResources:
     # The file
 
     async def _media(self, request: web.Request) -> web.Response:
-        """Answer with a WAV file of silence as long as the recording; another form of it there is none."""
+        """Answer with a file of silence as long as the recording, once it is completed."""
         sid, _, form = request.match_info["file"].partition(".")
-        recording = self._recordings.find(sid)
-        if recording is None or form not in ("", "wav") or recording.status not in ("stopped", "completed"):
+        recording, make = self._recordings.find(sid), FILES.get(form)
+        if recording is None or make is None or recording.status not in ("stopped", "completed"):
             raise ApiError(20404, request.path)
         if recording.status == "stopped":
             status, body = resources.error(ApiError(PROCESSING, sid), self._endpoint.settings.dialect)
             return web.json_response(body, status=status, headers={"Retry-After": "1"})
-        channels = recording.request.channels
-        wanted = requests.whole_of(
-            {"RequestedChannels": (request.query.get("RequestedChannels", ""),)}, "RequestedChannels", channels, least=1
-        )
-        if wanted > channels:
-            raise ApiError(20001, "RequestedChannels: the recording has one")
-        length = (recording.duration or 0) * RATE * SAMPLE_BYTES * wanted
-        header = _wav_header(wanted, length)
-        headers = {"Content-Type": "audio/x-wav", "Content-Length": str(len(header) + length)}
-        return web.Response(body=_silence(header, length), headers=headers)
+        file = make(recording.duration or 0, _channels(request, recording.request.channels))
+        headers = {"Content-Type": file.content_type, "Content-Length": str(file.length)}
+        return web.Response(body=file.pieces(), headers=headers)
 
     # Inside
 
@@ -245,16 +236,9 @@ def _created(recording: Recording) -> datetime:
     return recording.created
 
 
-def _wav_header(channels: int, length: int) -> bytes:
-    """Return what stands before so many bytes of samples in a WAV file."""
-    frame = SAMPLE_BYTES * channels
-    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, channels, RATE, RATE * frame, frame, 8 * SAMPLE_BYTES)
-    return struct.pack("<4sI4s", b"RIFF", 36 + length, b"WAVE") + form + struct.pack("<4sI", b"data", length)
-
-
-async def _silence(header: bytes, length: int) -> AsyncIterator[bytes]:
-    """Yield a file piece by piece, since an hour is long."""
-    yield header
-    while length > 0:
-        yield bytes(min(length, CHUNK))
-        length -= CHUNK
+def _channels(request: web.Request, most: int) -> int:
+    """Return how many channels of a file are wanted; raise ApiError for two of a file that has one."""
+    wanted = request.query.get("RequestedChannels", str(most))
+    if wanted not in ("1", "2") or int(wanted) > most:
+        raise ApiError(20001, f"RequestedChannels must be 1, or 2 of a recording that has two: {wanted}")
+    return int(wanted)
