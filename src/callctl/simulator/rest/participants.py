@@ -28,6 +28,7 @@ from callctl.simulator.switch.conference import (
     JoinError,
     Participant,
 )
+from callctl.simulator.switch.owned import Possessions
 from callctl.simulator.twiml.verbs.conference import (
     EVENTS,
     FROM_START,
@@ -62,7 +63,7 @@ class Participants:
 
     async def _create(self, request: web.Request) -> web.Response:
         form = await self._endpoint.form(request)
-        call = _read_call(form)
+        call = _read_call(form, self._endpoint.switch.possessions)
         entrance, unknown = _read_entrance(form, self._name(request))
         call = replace(call, unknown_events=(*call.unknown_events, *unknown))
         try:
@@ -156,9 +157,11 @@ def _is(value_of: Callable[[Participant], bool], wanted: bool, participant: Part
     return value_of(participant) == wanted
 
 
-def _read_call(form: Form) -> CallRequest:
-    """Read the leg to dial; it has no document."""
-    to = requests.to_of(form)
+def _read_call(form: Form, possessions: Possessions) -> CallRequest:
+    """Read the leg to dial; it has no document. An application of the account may be dialled, too (PART)."""
+    to = requests.text_of(form, "To")
+    if possessions.applications.at(to) is None:
+        to = requests.to_of(form)
     from_ = requests.from_of(form, to)
     requests.refuse_magic(to, from_)
     subscription, unknown = requests.subscription_of(form)

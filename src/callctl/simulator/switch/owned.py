@@ -32,6 +32,11 @@ class Owned:
         return str(self.fields[name] or "")
 
     @property
+    def address(self) -> str:
+        """By what it is called: its number, or `app:` and its SID."""
+        return str(self.fields.get("phone_number") or f"app:{self.sid}")
+
+    @property
     def handling(self) -> Handling:
         """What its own URLs say. Its callback comes at the end of a call alone: it can't choose events (OAS)."""
         url, callback = self.text("voice_url"), self.text("status_callback")
@@ -50,6 +55,7 @@ class Shelf:
         self._new_sid = new_sid
         self._wall = wall
         self._owned: dict[str, Owned] = {}
+        self._by_address: dict[str, Owned] = {}
         self._count = 0
 
     def add(self, fields: Mapping[str, object]) -> Owned:
@@ -58,11 +64,16 @@ class Shelf:
         now = self._wall()
         owned = Owned(self._new_sid(self._prefix, self._count), self._count, now, now, fields)
         self._owned[owned.sid] = owned
+        self._by_address[owned.address] = owned
         return owned
 
     def find(self, sid: str) -> Owned | None:
         """Return the one with this SID."""
         return self._owned.get(sid)
+
+    def at(self, address: str) -> Owned | None:
+        """Return the one that is called by this address."""
+        return self._by_address.get(address)
 
     def change(self, owned: Owned, changes: Mapping[str, object]) -> None:
         """Set some of its fields."""
@@ -72,6 +83,7 @@ class Shelf:
     def remove(self, owned: Owned) -> None:
         """Own it no longer."""
         self._owned.pop(owned.sid, None)
+        self._by_address.pop(owned.address, None)
 
     def newest_first(self) -> Iterator[Owned]:
         """Yield all, the newest first."""
@@ -87,7 +99,15 @@ class Possessions:
 
     def number(self, address: str) -> Owned | None:
         """Return the account's phone number with this address."""
-        return next((each for each in self.numbers.newest_first() if each.text("phone_number") == address), None)
+        return self.numbers.at(address)
+
+    def handling_at(self, address: str) -> Handling | None:
+        """Return who handles the calls to an address, where it is the account's own, and has no trunk."""
+        number = self.number(address)
+        if number is not None:
+            return None if number.text("trunk_sid") else self.handling_of(number)
+        application = self.applications.at(address)
+        return None if application is None else application.handling
 
     def handling_of(self, number: Owned) -> Handling:
         """Return who handles the calls to a number: its application, where it has one, instead of its own URLs."""

@@ -1,12 +1,13 @@
 """The switch: the legs in operation, what can be done to them, and what becomes of them. It knows no HTTP."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from callctl.simulator.callbacks import Callback, Callbacks
 from callctl.simulator.clock import Clock
 from callctl.simulator.errors import ApiError
-from callctl.simulator.far_end import Directory
+from callctl.simulator.far_end import Directory, FarEnd
 from callctl.simulator.faults import Chance
 from callctl.simulator.http_requests import OnTraffic, Reply, Send, ignore
 from callctl.simulator.models import (
@@ -31,6 +32,7 @@ from callctl.simulator.switch.conference import Conferences, Participant
 from callctl.simulator.switch.dial import dialling
 from callctl.simulator.switch.leg import CALL_SECONDS, DECLINED, TIMED_OUT, Activity, LegContext, LiveLeg
 from callctl.simulator.switch.numbers import normal
+from callctl.simulator.switch.own_end import NOT_FOUND, connect
 from callctl.simulator.switch.owned import Possessions
 from callctl.simulator.switch.queue import Queues
 from callctl.simulator.switch.record import taking_messages
@@ -42,7 +44,6 @@ from callctl.simulator.twiml.verbs.record import TakeMessage
 
 DIALS_AFTER = 0.1  # from the request to dialling, when nothing is queued before it (inferred)
 INVALID_EVENTS = 21626
-NOT_HANDLED = 404
 
 
 class Switch:
@@ -132,18 +133,21 @@ class Switch:
     def receive(self, request: CallRequest) -> Leg:
         """Receive an incoming call: it rings here, and its document decides whether it is answered."""
         live = self._make(request, INBOUND, "ringing")
-        now = self._wall()
-        live.change(started=now)
-        if not request.source.is_given:
+        if request.source.is_given:
+            self._come_in(live, request)
+        else:
             # A number that nobody handles (docs/twilio.md, "Numbers and applications").
-            live.change(ended=now, duration=0)
-            live.end("failed", sip=NOT_HANDLED)
-            return live.leg
+            now = self._wall()
+            live.change(started=now, ended=now, duration=0)
+            live.end("failed", sip=NOT_FOUND)
+        return live.leg
+
+    def _come_in(self, live: LiveLeg, request: CallRequest) -> None:
+        live.change(started=self._wall())
         # A document may leave it ringing; its caller waits as long as a call may last, so that none rings for ever.
         waits = request.time_limit or CALL_SECONDS
         live.later(waits, lambda: live.end("canceled", sip=TIMED_OUT))
         live.run()
-        return live.leg
 
     def update(self, leg: Leg, update: CallUpdate) -> None:
         """Carry out an update (docs/twilio.md, "REST: updating a call"); raise ApiError where Twilio refuses."""
@@ -234,7 +238,31 @@ class Switch:
             asked = request.recording
             live.when_answered.append(lambda: self._record_whole(live, asked))
         self._live[leg.sid] = live
+        if direction != INBOUND and not self._directory.overrides.keys() & {leg.to}:
+            self._find_own_end(live)
         return live
+
+    def _find_own_end(self, live: LiveLeg) -> None:
+        """Have the account's own number or application answer a call to it, and nobody where it has no VoiceUrl."""
+        handling = self.possessions.handling_at(live.leg.to)
+        if handling is None:
+            return
+        if handling.source is None:
+            live.far_end = FarEnd("fails", after=0.0, sip_code=NOT_FOUND)
+            return
+        number = self.possessions.number(live.leg.to)
+        number_sid = None if number is None else number.sid
+        request = CallRequest(
+            live.leg.to, live.leg.from_, handling.source, handling.subscription, number_sid=number_sid
+        )
+
+        def ring() -> None:
+            called = self._make(request, INBOUND, "ringing")
+            called.far_end = replace(called.far_end, hang_up_after=None)  # that is the calling leg's to do
+            connect(live, called)
+            self._come_in(called, request)
+
+        live.on_ring = ring
 
     def _record_whole(self, live: LiveLeg, request: RecordingRequest) -> None:
         """Record a leg, whose last callback reports it."""

@@ -1,0 +1,28 @@
+"""A call to the account itself: its far end is a second call, which comes in to a number or an application."""
+
+from callctl.simulator.switch.leg import LiveLeg
+
+BUSY_HERE, DECLINED, NOT_FOUND = 486, 603, 404
+SIP_OF = {"busy": BUSY_HERE, "no-answer": DECLINED}
+
+
+def connect(calling: LiveLeg, called: LiveLeg) -> None:
+    """Let one leg be the far end of another: its answer answers that one, and both end together."""
+
+    def answered() -> None:
+        if not calling.is_answered:
+            calling.pick_up()
+
+    def called_is_over() -> None:
+        if calling.is_answered:
+            calling.end("completed")
+        else:
+            status = called.leg.status
+            calling.end(status if status in SIP_OF else "failed", sip=SIP_OF.get(status, NOT_FOUND))
+
+    def calling_is_over() -> None:
+        called.end("completed" if called.is_answered else "canceled")
+
+    called.when_answered.append(answered)
+    called.when_over.append(called_is_over)
+    calling.when_over.append(calling_is_over)
