@@ -1,5 +1,7 @@
 """Queues: what is heard in them, who takes whom, and what each result is called."""
 
+from collections import Counter
+from random import Random
 from typing import Any
 
 import pytest
@@ -347,17 +349,64 @@ class TestTaking:
         assert talked(setup)["DialCallStatus"] == "failed"
         await setup.check_goes_on(taker)
 
-    async def test_a_document_that_cant_be_had_connects_all_the_same(self, setup: SimulatorSetup) -> None:
+    @pytest.mark.parametrize(("has_host", "codes"), [(True, (["11200"], [])), (False, ([], ["14211"]))])
+    async def test_a_document_that_cant_be_had_connects_all_the_same(
+        self, setup: SimulatorSetup, codes: tuple[list[str], list[str]], *, has_host: bool
+    ) -> None:
         sid = await enqueued(setup)
-        await agent(setup, url=f"{setup.listener.url}/nowhere", dial={"timeLimit": "5"})
+        url = f"{setup.listener.url}/nowhere" if has_host else "/nowhere"
+        taker = await agent(setup, url=url, dial={"timeLimit": "5"})
         await setup.advance(10)
         assert talked(setup)["DialBridged"] == "true"
-        assert ("11200", "0") in await setup.notes(sid)
+        assert [[code for code, _ in await setup.notes(each)] for each in (sid, taker)] == list(codes)
 
     async def test_what_belongs_to_taskrouter_is_said(self, setup: SimulatorSetup) -> None:
         await enqueued(setup)
         taker = await agent(setup, reservationSid="WR" + "0" * 32, postWorkActivitySid="WA" + "0" * 32)
         assert await setup.notes(taker) == [("12200", "1"), ("12200", "1")]
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_whatever_happens_each_is_told_once(setup: SimulatorSetup, seed: int) -> None:
+    choose, url = Random(seed), setup.listener.url
+    heard = [MUSIC] * 8 + ["<Response><Leave/></Response>", "<Response><Hangup/></Response>", "<Response>"]
+    setup.listener.documents |= {
+        "/music": lambda _: choose.choice(heard),
+        "/whisper": "<Response><Pause length='2'/></Response>",
+    }
+    callers: list[str] = []
+    agents: list[str] = []
+    for _ in range(40):
+        match choose.choice(["caller", "caller", "agent", "hangup", "redirect", "front", "time"]):
+            case "caller":
+                music = choose.choice(["", f"{url}/music"])
+                callers.append(await enqueued(setup, choose.choice("ab"), waitUrl=music))
+            case "agent":
+                dial = {"timeout": "8", "timeLimit": choose.choice(["4", "40"])}
+                whisper = choose.choice(["", f"{url}/whisper"])
+                agents.append(await agent(setup, of=choose.choice("ab"), dial=dial, url=whisper))
+            case "time":
+                await setup.advance(choose.choice([0.1, 1, 5]))
+            case "front":
+                queues = f"{setup.account}/Queues"
+                for queue in (await setup.request("GET", f"{queues}.json"))[1]["queues"]:
+                    front = f"{queues}/{queue['sid']}/Members/Front.json"
+                    status, _ = await setup.request("POST", front, {"Url": f"{url}/elsewhere"})
+                    assert status == (200 if queue["current_size"] else 404)
+            case how if callers + agents:
+                sid = choose.choice(callers + agents)
+                if how == "hangup":
+                    await setup.by_hand(sid, "hangup")
+                else:
+                    await setup.update(sid, Url=f"{url}/elsewhere")
+    await setup.advance(60)
+    for sid in callers + agents:
+        await setup.by_hand(sid, "hangup")
+    await setup.advance(1)
+    assert Counter(asked.form["CallSid"] for asked in setup.listener.at("/result")) == Counter(callers)
+    assert set(Counter(asked.form["CallSid"] for asked in setup.listener.at("/talked")).values()) <= {1}
+    _, body = await setup.request("GET", f"{setup.account}/Queues.json")
+    assert {queue["current_size"] for queue in body["queues"]} == {0}
 
 
 async def test_a_caller_may_wait_again(setup: SimulatorSetup) -> None:

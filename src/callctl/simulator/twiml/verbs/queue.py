@@ -12,7 +12,7 @@ WAITING_VERBS = ("Play", "Say", "Pause", "Hangup", "Redirect", "Leave", "Gather"
 CONNECTING_VERBS = ("Play", "Say", "Pause", "Redirect")
 MAX_NAME = 64  # ENQ
 INVALID_WAIT_URL, NAME_TOO_SHORT, NAME_TOO_LONG = 14202, 14204, 14205
-DIALLED_NAME_TOO_SHORT, DIALLED_NAME_TOO_LONG = 14212, 14213
+INVALID_DIALLED_URL, DIALLED_NAME_TOO_SHORT, DIALLED_NAME_TOO_LONG = 14211, 14212, 14213
 ERROR = {"QueueResult": "error"}
 NO_QUEUE = {"DialCallStatus": "failed", "DialBridged": "false"}
 
@@ -124,4 +124,7 @@ class Queue(Noun):
         if len(self.name) > MAX_NAME:
             await Note(DIALLED_NAME_TOO_LONG, f"<Queue>: the name of the queue has more than {MAX_NAME} characters")
             return NO_QUEUE
-        return await TakeNext(self.name, await document.link(self.url, "url"), self.method, terms)
+        url = absolute(document.url, self.url) if self.url else ""
+        if self.url and not url:  # they are connected all the same, as with one that can't be had (inferred)
+            await Note(INVALID_DIALLED_URL, f"<Queue>: url {self.url!r} is no http or https URL")
+        return await TakeNext(self.name, url, self.method, terms)
