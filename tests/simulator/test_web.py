@@ -12,7 +12,7 @@ from events import samples
 from simulator.setup import ANSWERS, BUSY, SimulatorSetup, served
 
 from callctl.simulator.http_requests import OutgoingRequest
-from callctl.simulator.web import Overrides, overrides, sign, wire_url
+from callctl.simulator.web import Overrides, Web, overrides, sign, wire_url
 from callctl.support.urls import without_user_and_fragment
 
 
@@ -228,3 +228,12 @@ async def test_a_reply_that_never_ends_is_given_up(setup: SimulatorSetup) -> Non
         await setup.advance(5)
     assert await setup.notes(call["sid"]) == [("12100", "0")]
     await setup.check_goes_on(sid)
+
+
+async def test_after_the_end_nothing_is_requested() -> None:
+    ended = Web(auth_token="x", allow_remote=False)
+    await ended.close()
+    tasks = asyncio.all_tasks()
+    stop = ended.send(OutgoingRequest("http://127.0.0.1:9/", "POST", {}), lambda _: pytest.fail("answered"))
+    assert asyncio.all_tasks() == tasks
+    stop()

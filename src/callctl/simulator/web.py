@@ -132,9 +132,12 @@ class Web:
         self._callback_turns = asyncio.Semaphore(CALLBACKS_AT_ONCE)
         self._document_turns = asyncio.Semaphore(DOCUMENTS_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._is_closed = False
 
     def send(self, request: OutgoingRequest, on_reply: Callable[[Reply], None]) -> Cancel:
-        """Make a request in a task of its own; once cancelled, `on_reply` is not called."""
+        """Make a request in a task of its own; once cancelled, `on_reply` is not called. After the end none is made."""
+        if self._is_closed:  # a timer of a call that was dropped
+            return lambda: None
         task = asyncio.get_running_loop().create_task(self._deliver(request, on_reply))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -148,6 +151,7 @@ class Web:
 
     async def close(self) -> None:
         """Give up what is under way and close the connections."""
+        self._is_closed = True
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
