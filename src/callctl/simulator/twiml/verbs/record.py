@@ -74,9 +74,9 @@ class Record(Verb):
         return None if params is None else await document.go_to(action, message.method, params)
 
 
-def trims(element: Element, default: str = "trim-silence") -> bool:
+def trims(element: Element) -> bool:
     """Return whether silence is cut off at both ends."""
-    return element.get("trim", default).strip() != "do-not-trim"
+    return element.get("trim").strip() != "do-not-trim"
 
 
 def recording(element: Element, source: str, *, channels: int = 1) -> RecordingRequest:
