@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from simulator.setup import DIGITS, Json, SimulatorSetup
+from simulator.setup import DIGITS, Json, SimulatorSetup, simulator_setup
 
 MINE = "+12025550142"
 VOICE = "http://127.0.0.1:9/voice"
@@ -134,6 +134,28 @@ async def test_a_deleted_number_can_be_had_again(setup: SimulatorSetup) -> None:
         status, body = await asked(setup, method, f"/{sid}")
         assert (status, body["code"]) == (404, 20404)
     await create(setup)
+
+
+@pytest.mark.parametrize(
+    ("form", "code"),
+    [
+        ({"PhoneNumber": "+15005550006"}, None),
+        ({"AreaCode": "500"}, None),
+        ({"PhoneNumber": "+15005550000"}, 21422),
+        ({"PhoneNumber": "+15005550001"}, 21421),
+        ({"PhoneNumber": MINE}, 21422),
+        ({"AreaCode": "533"}, 21452),
+        ({}, 21421),
+    ],
+)
+async def test_test_credentials_may_try_to_buy_one(form: dict[str, str], code: int | None) -> None:
+    async with simulator_setup(test_credentials=True) as setup:
+        status, body = await asked(setup, "POST", **form)
+        assert (status, body.get("code")) == ((201, None) if code is None else (400, code))
+        assert body.get("phone_number") == ("+15005550006" if code is None else None)
+        for method, rest in (("GET", ""), ("POST", f"/{body.get('sid')}")):
+            status, body = await asked(setup, method, rest)
+            assert (status, body["code"]) == (403, 20008)
 
 
 async def test_a_call_to_a_number_without_url_fails_at_once(setup: SimulatorSetup) -> None:

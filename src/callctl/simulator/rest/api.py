@@ -42,6 +42,7 @@ RESOURCES = (
     RecordingResources,
 )
 READING = frozenset({"GET", "HEAD"})
+TRIED = ("/Calls.json", "/IncomingPhoneNumbers.json")  # what test credentials may create, messages aside
 SECRET_HEADERS = frozenset({"authorization", "cookie"})
 
 
@@ -142,7 +143,9 @@ class Api:
         handler = request.match_info.handler
         of_account = handler == self._account
         _authenticate(request, self._settings, of_account=of_account)
-        _check_standing(self._settings, of_account=of_account, creates=handler == self._calls.create)
+        _check_standing(
+            self._settings, of_account=of_account, creates=request.method == "POST" and request.path.endswith(TRIED)
+        )
         _refuse_browsers(request)
 
     def _record(self, request: web.Request, status: int, form: Form, code: int | None) -> None:

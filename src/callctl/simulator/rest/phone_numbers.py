@@ -13,6 +13,8 @@ from callctl.simulator.switch.owned import APPLICATION_OF_NUMBER, Owned, Shelf
 
 AREA_CODE = re.compile(r"[2-9][0-9]{2}")
 FICTIONAL = range(100, 200)  # of each area code +1 … 555 0100 to 0199 are reserved for fiction
+# Of Twilio's test credentials (docs/twilio.md, "Test credentials and magic numbers").
+MAGIC_AREA, MAGIC_INVALID = "500", "+15005550001"
 # What a number has that no request sets.
 FIXED: dict[str, object] = {
     "address_requirements": "none",
@@ -70,6 +72,8 @@ class PhoneNumbers(OwnedResource):
         return checks
 
     def _asked_for(self, form: Form) -> str:
+        if self._endpoint.settings.test_credentials:
+            return _tried(form)
         number = numbers.normal(text_of(form, "PhoneNumber"))
         if number:
             if not numbers.is_number(number):
@@ -86,6 +90,16 @@ class PhoneNumbers(OwnedResource):
         if free is None:
             raise ApiError(21452, area)
         return free
+
+
+def _tried(form: Form) -> str:
+    """Return the number that test credentials get; raise ApiError for any other than the magic one."""
+    number, area = numbers.normal(text_of(form, "PhoneNumber")), text_of(form, "AreaCode")
+    if number == numbers.OWNED or (not number and area == MAGIC_AREA):
+        return numbers.OWNED
+    if not number and area:
+        raise ApiError(21452, area)
+    raise ApiError(21421 if number in ("", MAGIC_INVALID) else 21422, number)
 
 
 def _of_area(code: str) -> Iterator[str]:

@@ -58,13 +58,14 @@ class Shelf:
         self._by_address: dict[str, Owned] = {}
         self._count = 0
 
-    def add(self, fields: Mapping[str, object]) -> Owned:
-        """Add one, and return it."""
+    def add(self, fields: Mapping[str, object], *, is_kept: bool = True) -> Owned:
+        """Add one, and return it; one that is not to be kept is only made."""
         self._count += 1
         now = self._wall()
         owned = Owned(self._new_sid(self._prefix, self._count), self._count, now, now, fields)
-        self._owned[owned.sid] = owned
-        self._by_address[owned.address] = owned
+        if is_kept:
+            self._owned[owned.sid] = owned
+            self._by_address[owned.address] = owned
         return owned
 
     def find(self, sid: str) -> Owned | None:
