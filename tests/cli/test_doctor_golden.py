@@ -69,7 +69,10 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 def examined(callctl: Callctl, simulator: Simulator, home: Path, *args: str, **form: object) -> tuple[int, str, str]:
     """Return the exit code and what was written and said, without what is another with each run."""
     (home / ".env").write_text("CALLCTL_FROM=+15005550006\n")
-    env = env_for(simulator) | {"TWILIO_AUTH_TOKEN": "'simulated-auth-token'", "CALLCTL_STORE": str(home / "events.db")}
+    env = env_for(simulator) | {
+        "TWILIO_AUTH_TOKEN": f"'{simulator.auth_token}'",
+        "CALLCTL_STORE": str(home / "events.db"),
+    }
     del env["CALLCTL_FROM"]
     extra = form.pop("env", {})
     assert isinstance(extra, dict)

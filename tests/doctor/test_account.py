@@ -28,11 +28,12 @@ from running import Callctl, env_for
 from web_site import closed_port
 
 from callctl.simulator import Simulator
+from callctl.simulator.settings import AUTH_TOKEN
 
 
 class TestCredentials:
     def test_a_mistyped_token(self, callctl: Callctl, simulator: Simulator) -> None:
-        code, findings = doctor(callctl, env_for(simulator) | {"TWILIO_AUTH_TOKEN": "simulated-auth-tokem"})
+        code, findings = doctor(callctl, env_for(simulator) | {"TWILIO_AUTH_TOKEN": AUTH_TOKEN[:-1] + "f"})
         assert (code, level(findings, "credentials")) == (4, "error")
         assert (
             "account SID and TWILIO_AUTH_TOKEN (from the environment) do not belong together"
@@ -69,8 +70,8 @@ class TestCredentials:
     @pytest.mark.parametrize(
         ("token", "trouble"),
         [
-            ('"simulated-auth-token"', "is in quote marks"),
-            ("simulated-auth-token ", "begins or ends with a blank"),
+            (f'"{AUTH_TOKEN}"', "is in quote marks"),
+            (f"{AUTH_TOKEN} ", "begins or ends with a blank"),
             ("simulated auth-token", "has a blank in it"),
             ("   ", "is blank"),
         ],
@@ -91,7 +92,7 @@ class TestCredentials:
         assert "characters that no token has" in findings["credentials"]["text"]
 
     @pytest.mark.parametrize("name", ["TWILIO_AUTH_TOKEN", "CALLCTL_SIGNING_TOKEN"])
-    @pytest.mark.parametrize("token", ["\u201csimulated-auth-token\u201d", "simulated\udcff"])
+    @pytest.mark.parametrize("token", [f"\u201c{AUTH_TOKEN}\u201d", "simulated\udcff"])
     def test_a_token_that_can_sign_nothing(self, callctl: Callctl, simulator: Simulator, name: str, token: str) -> None:
         env = env_for(simulator) | {name: token}
         _, findings = doctor(callctl, env)

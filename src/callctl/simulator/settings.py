@@ -10,7 +10,8 @@ from callctl.simulator.faults import Faults
 
 # Fixed and obviously fake, so that settings for the simulator can be written down and no one takes them for real ones.
 ACCOUNT_SID = "AC" + "0" * 32
-AUTH_TOKEN = "simulated-auth-token"  # noqa: S105
+# 32 hexadecimal digits, as tools that check a token want it; not all alike, since zeros would be a part of the SIDs.
+AUTH_TOKEN = "fa4e" * 8
 API_KEY = "SK" + "0" * 32
 API_SECRET = "simulated-api-secret"  # noqa: S105
 KEEP_FINISHED = 10_000

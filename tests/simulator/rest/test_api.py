@@ -11,6 +11,7 @@ from paths import DATA
 from simulator.setup import ANSWERS, BUSY, FROM, HANGS_UP, SimulatorSetup, basic, simulator_setup
 
 from callctl.simulator import Simulator
+from callctl.simulator.settings import AUTH_TOKEN
 
 TWIML = "<Response><Pause length='60'/></Response>"
 GOOD = {"To": ANSWERS, "From": FROM, "Twiml": TWIML}
@@ -67,7 +68,7 @@ class TestCredentials:
             {"Authorization": "Basic ###"},
             {"Authorization": "Bearer x"},
             basic("AC" + "0" * 32, "wrong"),
-            basic("SK" + "0" * 32, "simulated-auth-token"),
+            basic("SK" + "0" * 32, AUTH_TOKEN),
             basic("", ""),
             basic("ä", "ö"),
         ],
