@@ -112,10 +112,6 @@ class Callbacks:
         for _ in range(delivery.copies):
             self._after(delivery.delay, lambda: self._send(leg, callback, request))
 
-    def send(self, leg: Leg, url: str, method: str, form: dict[str, str]) -> None:
-        """Send a request about a leg that is no progress event, such as the result of answering machine detection."""
-        self._send_request(OutgoingRequest(url, method, form, self.token(leg, url)), lambda _: None)
-
     def token(self, leg: Leg, what: str) -> str:
         """Return the token of one request about a leg, which is the same however often it is sent."""
         return self._chance.uuid(leg.key, what, "token")

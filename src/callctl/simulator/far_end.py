@@ -11,6 +11,10 @@ from pathlib import Path
 
 MAX_WORDS = 4000  # characters: four minutes
 OUTCOMES = ("answers", "busy", "never", "fails", "rejects")
+# What machine detection may find (docs/twilio.md, "Answering machine detection").
+KINDS = (
+    "human", "fax", "unknown", "machine_start", "machine_end_beep", "machine_end_silence", "machine_end_other"
+)  # fmt: skip
 
 
 class FarEndError(ValueError):
@@ -22,7 +26,8 @@ class FarEnd:
     """What one address does when it is called; all times in simulated seconds.
 
     `after` counts from the first ring, `hang_up_after` from the answer, `digits_after` from the start of a <Gather>.
-    `words` are what it says into each recording that asks it for a message.
+    `words` are what it says into each recording that asks it for a message. `answered_by` is what machine detection
+    finds, where it is not empty; a machine's greeting ends `greeting` after the answer.
     """
 
     outcome: str = "answers"
@@ -33,6 +38,8 @@ class FarEnd:
     digits_after: float = 1.0
     sip_code: int = 404
     words: str = ""
+    answered_by: str = ""
+    greeting: float = 5.0
 
     @property
     def rings(self) -> bool:
@@ -117,6 +124,9 @@ def _checked(address: str, key: str, value: object) -> object:
         case "outcome":
             good = value in OUTCOMES
             wanted = f"one of {', '.join(OUTCOMES)}"
+        case "answered-by":
+            good = value in KINDS
+            wanted = f"one of {', '.join(KINDS)}"
         case "digits":
             good = isinstance(value, str) and set(value) <= set("0123456789*#ABCD")
             wanted = "digits, * and #"

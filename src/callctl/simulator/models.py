@@ -10,6 +10,8 @@ EVENTS = ("initiated", "ringing", "answered", "completed")
 RING_TIMEOUT = 60  # seconds (OAS)
 RECORDING_EVENTS = ("in-progress", "completed", "absent", "failed")
 PARTICIPANT_RECORDING_EVENTS = (*RECORDING_EVENTS, "started", "paused", "resumed", "stopped")  # OAS
+MESSAGE_END = "DetectMessageEnd"
+DETECTION_MODES = ("Enable", MESSAGE_END)
 OUTBOUND_API, OUTBOUND_DIAL, INBOUND = "outbound-api", "outbound-dial", "inbound"
 
 
@@ -40,12 +42,17 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """Answering machine detection: whether TwiML waits for it, and the callback when it does not."""
+    """Answering machine detection: whether TwiML waits for it, and the callback when it does not.
 
-    mode: str  # Enable or DetectMessageEnd
+    It is given up after `timeout` seconds, or where nothing is heard for `silence_timeout`.
+    """
+
+    mode: str  # one of DETECTION_MODES
     asynchronous: bool = False
     callback_url: str = ""
     callback_method: str = "POST"
+    timeout: float = 30.0
+    silence_timeout: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from callctl.simulator.models import (
     PARTICIPANT_RECORDING_EVENTS,
     RING_TIMEOUT,
     CallRequest,
-    Detection,
     RecordingRequest,
     Source,
 )
@@ -174,18 +173,11 @@ def _read_call(form: Form, possessions: Possessions) -> CallRequest:
         unknown,
         timeout=min(timeout, requests.MAX_TIMEOUT),
         time_limit=requests.time_limit_of(form),
-        detection=_detection(form),
+        detection=requests.detection_of(form, "AmdStatusCallback", requests.url_of(form, "AmdStatusCallback")),
         recording=requests.recording_of(form, "OutboundAPI", known=PARTICIPANT_RECORDING_EVENTS)
         if requests.flag_of(form, "Record")
         else None,
     )
-
-
-def _detection(form: Form) -> Detection | None:
-    requests.check_choice(form, "MachineDetection", ("Enable", "DetectMessageEnd"))
-    mode = requests.text_of(form, "MachineDetection")
-    url, method = requests.url_of(form, "AmdStatusCallback"), requests.method_of(form, "AmdStatusCallbackMethod")
-    return Detection(mode, asynchronous=True, callback_url=url, callback_method=method) if mode else None
 
 
 def _read_entrance(form: Form, name: str) -> tuple[Entrance, tuple[str, ...]]:

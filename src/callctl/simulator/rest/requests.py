@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from urllib.parse import parse_qsl, urlsplit
 
 from aiohttp import web
@@ -10,6 +11,7 @@ from aiohttp import web
 from callctl.simulator.errors import ApiError
 from callctl.simulator.far_end import MAX_WORDS
 from callctl.simulator.models import (
+    DETECTION_MODES,
     EVENTS,
     RECORDING_EVENTS,
     RING_TIMEOUT,
@@ -79,7 +81,7 @@ def read_call(form: Form, possessions: Possessions) -> CallRequest:
     from_ = from_of(form, to)
     refuse_magic(to, from_)
     subscription, unknown = subscription_of(form) if application is None else (application.subscription, ())
-    check_choice(form, "MachineDetection", ("Enable", "DetectMessageEnd"))
+    detection = detection_of(form, "AsyncAmdStatusCallback", text_of(form, "AsyncAmdStatusCallback"))
     if not SEND_DIGITS.fullmatch(text_of(form, "SendDigits")):
         raise ApiError(20001, "SendDigits")
     return CallRequest(
@@ -90,7 +92,7 @@ def read_call(form: Form, possessions: Possessions) -> CallRequest:
         unknown_events=unknown,
         timeout=min(whole_of(form, "Timeout", RING_TIMEOUT, least=1), MAX_TIMEOUT),
         time_limit=time_limit_of(form),
-        detection=_detection(form),
+        detection=detection and replace(detection, asynchronous=bool(flag_of(form, "AsyncAmd"))),
         recording=recording_of(form, "OutboundAPI") if flag_of(form, "Record") else None,
     )
 
@@ -287,16 +289,36 @@ def check_callback_url(url: str) -> None:
         raise ApiError(21609, url[:200])
 
 
-def _detection(form: Form) -> Detection | None:
+def detection_of(form: Form, callback: str, url: str) -> Detection | None:
+    """Return how to detect machines, beside the call's document; None for not at all, as with SendDigits (OAS).
+
+    The speech thresholds are checked and have no effect, since nothing is heard. ``callback`` is the name of the
+    callback's parameter. What is out of range is refused (inferred).
+    """
+    check_choice(form, "MachineDetection", DETECTION_MODES)
+    timeout = _within(form, "MachineDetectionTimeout", 30, least=3, most=60)
+    _within(form, "MachineDetectionSpeechThreshold", 2400, least=1000, most=6000)
+    _within(form, "MachineDetectionSpeechEndThreshold", 1200, least=500, most=5000)
+    silence = _within(form, "MachineDetectionSilenceTimeout", 5000, least=2000, most=10000)
+    method = method_of(form, f"{callback}Method")
     mode = text_of(form, "MachineDetection")
-    if not mode or text_of(form, "SendDigits"):  # SendDigits disables it (OAS)
+    if not mode or text_of(form, "SendDigits"):
         return None
     return Detection(
         mode,
-        text_of(form, "AsyncAmd").lower() == "true",
-        text_of(form, "AsyncAmdStatusCallback"),
-        method_of(form, "AsyncAmdStatusCallbackMethod"),
+        asynchronous=True,
+        callback_url=url,
+        callback_method=method,
+        timeout=timeout,
+        silence_timeout=silence / 1000,
     )
+
+
+def _within(form: Form, name: str, default: int, *, least: int, most: int) -> int:
+    value = whole_of(form, name, default, least=least)
+    if value > most:
+        raise ApiError(20001, f"{name} must be at most {most}")
+    return value
 
 
 def is_url(text: str) -> bool:

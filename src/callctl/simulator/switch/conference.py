@@ -216,8 +216,7 @@ class Conferences:
             return ScriptEnd.DOCUMENT_END
 
         def on_answer() -> None:
-            if live.detection is not None:
-                live.detect()
+            live.detect()
             live.run_instead(take_part())
 
         live.on_answer = on_answer

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from callctl.simulator.callbacks import leg_parameters
 from callctl.simulator.http_requests import Cancel
-from callctl.simulator.models import Detection, Source, Subscription
+from callctl.simulator.models import Source, Subscription
 from callctl.simulator.switch import numbers
 from callctl.simulator.switch.leg import Activity, LiveLeg, Resume
 from callctl.simulator.switch.owned import Handling, Shelf
@@ -162,8 +162,9 @@ class DialSession:
         child = self._make_child(self._parent, address, caller, self._subscription(target))
         child.dialled_by = self
         child.on_answer = lambda: self._answered(child, target)
-        if target.machine_detection:
-            child.detection = Detection(target.machine_detection, asynchronous=True)
+        if target.detection is not None:
+            url = self._link(target.detection.callback_url, "amdStatusCallback")
+            child.detection = replace(target.detection, callback_url=url)
         self._ringing.append(child)
         child.dial(timeout=self._dial.timeout)
 
@@ -204,8 +205,7 @@ class DialSession:
     def _answered(self, child: LiveLeg, target: Target) -> None:
         self.child_answered(child)
         self._record_winner(child)
-        if child.detection is not None:
-            child.detect()
+        child.detect()
         url = self._link(target.whisper_url, "url")
         if url:
             child.whisper(Source(url, target.whisper_method), lambda end: self._whisper_ended(child, end))

@@ -10,9 +10,10 @@ from callctl.simulator.callbacks import Callbacks, leg_parameters
 from callctl.simulator.clock import Clock, Timer
 from callctl.simulator.far_end import FarEnd
 from callctl.simulator.http_requests import Cancel, OutgoingRequest, Reply, Send
-from callctl.simulator.models import Detection, Leg, Source
+from callctl.simulator.models import Detection, Leg, Source, Subscription
 from callctl.simulator.settings import Settings
 from callctl.simulator.switch.call_register import Register
+from callctl.simulator.switch.detection import Verdict, judge
 from callctl.simulator.twiml.document import UNKNOWN_VERB
 from callctl.simulator.twiml.script import Runner, run_script
 from callctl.simulator.twiml.steps import Answer, Fetch, Note, NotImitated, ScriptEnd, Wait
@@ -20,10 +21,10 @@ from callctl.simulator.twiml.verbs.gather import Listen, Prompt
 
 RINGS_AFTER = 0.2  # from dialling to the first ring (inferred)
 CALL_SECONDS = 14400.0  # a call without TimeLimit ends after four hours
-DETECTION_SECONDS = {"Enable": 2.0, "DetectMessageEnd": 5.0}
 ANSWERED, BUSY_HERE, TIMED_OUT, DECLINED, FAILED_TO_RUN = 200, 486, 487, 603, 500
 FETCH_SECONDS = 0.1  # what fetching a document costs at least, so that no loop of documents takes no time
 KEY_SECONDS = 0.25  # between two digits that the far end presses
+NOBODY_LEARNS = 21262
 STRICT_FAILURE = 12100  # an error, so that it is found where errors are looked for (ours)
 # What a whisper may hold (docs/twilio.md, "Dial legs").
 WHISPER_VERBS = ("Say", "Play", "Pause", "Gather", "Redirect", "Hangup", "Reject")
@@ -384,45 +385,34 @@ class LiveLeg:
 
     async def _opening(self) -> ScriptEnd:
         """Detect who answered, where TwiML waits for that, and run the leg's document."""
-        detection = self.detection
+        detection, parameters = self.detection, self.parameters
         if detection is not None and self.is_answered:
             if detection.asynchronous:
-                self.later(self._detection_seconds, self._report_detection)
+                self.detect()
             else:
-                await Wait(self._detection_seconds)
-                self._detected()
-        return await run_script(self._source, params=self.parameters)
+                verdict = judge(detection, self.far_end)
+                await Wait(verdict.seconds)
+                self.change(answered_by=verdict.answered_by)
+                parameters = parameters | verdict.parameters()
+        return await run_script(self._source, params=parameters)
 
     def detect(self) -> None:
-        """Detect who answered while everything else goes on."""
-        self.later(self._detection_seconds, self._detected)
-
-    @property
-    def _detection_seconds(self) -> float:
-        if self._awaits_beep:
-            return DETECTION_SECONDS["DetectMessageEnd"]
-        return DETECTION_SECONDS["Enable"]
-
-    @property
-    def _awaits_beep(self) -> bool:
-        mode = self.detection.mode if self.detection is not None else ""
-        return mode == "DetectMessageEnd" and self.far_end.voicemail
-
-    def _detected(self) -> None:
-        machine = "machine_end_beep" if self._awaits_beep else "machine_start"
-        self.change(answered_by=machine if self.far_end.voicemail else "human")
-
-    def _report_detection(self) -> None:
-        self._detected()
+        """Detect who answered while everything else goes on, where that was asked for; no leg that ended is judged."""
         detection = self.detection
-        if detection is None or not detection.callback_url:
+        if detection is None:
             return
-        form = {
-            "CallSid": self.leg.sid,
-            "AccountSid": self.context.settings.account_sid,
-            "AnsweredBy": self.leg.facts.answered_by or "unknown",
-        }
-        self.context.callbacks.send(self.leg, detection.callback_url, detection.callback_method, form)
+        if not detection.callback_url:
+            self.notify(NOBODY_LEARNS, "Machine detection has no callback: its result is on the call alone")
+        verdict = judge(detection, self.far_end)
+        self.later(verdict.seconds, lambda: self._report_detection(detection, verdict))
+
+    def _report_detection(self, detection: Detection, verdict: Verdict) -> None:
+        self.change(answered_by=verdict.answered_by)
+        if not detection.callback_url:
+            return
+        form = {"CallSid": self.leg.sid, "AccountSid": self.context.settings.account_sid} | verdict.parameters()
+        to = Subscription(detection.callback_url, detection.callback_method)
+        self.context.callbacks.report("machine-detection", to, form, key=self.leg.key, leg=self.leg)
 
     def _finished(self, end: ScriptEnd) -> None:
         if self.is_answered:

@@ -1,9 +1,9 @@
 """<Dial>: addresses to ring, or one noun of another kind, which has a file of its own."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from callctl.simulator.models import EVENTS, RecordingRequest
+from callctl.simulator.models import DETECTION_MODES, EVENTS, Detection, RecordingRequest
 from callctl.simulator.twiml.document import Document, Outcome, Verb, absolute
 from callctl.simulator.twiml.elements import Element
 from callctl.simulator.twiml.steps import Note, Step
@@ -35,7 +35,7 @@ class Target:
     callback_url: str
     callback_method: str
     callback_events: tuple[str, ...]
-    machine_detection: str
+    detection: Detection | None
     application: ApplicationNoun | None = None
 
     @classmethod
@@ -51,7 +51,7 @@ class Target:
             callback_url=element.url("statusCallback"),
             callback_method=element.method("statusCallbackMethod"),
             callback_events=tuple(element.get("statusCallbackEvent", "completed").split()),
-            machine_detection=element.get("machineDetection"),
+            detection=_detection(element),
         )
 
     @classmethod
@@ -66,7 +66,7 @@ class Target:
             callback_url=element.url("statusCallback"),
             callback_method=element.method("statusCallbackMethod"),
             callback_events=tuple(element.get("statusCallbackEvent", "completed").split()),
-            machine_detection="",
+            detection=None,
             application=application,
         )
 
@@ -195,6 +195,21 @@ def _address(noun: Element) -> str:
     for parameter in noun.take("Parameter") if noun.name == "Client" else []:
         parameter.without_effect("name", "value")
     return identity[0].text if identity else noun.text
+
+
+def _detection(noun: Element) -> Detection | None:
+    """Return how a noun detects machines, beside its connection (inferred); a mode that is none stays unread."""
+    if noun.attributes.get("machineDetection") not in DETECTION_MODES:
+        return None
+    noun.without_effect("machineDetectionSpeechThreshold", "machineDetectionSpeechEndThreshold")
+    usual = Detection(noun.get("machineDetection"), asynchronous=True)
+    return replace(
+        usual,
+        callback_url=noun.url("amdStatusCallback"),
+        callback_method=noun.method("amdStatusCallbackMethod"),
+        timeout=noun.number("machineDetectionTimeout", usual.timeout),
+        silence_timeout=noun.number("machineDetectionSilenceTimeout", usual.silence_timeout * 1000) / 1000,
+    )
 
 
 def _event_fault(noun: Element) -> str:
