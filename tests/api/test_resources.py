@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from api.conftest import ACCOUNT, StartApi
 from api.scripted import Handler, Turn, reply
+from twilio.rest import Client
 
 from callctl.api.client import ApiClient
-from callctl.api.resources import Account
+from callctl.api.resources import Account, Application, PhoneNumber
 from callctl.calls.filter import CallFilter
 from callctl.errors import AuthenticationError, NetworkError
 from callctl.settings import Settings
@@ -76,6 +77,21 @@ def test_the_simulators_account_and_its_standard_key() -> None:
             client(key).account()
         assert caught.value.code == "20003"
         assert list(client(key).list(CallFilter(), limit=1)) == []
+
+
+def test_the_simulators_numbers_and_applications() -> None:
+    with Simulator(manual_clock=True) as simulator:
+        settings = Settings(account_sid=simulator.account_sid, auth_token=simulator.auth_token, api_url=simulator.url)
+        twilio = Client(simulator.account_sid, simulator.auth_token)
+        twilio.api.base_url = simulator.url
+        app = twilio.applications.create(voice_url="https://example.com/app").sid
+        one = twilio.incoming_phone_numbers.create(phone_number="+12025550142", voice_application_sid=app)
+        two = twilio.incoming_phone_numbers.create(area_code="202", status_callback="https://example.com/done#rc=5")
+        assert client(settings).applications() == [Application(app, "https://example.com/app")]
+        assert client(settings).phone_numbers() == [
+            PhoneNumber("+12025550100", two.sid, status_callback="https://example.com/done#rc=5"),
+            PhoneNumber("+12025550142", one.sid, application_sid=app),
+        ]
 
 
 def dated(status: int, date: str) -> Turn:

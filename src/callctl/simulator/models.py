@@ -93,6 +93,7 @@ class CallRequest:
     recording: RecordingRequest | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)  # what the request for its document carries besides
     number_sid: str | None = None  # of the account's number that is called
+    not_imitated: tuple[str, ...] = ()  # in words, what was asked for that can't be done here
 
 
 @dataclass(frozen=True, slots=True)

@@ -202,3 +202,21 @@ async def test_numbers_that_say_nothing_of_where_their_calls_go(setup: Simulator
     status, body = await called(setup)
     assert (status, body["code"]) == (400, 21205)
     assert "trunk" in body["message"]
+
+
+@pytest.mark.parametrize("strict", [False, True])
+async def test_what_a_number_asks_for_that_is_not_imitated_is_said(*, strict: bool) -> None:
+    async with simulator_setup(strict=strict) as setup:
+        setup.listener.documents["/own"] = "<Response><Say>Hi</Say></Response>"
+        url = f"{setup.listener.url}/own"
+        await create(
+            setup, VoiceUrl=url, VoiceCallerIdLookup="true", VoiceReceiveMode="fax", StatusCallback=setup.status
+        )
+        _, call = await called(setup)
+        await setup.advance(5)
+        assert setup.statuses(call["sid"]) == ["failed" if strict else "completed"]
+        assert [code for code, _ in await setup.notes(call["sid"])][:2] == ["12200", "12100" if strict else "12200"]
+        assert len(setup.listener.at("/own")) == (0 if strict else 1)
+        placed = await setup.place(MINE)
+        await setup.advance(5)
+        assert setup.statuses(placed["sid"])[-1] == ("failed" if strict else "completed")

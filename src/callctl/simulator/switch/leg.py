@@ -120,6 +120,8 @@ class LiveLeg:
 
     def dial(self, *, timeout: float) -> None:
         """Ring the far end; give up after so many simulated seconds."""
+        if self.is_ending:
+            return
         self.change(started=self.context.wall())
         self.context.callbacks.fire(self.leg, "initiated")
         self.later(timeout, lambda: self.end("no-answer", sip=TIMED_OUT))
@@ -164,6 +166,8 @@ class LiveLeg:
 
     def run(self) -> None:
         """Run the leg's document, answered or (incoming) not."""
+        if self.is_ending:
+            return
         self._runner.start(self._opening(), self._finished)
 
     def answer_by(self, source: Source, parameters: Mapping[str, str], far_end: FarEnd) -> None:
@@ -329,7 +333,7 @@ class LiveLeg:
                 self.notify(step.code, step.text, url=step.url, method=step.method)
                 return None
             case NotImitated(text):
-                self._not_imitated(text)
+                self.pass_over(text)
                 return None
             case Prompt():
                 self._keypad.prompt(self.far_end, self.press)
@@ -343,7 +347,7 @@ class LiveLeg:
         self._keypad.cancel_presses()
         return self.context.activities[type(step)](self, step, resume)
 
-    def _not_imitated(self, text: str) -> None:
+    def pass_over(self, text: str) -> None:
         """Note what is not imitated, once in a call; where that is to be strict, the call fails for it."""
         if text in self._not_imitated_yet:
             return

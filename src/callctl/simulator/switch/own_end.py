@@ -23,6 +23,9 @@ def connect(calling: LiveLeg, called: LiveLeg) -> None:
     def calling_is_over() -> None:
         called.end("completed" if called.is_answered else "canceled")
 
+    if called.is_ending:  # it could not even come in
+        called_is_over()
+        return
     called.when_answered.append(answered)
     called.when_over.append(called_is_over)
     calling.when_over.append(calling_is_over)

@@ -37,6 +37,12 @@ class Owned:
         return str(self.fields.get("phone_number") or f"app:{self.sid}")
 
     @property
+    def not_imitated(self) -> tuple[str, ...]:
+        """What it asks for of its calls that can't be done here, in words."""
+        lookup = ("VoiceCallerIdLookup of the number",) if self.fields["voice_caller_id_lookup"] else ()
+        return (*lookup, "VoiceReceiveMode fax") if self.fields.get("voice_receive_mode") == "fax" else lookup
+
+    @property
     def handling(self) -> Handling:
         """What its own URLs say. Its callback comes at the end of a call alone: it can't choose events (OAS)."""
         url, callback = self.text("voice_url"), self.text("status_callback")

@@ -240,6 +240,8 @@ class Switch:
         self._live[leg.sid] = live
         if direction != INBOUND and not self._directory.overrides.keys() & {leg.to}:
             self._find_own_end(live)
+        for what in request.not_imitated:
+            live.pass_over(f"{what} is not imitated; it was passed over")
         return live
 
     def _find_own_end(self, live: LiveLeg) -> None:
@@ -252,8 +254,14 @@ class Switch:
             return
         number = self.possessions.number(live.leg.to)
         number_sid = None if number is None else number.sid
+        unmet = () if number is None else number.not_imitated
         request = CallRequest(
-            live.leg.to, live.leg.from_, handling.source, handling.subscription, number_sid=number_sid
+            live.leg.to,
+            live.leg.from_,
+            handling.source,
+            handling.subscription,
+            number_sid=number_sid,
+            not_imitated=unmet,
         )
 
         def ring() -> None:
