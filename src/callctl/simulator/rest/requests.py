@@ -127,7 +127,7 @@ def read_incoming(form: Form, possessions: Possessions) -> CallRequest:
         time_limit=time_limit_of(form),
         parameters={name: values[-1] for name, values in form.items() if application and name not in INCOMING},
         number_sid=None if number is None else number.sid,
-        not_imitated=() if number is None else number.not_imitated,
+        not_imitated=handling.not_imitated,
     )
 
 

@@ -7,14 +7,23 @@ from datetime import datetime
 from callctl.simulator.models import Source, Subscription
 
 NewSid = Callable[..., str]
+# What a number or an application may ask for that can't be done here: the field, its value, and how it is called.
+NOT_IMITATED = (
+    ("voice_caller_id_lookup", True, "VoiceCallerIdLookup"),
+    ("voice_receive_mode", "fax", "VoiceReceiveMode fax"),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Handling:
-    """Where the document of a call is (None: nowhere), and who is told when the call is over."""
+    """Where the document of a call is (None: nowhere), and who is told when the call is over.
+
+    `not_imitated` says in words what else was to be done with the call, and can't be done here.
+    """
 
     source: Source | None
     subscription: Subscription | None
+    not_imitated: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -37,12 +46,6 @@ class Owned:
         return str(self.fields.get("phone_number") or f"app:{self.sid}")
 
     @property
-    def not_imitated(self) -> tuple[str, ...]:
-        """What it asks for of its calls that can't be done here, in words."""
-        lookup = ("VoiceCallerIdLookup of the number",) if self.fields["voice_caller_id_lookup"] else ()
-        return (*lookup, "VoiceReceiveMode fax") if self.fields.get("voice_receive_mode") == "fax" else lookup
-
-    @property
     def handling(self) -> Handling:
         """What its own URLs say. Its callback comes at the end of a call alone: it can't choose events (OAS)."""
         url, callback = self.text("voice_url"), self.text("status_callback")
@@ -50,6 +53,7 @@ class Owned:
         return Handling(
             Source(url, self.text("voice_method"), None, fallback, self.text("voice_fallback_method")) if url else None,
             Subscription(callback, self.text("status_callback_method")) if callback else None,
+            tuple(words for field, value, words in NOT_IMITATED if self.fields.get(field) == value),
         )
 
 

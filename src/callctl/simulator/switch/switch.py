@@ -254,14 +254,13 @@ class Switch:
             return
         number = self.possessions.number(live.leg.to)
         number_sid = None if number is None else number.sid
-        unmet = () if number is None else number.not_imitated
         request = CallRequest(
             live.leg.to,
             live.leg.from_,
             handling.source,
             handling.subscription,
             number_sid=number_sid,
-            not_imitated=unmet,
+            not_imitated=handling.not_imitated,
         )
 
         def ring() -> None:
