@@ -80,8 +80,8 @@ def number_findings(
         here: Who listens.
     """
     client = open_client(settings)
-    handled = list(_handled(client, numbers))
-    faults = [(each, changes) for each in handled if (changes := _changes(each, here))]
+    judged = [(each, _changes(each, here)) for each in _handled(client, numbers)]
+    faults = [(each, changes) for each, changes in judged if changes]
     for each, changes in faults[:_SHOWN]:
         command = _command(settings, each.resource, changes)
         fix = _fix(each, changes)
@@ -90,11 +90,12 @@ def number_findings(
         rest = [number for each, _ in faults[_SHOWN:] for number in each.numbers]
         what = f"{len(rest)} more numbers, of which not all is told here: {', '.join(rest[:_SHOWN])} …"
         yield warning("number", what, fix="set them in the same way", numbers=rest)
-    well = [number for each in handled if each not in [fault for fault, _ in faults] for number in each.numbers]
+    well = [each for each, changes in judged if not changes]
     if well:
-        unseen = sum(len(each.numbers) for each in handled if not here.answers(each.voice_url))
-        ring = "" if not unseen or here.forwards else "; that they ring is seen only with `--forward-to` or `--serve`"
-        yield fine("numbers", f"of {_count(len(well))} the end of calls is told here{ring}", numbers=well)
+        told = [number for each in well for number in each.numbers]
+        is_seen = here.forwards or all(here.answers(each.voice_url) for each in well)
+        ring = "" if is_seen else "; that they ring is seen only with `--forward-to` or `--serve`"
+        yield fine("numbers", f"of {_count(len(told))} the end of calls is told here{ring}", numbers=told)
 
 
 def _handled(client: ApiClient, numbers: Sequence[PhoneNumber]) -> Iterator[_Handled]:
