@@ -127,7 +127,9 @@ def _instructions(request: PlaceRequest | RedirectRequest) -> tuple[tuple[str, s
 
 def _check_one_document(url: str | None, twiml: str | None) -> None:
     if (url is None) == (twiml is None):
-        raise UsageError("exactly one of a URL and TwiML is needed", hint="give --url, --twiml, --say or --dial")
+        raise UsageError(
+            "exactly one of a URL and TwiML is needed", hint="give --url, --twiml, --say, --dial or --conference"
+        )
 
 
 def _without_none(*pairs: tuple[str, str | int | None]) -> Parameters:

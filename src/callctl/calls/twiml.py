@@ -1,4 +1,4 @@
-"""The TwiML that callctl sends: Say, and Dial with legs that report; and the checks on documents of others.
+"""The TwiML that callctl sends: Say, and Dial with legs or a conference that report; and checks on others' documents.
 
 The library's builders are imported inside the functions, so that a command that sends no TwiML does not pay for them.
 """
@@ -23,6 +23,9 @@ REPORTING_NOUNS = ("Number", "Sip", "Client", "Application", "WhatsApp")
 NOUNS = (*REPORTING_NOUNS, "Conference", "Queue", "Sim")
 # What a Conference's own callbacks report (docs/twilio.md, "Conferences").
 CONFERENCE_EVENTS = ("start", "end", "join", "leave", "mute", "hold", "modify", "speaker", "announcement")
+# Those that a conference of callctl's reports: who is in it, and how. Of who speaks there would be one every moment.
+REPORTED_CONFERENCE_EVENTS = ("start", "end", "join", "leave", "mute", "hold", "modify")
+MAX_ROOM = 128  # characters of a conference's name (docs/twilio.md, "Conferences")
 # Verbs that request the document they stand in, unless they name another.
 _REQUESTING = ("Gather", "Record", "Pay")
 _ABSOLUTE_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/]")
@@ -100,6 +103,44 @@ def dial(
             verb.client(destination.partition(":")[2], **callbacks)
         else:
             verb.sip(destination, **callbacks)
+    return str(response.to_xml(xml_declaration=False))
+
+
+def conference(room: str, *, status_callback: str | None, action: str | None = None, method: str | None = None) -> str:
+    """Return a document that puts the call into a conference, which begins with the second to come.
+
+    Args:
+        room: The conference's name.
+        status_callback: Where the conference reports, or None for a silent one; the first to come decides
+            (docs/twilio.md, "Conferences").
+        action: The URL requested when the call has left it.
+        method: The method for ``action``.
+
+    Raises:
+        UsageError: The name is empty, too long, or holds characters that a name can't.
+    """
+    from twilio.twiml.voice_response import VoiceResponse
+
+    if not room.strip():
+        raise UsageError("the conference has no name", hint="such as --conference support-7")
+    if len(room) > MAX_ROOM:
+        raise UsageError(
+            f"the conference's name is too long: {len(room)} characters, and Twilio takes at most {MAX_ROOM}",
+            hint="give a shorter one",
+        )
+    if room != room.strip() or not room.isprintable() or _NOT_XML.search(room):
+        raise UsageError(
+            "the conference's name has blanks around it, or control characters in it", hint="leave them out"
+        )
+    callbacks: dict[str, str] = {}
+    if status_callback is not None:
+        callbacks = {
+            "status_callback": status_callback,
+            "status_callback_event": " ".join(REPORTED_CONFERENCE_EVENTS),
+            "status_callback_method": "POST",
+        }
+    response = VoiceResponse()
+    response.dial(action=action, method=method).conference(room, **callbacks)
     return str(response.to_xml(xml_declaration=False))
 
 

@@ -53,7 +53,7 @@ CATALOGUE = (
         "redirect",
         "redirect:redirect",
         "Give calls in progress other TwiML, such as a survey.",
-        ("callctl redirect CAxxx --url survey", "callctl redirect @last --twiml @goodbye.xml --on parent"),
+        ("callctl redirect @last --url survey --on parent", "callctl redirect CAxxx --family --conference support-7"),
     ),
     Entry(
         "hangup",

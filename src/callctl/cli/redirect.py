@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any
@@ -66,6 +66,7 @@ def redirect(
     twiml: twiml_options.Twiml = None,
     say: twiml_options.Say = None,
     dial: twiml_options.Dial = None,
+    conference: twiml_options.Conference = None,
     method: twiml_options.Method = None,
     fallback_url: twiml_options.FallbackUrl = None,
     status_callback: Annotated[
@@ -88,6 +89,15 @@ def redirect(
             help="Redirect the other legs of the call named.",
         ),
     ] = None,
+    family: Annotated[
+        bool,
+        typer.Option(
+            "--family",
+            help="With --conference: both legs of a Dial.\n\n"
+            "The child first, then the parent, whichever is named. The parent needs an action or a verb behind its "
+            "Dial: without, it hangs up before its turn, and the child is alone in the conference.",
+        ),
+    ] = False,
     when: Annotated[
         str | None,
         typer.Option(
@@ -121,6 +131,9 @@ def redirect(
     else with its next verb, else it hangs up. Which of these it will be is
     said before anything is sent; --dry-run says it and sends nothing.
 
+    --family --conference ROOM makes a conference of a running call: the child
+    goes into it first, then the parent.
+
     No Status is ever sent with it: Twilio leaves open which of the two would
     count, so the call might be ended instead. `callctl hangup` ends calls.
     """
@@ -130,6 +143,8 @@ def redirect(
             f"--on is parent or children, not {on}",
             hint="the parent is the leg that dialled this one, children are those that this one dialled",
         )
+    if family:
+        _check_family(conference=conference, on=on, when=when)
     goal = None if when is None else _goal(when)
     if wait_timeout is not None and goal is None:
         raise UsageError("--wait-timeout goes with --when", hint="give --when answered")
@@ -147,6 +162,7 @@ def redirect(
         twiml=twiml,
         say=say,
         dial=dial,
+        conference=conference,
         method=method,
         add_callbacks=add_callbacks,
     )
@@ -156,7 +172,7 @@ def redirect(
     sids = calls_to_change(runtime, settings, client, calls)
     if not sids:
         return
-    callback = find_callback(runtime, settings, None) if dial or add_callbacks else None
+    callback = find_callback(runtime, settings, None) if dial or conference or add_callbacks else None
     document = twiml_chosen.with_callbacks_to(callback)
 
     from callctl.api.requests import RedirectRequest
@@ -169,13 +185,20 @@ def redirect(
         fallback_method=fallback.method,
         status_callback=report_to,
     )
-    given = {"--url": url, "--twiml": twiml, "--say": say, "--status-callback": status_callback}
+    given = {
+        "--url": url,
+        "--twiml": twiml,
+        "--say": say,
+        "--conference": conference,
+        "--status-callback": status_callback,
+    }
     with History(runtime, settings, readonly=dry_run) as history:
         client = history.observing(client)
-        preview = RedirectPreview(
-            runtime, client, history, _same_options(given, dial=dial or (), add_callbacks=add_callbacks)
-        )
-        where = without_secrets(url) if url else "other TwiML"
+        options = _same_options(given, dial=dial or (), add_callbacks=add_callbacks)
+        preview = RedirectPreview(runtime, client, history, options)
+        if conference and family:
+            preview, sids = preview.of_conversations(sids, room=conference)
+        where = _where(url=url, conference=conference)
         redirects = Redirects(settings, preview, request=request, where=where)
         chosen = preview.others(sids, on=on) if on else sids
         if dry_run:
@@ -184,6 +207,25 @@ def redirect(
             redirects.redirect(chosen)
         else:
             redirects.redirect_when(goal, chosen, limit=limit)
+
+
+def _check_family(*, conference: str | None, on: str | None, when: str | None) -> None:
+    if conference is None:
+        raise UsageError(
+            "--family goes with --conference",
+            hint="only into a conference can both legs of a <Dial> go together; redirect one leg to anything else",
+        )
+    if on or when:
+        raise UsageError(
+            f"--family and {'--on' if on else '--when'} exclude each other",
+            hint="--family moves both legs of a <Dial>, which are in progress",
+        )
+
+
+def _where(*, url: str | None, conference: str | None) -> str:
+    if conference:
+        return f"the conference {conference}"
+    return without_secrets(url) if url else "other TwiML"
 
 
 def _goal(when: str) -> Goal:
@@ -248,6 +290,24 @@ class RedirectPreview:
         found = [(parent_of(self.client, sid),) if on == "parent" else children_of(self.client, sid) for sid in sids]
         return list(dict.fromkeys(chain.from_iterable(found)))
 
+    def of_conversations(self, sids: Sequence[str], *, room: str) -> tuple[ConferencePreview, list[str]]:
+        """Return the preview of whole conversations that become a conference, and all their legs.
+
+        Raises:
+            UnknownCallError: A call has no other leg.
+            NotInProgressError: A leg can't be redirected.
+        """
+
+        def known(call: Call) -> Call:
+            return with_reported_status(call, self.history.leg(call.sid))
+
+        found = [operation.conversation_of(self.client, sid, known=known) for sid in sids]
+        conversations = {each.parent.sid: each for each in found}
+        preview = ConferencePreview(
+            self.runtime, self.client, self.history, self.options, room=room, conversations=conversations
+        )
+        return preview, preview.legs()
+
     def say_effects(self, sid: str, *, of_none: bool = False) -> Effects:
         """Say whose phone a call is and what becomes of its other legs; with ``of_none`` also if there are none.
 
@@ -281,6 +341,13 @@ class RedirectPreview:
             )
         return parents_first(sids, parents.get)[::-1]
 
+    def check_turn(self, sid: str, *, redirected: Collection[str]) -> None:
+        """Raise what keeps a call from being redirected, by which of the others were: here nothing does."""
+
+    def hint_after(self, failed: Collection[str]) -> str:  # noqa: ARG002 - of ConferencePreview
+        """Return what to do where some of several calls were not redirected."""
+        return "`callctl list --live` shows what each call is doing"
+
     def command(self, sid: str) -> str:
         """Return the command that redirects a call to the same."""
         return f"callctl redirect {shlex.quote(sid)} {self.options}"
@@ -300,6 +367,93 @@ class RedirectPreview:
         lines += [] if effects else ["callctl: it has no other leg"]
         lines += [f"hint: for the other leg: {self.command(other.sid)}" for other in effects if other.goes_on]
         self.runtime.say("\n".join(lines))
+
+
+@dataclass
+class ConferencePreview(RedirectPreview):
+    """Says how conversations become a conference: the children go first, then the parents.
+
+    Each parent's Dial ends as its child leaves it. Source: docs/twilio.md, "Redirects and the other leg".
+    ``conversations`` are by the SID of the parent.
+    """
+
+    room: str = field(kw_only=True)
+    conversations: Mapping[str, operation.Conversation] = field(kw_only=True)
+
+    def legs(self) -> list[str]:
+        """Return the SIDs of all legs in the order in which they are redirected."""
+        return list(chain.from_iterable(self._groups()))
+
+    def batches(self, sids: Sequence[str]) -> list[list[str]]:
+        """Say what will happen; return the children, then the parents."""
+        for conversation in self.conversations.values():
+            self._say_plan(conversation)
+        return [[sid for sid in group if sid in sids] for group in self._groups()]
+
+    def say_effects(self, sid: str, *, of_none: bool = False) -> Effects:  # noqa: ARG002 - it has others
+        """Return the call and the others of its conversation: all is said of them already."""
+        if sid in self.conversations:
+            conversation = self.conversations[sid]
+            others = [
+                operation.OtherLeg(child.sid, "child", f"goes into the conference {self.room} before it")
+                for child in conversation.children
+            ]
+            return Effects(conversation.parent, others)
+        conversation, child = self._of_child(sid)
+        effect = f"goes into the conference {self.room} after it, unless it has hung up by then"
+        return Effects(child, [operation.OtherLeg(conversation.parent.sid, "parent", effect)])
+
+    def check_turn(self, sid: str, *, redirected: Collection[str]) -> None:
+        """Make sure that a parent is redirected only if its children were: else that would drop them.
+
+        Raises:
+            ConditionNotMetError: They were not, or it is not known.
+        """
+        conversation = self.conversations.get(sid)
+        stayed = [] if conversation is None else [one.sid for one in conversation.children if one.sid not in redirected]
+        if stayed:
+            raise ConditionNotMetError(
+                f"{sid} was left alone: its child leg {name_some(stayed)} was not redirected, and would be dropped",
+                hint="see what became of the child, and try again",
+            )
+
+    def hint_after(self, failed: Collection[str]) -> str:
+        """Return what to do about the children that are alone now, if there are any."""
+        alone = [
+            child.sid
+            for parent, conversation in self.conversations.items()
+            if parent in failed
+            for child in conversation.children
+            if child.sid not in failed
+        ]
+        if not alone:
+            return super().hint_after(failed)
+        room = shlex.quote(self.room)
+        return (
+            f"{name_some(alone)} is alone in the conference {self.room}: `callctl place TO --conference {room}` brings "
+            f"somebody in, `callctl hangup {shlex.quote(alone[0])}` ends it"
+        )
+
+    def _groups(self) -> list[list[str]]:
+        children = [child.sid for each in self.conversations.values() for child in each.children]
+        return [children, list(self.conversations)]
+
+    def _of_child(self, sid: str) -> tuple[operation.Conversation, Call]:
+        return next(
+            (each, child) for each in self.conversations.values() for child in each.children if child.sid == sid
+        )
+
+    def _say_plan(self, conversation: operation.Conversation) -> None:
+        parent, children = conversation.parent, name_some([child.sid for child in conversation.children])
+        lines = [f"{child.sid} is {operation.whose_phone(child)}" for child in conversation.children]
+        lines += [
+            f"{parent.sid} is {operation.whose_phone(parent)}",
+            f"{children} goes into the conference {self.room} first, then {parent.sid}",
+            f"the Dial of {parent.sid} ends with the first: its action, if it has one, is asked as well; without an "
+            f"action or a verb behind the Dial, {parent.sid} hangs up before its turn, and {children} is alone in "
+            f"{self.room}",
+        ]
+        self.runtime.say("\n".join(f"callctl: {line}" for line in lines))
 
 
 def redirect_call(
@@ -336,6 +490,7 @@ class Redirects:
         self._preview = preview
         self._request = request
         self._where = where
+        self._redirected: set[str] = set()
         self._writer = OutcomeWriter(preview.runtime)
 
     def redirect(self, sids: Sequence[str]) -> None:
@@ -377,7 +532,7 @@ class Redirects:
             total = sum(map(len, batches))
             raise PartlyFailedError(
                 what_failed(failed, total=total, done="redirected"),
-                hint="`callctl list --live` shows what each call is doing",
+                hint=self._preview.hint_after(failed),
             )
         self._writer.finish()
 
@@ -392,10 +547,12 @@ class Redirects:
         return self._redirect_one(sid)
 
     def _redirect_one(self, sid: str) -> Outcome:
+        self._preview.check_turn(sid, redirected=self._redirected)
         effects = self._preview.say_effects(sid)
         self._history.record_intent([sid])
         command = self._preview.command(sid)
         outcome = redirect_call(self._client, self._history, sid, self._request, where=self._where, command=command)
+        self._redirected.add(sid)
         return outcome._replace(more=effects.to_json())
 
     # Outcomes

@@ -11,8 +11,8 @@ from callctl.api.calls_api import CallsApi
 from callctl.api.requests import RedirectRequest
 from callctl.calls.call import Call, CallStatus, Direction
 from callctl.calls.leg import Leg
-from callctl.errors import CallctlError, WrongCallStateError
-from callctl.operations.family import CallAndChildren
+from callctl.errors import CallctlError, NotInProgressError, UnknownCallError, WrongCallStateError
+from callctl.operations.family import CallAndChildren, live_children
 from callctl.operations.reported_status import with_reported_status
 from callctl.support.backoff import until
 from callctl.support.dates import time_of_day
@@ -47,6 +47,49 @@ def preview(call: CallAndChildren, *, redirected_at: Callable[[str], datetime | 
     if call.parent_sid is not None:
         return [OtherLeg(call.parent_sid, "parent", effect_on_parent(redirected_at(call.call.sid)))]
     return []
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """Who talk to each other by a ``<Dial>``: the leg that dialled, and those that it dialled and that are answered."""
+
+    parent: Call
+    children: tuple[Call, ...]
+
+
+def conversation_of(api: CallsApi, sid: str, *, known: Callable[[Call], Call]) -> Conversation:
+    """Return who talk to each other, whichever leg is named.
+
+    Args:
+        api: The API client.
+        sid: One of the legs.
+        known: Returns a call with the status that callbacks reported, where REST is behind.
+
+    Raises:
+        UnknownCallError: The leg has no other one.
+        NotInProgressError: One of them can't be redirected: it rings, or it is over.
+    """
+    named = known(api.fetch(sid))
+    parent = named if named.parent_call_sid is None else known(api.fetch(named.parent_call_sid))
+    children = [known(child) for child in live_children(api, parent.sid)]
+    children = [child for child in children if not child.is_final]
+    if parent.is_final or named.is_final:
+        over = parent if parent.is_final else named
+        raise NotInProgressError(
+            f"{over.sid} is {over.status}: there is no conversation to move",
+            hint="`callctl list --live --tree` shows who talks to whom",
+        )
+    if not children:
+        raise UnknownCallError(
+            f"{sid} has no other leg: no <Dial> is under way in it", hint="leave out --family to redirect it alone"
+        )
+    talking = tuple(child for child in children if child.status == CallStatus.IN_PROGRESS)
+    if not talking:
+        raise NotInProgressError(
+            f"{parent.sid} talks to nobody yet: its child leg {children[0].sid} is {children[0].status}",
+            hint=f"`callctl wait {shlex.quote(children[0].sid)} --for answered` waits until it can be redirected",
+        )
+    return Conversation(parent, talking)
 
 
 def _of_child(child: Call, redirected_at: datetime | None) -> OtherLeg:

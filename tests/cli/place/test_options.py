@@ -100,6 +100,16 @@ def test_the_dial_and_what_comes_after_the_conversation(setup: CliSetup) -> None
     )
 
 
+def test_a_conference_and_what_comes_after_it(setup: CliSetup) -> None:
+    args = ["--conference", "room <1>", "--then", "survey", "--status-callback", "http://127.0.0.1:9/status"]
+    assert setup.callctl("place", TO, *args).code == 0
+    assert form_of(setup.simulator)["Twiml"] == (
+        f'<Response><Dial action="{setup.survey}"><Conference statusCallback="http://127.0.0.1:9/status" '
+        'statusCallbackEvent="start end join leave mute hold modify" statusCallbackMethod="POST">room &lt;1&gt;'
+        "</Conference></Dial></Response>",
+    )
+
+
 def test_the_survey_comes_after_the_conversation(setup: CliSetup) -> None:
     sid = setup.place("+12025550100", "--dial", "client:hangs-up", "--then", "survey", after=12)
     assert setup.status(sid) == "in-progress"  # the child has hung up, and the survey goes on
@@ -186,6 +196,8 @@ def test_add_callbacks_adds_those_for_the_events_that_were_asked_for(setup: CliS
     ("args", "message"),
     [
         (["--say", "x", "--then", "survey"], "--then goes with --dial, not with --say"),
+        (["--conference", "x", "--dial-timeout", "5s"], "--dial-timeout goes with --dial, not with --conference"),
+        (["--conference", "x", "--then", "nowhere"], "no URL is named 'nowhere'"),
         (["--say", "x", "--dial-timeout", "5s"], "--dial-timeout goes with --dial, not with --say"),
         (["--url", "survey", "--caller-id", "+15005550006"], "--caller-id goes with --dial, not with --url"),
         (["--twiml", "<Response/>", "--sequential"], "--sequential goes with --dial, not with --twiml"),

@@ -1,4 +1,4 @@
-"""What a call shall do, from exactly one of ``--url``, ``--twiml``, ``--say`` and ``--dial``, and how it dials."""
+"""What a call shall do: exactly one of ``--url``, ``--twiml``, ``--say``, ``--dial`` and ``--conference``; and how."""
 
 from __future__ import annotations
 
@@ -49,6 +49,17 @@ Dial: TypeAlias = Annotated[
         rich_help_panel=INSTRUCTIONS,
     ),
 ]
+Conference: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--conference",
+        metavar="ROOM",
+        help="Into the conference of this name.\n\n"
+        "It begins when a second call comes, and ends when the last one leaves. Where it reports who is in it, on hold "
+        "and muted, the first to come decides.",
+        rich_help_panel=INSTRUCTIONS,
+    ),
+]
 Method: TypeAlias = Annotated[
     str | None,
     typer.Option(
@@ -83,7 +94,8 @@ Then: TypeAlias = Annotated[
         metavar="NAME|URL",
         autocompletion=completion.url_names,
         help="Where the call goes when the Dial is over.\n\n"
-        "Twilio asks it with every DialCallStatus, busy and no-answer included, so a survey must look for completed.",
+        "Twilio asks it with every DialCallStatus, busy and no-answer included, so a survey must look for completed. "
+        "With --conference: when the call has left it; DialCallStatus is answered then.",
         rich_help_panel=DIALLING,
     ),
 ]
@@ -120,7 +132,7 @@ class Instructions:
 
 @dataclass(frozen=True, slots=True)
 class TwimlOptions:
-    """What the four options say, checked. A document is written when it is known where its legs report.
+    """What the options say, checked. A document is written when it is known where its legs report.
 
     ``dial_action`` is what ``--then`` says: where the call goes when its Dial is over.
     """
@@ -147,28 +159,29 @@ def read_twiml_options(
     twiml: str | None,
     say: str | None,
     dial: Sequence[str] | None,
+    conference: str | None = None,
     method: str | None,
     add_callbacks: bool = False,
     dialing: DialOptions | None = None,
 ) -> TwimlOptions:
-    """Read the four options. Nothing is said, and no watch is looked for.
+    """Read the options. Nothing is said, and no watch is looked for.
 
     Raises:
-        UsageError: None or more than one of the four is given, or the one given can't work; or options that don't
+        UsageError: None or more than one of the first five is given, or the one given can't work; or options that don't
             go with it are given.
     """
     dialing = dialing or DialOptions()
-    given = {"--url": url, "--twiml": twiml, "--say": say, "--dial": dial or None}
+    given = {"--url": url, "--twiml": twiml, "--say": say, "--dial": dial or None, "--conference": conference}
     named = [option for option, value in given.items() if value is not None]
     if len(named) != 1:
         what = f"{' and '.join(named)} exclude each other" if named else "nothing tells what the call shall do"
-        raise UsageError(what, hint="give exactly one of --url, --twiml, --say, --dial")
+        raise UsageError(what, hint="give exactly one of --url, --twiml, --say, --dial, --conference")
     if method is not None and url is None:
         raise UsageError(
             f"--method goes with --url, not with {named[0]}",
             hint="it says how Twilio fetches a URL; other TwiML goes along with the request",
         )
-    if not dial and (option := dialing.first_given()):
+    if not dial and (option := dialing.first_given(in_conference=conference is not None)):
         raise UsageError(
             f"{option} goes with --dial, not with {named[0]}",
             hint="give --dial DEST, or --twiml with a <Dial> that says so",
@@ -176,7 +189,7 @@ def read_twiml_options(
     if add_callbacks and twiml is None:
         raise UsageError(
             f"--add-callbacks goes with --twiml, not with {named[0]}",
-            hint="--dial adds them by itself; TwiML from a URL names its statusCallback itself",
+            hint="--dial and --conference add them by themselves; TwiML from a URL names its statusCallback itself",
         )
     if url is not None:
         return _from_url(settings, url, method=method)
@@ -185,6 +198,8 @@ def read_twiml_options(
         return _reporting(document, dialing.events) if add_callbacks else _as_it_is(runtime, document)
     if say is not None:
         return _from_say(say)
+    if conference is not None:
+        return _from_conference(settings, conference, then=dialing.then)
     return TwimlOptions(document=read_dial(settings, dial or [], options=dialing).document, dial_action=dialing.then)
 
 
@@ -262,6 +277,25 @@ def _from_say(text: str) -> TwimlOptions:
     return TwimlOptions(document=lambda _callback: document)
 
 
+def _from_conference(settings: Settings, room: str, *, then: str | None) -> TwimlOptions:
+    from callctl.calls.twiml import check, conference
+
+    action = read_then(settings, then)
+
+    def document(callback: str | None) -> str:
+        text = conference(
+            room,
+            status_callback=callback,
+            action=action.url if action else None,
+            method=action.method if action else None,
+        )
+        check(text)
+        return text
+
+    document(None)  # whatever is wrong with it without a callback is wrong with it anyway
+    return TwimlOptions(document=document, dial_action=then)
+
+
 @dataclass(frozen=True, slots=True)
 class DialOptions:
     """How ``--dial`` dials, as it stands on the command line; None and False leave it to Twilio."""
@@ -272,10 +306,13 @@ class DialOptions:
     sequential: bool = False
     events: Sequence[str] = EVENT_NAMES
 
-    def first_given(self) -> str | None:
-        """Return the first of these options that was given, or None."""
+    def first_given(self, *, in_conference: bool = False) -> str | None:
+        """Return the first of these options that was given, or None; in a conference but for ``--then``, which works.
+
+        Source: docs/twilio.md, "Conferences".
+        """
         given = {
-            "--then": self.then is not None,
+            "--then": self.then is not None and not in_conference,
             "--dial-timeout": self.timeout is not None,
             "--caller-id": self.caller_id is not None,
             "--sequential": self.sequential,
@@ -316,6 +353,19 @@ class Dialled:
         return document
 
 
+def read_then(settings: Settings, text: str | None) -> NamedUrl | None:
+    """Return the address that ``--then`` names; None for None.
+
+    Raises:
+        UsageError: It is no URL and no name of one, or the API can't reach it.
+    """
+    if text is None:
+        return None
+    named = settings.named_url(text)
+    check_reachable(settings, named.url, what=f"--then {text}")
+    return named
+
+
 def read_dial(settings: Settings, destinations: Sequence[str], *, options: DialOptions) -> Dialled:
     """Read ``--dial`` and its options.
 
@@ -324,9 +374,7 @@ def read_dial(settings: Settings, destinations: Sequence[str], *, options: DialO
     """
     for destination in destinations:
         check_endpoint(destination, what="--dial")
-    then = settings.named_url(options.then) if options.then is not None else None
-    if then is not None:
-        check_reachable(settings, then.url, what=f"--then {options.then}")
+    then = read_then(settings, options.then)
     dialled = Dialled(
         tuple(destinations),
         then,

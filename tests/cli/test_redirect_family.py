@@ -1,0 +1,166 @@
+"""``redirect --family --conference``: a running call becomes a conference, whichever of its legs is named."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from base64 import b64encode
+from typing import Any
+
+import pytest
+from api.scripted import ReceivedRequest, Server, Turn, call, reply
+from cli.setup import ANSWERS, LONG, NEVER, UNKNOWN, CliSetup, messages
+from processes import LIMIT
+from running import Callctl
+
+from callctl.simulator import Received
+
+MOVE = ("--family", "--conference", "room 1")
+DOCUMENT = "<Response><Dial><Conference>room 1</Conference></Dial></Response>"
+
+
+def dialled(setup: CliSetup, *more: str, after: float = 5.0) -> tuple[str, str]:
+    """Place a call that dials a client, with more than the Dial to come; return the SIDs of parent and child."""
+    then = f"<Response><Dial><Client>ann</Client></Dial>{''.join(more)}</Response>"
+    parent = setup.place(ANSWERS, "--twiml", then, after=after)
+    return parent, setup.callctl("list", "--parent", parent, "-q").out.strip()
+
+
+def talking(setup: CliSetup) -> tuple[str, str]:
+    """Place a call that would go on with a text once its Dial is over; return the SIDs of parent and child."""
+    return dialled(setup, f"<Say>{LONG}</Say>")
+
+
+def redirects(setup: CliSetup) -> list[Received]:
+    return [one for one in setup.sent() if one.path.rpartition("/")[2] != "Calls.json"]
+
+
+def redirected(setup: CliSetup) -> list[str]:
+    """Return the SIDs of the calls that were redirected, in their order."""
+    return [one.path.rpartition("/")[2].removesuffix(".json") for one in redirects(setup)]
+
+
+def in_room(setup: CliSetup) -> set[str]:
+    """Return the calls that are in the conference, as the API has it."""
+    base = f"{setup.simulator.url}/2010-04-01/Accounts/{setup.simulator.account_sid}/Conferences"
+    (conference,) = fetched(setup, f"{base}.json?Status=in-progress&FriendlyName=room+1")["conferences"]
+    listed = fetched(setup, f"{base}/{conference['sid']}/Participants.json")["participants"]
+    return {str(one["call_sid"]) for one in listed}
+
+
+def fetched(setup: CliSetup, url: str) -> dict[str, Any]:
+    """Return what the API answers."""
+    user = f"{setup.simulator.account_sid}:{setup.simulator.auth_token}".encode()
+    request = urllib.request.Request(url, headers={"Authorization": f"Basic {b64encode(user).decode()}"})
+    with urllib.request.urlopen(request, timeout=LIMIT) as answer:
+        return dict(json.load(answer))
+
+
+@pytest.mark.parametrize("named", [0, 1])
+def test_both_legs_go_the_child_first_and_it_is_said_before(setup: CliSetup, named: int) -> None:
+    legs = talking(setup)
+    parent, child = legs
+    outcome = setup.callctl("redirect", legs[named], *MOVE)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out == f"{child}\tin-progress\tredirected\n{parent}\tin-progress\tredirected\n"
+    assert messages(outcome).splitlines()[-4:] == [
+        f"callctl: {child} is the phone that <Dial> called, client:ann (outbound-dial)",
+        f"callctl: {parent} is the phone that was called, {ANSWERS} (outbound-api)",
+        f"callctl: {child} goes into the conference room 1 first, then {parent}",
+        f"callctl: the Dial of {parent} ends with the first: its action, if it has one, is asked as well; without an "
+        f"action or a verb behind the Dial, {parent} hangs up before its turn, and {child} is alone in room 1",
+    ]
+    assert redirected(setup) == [child, parent]
+    assert {form["Twiml"][0] for form in (one.form for one in redirects(setup))} == {DOCUMENT}
+    setup.simulator.advance(2)
+    assert in_room(setup) == {parent, child}
+
+
+def test_a_parent_without_anything_behind_its_dial_is_gone_and_the_child_said_to_be_alone(setup: CliSetup) -> None:
+    parent, child = dialled(setup)
+    outcome = setup.callctl("redirect", parent, *MOVE)
+    assert outcome.code == 8
+    assert outcome.out == f"{child}\tin-progress\tredirected\n{parent}\t\tfailed\n"
+    assert f"{parent} can't be redirected: it is completed" in outcome.err
+    assert messages(outcome).splitlines()[-2:] == [
+        f"callctl: error: 1 of 2 calls not redirected: {parent}",
+        f"hint: {child} is alone in the conference room 1: `callctl place TO --conference 'room 1'` brings somebody "
+        f"in, `callctl hangup {child}` ends it",
+    ]
+
+
+def test_a_child_that_is_not_moved_keeps_its_parent(callctl: Callctl) -> None:
+    parent, child = "CA" + "1" * 32, "CA" + "2" * 32
+
+    class Refusing(Server):
+        def take(self, request: ReceivedRequest) -> Turn:
+            super().take(request)
+            asked = request.path.partition("?")[0].rpartition("/")[2].removesuffix(".json")
+            if asked == "Calls":
+                return reply(200, {"calls": [call(child, status="in-progress", parent_call_sid=parent)]})
+            if request.method == "POST":
+                return reply(400, {"code": 20001, "message": "no", "status": 400})
+            return reply(200, call(asked, status="in-progress", parent_call_sid=parent if asked == child else None))
+
+    with Refusing(reply(404)) as server:
+        env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "0" * 32, "CALLCTL_API_URL": server.url}
+        outcome = callctl("redirect", child, *MOVE, env=env)
+        changed = [one.path.rpartition("/")[2] for one in server.received if one.method == "POST"]
+    assert (outcome.code, changed) == (8, [f"{child}.json"])
+    assert f"{parent} was left alone: its child leg {child} was not redirected, and would be dropped" in outcome.err
+    assert f"2 of 2 calls not redirected: {child}, {parent}\n" in outcome.err
+    assert "alone in the conference" not in outcome.err.partition("error:")[2]
+
+
+def test_the_dry_run_shows_both_requests_in_their_order(setup: CliSetup) -> None:
+    parent, child = talking(setup)
+    before = setup.sent()
+    outcome = setup.callctl("redirect", parent, *MOVE, "--dry-run")
+    assert outcome.code == 0
+    shown = [line.rpartition("/")[2] for line in outcome.out.splitlines() if line.startswith("POST ")]
+    assert shown == [f"{child}.json", f"{parent}.json"]
+    assert f"callctl: {child} goes into the conference room 1 first, then {parent}\n" in outcome.err
+    assert messages(outcome).endswith("callctl: dry run: nothing was sent\n")
+    assert setup.sent() == before
+    records = [
+        json.loads(line) for line in setup.callctl("redirect", child, *MOVE, "--dry-run", "--json").out.splitlines()
+    ]
+    assert [(record["call_sid"], record["other_legs"]) for record in records] == [
+        (
+            child,
+            [
+                {
+                    "call_sid": parent,
+                    "relation": "parent",
+                    "effect": "goes into the conference room 1 after it, unless it has hung up by then",
+                }
+            ],
+        ),
+        (
+            parent,
+            [{"call_sid": child, "relation": "child", "effect": "goes into the conference room 1 before it"}],
+        ),
+    ]
+
+
+def test_a_call_alone_or_without_answer_moves_nobody(setup: CliSetup) -> None:
+    alone = setup.place(after=4)
+    outcome = setup.callctl("redirect", alone, *MOVE)
+    assert (outcome.code, outcome.out) == (3, "")
+    assert f"{alone} has no other leg" in outcome.err
+    parent = setup.place(ANSWERS, "--dial", NEVER, after=5)
+    child = setup.callctl("list", "--parent", parent, "-q").out.strip()
+    outcome = setup.callctl("redirect", parent, *MOVE)
+    assert outcome.code == 5
+    assert f"{parent} talks to nobody yet: its child leg {child} is ringing" in outcome.err
+    assert setup.callctl("redirect", UNKNOWN, *MOVE).code == 3
+    assert redirected(setup) == []
+
+
+def test_where_a_watch_runs_the_conference_reports_to_it(setup: CliSetup) -> None:
+    parent, _ = talking(setup)
+    env = {"CALLCTL_PUBLIC_URL": "http://127.0.0.1:9/status"}
+    assert setup.callctl("redirect", parent, *MOVE, env=env).code == 0
+    (document,) = {one.form["Twiml"][0] for one in redirects(setup)}
+    assert 'statusCallback="http://127.0.0.1:9/status' in document
+    assert 'statusCallbackEvent="start end join leave mute hold modify"' in document
