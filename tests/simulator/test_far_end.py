@@ -1,9 +1,21 @@
 """The far end: the table, the file that goes over it, and by hand."""
 
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import pytest
-from simulator.setup import ANSWERS, BUSY, DIGITS, FAILS, HANGS_UP, NEVER, VOICEMAIL, SimulatorSetup, simulator_setup
+from simulator.setup import (
+    ANSWERS,
+    BUSY,
+    DIGITS,
+    FAILS,
+    HANGS_UP,
+    NEVER,
+    VOICEMAIL,
+    Json,
+    SimulatorSetup,
+    simulator_setup,
+)
 
 from callctl.simulator import FarEnd, FarEndError, load_far_ends
 from callctl.simulator.far_end import BY_NUMBER, Directory
@@ -47,12 +59,14 @@ def test_a_file_adds_and_overrides(tmp_path: Path) -> None:
         '["+12025550100"]\noutcome = "rejects"\nafter = "3s"\n'
         '["sip:desk@example.com"]\nhang-up-after = "1500ms"\ndigits = "12#"\ndigits-after = "0s"\n'
         '["desk"]\noutcome = "fails"\nsip-code = 503\n'
+        '["ann"]\nanswers = ["1", "yes"]\nconfidence = false\nanswered-by = "fax"\ngreeting = "9s"\n'
         '["default"]\nvoicemail = true\n'
     )
     directory = Directory(load_far_ends(path))
     assert directory.find("+12025550100") == FarEnd("rejects", after=3)
     assert directory.find("sip:desk@example.com") == FarEnd(hang_up_after=1.5, digits="12#", digits_after=0)
     assert directory.find("client:desk") == FarEnd("fails", sip_code=503)
+    assert directory.find("client:ann") == FarEnd(answers=("1", "yes"), confidence=None, answered_by="fax", greeting=9)
     assert directory.find("+12025550199") == FarEnd(voicemail=True)
     assert directory.find("+12025550102") == directory.find("client:busy") == FarEnd("busy", after=1)
 
@@ -70,6 +84,12 @@ def test_a_file_adds_and_overrides(tmp_path: Path) -> None:
         ('["x"]\ndigits = "hello"', "digits"),
         ('["x"]\nsip-code = 200', "400 to 699"),
         ('["x"]\nvoicemail = 1', "true or false"),
+        ('["x"]\nanswers = "1"', "up to 100 texts"),
+        ('["x"]\nanswers = [1]', "up to 100 texts"),
+        ('["x"]\nconfidence = 2', "0 to 1, or false"),
+        ('["x"]\nconfidence = true', "0 to 1, or false"),
+        ('["x"]\nanswered-by = "dog"', "one of human, fax"),
+        ('["x"]\ngreeting = 5', "a time with its unit"),
         ("x = 1", "must be a table"),
         ("[x", "far.toml"),
     ],
@@ -112,6 +132,55 @@ async def test_a_far_end_that_fails_as_it_was_set() -> None:
         await setup.advance(5)
         last = setup.last(call["sid"])
         assert (last["CallStatus"], last["SipResponseCode"]) == ("failed", "503")
+
+
+class TestAtRunTime:
+    async def set(self, setup: SimulatorSetup, **form: str | list[str]) -> tuple[int, Json]:
+        return await setup.request("POST", "/simulator/far-ends", form)
+
+    async def test_an_address_does_another_thing_from_now_on(self, setup: SimulatorSetup) -> None:
+        before = await setup.place("+12025550150")
+        status, body = await self.set(setup, Address="+1 (202) 555-0150", Outcome="busy", After="500ms")
+        assert (status, body["outcome"], body["after"]) == (200, "busy", 0.5)
+        after = await setup.place("+12025550150")
+        await setup.advance(5)
+        assert [setup.statuses(call["sid"])[-1] for call in (before, after)] == ["in-progress", "busy"]
+        await self.set(setup, Address="+12025550150")
+        again = await setup.place("+12025550150")
+        await setup.advance(5)
+        assert setup.statuses(again["sid"])[-1] == "in-progress"
+
+    async def test_all_keys_of_a_file(self, setup: SimulatorSetup) -> None:
+        form: dict[str, str | list[str]] = {
+            "Address": "client:ann", "Outcome": "answers", "After": "1s", "HangUpAfter": "1m", "Voicemail": "true",
+            "Digits": "1", "DigitsAfter": "2s", "SipCode": "503", "Words": "Hello", "AnsweredBy": "fax",
+            "Greeting": "3s", "Answers": ["1", "yes"], "Confidence": "0.5",
+        }  # fmt: skip
+        status, body = await self.set(setup, **form)
+        assert (status, body.pop("address")) == (200, "client:ann")
+        assert body == asdict(
+            FarEnd("answers", 1, 60, True, "1", 2, 503, "Hello", "fax", 3, answers=("1", "yes"), confidence=0.5)
+        ) | {"answers": ["1", "yes"]}
+        assert {field.name for field in fields(FarEnd)} == set(body)
+
+    @pytest.mark.parametrize(
+        "form",
+        [
+            {"Outcome": "busy"},
+            {"Address": "x", "Outcome": "sleeps"},
+            {"Address": "x", "Colour": "red"},
+            {"Address": "x", "Voicemail": "maybe"},
+            {"Address": "x", "SipCode": "soon"},
+            {"Address": "x", "Confidence": "nan"},
+        ],
+    )
+    async def test_what_is_wrong_is_said(self, setup: SimulatorSetup, form: dict[str, str | list[str]]) -> None:
+        status, body = await self.set(setup, **form)
+        assert (status, body["code"]) == (400, 20001)
+
+    async def test_there_is_an_end_to_them(self, setup: SimulatorSetup, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("callctl.simulator.switch.switch.MAX_FAR_ENDS", 1)
+        assert [(await self.set(setup, Address=address))[0] for address in ("a", "a", "b")] == [200, 200, 400]
 
 
 class TestByHand:

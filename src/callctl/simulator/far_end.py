@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 MAX_WORDS = 4000  # characters: four minutes
+MAX_ANSWERS = 100
 OUTCOMES = ("answers", "busy", "never", "fails", "rejects")
 # What machine detection may find (docs/twilio.md, "Answering machine detection").
 KINDS = (
@@ -26,6 +27,8 @@ class FarEnd:
     """What one address does when it is called; all times in simulated seconds.
 
     `after` counts from the first ring, `hang_up_after` from the answer, `digits_after` from the start of a <Gather>.
+    `answers` are what it presses, or says, at one <Gather> after the other; `digits` are pressed at those behind them.
+    `confidence` is how well it is understood, None for no word of that.
     `words` are what it says into each recording that asks it for a message. `answered_by` is what machine detection
     finds, where it is not empty; a machine's greeting ends `greeting` after the answer.
     """
@@ -40,6 +43,12 @@ class FarEnd:
     words: str = ""
     answered_by: str = ""
     greeting: float = 5.0
+    answers: tuple[str, ...] = ()
+    confidence: float | None = 0.92
+
+    def answer(self, gather: int) -> str:
+        """Return what it presses or says at a <Gather>, the first of a call being 0; empty for nothing."""
+        return self.answers[gather] if gather < len(self.answers) else self.digits
 
     @property
     def rings(self) -> bool:
@@ -49,6 +58,7 @@ class FarEnd:
 
 ANSWERS = FarEnd()
 
+_KEYS = re.compile(r"[0-9A-D*#]*")
 _TIME = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -90,6 +100,11 @@ def _name(address: str) -> str:
     return address
 
 
+def is_keys(answer: str) -> bool:
+    """Return whether an answer is pressed: keys and nothing else; any other is said."""
+    return _KEYS.fullmatch(answer) is not None
+
+
 def load(path: Path) -> dict[str, FarEnd]:
     """Read a TOML file: one table per address, keys as FarEnd's fields with hyphens, times with units.
 
@@ -119,6 +134,10 @@ def _far_end(address: str, table: object) -> FarEnd:
     return FarEnd(**values)  # type: ignore[arg-type]  # each value was checked by its key
 
 
+def _is_answer(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_WORDS
+
+
 def _checked(address: str, key: str, value: object) -> object:
     match key:
         case "outcome":
@@ -128,11 +147,21 @@ def _checked(address: str, key: str, value: object) -> object:
             good = value in KINDS
             wanted = f"one of {', '.join(KINDS)}"
         case "digits":
-            good = isinstance(value, str) and set(value) <= set("0123456789*#ABCD")
+            good = isinstance(value, str) and is_keys(value)
             wanted = "digits, * and #"
         case "words":
             good = isinstance(value, str) and len(value) <= MAX_WORDS
             wanted = f"what it says, up to {MAX_WORDS} characters"
+        case "answers":
+            if isinstance(value, list) and len(value) <= MAX_ANSWERS and all(map(_is_answer, value)):
+                return tuple(value)
+            good = False
+            wanted = f"up to {MAX_ANSWERS} texts of up to {MAX_WORDS} characters"
+        case "confidence":
+            if value is False:
+                return None
+            good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+            wanted = "a number from 0 to 1, or false for none"
         case "voicemail":
             good = isinstance(value, bool)
             wanted = "true or false"

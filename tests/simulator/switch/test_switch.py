@@ -92,6 +92,9 @@ gathers = st.builds(
         numDigits=st.sampled_from(["1", "2"]),
         finishOnKey=st.sampled_from(["", "#", "*"]),
         actionOnEmptyResult=flag,
+        input=st.sampled_from(["dtmf", "speech", "dtmf speech"]),
+        speechTimeout=st.sampled_from(["0", "1", "auto"]),
+        partialResultCallback=st.just(f"{SITE}/partial"),
     ),
     st.lists(sounds, max_size=2),
 )
@@ -128,6 +131,7 @@ far_ends = st.builds(
     digits=st.sampled_from(["", "1", "12#", "*"]),
     digits_after=st.sampled_from([0.0, 1.0]),
     words=st.text("abc ", max_size=60),
+    answers=st.lists(st.sampled_from(["", "1", "#", "yes", "no thank you"]), max_size=3).map(tuple),
 )
 # What someone does meanwhile: after how many seconds, to which of the legs there are, and what.
 actions = st.lists(

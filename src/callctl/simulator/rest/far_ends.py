@@ -1,5 +1,7 @@
 """Beside Twilio's API, under `/simulator`: calls that come in, and what a far end does."""
 
+from dataclasses import asdict
+
 from aiohttp import web
 
 from callctl.simulator.errors import ApiError
@@ -15,8 +17,12 @@ class FarEnds:
 
     def routes(self) -> Routes:
         """Return what is answered here."""
-        path = f"{self._endpoint.settings.base_path}/simulator/calls"
-        return web.post(path, self._incoming), web.post(f"{path}/{{sid}}/{{action}}", self._act)
+        path = f"{self._endpoint.settings.base_path}/simulator"
+        return (
+            web.post(f"{path}/calls", self._incoming),
+            web.post(f"{path}/calls/{{sid}}/{{action}}", self._act),
+            web.post(f"{path}/far-ends", self._set),
+        )
 
     async def _incoming(self, request: web.Request) -> web.Response:
         form, switch = await self._endpoint.form(request), self._endpoint.switch
@@ -34,6 +40,13 @@ class FarEnds:
                 switch.far_end_presses(leg, requests.read_digits(await self._endpoint.form(request)))
             case "say":
                 switch.far_end_says(leg, requests.read_words(await self._endpoint.form(request)))
+            case "answers":
+                switch.far_end_answers_gathers(leg, requests.read_answers(await self._endpoint.form(request)))
             case _:
                 raise ApiError(20404, request.path)
         return web.json_response(self._endpoint.shown(leg))
+
+    async def _set(self, request: web.Request) -> web.Response:
+        address, far_end = requests.read_far_end(await self._endpoint.form(request))
+        self._endpoint.switch.set_far_end(address, far_end)
+        return web.json_response({"address": address} | asdict(far_end))

@@ -9,7 +9,8 @@ from urllib.parse import parse_qsl, urlsplit
 from aiohttp import web
 
 from callctl.simulator.errors import ApiError
-from callctl.simulator.far_end import MAX_WORDS
+from callctl.simulator.far_end import MAX_WORDS, FarEnd, FarEndError
+from callctl.simulator.far_end import parse as far_ends
 from callctl.simulator.models import (
     DETECTION_MODES,
     EVENTS,
@@ -281,6 +282,42 @@ def read_words(form: Form) -> str:
     if not 0 < len(words) <= MAX_WORDS:
         raise ApiError(20001, f"Words must be 1 to {MAX_WORDS} characters")
     return words
+
+
+def read_answers(form: Form) -> tuple[str, ...]:
+    """Read what the far end is to press or say at one Gather after the other."""
+    return _far_end({"answers": list(form.get("Answers", ()))}).answers
+
+
+def read_far_end(form: Form) -> tuple[str, FarEnd]:
+    """Read an address, and what it is to do: the keys of a far-end file in the API's spelling, as HangUpAfter."""
+    address = text_of(form, "Address")
+    if not address:
+        raise ApiError(20001, "Address is required")
+    table: dict[str, object] = {}
+    for name, values in form.items():
+        if name == "Address":
+            continue
+        key = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()
+        table[key] = list(values) if key == "answers" else _value(key, values[-1].strip())
+    return address, _far_end(table, address)
+
+
+def _value(key: str, text: str) -> object:
+    """Return a value of a form as a far-end file has it."""
+    if key in ("voicemail", "confidence") and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        return int(text) if key == "sip-code" else float(text) if key == "confidence" else text
+    except ValueError:
+        return text
+
+
+def _far_end(table: Mapping[str, object], address: str = "far end") -> FarEnd:
+    try:
+        return far_ends({address: table})[address]
+    except FarEndError as error:
+        raise ApiError(20001, str(error)) from error
 
 
 def check_callback_url(url: str) -> None:

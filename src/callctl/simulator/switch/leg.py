@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from callctl.simulator.callbacks import Callbacks, leg_parameters
 from callctl.simulator.clock import Clock, Timer
-from callctl.simulator.far_end import FarEnd
+from callctl.simulator.far_end import FarEnd, is_keys
 from callctl.simulator.http_requests import Cancel, OutgoingRequest, Reply, Send
 from callctl.simulator.models import Detection, Leg, Source, Subscription
 from callctl.simulator.settings import Settings
@@ -16,8 +16,8 @@ from callctl.simulator.switch.call_register import Register
 from callctl.simulator.switch.detection import Verdict, judge
 from callctl.simulator.twiml.document import UNKNOWN_VERB
 from callctl.simulator.twiml.script import Runner, run_script
-from callctl.simulator.twiml.steps import Answer, Fetch, Note, NotImitated, ScriptEnd, Wait
-from callctl.simulator.twiml.verbs.gather import Listen, Prompt
+from callctl.simulator.twiml.steps import Answer, Fetch, Note, NotImitated, Report, ScriptEnd, Wait
+from callctl.simulator.twiml.verbs.gather import Listen, Prompt, Speech
 
 RINGS_AFTER = 0.2  # from dialling to the first ring (inferred)
 CALL_SECONDS = 14400.0  # a call without TimeLimit ends after four hours
@@ -104,6 +104,8 @@ class LiveLeg:
         self._runner = Runner(self._begin)
         self._keypad = Keypad(context.clock)
         self._fetches = 0
+        self._reports = 0
+        self._gathers = 0  # that its far end has answered
         self._not_imitated_yet: set[str] = set()
         self.heard_by: LiveLeg | None = None  # the application's leg that it talks to, if it does
         self.on_star: Callable[[], None] | None = None  # what a `*` does that no Gather takes, nor a Dial
@@ -300,11 +302,16 @@ class LiveLeg:
                 self.on_star()
 
     def say(self, words: str) -> None:
-        """The far end says something: to a Record; where none listens it is lost."""
+        """The far end says something: to a Record, or a Gather; where none listens it is lost."""
         if self.on_words is not None:
             self.on_words(words)
-        elif self.heard_by is not None:
+        elif not self._keypad.say(Speech(words, self.far_end.confidence)) and self.heard_by is not None:
             self.heard_by.say(words)
+
+    def answer_gathers(self, answers: tuple[str, ...]) -> None:
+        """Have the far end answer so to the Gathers that begin from now on."""
+        self.far_end = replace(self.far_end, answers=answers)
+        self._gathers = 0
 
     def listen(self, seconds: float | None, resume: Resume) -> Cancel:
         """Wait for the next digit, or None after so many simulated seconds; return how to stop."""
@@ -336,14 +343,17 @@ class LiveLeg:
                 self.pass_over(text)
                 return None
             case Prompt():
-                self._keypad.prompt(self.far_end, self.press)
+                self._answer_gather()
+                return None
+            case Report():
+                self._report(step)
                 return None
             case Wait(seconds):
                 return self._wait(seconds, resume)
             case Fetch():
                 return self._fetch(step, resume)
-            case Listen(seconds):
-                return self._keypad.listen(seconds, resume)
+            case Listen(seconds, keys, speech):
+                return self._keypad.listen(seconds, resume, keys=keys, speech=speech)
         self._keypad.cancel_presses()
         return self.context.activities[type(step)](self, step, resume)
 
@@ -356,6 +366,23 @@ class LiveLeg:
         if self.context.settings.strict:
             self.notify(STRICT_FAILURE, f"the call failed, since the simulator is strict: {text}")
             self.end("failed", sip=FAILED_TO_RUN)
+
+    def _answer_gather(self) -> None:
+        """Have the far end press its keys, one after the other, or say what it answers."""
+        answer, after = self.far_end.answer(self._gathers), self.far_end.digits_after
+        self._gathers += 1
+        self._keypad.cancel_presses()
+        if is_keys(answer):
+            for index, digit in enumerate(answer):
+                self._keypad.later(after + index * KEY_SECONDS, partial(self.press, digit))
+        else:
+            self._keypad.later(after, lambda: self.say(answer))
+
+    def _report(self, step: Report) -> None:
+        self._reports += 1
+        form = leg_parameters(self.leg, self.context.settings.account_sid) | step.params
+        key, to = f"{self.leg.key} report {self._reports}", Subscription(step.url, step.method)
+        self.context.callbacks.report(step.event, to, form, key=key, leg=self.leg)
 
     def _wait(self, seconds: float | None, resume: Resume) -> Cancel:
         self._keypad.cancel_presses()
@@ -447,36 +474,45 @@ class LiveLeg:
 
 
 class Keypad:
-    """One leg's digits, on the way from its far end to its script."""
+    """What one leg's far end presses and says, on the way to its script."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._presses: list[Timer] = []
         self._listener: Callable[[object], None] | None = None
+        self._takes = (True, False)  # keys, and speech
 
-    def prompt(self, far_end: FarEnd, press: Callable[[str], None]) -> None:
-        """Have the far end press its digits, one after the other."""
-        self.cancel_presses()
-        for index, digit in enumerate(far_end.digits):
-            delay = far_end.digits_after + index * KEY_SECONDS
-            self._presses.append(self._clock.later(delay, partial(press, digit)))
+    def later(self, seconds: float, press: Callable[[], None]) -> None:
+        """Have the far end do something later, unless no Gather listens any more by then."""
+        self._presses.append(self._clock.later(seconds, press))
 
     def cancel_presses(self) -> None:
-        """Cancel what the far end has not pressed yet, since no Gather listens any more."""
+        """Cancel what the far end has not done yet, since no Gather listens any more."""
         for timer in self._presses:
             timer.cancel()
         self._presses.clear()
 
     def press(self, digit: str) -> bool:
-        """Pass on a digit; return whether a Gather listened."""
+        """Pass on a digit; return whether anybody listened for one."""
+        keys, _ = self._takes
+        return keys and self._pass_on(digit)
+
+    def say(self, speech: Speech) -> bool:
+        """Pass on what is said; return whether anybody listened for it."""
+        _, takes_speech = self._takes
+        return takes_speech and self._pass_on(speech)
+
+    def _pass_on(self, given: object) -> bool:
         listener, self._listener = self._listener, None
         if listener is None:
             return False
-        listener(digit)
+        listener(given)
         return True
 
-    def listen(self, seconds: float | None, resume: Callable[[object], None]) -> Callable[[], object]:
-        """Wait for the next digit, or None after so many simulated seconds; return how to stop."""
+    def listen(
+        self, seconds: float | None, resume: Callable[[object], None], *, keys: bool = True, speech: bool = False
+    ) -> Callable[[], object]:
+        """Wait for the next key or words, or None after so many simulated seconds; return how to stop."""
         timer: Timer | None = None
 
         def stop() -> None:
@@ -484,11 +520,11 @@ class Keypad:
             if timer is not None:
                 timer.cancel()
 
-        def on_digit(digit: object) -> None:
+        def on_input(given: object) -> None:
             stop()
-            resume(digit)
+            resume(given)
 
         if seconds is not None:
-            timer = self._clock.later(seconds, lambda: on_digit(None))
-        self._listener = on_digit
+            timer = self._clock.later(seconds, lambda: on_input(None))
+        self._listener, self._takes = on_input, (keys, speech)
         return stop

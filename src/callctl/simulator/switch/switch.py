@@ -44,6 +44,7 @@ from callctl.simulator.twiml.verbs.record import TakeMessage
 
 DIALS_AFTER = 0.1  # from the request to dialling, when nothing is queued before it (inferred)
 INVALID_EVENTS = 21626
+MAX_FAR_ENDS = 10_000
 
 
 class Switch:
@@ -62,7 +63,8 @@ class Switch:
         self._settings = settings
         self._clock = clock
         self._wall = wall
-        self._directory = Directory({normal(address): far_end for address, far_end in settings.far_end.items()})
+        self._far_ends = {normal(address): far_end for address, far_end in settings.far_end.items()}
+        self._directory = Directory(self._far_ends)
         self._live: dict[str, LiveLeg] = {}
         self._next_dial = 0.0
         self.register = Register(settings, clock=clock, wall=wall, chance=chance, on_traffic=on_traffic)
@@ -193,6 +195,19 @@ class Switch:
         if leg.status != "in-progress":
             raise ApiError(21220, "Only a connected far end can say anything.")
         self._live[leg.sid].say(words)
+
+    def far_end_answers_gathers(self, leg: Leg, answers: tuple[str, ...]) -> None:
+        """Have the far end of a leg answer so to the Gathers that begin from now on."""
+        if leg.is_final:
+            raise ApiError(21220, "It has ended.")
+        self._live[leg.sid].answer_gathers(answers)
+
+    def set_far_end(self, address: str, far_end: FarEnd) -> None:
+        """Let an address do this in the calls that are made from now on."""
+        known = normal(address)
+        if known not in self._far_ends and len(self._far_ends) >= MAX_FAR_ENDS:
+            raise ApiError(20001, f"more than {MAX_FAR_ENDS} far ends")
+        self._far_ends[known] = far_end
 
     def record(self, leg: Leg, request: RecordingRequest) -> Recording:
         """Record a leg from now on, until it ends; raise ApiError for one that is not connected."""

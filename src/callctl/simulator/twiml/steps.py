@@ -59,6 +59,16 @@ class Fetch(Step[Reply]):
     params: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Report(Step[None]):
+    """Request a URL with the leg's parameters and those given here, whose reply nobody waits for; done at once."""
+
+    event: str
+    url: str
+    method: str
+    params: dict[str, str] = field(default_factory=dict)
+
+
 class ScriptEnd(Enum):
     """How a script ended."""
 
