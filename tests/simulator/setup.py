@@ -18,6 +18,7 @@ from paths import DATA
 from twilio.request_validator import RequestValidator
 
 from callctl.simulator import DIALECTS, Simulator
+from callctl.simulator.sockets import Socket, SocketEvents, SocketRequest
 from callctl.support.server import TcpServer
 
 OPENAPI = DATA / "calls_openapi_live.json"
@@ -191,6 +192,11 @@ class SimulatorSetup:
         """The callback about a leg with the highest SequenceNumber."""
         mine = [arrived.form for arrived in self.listener.at("/status") if arrived.form["CallSid"] == sid]
         return max(mine, key=lambda form: int(form["SequenceNumber"]))
+
+
+def no_sockets(request: SocketRequest, _events: SocketEvents) -> Socket:
+    """Open no WebSocket: none is asked for."""
+    raise AssertionError(request.url)
 
 
 def basic(user: str, secret: str) -> dict[str, str]:

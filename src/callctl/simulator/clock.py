@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+MANUAL_SPACING = 0.2  # seconds
 Action = Callable[[], None]
 
 
@@ -29,6 +30,9 @@ class Clock(Protocol):
     def later(self, seconds: float, action: Action) -> Timer:
         """Run an action after so many simulated seconds."""
 
+    def spacing(self, seconds: float) -> float:
+        """Return how far apart to do what recurs so often: several at once, where each alone is not worth a timer."""
+
 
 class RealClock:
     """Simulated time that runs by itself, `speed` times as fast as real time."""
@@ -45,6 +49,10 @@ class RealClock:
     def later(self, seconds: float, action: Action) -> Timer:
         """Run an action after so many simulated seconds."""
         return self._loop.call_later(max(seconds, 0.0) / self._speed, action)
+
+    def spacing(self, seconds: float) -> float:
+        """Return how far apart to do what recurs so often, which is no less than so many real seconds."""
+        return max(seconds, seconds * self._speed)
 
 
 @dataclass(order=True, slots=True)
@@ -78,6 +86,10 @@ class ManualClock:
         timer = ManualTimer(self._now + max(seconds, 0.0), self._count, action)
         heapq.heappush(self._timers, timer)
         return timer
+
+    def spacing(self, seconds: float) -> float:
+        """Return how far apart to do what recurs so often, as the network is waited for each time."""
+        return max(seconds, MANUAL_SPACING)
 
     async def advance(self, seconds: float, *, settled: Callable[[], Awaitable[None]]) -> None:
         """Let simulated seconds pass, timer by timer, waiting after each until the network has settled."""

@@ -65,8 +65,8 @@ class Sent:
     """One request that the simulator made about a call, and its reply; none where a fault dropped it.
 
     `url` is as it was given, without user and fragment. `status` is the call's, else what else happened: the event of a
-    conference, the status of a recording, or who answered. `call` is a conference's SID where it is about no call
-    alone.
+    conference or a stream, the status of a recording, or who answered. `call` is a conference's SID where it is about
+    no call alone.
     """
 
     method: str
@@ -84,7 +84,7 @@ class Sent:
             url = "no URL"
         params = request.params
         about = params.get("CallSid") or params.get("ConferenceSid", "")
-        said = ("CallStatus", "StatusCallbackEvent", "RecordingStatus", "AnsweredBy")
+        said = ("CallStatus", "StatusCallbackEvent", "RecordingStatus", "StreamEvent", "AnsweredBy")
         status = next((params[name] for name in said if params.get(name)), "")
         return cls(request.method, url, about, status, reply)
 

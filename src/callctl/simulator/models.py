@@ -153,6 +153,7 @@ class Leg:
     sequence: int = 0
     children: int = 0
     recordings: int = 0
+    streams: int = 0
     recorded: dict[str, str] = field(default_factory=dict)  # what its last callback says of its recording
     notifications: list[Notification] = field(default_factory=list)
     earlier: list[tuple[float, Facts]] = field(default_factory=list)

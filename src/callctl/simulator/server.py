@@ -25,7 +25,7 @@ from callctl.support.urls import reason_of
 
 IDLE_SECONDS = 75.0  # real ones, without a request or in the midst of its header
 LINGER_SECONDS = 1.0  # how long what a refused client still sends is thrown away, so that it reads the refusal
-OWN_FILES = 500  # documents and callbacks take up to 400 (web.py), and the rest of the program some
+OWN_FILES = 700  # documents, callbacks and streams take up to 600 (web.py), and the rest of the program some
 _log = logging.getLogger("callctl.simulator")
 _log.addHandler(logging.NullHandler())  # without one, Python would write to the terminal what no HTTP client says
 
@@ -87,7 +87,13 @@ class SimulatorServer:
         on_traffic, wall = self._on_traffic, self._wall
         self._web = Web(auth_token=settings.auth_token, allow_remote=settings.allow_remote, on_traffic=on_traffic)
         self._switch = Switch(
-            settings, clock=clock, wall=wall, send=self._web.send, chance=chance, on_traffic=on_traffic
+            settings,
+            clock=clock,
+            wall=wall,
+            send=self._web.send,
+            connect=self._web.connect,
+            chance=chance,
+            on_traffic=on_traffic,
         )
         self._api = Api(settings, self._switch, chance=chance, wall=wall, on_traffic=on_traffic)
         application = self._api.application()

@@ -10,8 +10,9 @@ import hmac
 import ipaddress
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urljoin, urlsplit, urlunsplit
 
 import aiohttp
@@ -19,6 +20,8 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from callctl.simulator.http_requests import Cancel, OnTraffic, OutgoingRequest, Reply, Sent, ignore
+from callctl.simulator.sockets import Socket, SocketEvents, SocketRequest
+from callctl.simulator.websocket import WebSockets
 from callctl.support.urls import without_user_and_fragment
 
 MAX_REPLY_BYTES = 256 * 1024
@@ -53,6 +56,11 @@ def _escaped(url: str, params: str = "") -> str:
     query = "&".join(part for part in (parts.query, params) if part)
     whole = urlunsplit(parts._replace(path=parts.path or "/", query=query, fragment=""))
     return quote(whole, safe="!#$%&'()*+,/:;=?@[]~")  # what a header line can't hold is escaped
+
+
+def without_query(url: str) -> str:
+    """Return a URL without its query: a stream's is not sent (docs/twilio.md, "Media streams")."""
+    return urlunsplit(urlsplit(url)._replace(query="", fragment=""))
 
 
 # Connection overrides: the fragment of a URL changes time limits and retries (CONN). By default there is one retry, and
@@ -132,21 +140,37 @@ class Web:
         self._callback_turns = asyncio.Semaphore(CALLBACKS_AT_ONCE)
         self._document_turns = asyncio.Semaphore(DOCUMENTS_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._sockets = WebSockets(self._begin, self._socket_answered, resolver)
         self._is_closed = False
 
     def send(self, request: OutgoingRequest, on_reply: Callable[[Reply], None]) -> Cancel:
         """Make a request in a task of its own; once cancelled, `on_reply` is not called. After the end none is made."""
         if self._is_closed:  # a timer of a call that was dropped
             return lambda: None
-        task = asyncio.get_running_loop().create_task(self._deliver(request, on_reply))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task.cancel
+        return self._begin(self._deliver(request, on_reply)).cancel
+
+    def connect(self, request: SocketRequest, events: SocketEvents) -> Socket:
+        """Open a WebSocket, whose handshake is signed for its `wss` URL."""
+        url = without_query(_escaped(request.url))
+        parts = urlsplit(url)
+        headers = {"User-Agent": "Twilio.TmeWs/1.0", "X-Twilio-Signature": sign(self._auth_token, url, {})}
+        if parts.username is not None:
+            headers["Authorization"] = _basic(parts.username, parts.password or "")
+        refusal = "the simulator ends" if self._is_closed else self._refusal(url, schemes=("wss",))
+        return self._sockets.open(
+            replace(request, url=url), events, headers, refusal=refusal, insecure=is_loopback(parts.hostname or "")
+        )
 
     async def settled(self) -> None:
-        """Wait until no request is under way and none has been begun by what came of one."""
-        while self._tasks:
-            await asyncio.wait(tuple(self._tasks))
+        """Wait until no request is under way and none has been begun by what came of one.
+
+        What was sent to applications by WebSocket has been read by them by then.
+        """
+        while self._tasks or not self._sockets.is_settled:
+            if self._tasks:
+                await asyncio.wait(tuple(self._tasks))
+            else:
+                await self._sockets.settle()
             await asyncio.sleep(0)
 
     async def close(self) -> None:
@@ -156,7 +180,17 @@ class Web:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._sockets.close()
         await self._session.close()
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _socket_answered(self, request: SocketRequest, reply: Reply) -> None:
+        self._on_traffic(Sent("GET", without_user_and_fragment(request.url), request.call, "stream", reply))
 
     async def _deliver(self, request: OutgoingRequest, on_reply: Callable[[Reply], None]) -> None:
         async with self._document_turns if request.awaited else self._callback_turns:
@@ -207,14 +241,14 @@ class Web:
                 method, form = "GET", {}
         return Reply(None, error=f"redirected more than {MAX_HOPS} times"), ""
 
-    def _refusal(self, url: str) -> str:
+    def _refusal(self, url: str, schemes: tuple[str, ...] = ("http", "https")) -> str:
         try:
             parts = urlsplit(url)
             host = parts.hostname or ""
         except ValueError:
             return "not a URL"
-        if parts.scheme not in ("http", "https") or not host:
-            return "not an http or https URL"
+        if parts.scheme not in schemes or not host:
+            return f"not an {' or '.join(schemes)} URL"
         if self._allow_remote or is_loopback(host):
             return ""
         return f"{host} is not on this machine, and the simulator was not allowed to contact others (--allow-remote)"

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from simulator.setup import no_sockets
 
 from callctl.simulator.clock import ManualClock
 from callctl.simulator.errors import ApiError
@@ -94,7 +95,9 @@ class Rooms:
 
     def __post_init__(self) -> None:
         options = Settings(far_end=FAR_ENDS, seed=1)
-        self.switch = Switch(options, clock=self.clock, wall=lambda: NOW, send=self.send, chance=Chance(1))
+        self.switch = Switch(
+            options, clock=self.clock, wall=lambda: NOW, send=self.send, connect=no_sockets, chance=Chance(1)
+        )
 
     def send(self, request: OutgoingRequest, on_reply: Callable[[Reply], None]) -> Callable[[], object]:
         path = request.url.removeprefix(SITE)

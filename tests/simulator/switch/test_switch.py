@@ -11,6 +11,7 @@ from xml.sax.saxutils import quoteattr
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from simulator.setup import no_sockets
 
 from callctl.simulator import READINGS, FarEnd
 from callctl.simulator.clock import ManualClock
@@ -273,7 +274,7 @@ def test_whatever_runs_every_leg_ends_once(
     clock = ManualClock()
     network = FakeNetwork(clock, pages)
     options = Settings(far_end=ends, readings=frozenset(reading), seed=1)
-    switch = Switch(options, clock=clock, wall=lambda: NOW, send=network.send, chance=Chance(1))
+    switch = Switch(options, clock=clock, wall=lambda: NOW, send=network.send, connect=no_sockets, chance=Chance(1))
     setup = SwitchSetup(switch, clock, network)
     request = CallRequest(
         to=ADDRESSES[0],

@@ -11,7 +11,7 @@ from callctl.simulator.http_requests import Noted, OnTraffic, ignore
 from callctl.simulator.models import CallRequest, Facts, Leg, Notification
 from callctl.simulator.settings import Settings
 
-WARNINGS = frozenset({12200, 13217, 13224, 21262, 21626})
+WARNINGS = frozenset({12200, 13217, 13224, 21262, 21626, 31930})
 MAX_NOTIFICATIONS = 1000  # per call; a document that loops could add them without end
 
 

@@ -30,8 +30,9 @@ STRICT_FAILURE = 12100  # an error, so that it is found where errors are looked 
 WHISPER_VERBS = ("Say", "Play", "Pause", "Gather", "Redirect", "Hangup", "Reject")
 
 Resume = Callable[[object], None]
-# Begin a step of a leg's script, and call the function once, later, with its result; return how to stop it.
-Activity = Callable[["LiveLeg", Any, Resume], Cancel]
+# Begin a step of a leg's script, and call the function once, later, with its result; return how to stop it. None is
+# returned where the step is done.
+Activity = Callable[["LiveLeg", Any, Resume], Cancel | None]
 
 
 class DialControl(Protocol):

@@ -27,6 +27,7 @@ from callctl.simulator.settings import (
     HANG_UP_TWICE,
     Settings,
 )
+from callctl.simulator.sockets import Connect
 from callctl.simulator.switch.call_register import Register
 from callctl.simulator.switch.conference import Conferences, Participant
 from callctl.simulator.switch.dial import dialling
@@ -37,10 +38,12 @@ from callctl.simulator.switch.owned import Possessions
 from callctl.simulator.switch.queue import Queues
 from callctl.simulator.switch.record import taking_messages
 from callctl.simulator.switch.recordings import Recording, Recordings
+from callctl.simulator.switch.streams import Streams
 from callctl.simulator.twiml.verbs.conference import Entrance, Join
 from callctl.simulator.twiml.verbs.dial import Ring
 from callctl.simulator.twiml.verbs.queue import TakeNext, WaitInQueue
 from callctl.simulator.twiml.verbs.record import TakeMessage
+from callctl.simulator.twiml.verbs.stream import ConnectStream, StartStream, StopStream
 
 DIALS_AFTER = 0.1  # from the request to dialling, when nothing is queued before it (inferred)
 INVALID_EVENTS = 21626
@@ -57,6 +60,7 @@ class Switch:
         clock: Clock,
         wall: Callable[[], datetime],
         send: Send,
+        connect: Connect,
         chance: Chance,
         on_traffic: OnTraffic = ignore,
     ) -> None:
@@ -90,6 +94,9 @@ class Switch:
             register=self.register,
             recordings=self.recordings,
         )
+        self.streams = Streams(
+            settings, clock=clock, wall=wall, connect=connect, callbacks=self.callbacks, register=self.register
+        )
         self.queues = Queues(settings, clock=clock, wall=wall, register=self.register)
         activities: dict[type, Activity] = {
             Ring: dialling(self._make_child, self.recordings, self.possessions.applications),
@@ -97,6 +104,9 @@ class Switch:
             WaitInQueue: self.queues.wait,
             TakeNext: self.queues.take,
             TakeMessage: taking_messages(self.recordings),
+            ConnectStream: self.streams.talk,
+            StartStream: self.streams.start,
+            StopStream: self.streams.stop,
         }
         self._context = LegContext(settings, clock, wall, send, self.callbacks, self.register, activities, self._ended)
 
@@ -218,6 +228,7 @@ class Switch:
     def close(self) -> None:
         """Drop every script, without a callback."""
         self.conferences.close()
+        self.streams.close()
         for live in tuple(self._live.values()):
             live.drop()
 
