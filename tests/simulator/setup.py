@@ -238,6 +238,15 @@ def _openapi(file: Path) -> Json:
     return text
 
 
+def parameters_of(file: Path, path: str) -> set[str]:
+    """The parameters of the form that an operation takes by POST."""
+    forms = _openapi(file)["paths"][path]["post"]["requestBody"]["content"]
+    schema = forms["application/x-www-form-urlencoded"]["schema"]
+    if "$ref" in schema:
+        schema = _openapi(file)["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    return set(schema["properties"])
+
+
 def _nullable(schema: Any) -> Any:
     """OpenAPI 3.0 says `nullable`; JSON Schema knows it as one more type."""
     if isinstance(schema, list):

@@ -105,6 +105,7 @@ class CallUpdate:
     callback_url: str = ""
     callback_method: str = "POST"
     time_limit: float | None = None
+    not_imitated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

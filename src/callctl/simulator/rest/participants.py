@@ -40,6 +40,24 @@ from callctl.simulator.twiml.verbs.conference import (
 LEAST_TIMEOUT = 5  # seconds (OAS)
 # The API has codes of its own for a label (docs/twilio.md, "Conferences over REST").
 CODES = {BAD_LABEL: 16024, LABEL_TAKEN: 16026, FULL: FULL, NO_SUCH_COACHED: NO_SUCH_COACHED}
+_ENTERS = frozenset(
+    {
+        "Label", "Muted", "Coaching", "CallSidToCoach", "StartConferenceOnEnter", "EndConferenceOnExit", "WaitUrl",
+        "WaitMethod", "MaxParticipants", "Region", "ConferenceStatusCallback", "ConferenceStatusCallbackMethod",
+        "ConferenceStatusCallbackEvent", "ConferenceRecord", "ConferenceTrim", "ConferenceRecordingStatusCallback",
+        "ConferenceRecordingStatusCallbackMethod", "ConferenceRecordingStatusCallbackEvent",
+    }
+)  # fmt: skip
+# What nobody can hear here, or only whoever is called can see.
+_WITHOUT_EFFECT = frozenset({"Beep", "EarlyMedia", "JitterBufferSize", "CallReason", "CallerDisplayName"})
+_CALLED = frozenset({"To", "From", "Timeout", "TimeLimit", "AmdStatusCallback", "AmdStatusCallbackMethod"})
+CREATED = _CALLED | requests.CALLBACK | requests.RECORDED | requests.DETECTED | _ENTERS | _WITHOUT_EFFECT
+UPDATED = frozenset(
+    {
+        "Muted", "Hold", "HoldUrl", "HoldMethod", "AnnounceUrl", "AnnounceMethod", "WaitUrl", "WaitMethod",
+        "EndConferenceOnExit", "Coaching", "CallSidToCoach", "BeepOnExit",
+    }
+)  # fmt: skip
 _CONFERENCE_SID = re.compile(r"CF[0-9a-fA-F]{32}")
 
 
@@ -89,6 +107,7 @@ class Participants:
         form = await self._endpoint.form(request)
         participant = self._find(request)
         _read_change(form, participant)(self._endpoint)
+        participant.live.pass_over_all(requests.not_imitated(form, UPDATED))
         return web.json_response(self._shown(participant))
 
     async def _delete(self, request: web.Request) -> web.Response:
@@ -177,6 +196,7 @@ def _read_call(form: Form, possessions: Possessions) -> CallRequest:
         recording=requests.recording_of(form, "OutboundAPI", known=PARTICIPANT_RECORDING_EVENTS)
         if requests.flag_of(form, "Record")
         else None,
+        not_imitated=requests.not_imitated(form, CREATED),
     )
 
 

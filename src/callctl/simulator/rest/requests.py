@@ -43,6 +43,29 @@ INCOMING = frozenset(
         "StatusCallback", "StatusCallbackMethod", "StatusCallbackEvent",
     }
 )  # fmt: skip
+# What has a meaning here when a call is placed, or can't be seen at all, such as CallReason on the far end's telephone.
+CALLBACK = frozenset({"StatusCallback", "StatusCallbackMethod", "StatusCallbackEvent"})
+RECORDED = frozenset(
+    {
+        "Record", "RecordingChannels", "RecordingTrack", "Trim", "RecordingStatusCallback",
+        "RecordingStatusCallbackMethod", "RecordingStatusCallbackEvent",
+    }
+)  # fmt: skip
+DETECTED = frozenset(
+    {
+        "MachineDetection", "MachineDetectionTimeout", "MachineDetectionSpeechThreshold",
+        "MachineDetectionSpeechEndThreshold", "MachineDetectionSilenceTimeout",
+    }
+)  # fmt: skip
+ASYNCHRONOUS = frozenset({"AsyncAmd", "AsyncAmdStatusCallback", "AsyncAmdStatusCallbackMethod"})
+PLACED = INCOMING | RECORDED | DETECTED | ASYNCHRONOUS | {"Timeout", "SendDigits", "CallReason"}
+UPDATED = frozenset(
+    {
+        "Url", "Method", "Twiml", "FallbackUrl", "FallbackMethod", "Status", "StatusCallback", "StatusCallbackMethod",
+        "TimeLimit",
+    }
+)  # fmt: skip
+MAX_SHOWN = 64  # characters of a parameter's name
 SEND_DIGITS = re.compile(r"[0-9A-D#*wW]{0,32}", re.IGNORECASE)  # OAS
 
 
@@ -95,6 +118,7 @@ def read_call(form: Form, possessions: Possessions) -> CallRequest:
         time_limit=time_limit_of(form),
         detection=detection and replace(detection, asynchronous=bool(flag_of(form, "AsyncAmd"))),
         recording=recording_of(form, "OutboundAPI") if flag_of(form, "Record") else None,
+        not_imitated=not_imitated(form, PLACED),
     )
 
 
@@ -128,7 +152,7 @@ def read_incoming(form: Form, possessions: Possessions) -> CallRequest:
         time_limit=time_limit_of(form),
         parameters={name: values[-1] for name, values in form.items() if application and name not in INCOMING},
         number_sid=None if number is None else number.sid,
-        not_imitated=handling.not_imitated,
+        not_imitated=(*handling.not_imitated, *(() if application else not_imitated(form, INCOMING))),
     )
 
 
@@ -169,6 +193,7 @@ def read_update(form: Form, *, enough: Sequence[str] = ("StatusCallback",)) -> C
         callback_url=callback,
         callback_method=method_of(form, "StatusCallbackMethod"),
         time_limit=time_limit_of(form),
+        not_imitated=not_imitated(form, UPDATED),
     )
 
 
@@ -357,6 +382,11 @@ def _within(form: Form, name: str, default: int, *, least: int, most: int) -> in
     if value > most:
         raise ApiError(20001, f"{name} must be at most {most}")
     return value
+
+
+def not_imitated(form: Form, known: Collection[str]) -> tuple[str, ...]:
+    """Return in words which parameters are none of those that are known; one that is empty asks for nothing."""
+    return tuple(f"{name[:MAX_SHOWN]} of the request" for name in form if name not in known and text_of(form, name))
 
 
 def is_url(text: str) -> bool:

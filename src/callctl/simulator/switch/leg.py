@@ -1,6 +1,6 @@
 """One leg in operation: it rings, is answered, carries out the steps of its document, and ends once."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -357,6 +357,11 @@ class LiveLeg:
                 return self._keypad.listen(seconds, resume, keys=keys, speech=speech)
         self._keypad.cancel_presses()
         return self.context.activities[type(step)](self, step, resume)
+
+    def pass_over_all(self, not_imitated: Iterable[str]) -> None:
+        """Note things that were asked for, in words, and are not imitated."""
+        for what in not_imitated:
+            self.pass_over(f"{what} is not imitated; it was passed over")
 
     def pass_over(self, text: str) -> None:
         """Note what is not imitated, once in a call; where that is to be strict, the call fails for it."""

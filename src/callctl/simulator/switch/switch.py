@@ -124,8 +124,10 @@ class Switch:
             JoinError: It can't enter so.
         """
         self.conferences.check(entrance)
-        live, waits = self._place(request)
-        return self.conferences.expect(live, entrance), waits
+        live, waits = self._place(replace(request, not_imitated=()))
+        participant = self.conferences.expect(live, entrance)
+        live.pass_over_all(request.not_imitated)  # only now, since it may fail for it
+        return participant, waits
 
     def _place(self, request: CallRequest) -> tuple[LiveLeg, int]:
         live = self._make(request, OUTBOUND_API, "queued")
@@ -163,6 +165,7 @@ class Switch:
 
     def update(self, leg: Leg, update: CallUpdate) -> None:
         """Carry out an update (docs/twilio.md, "REST: updating a call"); raise ApiError where Twilio refuses."""
+        live = self._live.get(leg.sid)
         if update.status == "completed":
             self._complete(leg)
         elif update.status == "canceled":
@@ -171,8 +174,11 @@ class Switch:
             self._redirect(leg, update.source, update)
         elif leg.is_final:
             raise ApiError(21220)
-        if update.time_limit is not None and leg.sid in self._live:
-            self._live[leg.sid].limit(update.time_limit)
+        if live is None:
+            return
+        if update.time_limit is not None and not leg.is_final:
+            live.limit(update.time_limit)
+        live.pass_over_all(update.not_imitated)
 
     # What the far end does
 
@@ -266,8 +272,7 @@ class Switch:
         self._live[leg.sid] = live
         if direction != INBOUND and not self._directory.overrides.keys() & {leg.to}:
             self._find_own_end(live)
-        for what in request.not_imitated:
-            live.pass_over(f"{what} is not imitated; it was passed over")
+        live.pass_over_all(request.not_imitated)
         return live
 
     def _find_own_end(self, live: LiveLeg) -> None:
