@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from callctl.simulator.clock import ManualClock
+from callctl.simulator.clock import ManualClock, RealClock
 
 
 async def settled() -> None: ...
@@ -35,3 +35,11 @@ def test_no_timer_runs_in_the_past() -> None:
     assert clock.step(0)
     assert not clock.step(0)
     assert ran == [0.0]
+
+
+async def test_what_recurs_is_done_no_more_often_than_is_worth_it() -> None:
+    assert ManualClock().spacing(0.02) == 0.2
+    assert ManualClock().spacing(1) == 1
+    assert RealClock(1).spacing(0.02) == 0.02
+    assert RealClock(50).spacing(0.02) == 1  # every 20 ms
+    assert RealClock(0.5).spacing(0.02) == 0.02

@@ -1,10 +1,14 @@
 """WebSockets to applications: how they are opened, why they can't be, and what is waited for."""
 
 import asyncio
+import shutil
+import ssl
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import aiohttp
 import pytest
 from aiohttp import web
 from simulator.setup import served
@@ -15,6 +19,7 @@ from callctl.simulator.http_requests import Sent, Traffic
 from callctl.simulator.sockets import SocketRequest
 from callctl.simulator.web import Web
 
+OPENSSL = shutil.which("openssl")
 TOKEN = "0123456789abcdef0123456789abcdef"
 
 
@@ -261,3 +266,56 @@ async def test_bytes_are_no_text() -> None:
         made.connect(SocketRequest(url.replace("http", "wss"), "CA1"), events)
         await events.over.wait()
     assert events.happened == ["opened", ("received", None), "closed"]
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
+    """A server's context, with a certificate that nobody else has signed."""
+    if OPENSSL is None:
+        pytest.skip("openssl is not installed")
+    folder = tmp_path_factory.mktemp("tls")
+    names = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
+    files = ("-keyout", "key.pem", "-out", "certificate.pem")
+    command = (OPENSSL, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names, *files)
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=folder / "certificate.pem")
+    context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
+    return context
+
+
+@asynccontextmanager
+async def served_with_tls(context: ssl.SSLContext) -> AsyncIterator[str]:
+    app = web.Application()
+    app.router.add_get("/", echo([]))
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
+    await site.start()
+    try:
+        yield f"wss://127.0.0.1:{runner.addresses[0][1]}/"
+    finally:
+        await runner.cleanup()
+
+
+async def test_an_application_with_tls_needs_a_certificate_that_is_valid(certificate: ssl.SSLContext) -> None:
+    events = Events()
+    async with served_with_tls(certificate) as url, client() as made:
+        made.connect(SocketRequest(url, "CA1"), events)
+        await made.settled()
+    assert events.happened == [(31910, "its certificate is not valid here")]
+
+
+async def test_an_application_with_tls(certificate: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    trusting = ssl.create_default_context()
+    trusting.load_verify_locations(cadata=ssl.DER_cert_to_PEM_cert(certificate.get_ca_certs(binary_form=True)[0]))
+    connector = aiohttp.TCPConnector
+    monkeypatch.setattr(aiohttp, "TCPConnector", lambda **options: connector(ssl=trusting, **options))
+    events = Events()
+    async with served_with_tls(certificate) as url, client() as made:
+        socket = made.connect(SocketRequest(url, "CA1"), events)
+        await made.settled()
+        socket.send("hello")
+        await made.settled()
+        socket.close()
+        await made.settled()
+    assert events.happened == ["opened", ("received", "you said hello")]

@@ -119,8 +119,9 @@ class WebSockets:
                 raise
             try:
                 return await self._connect(secure, headers)
-            except FailureError:
-                raise error from None
+            except FailureError as secure_error:
+                spoke_tls = isinstance(secure_error.__cause__, aiohttp.ClientConnectorCertificateError)
+                raise (secure_error if spoke_tls else error) from None
 
     async def _connect(self, url: str, headers: Mapping[str, str]) -> aiohttp.ClientWebSocketResponse:
         if self._session is None:
@@ -139,6 +140,8 @@ class WebSockets:
         except aiohttp.WSServerHandshakeError as error:
             text = f"answered {error.status}, not 101" if error.status != 101 else "answered with no WebSocket upgrade"
             raise FailureError(BAD_HANDSHAKE, text, error.status) from error
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise FailureError(NO_TLS, "its certificate is not valid here") from error
         except aiohttp.ClientSSLError as error:
             raise FailureError(NO_TLS, "no TLS connection") from error
         except aiohttp.ClientOSError as error:
@@ -245,11 +248,15 @@ class _Connection:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._websocket is not None:
-            await self._websocket.close(code=aiohttp.WSCloseCode.GOING_AWAY)
+            with suppress(TimeoutError, ConnectionError, aiohttp.ClientError):
+                async with asyncio.timeout(CLOSES_WITHIN):  # it has a limit of its own for the answer alone
+                    await self._websocket.close(code=aiohttp.WSCloseCode.GOING_AWAY)
 
     async def _written(self, writing: asyncio.Task[None]) -> None:
-        """Wait until it is closed, or has been dropped."""
-        await asyncio.wait((writing,))
+        """Wait until it is closed; an application that does not read what is left is given up."""
+        _, unfinished = await asyncio.wait((writing,), timeout=2 * CLOSES_WITHIN)
+        if unfinished:
+            await self.drop()
 
     async def _write(self, websocket: aiohttp.ClientWebSocketResponse) -> None:
         with suppress(ConnectionError, aiohttp.ClientError):  # the reader learns of it, too

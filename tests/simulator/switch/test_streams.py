@@ -1,11 +1,25 @@
 """Media streams: what an application hears of a call, what it may say, and what ends them."""
 
+import asyncio
 import base64
+import json
 from collections.abc import AsyncIterator
 
 import pytest
+from aiohttp import web
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from simulator.media_application import CLEAR, MediaApplication, Message, mark, sound
 from simulator.setup import ANSWERS, SimulatorSetup, served, simulator_setup
+
+from callctl.simulator import websocket
+from callctl.simulator.switch import streams
+
+JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=9), lambda inner: st.lists(inner))
+BODIES = st.dictionaries(st.sampled_from(["payload", "name"]), JSON) | JSON
+MESSAGES = st.fixed_dictionaries(
+    {"event": st.sampled_from(["media", "mark", "clear", "stop"]) | JSON}, optional={"media": BODIES, "mark": BODIES}
+)
 
 
 @pytest.fixture
@@ -136,7 +150,7 @@ async def test_the_call_goes_on_when_the_application_closes(
     action = f"action='{setup.listener.url}/after'" if with_action else ""
     report = f"statusCallback='{setup.status}/stream'"
     call = await setup.place(ANSWERS, Twiml=connect(media, attributes=report, action=action))
-    await setup.advance(600)
+    await setup.advance(120)
     assert (await setup.fetch(call["sid"]))["status"] == "in-progress"  # as long as the socket
     await setup.by_hand(call["sid"], "digits", Digits="0")
     await setup.advance(1)
@@ -305,3 +319,59 @@ async def test_without_a_manual_clock_sound_comes_by_itself() -> None:
                 pass
     assert media.events("media") == ["connected", "start", "mark"]
     assert len(media.of("media")) >= 250
+
+
+async def test_an_application_that_does_not_read_loses_sound_and_holds_nothing_up(
+    setup: SimulatorSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket, "ANSWERS_WITHIN", 0.01)
+    monkeypatch.setattr(websocket, "CLOSES_WITHIN", 0.01)
+    monkeypatch.setattr(streams, "SILENCE", "/" * 64 * 1024)  # so that the buffers between them are soon full
+    monkeypatch.setattr(streams, "MOST_BACKLOG", 20)
+    ended = asyncio.Event()
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await ended.wait()
+        return socket
+
+    async with served(handle) as url:
+        media = MediaApplication(setup.sim.auth_token)
+        media.url = url.replace("http:", "wss:")
+        call = await setup.place(ANSWERS, Twiml=connect(media))
+        await setup.advance(30)
+        assert await setup.notes(call["sid"]) == [("31930", "1")]
+        await setup.by_hand(call["sid"], "hangup")
+        await setup.advance(1)
+        assert setup.statuses(call["sid"])[-1] == "completed"
+        ended.set()
+
+
+@settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.one_of(st.text(), MESSAGES.map(json.dumps)), max_size=20))
+async def test_whatever_an_application_says_its_call_goes_on(texts: list[str]) -> None:
+    heard: list[str] = []
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        for text in texts:
+            await socket.send_str(text)
+        async for frame in socket:
+            heard.append(json.loads(frame.data)["event"])
+        return socket
+
+    async with simulator_setup() as setup, served(handle) as url:
+        media = MediaApplication(setup.sim.auth_token)
+        media.url = url.replace("http:", "wss:")
+        call = await setup.place(ANSWERS, Twiml=connect(media))
+        await setup.advance(10)
+        await setup.by_hand(call["sid"], "digits", Digits="1")
+        await setup.advance(1)
+        assert heard[:2] == ["connected", "start"]
+        assert "dtmf" in heard
+        await setup.by_hand(call["sid"], "hangup")
+        await setup.advance(1)
+        assert heard[-1] == "stop"
+        assert set(await setup.notes(call["sid"])) <= {("31924", "0")}
