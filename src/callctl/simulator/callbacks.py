@@ -128,7 +128,8 @@ class Callbacks:
             dropped=delivery.copies == 0,
         )
         self.fired.append(callback)
-        request = OutgoingRequest(subscription.url, subscription.method, form, self.token(leg, event))
+        token = self.token(leg, event)
+        request = OutgoingRequest(subscription.url, subscription.method, form, token, pair=leg.pair)
         if callback.dropped:
             self._on_traffic(Sent.of(request, None))
 

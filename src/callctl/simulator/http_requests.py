@@ -13,7 +13,7 @@ _log = logging.getLogger("callctl.simulator")
 class OutgoingRequest:
     """One request to make: `params` travel as a form or, for GET, in the query; `token` names it across retries.
 
-    `awaited` means that a call waits for the reply.
+    `awaited` means that a call waits for the reply. `pair` names whose cookies go along; nobody's where it is empty.
     """
 
     url: str
@@ -21,6 +21,7 @@ class OutgoingRequest:
     params: Mapping[str, str]
     token: str = ""
     awaited: bool = False
+    pair: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,6 +165,11 @@ class Leg:
         return self.facts.status
 
     @property
+    def pair(self) -> str:
+        """From and To, which share the cookies that applications set."""
+        return f"{self.from_} {self.to}"
+
+    @property
     def is_final(self) -> bool:
         """Whether the leg has ended."""
         return self.facts.status in FINAL

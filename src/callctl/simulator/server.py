@@ -14,6 +14,7 @@ from aiohttp import web
 
 from callctl.simulator.callbacks import Callback
 from callctl.simulator.clock import Clock, ManualClock, RealClock
+from callctl.simulator.cookies import CookieJars
 from callctl.simulator.faults import Chance
 from callctl.simulator.http_requests import OnTraffic, Received, logging_failures
 from callctl.simulator.rest.api import Api
@@ -85,7 +86,10 @@ class SimulatorServer:
         self._clock = clock
         chance = Chance(settings.seed)
         on_traffic, wall = self._on_traffic, self._wall
-        self._web = Web(auth_token=settings.auth_token, allow_remote=settings.allow_remote, on_traffic=on_traffic)
+        jars = CookieJars(now=clock.now, wall=wall) if settings.cookies else None
+        self._web = Web(
+            auth_token=settings.auth_token, allow_remote=settings.allow_remote, on_traffic=on_traffic, jars=jars
+        )
         self._switch = Switch(
             settings,
             clock=clock,

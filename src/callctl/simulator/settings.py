@@ -92,6 +92,7 @@ class Settings:
     allow_remote: bool = False
     base_path: str = ""
     dialect: Dialect = DIALECTS["twilio"]
+    cookies: bool = False  # an application's cookies go back with later requests about calls of the same From and To
     strict: bool = False  # a call fails for what of its documents is not imitated
 
     def __post_init__(self) -> None:

@@ -31,8 +31,8 @@ class Simulator:
     Options, all by keyword: account_sid, auth_token, api_key, api_secret, account_name,
     account_status (active, suspended, closed), test_credentials, host, port (0: a free one), manual_clock,
     speed, seed, far_end (address to FarEnd), readings, faults, latency, cps, concurrency, lag, keep_finished,
-    keep_records, allow_remote, base_path, dialect (twilio, somleng, signalwire), wall (returns the real time),
-    on_traffic (is given each Received, Sent and Noted, in the simulator's event loop).
+    keep_records, strict, cookies, allow_remote, base_path, dialect (twilio, somleng, signalwire), wall (returns the
+    real time), on_traffic (is given each Received, Sent and Noted, in the simulator's event loop).
     Raises ValueError for what makes no sense, and SimulatorError on entering when the port is taken.
     """
 

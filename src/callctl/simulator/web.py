@@ -19,6 +19,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from callctl.simulator.cookies import CookieJars
 from callctl.simulator.http_requests import Cancel, OnTraffic, OutgoingRequest, Reply, Sent, ignore
 from callctl.simulator.sockets import Socket, SocketEvents, SocketRequest
 from callctl.simulator.websocket import WebSockets
@@ -130,10 +131,13 @@ class LoopbackResolver(AbstractResolver):
 class Web:
     """Makes requests by aiohttp."""
 
-    def __init__(self, *, auth_token: str, allow_remote: bool, on_traffic: OnTraffic = ignore) -> None:
+    def __init__(
+        self, *, auth_token: str, allow_remote: bool, on_traffic: OnTraffic = ignore, jars: CookieJars | None = None
+    ) -> None:
         self._auth_token = auth_token
         self._allow_remote = allow_remote
         self._on_traffic = on_traffic
+        self._jars = jars
         resolver = None if allow_remote else LoopbackResolver()
         connector = aiohttp.TCPConnector(limit=0, resolver=resolver, keepalive_timeout=5.0)
         self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
@@ -223,7 +227,7 @@ class Web:
             if refusal:
                 return Reply(None, error=refusal), ""
             try:
-                reply, location = await self._send_once(url, method, form, request.token, limits)
+                reply, location = await self._send_once(request, url, method, form, limits)
             except aiohttp.ServerTimeoutError as error:
                 # aiohttp has a class for each of the two time limits
                 kind = "ct" if isinstance(error, aiohttp.ConnectionTimeoutError) else "rt"
@@ -254,20 +258,23 @@ class Web:
         return f"{host} is not on this machine, and the simulator was not allowed to contact others (--allow-remote)"
 
     async def _send_once(
-        self, url: str, method: str, form: dict[str, str], token: str, limits: Overrides
+        self, request: OutgoingRequest, url: str, method: str, form: dict[str, str], limits: Overrides
     ) -> tuple[Reply, str]:
         body = form if method == "POST" else {}
         headers = {
             "User-Agent": "TwilioProxy/1.1",
             "Accept": "*/*",
             "Accept-Encoding": "gzip",
-            "I-Twilio-Idempotency-Token": token,
+            "I-Twilio-Idempotency-Token": request.token,
             "X-Twilio-Signature": sign(self._auth_token, url, body),
             "X-Home-Region": "us1",
         }
         parts = urlsplit(url)
         if parts.username is not None:
             headers["Authorization"] = _basic(parts.username, parts.password or "")
+        jars = self._jars if request.pair else None
+        if jars is not None and (cookies := jars.header(request.pair, url)):
+            headers["Cookie"] = cookies
         data = None
         if method == "POST":
             data = urlencode(body).encode()
@@ -281,6 +288,8 @@ class Web:
             allow_redirects=False,
             timeout=timeout,
         ) as response:
+            if jars is not None:
+                jars.keep(request.pair, url, response.headers.getall("Set-Cookie", ()))
             if response.status in REDIRECTED and "Location" in response.headers:
                 return Reply(response.status), response.headers["Location"]
             content = await response.content.read(MAX_REPLY_BYTES)

@@ -58,6 +58,9 @@ def simulator(
     strict: Annotated[
         bool, typer.Option("--strict", help="Fail a call for what of its TwiML is not imitated.")
     ] = False,
+    cookies: Annotated[
+        bool, typer.Option("--cookies", help="Return an application's cookies; unproven for calls.")
+    ] = False,
     shuffle: Annotated[bool, typer.Option("--shuffle", help="Let callbacks overtake each other.")] = False,
     duplicate: Annotated[
         str, typer.Option("--duplicate", metavar="SHARE", help="Send this share of callbacks twice, as 10%.")
@@ -136,6 +139,7 @@ def simulator(
         seed=seed,
         readings=reading or [],
         strict=strict,
+        cookies=cookies,
         faults=Faults(shuffle, _share("--duplicate", duplicate), _share("--drop", drop), _span("--delay", delay)),
         latency=read_duration(latency, option="--latency"),
         lag=read_duration(lag, option="--lag"),

@@ -323,7 +323,7 @@ class LiveLeg:
         self._fetches += 1
         token = self.context.callbacks.token(self.leg, f"document {self._fetches}")
         form = leg_parameters(self.leg, self.context.settings.account_sid) | params
-        self.context.send(OutgoingRequest(url, method, form, token), lambda _: None)
+        self.context.send(OutgoingRequest(url, method, form, token, pair=self.leg.pair), lambda _: None)
 
     def notify(self, code: int, text: str, *, url: str = "", method: str = "") -> None:
         """Add an error or a warning to the call's notifications."""
@@ -409,7 +409,8 @@ class LiveLeg:
         self._fetches += 1
         token = self.context.callbacks.token(self.leg, f"document {self._fetches}")
         params = leg_parameters(self.leg, self.context.settings.account_sid) | step.params
-        stop = self.context.send(OutgoingRequest(step.url, step.method, params, token, awaited=True), on_reply)
+        request = OutgoingRequest(step.url, step.method, params, token, awaited=True, pair=self.leg.pair)
+        stop = self.context.send(request, on_reply)
         return lambda: stop()
 
     async def _redirected(self, source: Source) -> ScriptEnd:
