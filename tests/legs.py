@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from email.utils import format_datetime
 from typing import Any
 
-from events import event
+from events import event, event_of, moment
 
 from callctl.calls.board import Board
 from callctl.calls.event import CallEvent
@@ -27,6 +28,20 @@ def callback(
 ) -> CallEvent:
     """Return the event of one callback that fired ``second`` seconds after the start."""
     return event(sid, status, at=second, number=sequence, parent=parent, To=to, **more)
+
+
+def in_conference(sid: str, room: str, *, second: int, label: str = "", **more: str) -> CallEvent:
+    """Return the event of a conference's callback that a leg joined it."""
+    fields = {
+        "ConferenceSid": f"CF{room}",
+        "FriendlyName": room,
+        "SequenceNumber": "0",
+        "Timestamp": format_datetime(moment(second)),
+        "StatusCallbackEvent": "participant-join",
+        "CallSid": sid,
+        "ParticipantLabel": label,
+    }
+    return event_of(fields | more, received=second)
 
 
 def family() -> list[CallEvent]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from email.utils import format_datetime
 from itertools import permutations
 
 import legs
@@ -312,10 +313,33 @@ def polled_event(draw: st.DrawFn) -> CallEvent:
 
 def feature_event() -> st.SearchStrategy[CallEvent]:
     answers = st.sampled_from(["human", "machine_start", "fax"]).map(lambda answer: {"AnsweredBy": answer})
-    recordings = st.integers(1, 3).map(lambda one: {"RecordingSid": f"RE{one}", "RecordingStatus": "completed"})
-    rooms = st.integers(1, 3).map(lambda one: {"ConferenceSid": f"CF{one}", "StatusCallbackEvent": "conference-start"})
+    recordings = st.integers(1, 3).map(
+        lambda one: {"RecordingSid": f"RE{one % 2}", "RecordingStatus": ["completed", "in-progress"][one % 3 == 0]}
+    )
     calls = st.integers(1, 4).map(lambda call: {"CallSid": sid(call)})
-    return st.builds(lambda one, call: event_of(call | one), answers | recordings, calls) | rooms.map(event_of)
+    of_calls = answers | recordings | participant()
+    return st.builds(lambda one, call: event_of(call | one), of_calls, calls) | conference_event().map(event_of)
+
+
+def conference_event() -> st.SearchStrategy[dict[str, str]]:
+    return st.builds(
+        lambda room, name: {"ConferenceSid": f"CF{room}", "StatusCallbackEvent": name},
+        st.integers(1, 3),
+        st.sampled_from(["conference-start", "conference-end"]),
+    )
+
+
+@st.composite
+def participant(draw: st.DrawFn) -> dict[str, str]:
+    """Anything that may be reported of a participant, without a number or a time as well."""
+    number, at = draw(st.none() | st.integers(0, 3)), draw(st.none() | st.integers(0, 3))
+    fields = {
+        "ConferenceSid": f"CF{draw(st.integers(1, 3))}",
+        "StatusCallbackEvent": draw(st.sampled_from(["participant-join", "participant-leave", "participant-hold"])),
+        "Hold": draw(st.sampled_from(["true", "false"])),
+    }
+    fields |= {} if number is None else {"SequenceNumber": str(number)}
+    return fields | ({} if at is None else {"Timestamp": format_datetime(moment(at))})
 
 
 @given(

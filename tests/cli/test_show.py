@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from api.scripted import Handler, Server, Turn, call, drop, reply
-from cli.frozen import NOON, Frozen
+from cli.frozen import LONG, NOON, Frozen
 from cli.local_store import add_callback, store_of
 from running import Callctl
+from twilio.rest import Client
 
 from callctl.calls.action import ActionEvent
 from callctl.calls.event import CallEvent
@@ -284,3 +285,86 @@ def test_a_live_calls_page_says_for_how_long_it_is_as_it_is(
     assert f"  {words}\n" in shown
     frozen("hangup", sid)
     assert "  for 0" not in plain(frozen("show", sid, terminal=True, columns=120).out)
+
+
+@pytest.fixture
+def in_conference(frozen: Frozen, store: SqliteStore) -> list[str]:
+    """Return two calls that the simulator has in a conference, the first on hold, as its callbacks reported them."""
+    to = f"{frozen.simulator.url}/simulator/ignored"
+    calls = []
+    for number in (ANSWERS, "client:ann"):
+        placed = frozen("place", number, "--conference", "support 7", "--status-callback", to)
+        assert placed.code == 0, placed.err
+        calls.append(placed.out.strip())
+    frozen.simulator.advance(9)
+    (conference,) = {one.params["ConferenceSid"] for one in frozen.simulator.callbacks if "ConferenceSid" in one.params}
+    client = Client(frozen.simulator.account_sid, frozen.simulator.auth_token)
+    client.api.base_url = frozen.simulator.url
+    client.conferences(conference).participants(calls[0]).update(hold=True)
+    frozen.simulator.advance(1)
+    receive_all(frozen, store)
+    return calls
+
+
+def receive_all(frozen: Frozen, store: SqliteStore) -> None:
+    """Store the callbacks that the simulator sent."""
+    for one in frozen.simulator.callbacks:
+        store.append(CallEvent.from_form(one.params.items(), received_at=NOON, world="w", verified=True))
+
+
+def test_who_is_in_the_conference_of_a_call_is_shown(frozen: Frozen, in_conference: list[str]) -> None:
+    held, other = in_conference
+    outcome = frozen("show", held, "--json")
+    record = json.loads(outcome.out)
+    conference = record["conference"]
+    assert outcome.code == 0, outcome.err
+    participants = conference.pop("participants")
+    assert {one["call_sid"]: one["hold"] for one in participants} == {held: True, other: False}
+    sid = conference.pop("conference_sid")
+    assert conference == {
+        "friendly_name": "support 7",
+        "participant_label": None,
+        "since": "2026-01-05T12:00:00Z",
+        "muted": False,
+        "hold": True,
+        "coaching": False,
+    }
+    assert record["recording"] is False
+    page = plain(frozen("show", held, terminal=True, columns=120).out)
+    assert f"  conference    support 7  {sid}, since 2026-01-05 12:00:00Z, on hold\n" in page
+    section = page.partition("IN THE CONFERENCE\n")[2].partition("\n\n")[0].splitlines()
+    assert sorted(section) == sorted([f"  {held}  on hold", f"  {other}"])
+    assert "conference support 7: participant-join" in page
+    piped = [line.split("\t") for line in frozen("show", other).out.splitlines()]
+    rows = [line for line in piped if line[0] == "participant"]
+    assert sorted(rows) == sorted(
+        [["participant", held, "", "on hold", sid, "support 7"], ["participant", other, "", "", sid, "support 7"]]
+    )
+
+
+def test_where_the_api_can_not_say_who_is_in_a_conference_the_rest_is_shown(
+    frozen: Frozen, store: SqliteStore, family: tuple[str, str]
+) -> None:
+    add_callback(store, family[0], "in-progress", at=NOON)
+    joined = {
+        "CallSid": family[0],
+        "ConferenceSid": "CF" + "9" * 32,
+        "FriendlyName": "elsewhere",
+        "StatusCallbackEvent": "participant-join",
+        "Muted": "true",
+    }
+    store.append(CallEvent.from_form(joined.items(), received_at=NOON, world="w", verified=True))
+    outcome = frozen("show", family[0])
+    assert outcome.code == 0
+    assert "shown without who is in the conference elsewhere: " in outcome.err
+    assert f"\nparticipant\t{family[0]}\t\tmuted\tCF{'9' * 32}\telsewhere\n" in outcome.out
+
+
+def test_a_call_that_has_left_is_in_no_conference(frozen: Frozen, store: SqliteStore, in_conference: list[str]) -> None:
+    gone = in_conference[0]
+    assert frozen("redirect", gone, "--say", LONG).code == 0
+    frozen.simulator.advance(1)
+    receive_all(frozen, store)
+    record = json.loads(frozen("show", gone, "--json").out)
+    assert (record["status"], record["conference"]) == ("in-progress", None)
+    assert json.loads(frozen("show", in_conference[1], "--json").out)["conference"]["friendly_name"] == "support 7"

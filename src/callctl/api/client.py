@@ -23,7 +23,7 @@ from callctl.errors import ApiError, CallctlError, NetworkError, OutcomeUnknownE
 
 if TYPE_CHECKING:
     from callctl.api.requests import Parameters, PlaceRequest, RedirectRequest
-    from callctl.api.resources import Account, Application, Notification, PhoneNumber
+    from callctl.api.resources import Account, Application, Notification, Participant, PhoneNumber
     from callctl.calls.filter import CallFilter
     from callctl.settings import Settings
 
@@ -215,6 +215,19 @@ class ApiClient:
         first = self._url(f"Applications.json?PageSize={MAX_PAGE_SIZE}")
         return [Application.from_resource(row) for row in self._rows(self._get, first, key="applications")]
 
+    def participants(self, conference_sid: str) -> _List[Participant]:
+        """Ask for the calls that are in a conference.
+
+        Raises:
+            NotFoundError: There is no such conference.
+        """
+        from callctl.api.resources import Participant
+
+        sid = quote(conference_sid, safe="")
+        first = self._url(f"Conferences/{sid}/Participants.json?PageSize={MAX_PAGE_SIZE}")
+        found = self._rows(self._get, first, key="participants", named_by="call_sid")
+        return [Participant.from_resource(row) for row in found]
+
     def phone_number_url(self, sid: str) -> str:
         """Return the address to which a request to change a number goes; raise SettingsError without an account."""
         return self._url(f"IncomingPhoneNumbers/{quote(sid, safe='')}.json")
@@ -223,8 +236,10 @@ class ApiClient:
         """Return the address to which a request to change an application goes; raise as that of a number does."""
         return self._url(f"Applications/{quote(sid, safe='')}.json")
 
-    def _rows(self, fetch: Callable[[str], Mapping[str, Any]], first: str, *, key: str) -> Iterator[Mapping[str, Any]]:
-        return rows(fetch, first, key=key, base=self._settings.api_url, warn=self._warn)
+    def _rows(
+        self, fetch: Callable[[str], Mapping[str, Any]], first: str, *, key: str, named_by: str = "sid"
+    ) -> Iterator[Mapping[str, Any]]:
+        return rows(fetch, first, key=key, base=self._settings.api_url, warn=self._warn, named_by=named_by)
 
     def _write(self, url: str, parameters: Parameters, *, done: str, check: str, sid: str | None = None) -> Call:
         """Send what must not be sent twice; ``check`` is the hint where it is not known whether it was done.

@@ -17,7 +17,13 @@ _REMEMBERED = 3 * MAX_PAGE_SIZE  # rows; how far back a repeated row is recognis
 
 
 def rows(
-    fetch: Callable[[str], Mapping[str, Any]], first: str, *, key: str, base: str, warn: Callable[[str], None]
+    fetch: Callable[[str], Mapping[str, Any]],
+    first: str,
+    *,
+    key: str,
+    base: str,
+    warn: Callable[[str], None],
+    named_by: str = "sid",
 ) -> Iterator[Mapping[str, Any]]:
     """Yield a list's rows page by page, each once.
 
@@ -30,6 +36,7 @@ def rows(
         key: The envelope's name for the rows.
         base: The API address, with its path.
         warn: Called with a warning where the next page's address can't be read, and the list may go on.
+        named_by: The field of a row that no other row has the same in.
 
     Raises:
         NetworkError: The list never ends, or a page holds no rows' list.
@@ -43,7 +50,7 @@ def rows(
         page = fetch(url)
         new = 0
         for row in _rows_of(page, key=key):
-            sid = row.get("sid")
+            sid = row.get(named_by)
             if not isinstance(sid, str) or not sid or sid in known:
                 continue
             if len(recent) == recent.maxlen:

@@ -1,4 +1,4 @@
-"""Other resources of the API than calls: the account, its numbers and applications, and notifications of a call."""
+"""Other resources of the API than calls: the account, its numbers and applications, notifications and participants."""
 
 from __future__ import annotations
 
@@ -128,6 +128,24 @@ class Application:
         """Read the JSON object of a reply; what it lacks is empty."""
         text = _texts_of(resource)
         return cls(sid=text("sid"), voice_url=text("voice_url"), status_callback=text("status_callback"))
+
+
+@dataclass(frozen=True, slots=True)
+class Participant:
+    """A call in a conference (OAS, conference participant); ``label`` is empty where it has none."""
+
+    call_sid: str
+    label: str = ""
+    is_muted: bool = False
+    is_on_hold: bool = False
+    is_coaching: bool = False
+
+    @classmethod
+    def from_resource(cls, resource: Mapping[str, Any]) -> Participant:
+        """Read the JSON object of a reply; what it lacks is empty, or not so."""
+        text = _texts_of(resource)
+        flags = (resource.get(name) is True for name in ("muted", "hold", "coaching"))
+        return cls(text("call_sid"), text("label"), *flags)
 
 
 def _texts_of(resource: Mapping[str, Any]) -> Callable[[str], str]:

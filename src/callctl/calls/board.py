@@ -19,10 +19,13 @@ from callctl.calls.call import CallStatus, is_final
 from callctl.calls.event import CALLBACK, TWIML_REQUEST, CallEvent
 from callctl.calls.family import Family, FamilyTree
 from callctl.calls.leg import Leg
+from callctl.calls.other_callbacks import CONFERENCE, RECORDING, is_recording_over
+from callctl.calls.participation import END, Participation, Participations
 
 # Enough to recognize every event of an ordinary call. The store has all of them; this only keeps a sender that reports
 # one call without end from filling the memory.
 _KEYS_PER_LEG = 64
+_RECORDINGS_PER_LEG = 16  # likewise
 # Which source counts for the time of a step: REST knows when a call was dialled, but not when it was answered.
 _TRUST = {CALLBACK: 0, TWIML_REQUEST: 1}
 _STEPS = {
@@ -55,6 +58,8 @@ class Fold:
         "_keys",
         "_last_at",
         "_orders",
+        "_participations",
+        "_recordings",
         "_steps",
         "_verified",
         "_winner",
@@ -70,6 +75,9 @@ class Fold:
         self._first_received_at = event.received_at
         self._last_at = event.received_at
         self._verified = True
+        # What most legs have none of. Of recordings: whether each is over.
+        self._participations: Participations | None = None
+        self._recordings: dict[str, bool] | None = None
         self.absorb(event)
 
     @property
@@ -103,9 +111,36 @@ class Fold:
             if value is not None and value != "" and order > orders[number]:
                 orders[number], facts[number] = order, value
         self._absorb_times(event)
+        if not event.status:
+            self._absorb_feature(event)
         self._verified = self._verified and event.verified
         self._keys.append(_short(event.key))
         del self._keys[:-_KEYS_PER_LEG]
+
+    def _absorb_feature(self, event: CallEvent) -> None:
+        if event.kind == CONFERENCE:
+            self._participations = self._participations or Participations()
+            self._participations.absorb(event)
+        elif event.kind == RECORDING:
+            self._recordings = recordings = self._recordings or {}
+            sid = event.fields["RecordingSid"]
+            recordings[sid] = recordings.get(sid, False) or is_recording_over(event.fields)
+            if len(recordings) > _RECORDINGS_PER_LEG:
+                del recordings[next(iter(recordings))]
+
+    def end_conference(self, conference: str) -> bool:
+        """Take it that a conference is over; return whether the leg was reported to be in it."""
+        return self._participations is not None and self._participations.end(conference)
+
+    def _participation(self) -> Participation | None:
+        if self._participations is None or is_final(self._winner.status):
+            return None
+        return self._participations.current
+
+    def _is_recorded(self) -> bool:
+        if self._recordings is None or is_final(self._winner.status):
+            return False
+        return not all(self._recordings.values())
 
     def _absorb_times(self, event: CallEvent) -> None:
         moment, received_at = event.moment, event.received_at
@@ -139,6 +174,8 @@ class Fold:
             sip_response_code=sip_response_code,
             answered_by=answered_by,
             caller_name=caller_name,
+            conference=self._participation(),
+            is_recorded=self._is_recorded(),
             source=winner.source,
             verified=self._verified,
         )
@@ -219,6 +256,7 @@ class Board:
         self._key_of: dict[str, tuple[datetime, str]] = {}
         self._family_of: dict[str, Family[Leg]] = {}  # by leg
         self._touched: set[str] = set()
+        self._ended_conferences: dict[str, datetime] = {}  # with when that was reported
         self._final = 0
         self._snapshot: Snapshot | None = Snapshot()
 
@@ -233,14 +271,33 @@ class Board:
         else:
             late = fold.is_late(event)
             fold.absorb(event)
+        if event.kind == CONFERENCE:
+            self._note_conference(event, fold)
         if not fold.has_status:
             return None  # its facts show once there is a leg
         before = self._legs.get(event.call_sid)
-        after = self._legs[event.call_sid] = fold.leg(event.call_sid)
+        return Change(event, before, self._renew(event.call_sid, fold), late)
+
+    def _renew(self, sid: str, fold: Fold) -> Leg:
+        before = self._legs.get(sid)
+        after = self._legs[sid] = fold.leg(sid)
         self._final += after.is_final - (before is not None and before.is_final)
         self._touched |= self._tree.place(after.call_sid, after.parent_call_sid)
         self._snapshot = None
-        return Change(event, before, after, late)
+        return after
+
+    def _note_conference(self, event: CallEvent, fold: Fold) -> None:
+        """Have nobody be in a conference that is over, also where the callback of a participant's leave was lost."""
+        conference = event.conference_sid
+        if conference is None:
+            return
+        if event.event == END:
+            self._ended_conferences[conference] = event.received_at
+            for sid, other in self._folds.items():
+                if other.end_conference(conference) and other.has_status:
+                    self._renew(sid, other)
+        elif conference in self._ended_conferences:
+            fold.end_conference(conference)
 
     def snapshot(self) -> Snapshot:
         """Return the board as it is now. Only the families that changed since the last snapshot are built anew."""
@@ -273,6 +330,8 @@ class Board:
             self._touched.add(family.sid)
         for sid in [sid for sid, fold in self._folds.items() if not fold.has_status and fold.last_at < before]:
             del self._folds[sid]
+        for conference in [one for one, ended in self._ended_conferences.items() if ended < before]:
+            del self._ended_conferences[conference]
         if gone:
             self._snapshot = None
         return len(gone)

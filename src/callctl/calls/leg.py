@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from callctl.calls.call import CallStatus, is_final
+from callctl.calls.participation import Participation
 from callctl.support.dates import format_date
 
 
@@ -16,7 +17,8 @@ class Leg:
 
     ``*_at`` are the times of its steps, from the events' Timestamp or else from their arrival; None for a step that no
     event reported. ``first_received_at`` is when the first of its events arrived. ``source`` is the kind of the event
-    that the status is from. ``duration`` is in seconds, as Twilio reports it.
+    that the status is from. ``duration`` is in seconds, as Twilio reports it. ``conference`` is the one that a live leg
+    is in, and ``is_recorded`` whether it is being recorded, as far as callbacks of conferences and recordings told.
     """
 
     call_sid: str
@@ -38,6 +40,8 @@ class Leg:
     caller_name: str | None
     source: str
     verified: bool
+    conference: Participation | None = None
+    is_recorded: bool = False
 
     @property
     def is_live(self) -> bool:
@@ -78,4 +82,6 @@ class Leg:
             "answered_at": format_date(self.answered_at),
             "answered_by": self.answered_by,
             "caller_name": self.caller_name,
+            "conference": None if self.conference is None else self.conference.to_json(),
+            "recording": self.is_recorded,
         }

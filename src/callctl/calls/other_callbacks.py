@@ -40,10 +40,17 @@ _JSON_FIELDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("friendly_name", "FriendlyName"),
         ("sequence_number", "SequenceNumber"),
         ("participant_label", "ParticipantLabel"),
+        ("muted", "Muted"),
+        ("hold", "Hold"),
+        ("coaching", "Coaching"),
+        ("end_conference_on_exit", "EndConferenceOnExit"),
+        ("start_conference_on_enter", "StartConferenceOnEnter"),
         ("participant_call_status", "ParticipantCallStatus"),
         ("reason_participant_left", "ReasonParticipantLeft"),
         ("reason_conference_ended", "ReasonConferenceEnded"),
         ("call_sid_ending_conference", "CallSidEndingConference"),
+        ("participant_label_ending_conference", "ParticipantLabelEndingConference"),
+        ("reason", "Reason"),
     ),
     TRANSCRIPTION: (
         ("transcription_sid", "TranscriptionSid"),
@@ -59,6 +66,9 @@ _JSON_FIELDS: dict[str, tuple[tuple[str, str], ...]] = {
         ("sequence_number", "SequenceNumber"),
     ),
 }
+_FLAGS = {"muted", "hold", "coaching", "end_conference_on_exit", "start_conference_on_enter"}
+# The statuses of a recording that goes on; that of one that is over is completed, absent, or an error's.
+_RECORDING_GOES_ON = {"in-progress", "started", "paused", "resumed"}
 _NUMBERS = {"machine_detection_duration", "recording_duration", "recording_channels", "sequence_number"}
 
 
@@ -96,9 +106,20 @@ def json_of(kind: str, fields: Fields) -> dict[str, Any]:
     values: dict[str, Any] = {name: fields.get(parameter) or None for name, parameter in _JSON_FIELDS[kind]}
     for name in values.keys() & _NUMBERS:
         values[name] = parse_int(values[name])
+    for name in values.keys() & _FLAGS:
+        values[name] = _flag(values[name])
     if "recording_start_time" in values:
         values["recording_start_time"] = format_date(parse_timestamp(values["recording_start_time"]))
     return values
+
+
+def _flag(text: str | None) -> bool | None:
+    return None if text is None else text == "true"
+
+
+def is_recording_over(fields: Fields) -> bool:
+    """Return whether a callback of a recording says that nothing is recorded any more."""
+    return fields["RecordingStatus"] not in _RECORDING_GOES_ON
 
 
 def in_words(kind: str, fields: Fields) -> str:
@@ -120,8 +141,12 @@ def _recording(fields: Fields) -> Iterator[str]:
 
 
 def _conference(fields: Fields) -> Iterator[str]:
-    yield f"conference {fields.get('FriendlyName') or fields['ConferenceSid']}: {fields['StatusCallbackEvent']}"
+    event = fields["StatusCallbackEvent"]
+    yield f"conference {fields.get('FriendlyName') or fields['ConferenceSid']}: {event}"
     yield fields.get("ParticipantLabel", "")
+    if event in ("participant-join", "participant-modify"):
+        states = {"on hold": "Hold", "muted": "Muted", "coaching": "Coaching"}
+        yield ", ".join(state for state, name in states.items() if fields.get(name) == "true")
     reason = fields.get("ReasonParticipantLeft") or fields.get("ReasonConferenceEnded")
     yield f"({reason})" if reason else ""
 

@@ -89,6 +89,12 @@ def page_of(runtime: Runtime, settings: Settings, client: ApiClient, sid: str) -
     def known(call: Call) -> Call:
         return with_reported_status(call, reported.leg(call.sid))
 
+    leg = reported.leg(call.sid)
+    conference = None if leg is None or known(call).is_final else leg.conference
+    participants = None
+    if conference is not None:
+        asked = start_in_thread(lambda: client.participants(conference.conference_sid))
+        participants = _part(runtime, asked, f"who is in the conference {conference.shown_name}")
     return CallPage(
         call=known(call),
         rest_status=call.status,
@@ -98,6 +104,8 @@ def page_of(runtime: Runtime, settings: Settings, client: ApiClient, sid: str) -
         notifications=notes,
         api_url=None if settings.is_twilio else settings.api_url,
         now=runtime.now(),
+        leg=leg,
+        participants=participants,
     )
 
 

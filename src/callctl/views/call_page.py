@@ -13,6 +13,7 @@ from callctl.calls.action import ActionEvent
 from callctl.calls.call import Call, CallStatus
 from callctl.calls.event import CALLBACK, MISSED, POLLED, CallEvent
 from callctl.calls.other_callbacks import FEATURES
+from callctl.calls.participation import states_in_words
 from callctl.support.dates import format_date, local_time, time_of_day
 from callctl.views.lines import action_words, by_whom, event_fields
 from callctl.views.style import append_status, glyph, style
@@ -22,7 +23,9 @@ from callctl.views.terminal_safe import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from callctl.api.resources import Notification
+    from callctl.api.resources import Notification, Participant
+    from callctl.calls.leg import Leg
+    from callctl.calls.participation import Participation
 
 _LABEL_WIDTH = 14
 _SOURCES = {CALLBACK: "", POLLED: "found by polling", MISSED: "no callback told it"}
@@ -35,7 +38,9 @@ class CallPage:
     The calls have the latest status that REST or callbacks reported; ``rest_status`` is what REST shows of ``call``.
     ``timeline`` are the events and requests of its family that the local store holds, as :func:`timeline_of` orders
     them. ``children`` and ``notifications`` are None where the API could not return them. ``api_url`` is None where the
-    API is Twilio's own. ``now`` counts where the API's reply has no date.
+    API is Twilio's own. ``now`` counts where the API's reply has no date. ``leg`` is the call as callbacks reported it,
+    and ``participants`` are who the API has in the conference that it is in by these: None where it is in none, or
+    where the API could not return them.
     """
 
     call: Call
@@ -46,6 +51,18 @@ class CallPage:
     notifications: Sequence[Notification] | None
     api_url: str | None
     now: datetime
+    leg: Leg | None = None
+    participants: Sequence[Participant] | None = None
+
+    @property
+    def conference(self) -> Participation | None:
+        """The conference that the call is in by its callbacks, unless it has ended."""
+        return None if self.leg is None or self.call.is_final else self.leg.conference
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether it is being recorded by its callbacks."""
+        return self.leg is not None and self.leg.is_recorded and not self.call.is_final
 
     @property
     def is_ahead(self) -> bool:
@@ -89,8 +106,29 @@ def to_json(page: CallPage) -> dict[str, Any]:
         **({} if page.api_url is None else {"api_url": page.api_url}),
         "parent": None if page.parent is None else page.parent.to_json(),
         "children": None if page.children is None else [child.to_json() for child in page.children],
+        "conference": _conference_json(page),
+        "recording": page.is_recorded,
         "timeline": [item.to_json() for item in page.timeline],
         "notifications": None if page.notifications is None else [_note_json(note) for note in page.notifications],
+    }
+
+
+def _conference_json(page: CallPage) -> dict[str, Any] | None:
+    """Return the conference that a call is in, with who else is, as the API has it; None if it is in none."""
+    if page.conference is None:
+        return None
+    participants = page.participants
+    others = None if participants is None else [_participant_json(participant) for participant in participants]
+    return {**page.conference.to_json(), "participants": others}
+
+
+def _participant_json(participant: Participant) -> dict[str, Any]:
+    return {
+        "call_sid": participant.call_sid,
+        "participant_label": participant.label or None,
+        "muted": participant.is_muted,
+        "hold": participant.is_on_hold,
+        "coaching": participant.is_coaching,
     }
 
 
@@ -108,14 +146,18 @@ def _note_json(note: Notification) -> Mapping[str, Any]:
 def plain_lines(page: CallPage) -> Iterator[str]:
     """Yield tab-separated lines; the first field says of what.
 
-    That is call, parent, child, event, action, notification; or amd, recording, conference, with time, SID, event and
-    details.
+    That is call, parent, child, event, action, notification; amd, recording, conference, with time, SID, event and
+    details; or participant, with SID, label, what it is (on hold, muted, coaching), and the conference's SID and name.
     """
     yield f"call\t{plain_line(page.call)}"
     if page.parent is not None:
         yield f"parent\t{plain_line(page.parent)}"
     for child in page.children or ():
         yield f"child\t{plain_line(child)}"
+    if page.conference is not None:
+        conference = (page.conference.conference_sid, page.conference.name)
+        for one in _in_conference(page):
+            yield _joined("participant", one.call_sid, one.label, ",".join(_states(one)), *conference)
     for item in page.timeline:
         if isinstance(item, ActionEvent):
             yield _joined("action", format_date(item.at), item.call_sid, item.action, item.outcome, *_by(item))
@@ -125,6 +167,20 @@ def plain_lines(page: CallPage) -> Iterator[str]:
             yield _joined("event", *event_fields(item))
     for note in page.notifications or ():
         yield _joined("notification", format_date(note.date), note.level, note.code, note.message, note.more_info)
+
+
+def _in_conference(page: CallPage) -> Sequence[Participant]:
+    """Return who is in the call's conference as the API has it; where it could not say, the call alone."""
+    if page.participants is not None or page.conference is None:
+        return page.participants or ()
+    from callctl.api.resources import Participant
+
+    own = page.conference
+    return [Participant(page.call.sid, own.label or "", own.is_muted, own.is_on_hold, own.is_coaching)]
+
+
+def _states(participant: Participant) -> tuple[str, ...]:
+    return states_in_words(on_hold=participant.is_on_hold, muted=participant.is_muted, coaching=participant.is_coaching)
 
 
 def _by(action: ActionEvent) -> tuple[str, ...]:
@@ -151,6 +207,11 @@ def print_page(console: Console, page: CallPage) -> None:
     if len(page.legs) > 1:
         line("\nLEGS", "bold")
         print_rows(console, page.legs)
+    if page.participants:
+        line("\nIN THE CONFERENCE", "bold")
+        for participant in page.participants:
+            parts = (participant.call_sid, participant.label, ", ".join(_states(participant)))
+            line(f"  {printable('  '.join(part for part in parts if part))}")
     line("\nTIMELINE", "bold")
     for text in timeline_lines(page.timeline, own=page.call.sid):
         line(text)
@@ -180,11 +241,22 @@ def _facts(page: CallPage) -> Iterator[tuple[str, str]]:
         "queued for": f"{call.queue_time / 1000:.1f} s" if call.queue_time else None,
         **dict([page.in_status] if page.in_status else []),
         "duration": None if call.duration is None else clock(call.duration),
+        "conference": _conference_in_words(page),
+        "recording": "goes on" if page.is_recorded else None,
         "cost": _cost(page),
         "account": call.account_sid,
         "API": page.api_url,
     }
     return ((label, value) for label, value in facts.items() if value)
+
+
+def _conference_in_words(page: CallPage) -> str | None:
+    conference = page.conference
+    if conference is None:
+        return None
+    since = "" if conference.since is None else f"since {local_time(conference.since)}"
+    named = f"{conference.name}  {conference.conference_sid}".strip()
+    return ", ".join(filter(None, (named, since, *conference.states)))
 
 
 def _cost(page: CallPage) -> str | None:

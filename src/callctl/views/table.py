@@ -43,7 +43,7 @@ class Row:
 
     ``elapsed``, ``ring_time`` and ``talk_time`` are written as :func:`clock` does. ``is_child``: it stands below its
     parent. ``facts`` and ``unusual`` are shown in brackets; the unusual ones have priority where there is little room.
-    ``is_urgent``: it needs attention.
+    ``is_urgent``: it needs attention. ``needs_facts``: one's own end gives way to the facts.
     """
 
     sid: str
@@ -60,6 +60,7 @@ class Row:
     facts: tuple[str, ...] = ()
     unusual: tuple[str, ...] = ()
     is_urgent: bool = False
+    needs_facts: bool = False
 
     @property
     def look(self) -> str:
@@ -333,6 +334,8 @@ def append_ends(line: Text, row: Row, *, width: int, far_alone: bool = False) ->
     marks = _in_brackets(row.unusual).strip()
     both = far if far_alone else row.both_ends
     whole = f"{both}{_in_brackets([*row.facts, *row.unusual])}"
+    if row.needs_facts and cells(whole) > room:
+        both, whole = far, f"{far}{_in_brackets([*row.facts, *row.unusual])}"
     if cells(whole) <= room:
         line.append(whole)
         return

@@ -76,6 +76,10 @@ class Script:
         self._child(SIP, "busy", at=13, number=1, To="sip:agent@example.com", SipResponseCode="486", CallDuration="0")
         self._child(CLIENT, "ringing", at=14, number=1, To=HOSTILE, SipResponseCode="\x1b]0;x\x07")
         self._until_shown(CLIENT, "ringing")
+        self._tell(NUMBER, "participant-join", at=14, number=0)
+        self._tell(PARENT, "participant-join", at=14, number=1, ParticipantLabel="boss")
+        self._tell(PARENT, "participant-hold", at=14, number=3, ParticipantLabel="boss", Hold="true")
+        self._until_shown("participant-hold", "")
         self._post({"CallSid": "CA" + "6" * 32, "CallStatus": "ringing"}, signature="L/OH5YylLD5NRKLltdqwSvS0BnU=")
         self._until_shown("refused", "")
         self._act(PARENT, "redirect", "to survey", at=40)
@@ -99,6 +103,22 @@ class Script:
             "Timestamp": format_datetime(NOON + timedelta(seconds=at)),
             "SequenceNumber": str(number),
             "CallbackSource": "call-progress-events",
+        }
+        assert self._post(form | fields) == 204
+
+    def _tell(self, sid: str, event: str, *, at: int, number: int, **fields: str) -> None:
+        """Send a conference's callback about a leg."""
+        self._at(at)
+        form = {
+            "AccountSid": self._golden.frozen.simulator.account_sid,
+            "ConferenceSid": "CF" + "7" * 32,
+            "FriendlyName": "support-7",
+            "Timestamp": format_datetime(NOON + timedelta(seconds=at)),
+            "SequenceNumber": str(number),
+            "StatusCallbackEvent": event,
+            "CallSid": sid,
+            "Muted": "false",
+            "Hold": "false",
         }
         assert self._post(form | fields) == 204
 

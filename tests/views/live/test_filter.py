@@ -8,7 +8,7 @@ import pytest
 from events import moment, sid
 from hypothesis import given
 from hypothesis import strategies as st
-from legs import board_of, callback
+from legs import board_of, callback, in_conference
 
 from callctl.calls.leg import Leg
 from callctl.views.live.filter import EVERY_LEG, TextFilter, text_of
@@ -21,6 +21,7 @@ CALLS = [
     callback(sid(12), "ringing", second=80, sequence=1, to="+12025550102"),
     callback(sid(13), "completed", second=0, sequence=3, to="+12025550101"),
     callback(sid(14), "queued", second=190, sequence=0, to="client:live"),
+    in_conference(sid(12), "Support-7", second=90, label="boss", Muted="true"),
 ]
 
 
@@ -87,6 +88,9 @@ def test_how_it_is_read(text: str, chosen: TextFilter) -> None:
         (">1m ringing", [11, 12]),
         (">2", [10, 11, 12, 13, 14]),
         (">2 ringing", [11, 12]),
+        ("support", [12]),
+        ("boss muted", [12]),
+        ("on hold", []),
         ("nobody", []),
     ],
 )

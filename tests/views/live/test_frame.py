@@ -6,11 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from events import START
+from events import START, event_of
 from frames import HEADER, age_of, draw_in, frame_of, text_of
 from hypothesis import given
 from hypothesis import strategies as st
-from legs import BUSY_CHILD, PARENT, SIP_CHILD, board_of, callback, family
+from legs import BUSY_CHILD, PARENT, SIP_CHILD, board_of, callback, family, in_conference
 from rich.text import Text
 
 from callctl.calls.board import Board
@@ -52,6 +52,50 @@ def test_one_line_a_leg_from_140_columns_on() -> None:
  └ {SIP_CHILD} {PARENT}  ◔ ringing     00:12  +15005550006 → sip:agent@example.com
  └ {BUSY_CHILD} {PARENT}  ○ busy        ended  +15005550006 → client:ann  (SIP 486)"""
     )
+
+
+CHILD = callback(SIP_CHILD, "in-progress", second=6, sequence=2, parent=PARENT, to="+12025550101")
+IN_ROOM = [
+    callback(PARENT, "in-progress", second=3, sequence=2),
+    CHILD,
+    in_conference(PARENT, "support-7", second=9, Hold="true", Muted="true"),
+    in_conference(SIP_CHILD, "support-7", second=8),
+    event_of({"CallSid": SIP_CHILD, "RecordingSid": "RE1", "RecordingStatus": "in-progress"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (
+            160,
+            f"""\
+ {PARENT}   -                                   ● in-progress 00:41\
+  +15005550006 → +12025550100  (in support-7 00:35, on hold, muted)
+ └ {SIP_CHILD} {PARENT}  ● in-progress 00:38\
+  +15005550006 → +12025550101  (in support-7 00:36, recorded)""",
+        ),
+        (
+            80,
+            f"""\
+ ● in-progress 00:41    → +12025550100  (in support-7 00:35, on hold, muted)
+   {PARENT}
+ └ ● in-progress 00:38  → +12025550101  (in support-7 00:36, recorded)
+   {SIP_CHILD} of {PARENT}""",
+        ),
+        (
+            59,
+            f"""\
+ ● in-progress 00:41    → +12025550100  (in support-7 00:3…
+   {PARENT}
+ └ ● in-progress 00:38  → +12025550101  (in support-7 00:3…
+   {SIP_CHILD} of {PARENT[:17]}…""",
+        ),
+    ],
+)
+def test_a_leg_in_a_conference_says_in_which_and_how(width: int, shown: str) -> None:
+    drawn = text_of(frame_of(board_of(IN_ROOM)), width=width, height=24)
+    assert shown in drawn
 
 
 def test_the_latest_events_stand_below_while_there_is_room() -> None:

@@ -83,7 +83,9 @@ EVERY_LEG = TextFilter()
 def text_of(leg: Leg) -> str:
     """Return the text of a leg in which the words of a filter are looked for."""
     parts = (leg.call_sid, leg.parent_call_sid, leg.status, leg.from_, leg.to, leg.caller_name, leg.direction)
-    return "\n".join(part for part in parts if part).casefold()
+    room = leg.conference
+    conference = () if room is None else (room.name, room.label, *room.states)
+    return "\n".join(part for part in (*parts, *conference) if part).casefold()
 
 
 def _duration(text: str) -> timedelta | None:

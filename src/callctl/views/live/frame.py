@@ -257,7 +257,6 @@ def _header_parts(header: WatchState) -> Iterator[str]:
         (header.refused, "refused"),
         (header.duplicates, "twice"),
         (header.failed, "not stored"),
-        *((count, kind) for kind, count in header.features.items()),
         (header.misdirected, "to another path"),
         (header.ignored, "no callback"),
     ):
@@ -267,6 +266,7 @@ def _header_parts(header: WatchState) -> Iterator[str]:
         yield header.rules
     if header.api_url:
         yield f"API {printable(header.api_url)}"
+    yield from (f"{count} {kind}" for kind, count in header.features.items() if count)
     if header.callback_url:
         yield header.listening
 

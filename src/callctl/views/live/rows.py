@@ -161,9 +161,10 @@ def _row(shown: LegRow, *, width: int, age: Age) -> Row:
         ring_time=_span(leg.ringing_at, leg.answered_at or leg.ended_at, age=age) if has_times else "",
         talk_time=_span(leg.answered_at, leg.ended_at, age=age) if has_times else "",
         is_child=leg.parent_call_sid is not None,
-        facts=tuple(_facts(shown)),
+        facts=tuple(_facts(shown, age=age)),
         unusual=tuple(_unusual(leg)),
         is_urgent=shown.rings_too_long or shown.failure is not None,
+        needs_facts=leg.conference is not None,
     )
 
 
@@ -214,9 +215,16 @@ def _short_time(elapsed: str) -> str:
     return f"{hours}h{rest[0]}" if len(rest) > 1 else elapsed
 
 
-def _facts(shown: LegRow) -> Iterator[str]:
-    """Yield what went wrong, how a leg ended and who answered."""
+def _facts(shown: LegRow, *, age: Age) -> Iterator[str]:
+    """Yield what went wrong, in which conference a leg is and since when, how it ended and who answered."""
     leg = shown.leg
+    if leg.conference is not None:
+        since = leg.conference.since
+        time = "" if since is None else f" {clock(age(since).total_seconds())}"
+        yield f"in {printable(leg.conference.shown_name)}{time}"
+        yield from leg.conference.states
+    if leg.is_recorded:
+        yield "recorded"
     sip = f"SIP {printable(leg.sip_response_code or '')}"
     if shown.failure is not None and shown.failure not in (leg.status, sip):
         yield printable(shown.failure)
