@@ -251,7 +251,7 @@ class TestGather:
     async def test_without_any_address_the_digits_go_nowhere(self, setup: SimulatorSetup) -> None:
         call = await setup.place(DIGITS, Twiml="<Response><Gather numDigits='1'/><Pause length='4'/></Response>")
         await setup.advance(10)
-        assert (await duration(setup, call["sid"]), await setup.notes(call["sid"])) == ("5", [])
+        assert (await duration(setup, call["sid"]), await setup.notes(call["sid"])) == ("5", [("11100", "0")])
 
     async def test_a_digit_cuts_the_prompt_short(self, setup: SimulatorSetup) -> None:
         setup.listener.documents["/got"] = "<Response/>"

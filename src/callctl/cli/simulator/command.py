@@ -56,7 +56,7 @@ def simulator(
         typer.Option("--reading", metavar="NAME", help="Another reading of Twilio's text; repeatable."),
     ] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Fail a call for what of its TwiML is not imitated.")
+        bool, typer.Option("--strict", help="Fail a call for what is asked for and not imitated.")
     ] = False,
     cookies: Annotated[
         bool, typer.Option("--cookies", help="Return an application's cookies; unproven for calls.")

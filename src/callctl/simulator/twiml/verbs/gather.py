@@ -10,6 +10,7 @@ from callctl.simulator.twiml.elements import Element
 from callctl.simulator.twiml.steps import Note, Report, Step
 from callctl.simulator.twiml.verbs import sound
 
+INVALID_URL = 11100
 TIMEOUT_SECONDS = 5.0
 DTMF, SPEECH = "dtmf", "speech"
 AUTO = "auto"
@@ -95,7 +96,9 @@ class Gather(Verb):
         if params is None:
             return None
         if not self.action and not document.url:
-            return None  # there is no URL to go to: the document came with the REST request (inferred)
+            # There is no URL to go to: the document came with the REST request (that the call goes on is inferred).
+            await Note(INVALID_URL, "<Gather>: it has no action, and its document has no address: the input is lost")
+            return None
         return await document.go_to(self.action, self.method, params)
 
     async def _first(self) -> str | Speech | None:
