@@ -196,7 +196,7 @@ class _Connection:
         """Send a message behind those before it; once it is closed, do nothing."""
         if not self._is_over:
             self._outgoing.put_nowait(text)
-            self.is_settled = not self._answers
+            self.is_settled = False
 
     def close(self) -> None:
         """Send what is left, and close it; harmless when it is over."""
@@ -229,7 +229,10 @@ class _Connection:
         for _ in range(PINGS):
             self._ping_count += 1
             number, answer = self._ping_count, asyncio.get_running_loop().create_future()
-            if self._is_over or not self._answers:
+            if self._is_over:
+                return
+            if not self._answers:
+                await asyncio.sleep(0)  # the writer's turn
                 return
             self._pings[number] = answer
             self._outgoing.put_nowait(number)

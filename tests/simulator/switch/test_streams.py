@@ -333,6 +333,8 @@ async def test_an_application_that_does_not_read_loses_sound_and_holds_nothing_u
     async def handle(request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
+        assert isinstance(request.transport, asyncio.Transport)
+        request.transport.pause_reading()
         await ended.wait()
         return socket
 
