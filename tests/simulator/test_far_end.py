@@ -141,7 +141,7 @@ class TestAtRunTime:
     async def test_an_address_does_another_thing_from_now_on(self, setup: SimulatorSetup) -> None:
         before = await setup.place("+12025550150")
         status, body = await self.set(setup, Address="+1 (202) 555-0150", Outcome="busy", After="500ms")
-        assert (status, body["outcome"], body["after"]) == (200, "busy", 0.5)
+        assert (status, body["address"], body["outcome"], body["after"]) == (200, "+12025550150", "busy", 0.5)
         after = await setup.place("+12025550150")
         await setup.advance(5)
         assert [setup.statuses(call["sid"])[-1] for call in (before, after)] == ["in-progress", "busy"]

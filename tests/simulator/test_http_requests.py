@@ -16,7 +16,8 @@ def test_which_replies_are_good(status: int | None, ok: bool) -> None:
         ({"CallStatus": "ringing"}, "ringing"),
         ({"RecordingStatus": "completed"}, "completed"),
         ({"StatusCallbackEvent": "participant-join"}, "participant-join"),
-        ({"AnsweredBy": "human"}, ""),
+        ({"AnsweredBy": "human"}, "human"),
+        ({"UnstableSpeechResult": "I"}, ""),
     ],
 )
 def test_what_the_record_of_a_request_says(params: dict[str, str], status: str) -> None:

@@ -48,5 +48,5 @@ class FarEnds:
 
     async def _set(self, request: web.Request) -> web.Response:
         address, far_end = requests.read_far_end(await self._endpoint.form(request))
-        self._endpoint.switch.set_far_end(address, far_end)
-        return web.json_response({"address": address} | asdict(far_end))
+        known = self._endpoint.switch.set_far_end(address, far_end)
+        return web.json_response({"address": known} | asdict(far_end))

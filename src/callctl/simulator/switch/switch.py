@@ -218,12 +218,13 @@ class Switch:
             raise ApiError(21220, "It has ended.")
         self._live[leg.sid].answer_gathers(answers)
 
-    def set_far_end(self, address: str, far_end: FarEnd) -> None:
-        """Let an address do this in the calls that are made from now on."""
+    def set_far_end(self, address: str, far_end: FarEnd) -> str:
+        """Let an address do this in the calls that are made from now on; return it as calls have it."""
         known = normal(address)
         if known not in self._far_ends and len(self._far_ends) >= MAX_FAR_ENDS:
             raise ApiError(20001, f"more than {MAX_FAR_ENDS} far ends")
         self._far_ends[known] = far_end
+        return known
 
     def record(self, leg: Leg, request: RecordingRequest) -> Recording:
         """Record a leg from now on, until it ends; raise ApiError for one that is not connected."""
