@@ -107,7 +107,7 @@ def socket_url(base: str, url: str) -> tuple[str, tuple[int, str] | None]:
     if not found:
         return "", (MALFORMED_URL, f"url {url!r} is no address")
     if given.scheme and given.scheme != "wss":
-        words = f"url {url!r}: only wss: is supported; without TLS, too, where the application is on this machine"
+        words = f"url {url!r}: only wss: is supported; to an application on this machine it works without TLS, too"
         return "", (UNSUPPORTED_SCHEME, words)
     return joined._replace(scheme="wss").geturl(), None
 
