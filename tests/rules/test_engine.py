@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from engine_run import EngineRun, seconds
 from events import event, event_of, form, moment, sid
+from legs import in_conference
 
 from callctl.calls.event import CallEvent
 from callctl.calls.leg import Leg
@@ -188,6 +189,21 @@ def test_another_live_leg_keeps_the_caller() -> None:
     run.report(2, "completed", parent=1)
     run.wait(3600)
     assert run.actions == []
+
+
+@pytest.mark.parametrize(("joined", "left", "redirected"), [(1, False, False), (1, True, True), (2, False, True)])
+def test_a_conference_keeps_the_caller(joined: int, left: bool, redirected: bool) -> None:
+    """Both went into one by an application of somebody else's, and the first leaves the caller with a third."""
+    run = EngineRun(AFTER)
+    dial(run)
+    run.take(in_conference(sid(joined), "room", second=int(run.seconds)))
+    if left:
+        leave = {"StatusCallbackEvent": "participant-leave", "SequenceNumber": "1"}
+        run.take(in_conference(sid(joined), "room", second=int(run.seconds), **leave))
+    run.wait(5)
+    run.report(2, "completed", parent=1)
+    run.wait(3600)
+    assert [target for _, _, target in run.actions] == ([sid(1)] if redirected else [])
 
 
 @pytest.mark.parametrize("end", ["completed", "busy", "no-answer", "canceled"])

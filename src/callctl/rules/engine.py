@@ -136,7 +136,7 @@ class Engine:
             and not _moved_on(action.rule, leg, target)
             # The callback of another leg's answer may be lost: with a precheck, that decides.
             and (target is None or _may_be_target(target, action))
-            and not (action.rule.follows_dial and _has_other_live_leg(_family_of(snapshot, leg), leg))
+            and not (action.rule.follows_dial and _talks_to_others(snapshot, leg))
             and self._may_change(snapshot, leg)
         )
 
@@ -247,8 +247,8 @@ class Engine:
     ) -> Iterator[Action | Declined]:
         if not self._may_change(snapshot, leg):
             return
-        if rule.follows_dial and _has_other_live_leg(_family_of(snapshot, leg), leg):
-            return  # the end of that leg brings this one's back
+        if rule.follows_dial and _talks_to_others(snapshot, leg):
+            return  # the end of another leg brings this one's back
         newest = snapshot.leg(leg.call_sid) or leg  # several changes may have come at once
         for sid in _targets(rule, leg, snapshot):
             target = snapshot.leg(sid)
@@ -368,8 +368,12 @@ def _ancestors(snapshot: Snapshot, call_sid: str) -> tuple[str, ...]:
     return ancestors(call_sid, parent_of)
 
 
-def _has_other_live_leg(family: Family[Leg], leg: Leg) -> bool:
-    return any(other.is_live for other in family.children if other.call_sid != leg.call_sid)
+def _talks_to_others(snapshot: Snapshot, leg: Leg) -> bool:
+    """Return whether the leg that dialled one which has ended still has somebody: another leg, or a conference."""
+    parent = snapshot.leg(leg.parent_call_sid or "")
+    if parent is not None and parent.conference is not None:
+        return True
+    return any(other.is_live for other in _family_of(snapshot, leg).children if other.call_sid != leg.call_sid)
 
 
 def _targets(rule: Rule, leg: Leg, snapshot: Snapshot) -> list[str]:

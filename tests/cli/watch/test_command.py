@@ -8,6 +8,7 @@ import urllib.parse
 import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -49,6 +50,47 @@ def test_events_arrive_as_json_with_both_sids(callctl: Callctl, home: Path, simu
         assert child["parent_call_sid"] == sid
         assert child["to"] == "sip:busy@example.com"
         assert watch.interrupt() == 130
+
+
+def test_a_running_call_becomes_a_conference_and_each_leg_says_so(
+    callctl: Callctl, home: Path, simulator: Simulator
+) -> None:
+    """From the Dial to the conference, and one leg out of it; a watch that is started later knows it too."""
+    env = env_for(simulator) | {"CALLCTL_URL_AFTER": f"{simulator.url}/simulator/survey"}
+
+    def until(watch: Piped, **wanted: str) -> dict[str, Any]:
+        while True:
+            record = json.loads(watch.line())
+            if wanted.items() <= record.items():
+                return dict(record)
+
+    with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=env) as watch:
+        until(watch, type="ready")
+        parent = place(callctl, env, "+12025550100", "--dial", "client:ann", "--then", "after")
+        child = until(watch, event="answered", parent_call_sid=parent)["call_sid"]
+        moved = callctl("redirect", parent, "--family", "--conference", "support 7", env=env)
+        assert moved.code == 0, moved.err
+        assert f"{child} goes into the conference support 7 first, then {parent}" in moved.err
+        assert until(watch, event="participant-join")["call_sid"] == child
+        assert until(watch, event="participant-join")["call_sid"] == parent
+        assert until(watch, type="conference")["event"] == "conference-start"
+        shown = json.loads(callctl("show", child, "--json", env=env).out)["conference"]
+        assert {one["call_sid"] for one in shown["participants"]} == {parent, child}
+        assert callctl("hangup", child, env=env).code == 0
+        told: dict[str, dict[str, Any]] = {}
+        while not {"participant-leave", "completed"} <= told.keys():
+            record = until(watch, call_sid=child)
+            told[record.get("event", "")] = record
+        assert told["participant-leave"]["reason_participant_left"] == "participant_hung_up"
+        assert watch.interrupt() == 130
+    with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=env) as watch:
+        snapshot = until(watch, type="snapshot")
+        assert (snapshot["call_sid"], snapshot["status"]) == (parent, "in-progress")
+        assert snapshot["conference"]["friendly_name"] == "support 7"
+        assert watch.interrupt() == 130
+    with OnTerminal("watch", "--port", "0", "--no-poll", home=home, env=env) as terminal:
+        rows = terminal.until(lambda rows: any("(in support 7 00:" in row for row in rows))
+        assert sum("(in support 7" in row for row in rows) == 1
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
