@@ -40,6 +40,15 @@ def a_conversation() -> Iterator[Stage]:
 
 
 @contextmanager
+def a_conversation_with_more_to_come() -> Iterator[Stage]:
+    """A call whose two phones talk to each other, and which goes on with a survey, beside a running watch."""
+    with standing_still() as stage, watching(stage):
+        stage.type(f"callctl place {ANSWERS} --dial sip:agent@example.com --then survey")
+        stage.simulator.advance(40)
+        yield stage
+
+
+@contextmanager
 def beside_a_watch() -> Iterator[Stage]:
     """Real time, since the clock is looked at, and a running watch."""
     with in_a_hurry() as stage, watching(stage):
@@ -158,6 +167,7 @@ SCENES: dict[str, Callable[[], AbstractContextManager[Stage]]] = {
     "beside a watch": beside_a_watch,
     "a number beside a watch": beside_a_watch_with_a_number,
     "a conversation": a_conversation,
+    "a conversation with more to come": a_conversation_with_more_to_come,
     "calls that ring": calls_that_ring,
     "a call that is hung up by command": partial(a_story, hung_up_by_command),
     "a conversation that ends": partial(a_story, a_conversation_that_ends),

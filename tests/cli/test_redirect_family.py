@@ -63,12 +63,13 @@ def test_both_legs_go_the_child_first_and_it_is_said_before(setup: CliSetup, nam
     outcome = setup.callctl("redirect", legs[named], *MOVE)
     assert outcome.code == 0, outcome.err
     assert outcome.out == f"{child}\tin-progress\tredirected\n{parent}\tin-progress\tredirected\n"
-    assert messages(outcome).splitlines()[-4:] == [
+    assert messages(outcome).splitlines()[-5:] == [
         f"callctl: {child} is the phone that <Dial> called, client:ann (outbound-dial)",
         f"callctl: {parent} is the phone that was called, {ANSWERS} (outbound-api)",
         f"callctl: {child} goes into the conference room 1 first, then {parent}",
-        f"callctl: the Dial of {parent} ends with the first: its action, if it has one, is asked as well; without an "
-        f"action or a verb behind the Dial, {parent} hangs up before its turn, and {child} is alone in room 1",
+        f"callctl: the Dial of {parent} ends with the first, and its action, if it has one, is asked as well",
+        f"callctl: without an action or a verb behind that Dial, {parent} hangs up before its turn, and {child} is "
+        "alone in room 1",
     ]
     assert redirected(setup) == [child, parent]
     assert {form["Twiml"][0] for form in (one.form for one in redirects(setup))} == {DOCUMENT}

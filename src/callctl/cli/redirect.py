@@ -449,9 +449,9 @@ class ConferencePreview(RedirectPreview):
         lines += [
             f"{parent.sid} is {operation.whose_phone(parent)}",
             f"{children} goes into the conference {self.room} first, then {parent.sid}",
-            f"the Dial of {parent.sid} ends with the first: its action, if it has one, is asked as well; without an "
-            f"action or a verb behind the Dial, {parent.sid} hangs up before its turn, and {children} is alone in "
-            f"{self.room}",
+            f"the Dial of {parent.sid} ends with the first, and its action, if it has one, is asked as well",
+            f"without an action or a verb behind that Dial, {parent.sid} hangs up before its turn, and {children} is "
+            f"alone in {self.room}",
         ]
         self.runtime.say("\n".join(f"callctl: {line}" for line in lines))
 
