@@ -17,7 +17,7 @@ from simulator.setup import ANSWERS, BUSY, FROM, SimulatorSetup, simulator_setup
 
 from callctl.simulator import server
 from callctl.simulator.rest import requests
-from callctl.simulator.rest.survey import Survey
+from callctl.simulator.rest.resources.survey import Survey
 
 PATIENCE = 30.0
 HEADER = b"POST /simulator/survey HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n"

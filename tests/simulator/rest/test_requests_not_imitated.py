@@ -14,7 +14,8 @@ from simulator.setup import (
     simulator_setup,
 )
 
-from callctl.simulator.rest import participants, requests
+from callctl.simulator.rest import requests
+from callctl.simulator.rest.resources import participants
 
 CALLS = "/2010-04-01/Accounts/{AccountSid}/Calls.json"
 CALL = "/2010-04-01/Accounts/{AccountSid}/Calls/{Sid}.json"

@@ -15,19 +15,19 @@ from aiohttp import web
 from callctl.simulator.errors import ApiError
 from callctl.simulator.faults import Chance
 from callctl.simulator.http_requests import OnTraffic, Received, ignore
-from callctl.simulator.rest import resources
-from callctl.simulator.rest.applications import Applications
-from callctl.simulator.rest.calls import Calls
-from callctl.simulator.rest.conferences import Conferences
-from callctl.simulator.rest.far_ends import FarEnds
-from callctl.simulator.rest.participants import Participants
-from callctl.simulator.rest.phone_numbers import PhoneNumbers
-from callctl.simulator.rest.queue_members import QueueMembers
-from callctl.simulator.rest.queues import Queues
-from callctl.simulator.rest.recordings import RecordingResources
+from callctl.simulator.rest import serializers
 from callctl.simulator.rest.requests import MAX_BODY, Form, Handler
+from callctl.simulator.rest.resources.applications import Applications
+from callctl.simulator.rest.resources.calls import Calls
+from callctl.simulator.rest.resources.conferences import Conferences
+from callctl.simulator.rest.resources.far_ends import FarEnds
+from callctl.simulator.rest.resources.participants import Participants
+from callctl.simulator.rest.resources.phone_numbers import PhoneNumbers
+from callctl.simulator.rest.resources.queue_members import QueueMembers
+from callctl.simulator.rest.resources.queues import Queues
+from callctl.simulator.rest.resources.recordings import RecordingResources
+from callctl.simulator.rest.resources.survey import Survey
 from callctl.simulator.rest.routing import Endpoint
-from callctl.simulator.rest.survey import Survey
 from callctl.simulator.settings import ACTIVE, Settings
 from callctl.simulator.switch.switch import Switch
 
@@ -133,7 +133,7 @@ class Api:
 
     def _refusal(self, request: web.Request, error: ApiError) -> web.Response:
         self._codes[id(request)] = error.code
-        status, body = resources.error(error, self._settings.dialect)
+        status, body = serializers.error(error, self._settings.dialect)
         response = web.json_response(body, status=status)
         if status == 401:
             response.headers["WWW-Authenticate"] = 'Basic realm="Twilio API"'
@@ -155,7 +155,7 @@ class Api:
         self._on_traffic(received)
 
     async def _account(self, _request: web.Request) -> web.Response:
-        return web.json_response(resources.account(self._settings, self._created))
+        return web.json_response(serializers.account(self._settings, self._created))
 
 
 def _authenticate(request: web.Request, settings: Settings, *, of_account: bool) -> None:

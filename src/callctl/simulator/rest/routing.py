@@ -7,7 +7,7 @@ from aiohttp import web
 
 from callctl.simulator.errors import ApiError
 from callctl.simulator.models import API_VERSION, Leg
-from callctl.simulator.rest import listing, requests, resources
+from callctl.simulator.rest import listing, requests, serializers
 from callctl.simulator.rest.requests import Form
 from callctl.simulator.settings import Settings
 from callctl.simulator.switch.switch import Switch
@@ -42,9 +42,9 @@ class Endpoint:
             raise ApiError(20404, request.path)
         return leg
 
-    def shown(self, leg: Leg) -> resources.Json:
+    def shown(self, leg: Leg) -> serializers.Json:
         """Show a leg as a request sees it now."""
-        return resources.call(leg, self.switch.register.visible_facts(leg), self.settings)
+        return serializers.call(leg, self.switch.register.visible_facts(leg), self.settings)
 
 
 def as_page(request: web.Request, key: str, page: listing.Page[listing.T], shown: Sequence[object]) -> web.Response:

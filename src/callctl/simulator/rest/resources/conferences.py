@@ -6,7 +6,7 @@ from aiohttp import web
 
 from callctl.simulator.errors import ApiError
 from callctl.simulator.models import API_VERSION
-from callctl.simulator.rest import listing, requests, resources
+from callctl.simulator.rest import listing, requests, serializers
 from callctl.simulator.rest.routing import Endpoint, Routes, as_page, get
 from callctl.simulator.settings import Settings
 from callctl.simulator.switch.conference import COMPLETED, Conference
@@ -53,7 +53,7 @@ class Conferences:
     def _find(self, request: web.Request) -> Conference:
         return find(self._endpoint, request, request.match_info["sid"])
 
-    def _shown(self, conference: Conference) -> resources.Json:
+    def _shown(self, conference: Conference) -> serializers.Json:
         return shown(conference, self._endpoint.settings)
 
 
@@ -65,14 +65,14 @@ def find(endpoint: Endpoint, request: web.Request, sid: str) -> Conference:
     return conference
 
 
-def shown(conference: Conference, settings: Settings) -> resources.Json:
+def shown(conference: Conference, settings: Settings) -> serializers.Json:
     """Show a conference."""
-    path = f"{resources.account_path(settings)}/Conferences/{conference.sid}"
+    path = f"{serializers.account_path(settings)}/Conferences/{conference.sid}"
     return {
         "account_sid": settings.account_sid,
         "api_version": API_VERSION,
-        "date_created": resources.time(conference.created),
-        "date_updated": resources.time(conference.updated),
+        "date_created": serializers.time(conference.created),
+        "date_updated": serializers.time(conference.updated),
         "friendly_name": conference.name,
         "region": conference.region,
         "sid": conference.sid,

@@ -5,7 +5,7 @@ import wave
 
 import pytest
 
-from callctl.simulator.rest.silence import CHUNK, MP3_BYTES, SilentFile, mp3, wav
+from callctl.simulator.rest.resources.silence import CHUNK, MP3_BYTES, SilentFile, mp3, wav
 
 
 async def content(file: SilentFile) -> bytes:

@@ -4,10 +4,11 @@ import re
 from collections.abc import Callable, Iterator
 
 from callctl.simulator.errors import ApiError
-from callctl.simulator.rest import fields, listing
-from callctl.simulator.rest.owned import OwnedResource
+from callctl.simulator.rest import listing
 from callctl.simulator.rest.requests import Form, text_of
-from callctl.simulator.rest.resources import formatted
+from callctl.simulator.rest.resources import fields
+from callctl.simulator.rest.resources.owned import OwnedResource
+from callctl.simulator.rest.serializers import formatted
 from callctl.simulator.switch import numbers
 from callctl.simulator.switch.owned import APPLICATION_OF_NUMBER, Owned, Shelf
 

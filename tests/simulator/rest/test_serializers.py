@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from callctl.simulator.rest.resources import formatted
+from callctl.simulator.rest.serializers import formatted
 
 
 @pytest.mark.parametrize(

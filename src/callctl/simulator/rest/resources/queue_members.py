@@ -4,7 +4,8 @@ from aiohttp import web
 
 from callctl.simulator.errors import ApiError
 from callctl.simulator.models import Source
-from callctl.simulator.rest import listing, queues, requests, resources
+from callctl.simulator.rest import listing, requests, serializers
+from callctl.simulator.rest.resources import queues
 from callctl.simulator.rest.routing import Endpoint, Routes, as_page, get
 from callctl.simulator.switch.queue import Member
 
@@ -53,13 +54,13 @@ class QueueMembers:
             raise ApiError(20404, request.path)
         return member
 
-    def _shown(self, member: Member) -> resources.Json:
+    def _shown(self, member: Member) -> serializers.Json:
         queue, sid = member.queue, member.leg.sid
         return {
             "queue_sid": queue.sid,
             "call_sid": sid,
-            "date_enqueued": resources.time(member.enqueued),
+            "date_enqueued": serializers.time(member.enqueued),
             "position": queue.position(member),
             "wait_time": self._queues.waiting_time(member),
-            "uri": f"{resources.account_path(self._endpoint.settings)}/Queues/{queue.sid}/Members/{sid}.json",
+            "uri": f"{serializers.account_path(self._endpoint.settings)}/Queues/{queue.sid}/Members/{sid}.json",
         }

@@ -7,10 +7,11 @@ from email.utils import format_datetime
 from aiohttp import web
 
 from callctl.simulator.errors import ApiError
-from callctl.simulator.rest import fields, listing
+from callctl.simulator.rest import listing
 from callctl.simulator.rest.requests import Form
-from callctl.simulator.rest.resources import Json, account_path
+from callctl.simulator.rest.resources import fields
 from callctl.simulator.rest.routing import Endpoint, Routes, as_page, get
+from callctl.simulator.rest.serializers import Json, account_path
 from callctl.simulator.switch.owned import Owned, Shelf
 
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 
-from callctl.simulator.rest import fields, listing
-from callctl.simulator.rest.owned import OwnedResource
+from callctl.simulator.rest import listing
 from callctl.simulator.rest.requests import Form
+from callctl.simulator.rest.resources import fields
+from callctl.simulator.rest.resources.owned import OwnedResource
 from callctl.simulator.switch.owned import Owned, Shelf
 
 

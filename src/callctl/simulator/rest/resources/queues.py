@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from callctl.simulator.errors import ApiError
-from callctl.simulator.rest import listing, requests, resources
+from callctl.simulator.rest import listing, requests, serializers
 from callctl.simulator.rest.requests import Form
 from callctl.simulator.rest.routing import Endpoint, Routes, as_page, get
 from callctl.simulator.switch.queue import DEFAULT_SIZE, MAX_SIZE, Queue
@@ -65,7 +65,7 @@ class Queues:
             raise ApiError(22003, name)
         return name
 
-    def _shown(self, queue: Queue) -> resources.Json:
+    def _shown(self, queue: Queue) -> serializers.Json:
         settings = self._endpoint.settings
         return {
             "sid": queue.sid,
@@ -74,9 +74,9 @@ class Queues:
             "current_size": len(queue.members),
             "max_size": queue.max_size,
             "average_wait_time": self._queues.average_waiting_time(queue),
-            "date_created": resources.time(queue.created),
-            "date_updated": resources.time(queue.updated),
-            "uri": f"{resources.account_path(settings)}/Queues/{queue.sid}.json",
+            "date_created": serializers.time(queue.created),
+            "date_updated": serializers.time(queue.updated),
+            "uri": f"{serializers.account_path(settings)}/Queues/{queue.sid}.json",
         }
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from aiohttp import web
 
 from callctl.simulator.models import Leg
-from callctl.simulator.rest import listing, requests, resources
+from callctl.simulator.rest import listing, requests, serializers
 from callctl.simulator.rest.routing import Endpoint, Routes, as_page, get
 from callctl.simulator.settings import TIME_LIMIT_ALONE
 
@@ -58,7 +58,7 @@ class Calls:
         alone = ("TimeLimit",) if TIME_LIMIT_ALONE in settings.readings else ()
         update = requests.read_update(await self._endpoint.form(request), enough=("StatusCallback", *alone))
         self._endpoint.switch.update(leg, update)
-        return web.json_response(resources.call(leg, leg.facts, settings))
+        return web.json_response(serializers.call(leg, leg.facts, settings))
 
     async def _delete(self, request: web.Request) -> web.Response:
         self._endpoint.switch.register.delete(self._endpoint.leg(request))
@@ -67,5 +67,5 @@ class Calls:
     async def _notifications(self, request: web.Request) -> web.Response:
         notes = self._endpoint.leg(request).notifications
         page = listing.page(lambda: reversed(notes), request.query, matches=lambda _: True)
-        shown = [resources.notification(note, self._endpoint.settings) for note in page.items]
+        shown = [serializers.notification(note, self._endpoint.settings) for note in page.items]
         return as_page(request, "notifications", page, shown)

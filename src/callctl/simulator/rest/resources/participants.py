@@ -15,8 +15,9 @@ from callctl.simulator.models import (
     RecordingRequest,
     Source,
 )
-from callctl.simulator.rest import conferences, listing, requests, resources
+from callctl.simulator.rest import listing, requests, serializers
 from callctl.simulator.rest.requests import Form
+from callctl.simulator.rest.resources import conferences
 from callctl.simulator.rest.routing import Endpoint, Routes, as_page, get
 from callctl.simulator.settings import Settings
 from callctl.simulator.switch.conference import (
@@ -131,11 +132,11 @@ class Participants:
             raise ApiError(20404, request.path)
         return participant
 
-    def _shown(self, participant: Participant) -> resources.Json:
+    def _shown(self, participant: Participant) -> serializers.Json:
         return shown(participant, self._endpoint.settings)
 
 
-def shown(participant: Participant, settings: Settings) -> resources.Json:
+def shown(participant: Participant, settings: Settings) -> serializers.Json:
     """Show a participant; `queue_time` is only in the reply that makes it."""
     conference, sid = participant.conference.sid, participant.leg.sid
     return {
@@ -145,15 +146,15 @@ def shown(participant: Participant, settings: Settings) -> resources.Json:
         "call_sid_to_coach": participant.coach or None,
         "coaching": bool(participant.coach),
         "conference_sid": conference,
-        "date_created": resources.time(participant.created),
-        "date_updated": resources.time(participant.updated),
+        "date_created": serializers.time(participant.created),
+        "date_updated": serializers.time(participant.updated),
         "end_conference_on_exit": participant.ends,
         "muted": participant.muted,
         "hold": participant.hold,
         "start_conference_on_enter": participant.starts,
         "status": participant.status,
         "queue_time": None,
-        "uri": f"{resources.account_path(settings)}/Conferences/{conference}/Participants/{sid}.json",
+        "uri": f"{serializers.account_path(settings)}/Conferences/{conference}/Participants/{sid}.json",
     }
 
 

@@ -9,7 +9,8 @@ from aiohttp import web
 
 from callctl.simulator.errors import ApiError
 from callctl.simulator.models import API_VERSION, Leg
-from callctl.simulator.rest import conferences, listing, requests, resources, silence
+from callctl.simulator.rest import listing, requests, serializers
+from callctl.simulator.rest.resources import conferences, silence
 from callctl.simulator.rest.routing import Endpoint, Routes, as_page, get
 from callctl.simulator.switch.recordings import READY, Recording, Recordings
 
@@ -121,7 +122,7 @@ class RecordingResources:
         if recording is None or make is None or recording.status not in ("stopped", "completed"):
             raise ApiError(20404, request.path)
         if recording.status == "stopped":
-            status, body = resources.error(ApiError(PROCESSING, sid), self._endpoint.settings.dialect)
+            status, body = serializers.error(ApiError(PROCESSING, sid), self._endpoint.settings.dialect)
             return web.json_response(body, status=status, headers={"Retry-After": "1"})
         file = make(recording.duration or 0, _channels(request, recording.request.channels))
         headers = {"Content-Type": file.content_type, "Content-Length": str(file.length)}
@@ -164,7 +165,7 @@ class RecordingResources:
         return running[0]
 
     def _page(
-        self, request: web.Request, checks: list[Check], show: Callable[[Recording], resources.Json]
+        self, request: web.Request, checks: list[Check], show: Callable[[Recording], serializers.Json]
     ) -> web.Response:
         checks = [*checks, *listing.time_checks(request.query, "DateCreated", _created)]
         recordings = self._recordings
@@ -179,8 +180,8 @@ class RecordingResources:
         self._recordings.delete(recording)
         return web.Response(status=204)
 
-    def _shown(self, recording: Recording) -> resources.Json:
-        path = f"{resources.account_path(self._endpoint.settings)}/Recordings/{recording.sid}"
+    def _shown(self, recording: Recording) -> serializers.Json:
+        path = f"{serializers.account_path(self._endpoint.settings)}/Recordings/{recording.sid}"
         return self._common(recording) | {
             "uri": f"{path}.json",
             "subresource_uris": {
@@ -190,9 +191,9 @@ class RecordingResources:
             "media_url": self._recordings.url(recording),
         }
 
-    def _shown_of(self, request: web.Request, recording: Recording, status: str = "") -> resources.Json:
+    def _shown_of(self, request: web.Request, recording: Recording, status: str = "") -> serializers.Json:
         """Show it as one of a call or of a conference; its status is that of a fetch, unless another is given."""
-        shown, path = self._common(recording), resources.account_path(self._endpoint.settings)
+        shown, path = self._common(recording), serializers.account_path(self._endpoint.settings)
         if _is_of_conference(request):
             shown["uri"] = f"{path}/Conferences/{recording.conference_sid}/Recordings/{recording.sid}.json"
         else:
@@ -200,7 +201,7 @@ class RecordingResources:
             shown["track"] = recording.request.track
         return shown | {"status": status} if status else shown
 
-    def _common(self, recording: Recording) -> resources.Json:
+    def _common(self, recording: Recording) -> serializers.Json:
         """Show what all three resources have."""
         duration = recording.duration if recording.status in READY else None
         numbers = self._endpoint.settings.dialect.number_fields
