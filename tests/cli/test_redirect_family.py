@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import urllib.request
 from base64 import b64encode
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from api.scripted import ReceivedRequest, Server, Turn, call, reply
+from cli.local_store import store_of
 from cli.setup import ANSWERS, LONG, NEVER, UNKNOWN, CliSetup, messages
+from legs import in_conference
 from processes import LIMIT
 from running import Callctl
 
@@ -142,6 +145,29 @@ def test_the_dry_run_shows_both_requests_in_their_order(setup: CliSetup) -> None
             [{"call_sid": child, "relation": "child", "effect": "goes into the conference room 1 before it"}],
         ),
     ]
+
+
+def test_of_legs_that_are_out_of_their_dial_nothing_is_said_of_it(setup: CliSetup) -> None:
+    parent, child = talking(setup)
+    assert setup.callctl("redirect", parent, *MOVE).code == 0
+    setup.simulator.advance(2)
+    outcome = setup.callctl("redirect", child, "--family", "--conference", "room 2")
+    assert outcome.code == 0
+    assert f"{child} goes into the conference room 2 first, then {parent}" in outcome.err
+    assert "hangs up before its turn" not in outcome.err
+
+
+def test_a_child_that_another_application_has_in_a_conference_is_not_said_to_drop(setup: CliSetup) -> None:
+    parent, child = talking(setup)
+    setup.add_callback(parent, "in-progress", at=datetime.now(UTC))
+    setup.add_callback(child, "in-progress", at=datetime.now(UTC))
+    dry = ("--say", "x", "--dry-run")
+    assert f"its child leg {child}: talking to client:ann: drops" in setup.callctl("redirect", parent, *dry).err
+    with store_of(setup.home, setup.simulator) as store:
+        store.append(in_conference(child, "room", second=5))
+    assert f"its child leg {child}: goes on: it was redirected out of" in setup.callctl("redirect", parent, *dry).err
+    assert f"its parent leg {parent}: goes on: this leg was redirect" in setup.callctl("redirect", child, *dry).err
+    assert f"its parent {parent} goes on: this leg was redirected" in setup.callctl("hangup", child).err
 
 
 def test_a_call_alone_or_without_answer_moves_nobody(setup: CliSetup) -> None:

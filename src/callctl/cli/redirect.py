@@ -449,11 +449,17 @@ class ConferencePreview(RedirectPreview):
         lines += [
             f"{parent.sid} is {operation.whose_phone(parent)}",
             f"{children} goes into the conference {self.room} first, then {parent.sid}",
-            f"the Dial of {parent.sid} ends with the first, and its action, if it has one, is asked as well",
-            f"without an action or a verb behind that Dial, {parent.sid} hangs up before its turn, and {children} is "
+        ]
+        if any(self.history.redirected_at(child.sid) is None for child in conversation.children):
+            lines += self._end_of_dial(parent.sid, children)
+        self.runtime.say("\n".join(f"callctl: {line}" for line in lines))
+
+    def _end_of_dial(self, parent: str, children: str) -> list[str]:
+        return [
+            f"the Dial of {parent} ends with the first, and its action, if it has one, is asked as well",
+            f"without an action or a verb behind that Dial, {parent} hangs up before its turn, and {children} is "
             f"alone in {self.room}",
         ]
-        self.runtime.say("\n".join(f"callctl: {line}" for line in lines))
 
 
 def redirect_call(

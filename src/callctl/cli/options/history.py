@@ -208,11 +208,17 @@ class History:
         self._runtime.say_once(f"callctl: warning: {reported}: {name_some(sids)}")
 
     def redirected_at(self, sid: str) -> datetime | None:
-        """Return when a child leg was last redirected, and so left its ``<Dial>``; None if that is not known here."""
+        """Return when a child leg was last redirected, and so left its ``<Dial>``; None if that is not known here.
+
+        By whomever: a child that is in a conference was redirected there, at the latest when it joined.
+        """
         from callctl.calls.action import DONE
 
-        redirects = (done.at for done in self._actions(sid) if done.action == "redirect" and done.result == DONE)
-        return max(redirects, default=None)
+        moments = [done.at for done in self._actions(sid) if done.action == "redirect" and done.result == DONE]
+        leg = self._read_leg(sid)
+        if not moments and leg is not None and leg.verified and leg.conference is not None and leg.conference.since:
+            moments.append(leg.conference.since)
+        return max(moments, default=None)
 
     def change_since(self, sid: str, moment: datetime) -> ActionEvent | None:
         """Return the latest request since a moment that changed a call, or may have; None if none is known here."""
