@@ -263,43 +263,6 @@ class TestCreate:
         assert setup.callbacks(call["sid"]) == []
 
 
-class TestNotifications:
-    async def test_none(self, setup: SimulatorSetup) -> None:
-        call = await setup.place()
-        status, body = await setup.request("GET", f"{setup.account}/Calls/{call['sid']}/Notifications.json")
-        assert (status, body["notifications"], body["next_page_uri"]) == (200, [], None)
-
-    async def test_one(self, setup: SimulatorSetup) -> None:
-        url = f"{setup.listener.url}/nothing"
-        call = await setup.place(Url=url)
-        await setup.advance(5)
-        _, body = await setup.request("GET", f"{setup.account}/Calls/{call['sid']}/Notifications.json")
-        (note,) = body["notifications"]
-        assert (note["call_sid"], note["error_code"], note["request_url"]) == (call["sid"], "11200", url)
-        assert "answered 404" in note["message_text"]
-
-    async def test_many_come_in_pages(self, setup: SimulatorSetup) -> None:
-        call = await setup.place(Twiml=f"<Response>{'<Dial>nobody</Dial>' * 60}</Response>")
-        await setup.advance(5)
-        _, page = await setup.request("GET", f"{setup.account}/Calls/{call['sid']}/Notifications.json")
-        _, rest = await setup.request("GET", page["next_page_uri"])
-        sids = [note["sid"] for each in (page, rest) for note in each["notifications"]]
-        assert (len(page["notifications"]), len(set(sids)), rest["next_page_uri"]) == (50, 60, None)
-
-    async def test_no_document_notes_without_end(self, setup: SimulatorSetup) -> None:
-        setup.listener.documents["/loop"] = f"<Response>{'<Dial>nobody</Dial>' * 60}<Redirect/></Response>"
-        call = await setup.place(Url=f"{setup.listener.url}/loop", TimeLimit=5)
-        await setup.advance(10)
-        path = f"{setup.account}/Calls/{call['sid']}/Notifications.json"
-        _, body = await setup.request("GET", path, {"PageSize": "1000"})
-        assert len(setup.listener.at("/loop")) * 60 > 1000
-        assert (len(body["notifications"]), body["next_page_uri"]) == (1000, None)
-
-    async def test_of_an_unknown_call(self, setup: SimulatorSetup) -> None:
-        status, body = await setup.request("GET", f"{setup.account}/Calls/CA0/Notifications.json")
-        assert (status, body["code"]) == (404, 20404)
-
-
 class TestDelete:
     async def test_a_live_call_is_kept(self, setup: SimulatorSetup) -> None:
         call = await setup.place()

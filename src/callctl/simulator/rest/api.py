@@ -21,6 +21,7 @@ from callctl.simulator.rest.resources.applications import Applications
 from callctl.simulator.rest.resources.calls import Calls
 from callctl.simulator.rest.resources.conferences import Conferences
 from callctl.simulator.rest.resources.far_ends import FarEnds
+from callctl.simulator.rest.resources.notifications import Notifications
 from callctl.simulator.rest.resources.participants import Participants
 from callctl.simulator.rest.resources.phone_numbers import PhoneNumbers
 from callctl.simulator.rest.resources.queue_members import QueueMembers
@@ -35,6 +36,7 @@ RESOURCES = (
     Applications,
     Conferences,
     FarEnds,
+    Notifications,
     Participants,
     PhoneNumbers,
     QueueMembers,

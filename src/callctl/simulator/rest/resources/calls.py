@@ -1,4 +1,4 @@
-"""Calls: create, list, fetch, update, delete, and their notifications."""
+"""Calls: create, list, fetch, update and delete."""
 
 from dataclasses import replace
 
@@ -25,7 +25,6 @@ class Calls:
             get(f"{path}/{{sid}}.json", self._fetch),
             web.post(f"{path}/{{sid}}.json", self._update),
             web.delete(f"{path}/{{sid}}.json", self._delete),
-            get(f"{path}/{{sid}}/Notifications.json", self._notifications),
         )
 
     async def create(self, request: web.Request) -> web.Response:
@@ -63,9 +62,3 @@ class Calls:
     async def _delete(self, request: web.Request) -> web.Response:
         self._endpoint.switch.register.delete(self._endpoint.leg(request))
         return web.Response(status=204)
-
-    async def _notifications(self, request: web.Request) -> web.Response:
-        notes = self._endpoint.leg(request).notifications
-        page = listing.page(lambda: reversed(notes), request.query, matches=lambda _: True)
-        shown = [serializers.notification(note, self._endpoint.settings) for note in page.items]
-        return as_page(request, "notifications", page, shown)
