@@ -22,6 +22,7 @@ from callctl.simulator.sockets import Socket, SocketEvents, SocketRequest
 from callctl.support.server import TcpServer
 
 OPENAPI = DATA / "calls_openapi_live.json"
+CALLS = DATA / "calls_openapi.json"  # as Twilio has it; the one above has live replies
 VOICE = DATA / "voice_openapi.json"
 FROM, ANSWERS, LATE, BUSY, NEVER, FAILS, HANGS_UP, VOICEMAIL, DIGITS = (
     "+15005550006",
@@ -287,10 +288,33 @@ def _templates(file: Path) -> list[tuple[re.Pattern[str], str]]:
     return [(re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path))), path) for path in paths]
 
 
+def _described(path: str) -> tuple[Path, str]:
+    """Return the description and the pattern there of a path; an empty one where none describes it."""
+    found = ((file, each) for file in (OPENAPI, VOICE) for pattern, each in _templates(file) if pattern.fullmatch(path))
+    return next(found, (OPENAPI, ""))
+
+
+def operation_of(method: str, path: str) -> str:
+    """Return the name of the described operation that a request is for. KeyError where there is none."""
+    file, template = _described(path)
+    return str(_openapi(file)["paths"][template][method.lower()]["operationId"])
+
+
+def operations(file: Path) -> set[str]:
+    """Return the names of a description's operations."""
+    return {each["operationId"] for path in _openapi(file)["paths"].values() for each in path.values()}
+
+
+def fields_with(format_: str) -> set[str]:
+    """Return the names of the resources' fields that have a format."""
+    resources = [each for file in (CALLS, VOICE) for each in _openapi(file)["components"]["schemas"].values()]
+    fields = [pair for resource in resources for pair in resource.get("properties", {}).items()]
+    return {name for name, field_ in fields if field_.get("format") == format_}
+
+
 def check_reply(method: str, path: str, status: int, body: Json) -> None:
     """Check a reply of one of the described operations against Twilio's own description."""
-    found = ((file, each) for file in (OPENAPI, VOICE) for pattern, each in _templates(file) if pattern.fullmatch(path))
-    file, template = next(found, (OPENAPI, ""))
+    file, template = _described(path)
     if not template or method.lower() not in _openapi(file)["paths"][template] or status in (403, 413):
         return  # it says nothing of this
     if status >= 400 and file == VOICE:  # refusals are described for calls alone
