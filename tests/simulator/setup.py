@@ -3,9 +3,11 @@
 import base64
 import json
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ from aiohttp import web
 from paths import DATA
 from twilio.request_validator import RequestValidator
 
+from callctl.calls.board import Board
+from callctl.calls.event import CallEvent, NotACallEventError
 from callctl.simulator import DIALECTS, Simulator
 from callctl.simulator.sockets import Socket, SocketEvents, SocketRequest
 from callctl.support.server import TcpServer
@@ -221,16 +225,43 @@ async def served(handle: Callable[[web.Request], Awaitable[web.StreamResponse]])
 
 @asynccontextmanager
 async def simulator_setup(**options: Any) -> AsyncIterator[SimulatorSetup]:
-    """A simulator whose clock is stopped, its listener, and a check that every request it made was signed."""
+    """A simulator whose clock is stopped, its listener, and what is checked of each test in the end.
+
+    Every request was signed, and a board that is made of all that arrived shows the legs as the simulator has them.
+    """
+    shows_all = not {"faults", "lag", "dialect", "keep_finished", "base_path"} & set(options)
     options.setdefault("seed", 1)
     sim = Simulator(manual_clock=options.pop("manual_clock", True), **options)
     clock: list[Callable[[], float]] = [lambda: 0.0]
     listener = Listener(sim.auth_token, lambda: clock[0]())
     async with served(listener.handle) as listener.url, sim, aiohttp.ClientSession() as session:
         clock[0] = sim.simulated_seconds
-        yield SimulatorSetup(sim, listener, session)
+        setup = SimulatorSetup(sim, listener, session)
+        yield setup
+        if shows_all:
+            await check_board(setup)
     unsigned = [arrived for arrived in listener.arrived if not arrived.signed]
     assert not unsigned, f"not signed: {unsigned}"
+
+
+async def check_board(setup: SimulatorSetup) -> None:
+    """Check that callctl's board, made of what arrived, has for each leg the status that the simulator has."""
+    board, arrived_of = Board(), Counter[str]()
+    for arrived in setup.listener.arrived:
+        arrived_of[arrived.form.get("CallSid", "")] += arrived.path == "/status"
+        with suppress(NotACallEventError):
+            board.apply(
+                CallEvent.from_form(arrived.form.items(), received_at=datetime.now(UTC), world="", verified=True)
+            )
+    fired = [each for each in setup.sim.callbacks if each.url == setup.status and each.status]
+    fired_of, events = Counter(each.leg for each in fired), {(each.leg, each.event) for each in fired}
+    for leg in board.snapshot().legs.values():
+        if arrived_of[leg.call_sid] != fired_of[leg.call_sid]:
+            continue  # its last callback is still on its way
+        status, call = await setup.request("GET", f"{setup.account}/Calls/{leg.call_sid}.json")
+        event = {"ringing": "ringing", "in-progress": "answered"}.get(call.get("status", ""), "completed")
+        if status == 200 and (leg.call_sid, event) in events:  # it reports this, and here
+            assert (leg.status, leg.parent_call_sid) == (call["status"], call["parent_call_sid"])
 
 
 @cache
