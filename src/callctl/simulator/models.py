@@ -59,7 +59,7 @@ class Detection:
 class RecordingRequest:
     """How to record: what asks for it (Twilio's `source`), and who learns of it.
 
-    `unknown_events` were asked for and are none.
+    `unknown_events` were asked for and are none. It can be stopped by its `name`, if it has one.
     """
 
     source: str
@@ -67,6 +67,7 @@ class RecordingRequest:
     track: str = "both"
     subscription: Subscription | None = None
     unknown_events: tuple[str, ...] = ()
+    name: str = ""
 
     def reporting(
         self, url: str, method: str, events: str, *, known: Sequence[str] = RECORDING_EVENTS

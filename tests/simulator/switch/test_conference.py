@@ -193,10 +193,32 @@ class TestCallbacks:
         sid = await enter(setup, dialled(room(setup, statusCallback=f"{setup.listener.url}/nothing")))
         assert ("11200", "0") in await setup.notes(sid)
 
-    async def test_speech_is_not_imitated_and_that_is_said(self, setup: SimulatorSetup) -> None:
-        sid = await enter(setup, dialled(room(setup, events="join speaker")))
-        assert await setup.notes(sid) == [("12200", "1")]
-        assert events(setup) == ["participant-join"]
+    async def test_who_speaks_and_falls_silent(self, setup: SimulatorSetup) -> None:
+        first = await enter(setup, dialled(room(setup, events="speaker")))
+        say = f"/simulator/calls/{first}/say"
+        await setup.request("POST", say, {"Words": "is anybody there"})
+        await setup.advance(5)
+        assert events(setup) == []  # nobody hears one who waits
+        await enter(setup, dialled(room(setup)))
+        for _ in range(2):  # the second words behind the first
+            await setup.request("POST", say, {"Words": "a" * 50})
+        await setup.advance(5.9)
+        assert events(setup) == ["participant-speech-start"]
+        await setup.advance(0.2)
+        assert events(setup) == ["participant-speech-start", "participant-speech-stop"]
+        assert {form["CallSid"] for form in reported(setup)} == {first}
+        assert await setup.notes(first) == []
+
+    async def test_who_is_muted_or_leaves_is_not_heard(self, setup: SimulatorSetup) -> None:
+        first = await enter(setup, dialled(room(setup, events="speaker")))
+        second = await enter(setup, dialled(room(setup, muted="true")))
+        await setup.request("POST", f"/simulator/calls/{second}/say", {"Words": "can you hear me"})
+        await setup.advance(5)
+        assert events(setup) == []
+        await setup.request("POST", f"/simulator/calls/{first}/say", {"Words": "a" * 50})
+        await setup.update(first, Status="completed")
+        await setup.advance(5)
+        assert events(setup) == ["participant-speech-start"]
 
     async def test_an_event_that_is_none_is_noted(self, setup: SimulatorSetup) -> None:
         sid = await enter(setup, dialled(room(setup, events="participant-join join")))

@@ -10,7 +10,7 @@ from datetime import datetime
 from email.utils import format_datetime
 
 from callctl.simulator.callbacks import Callbacks
-from callctl.simulator.clock import Clock
+from callctl.simulator.clock import Clock, Timer
 from callctl.simulator.http_requests import Cancel, OutgoingRequest, Reply, Send
 from callctl.simulator.models import API_VERSION, Leg, RecordingRequest, Source, Subscription
 from callctl.simulator.settings import Settings
@@ -22,7 +22,7 @@ from callctl.simulator.twiml.script import Runner, run_script
 from callctl.simulator.twiml.steps import Fetch, Note, NotImitated, ScriptEnd, Wait
 from callctl.simulator.twiml.verbs.conference import HEARD_VERBS, TOOK_PART, Entrance, Join
 from callctl.simulator.twiml.verbs.noun import DialTerms
-from callctl.simulator.twiml.verbs.sound import is_twilios_music
+from callctl.simulator.twiml.verbs.sound import SAY_SECONDS_PER_CHARACTER, is_twilios_music
 
 INIT, IN_PROGRESS, COMPLETED = "init", "in-progress", "completed"
 MAX_NAME = MAX_LABEL = 128
@@ -59,6 +59,8 @@ class Participant:
     stops: list[Callable[[], object]] = field(default_factory=list)
     music: Cancel | None = None  # what it hears while it waits, or is on hold
     announcement: Cancel | None = None
+    speech: Timer | None = None  # when it falls silent, while it speaks
+    speaks_until: float = 0.0
 
     @property
     def leg(self) -> Leg:
@@ -189,6 +191,7 @@ class Conferences:
                 return self._clock.later(0.0, lambda: resume(False)).cancel
         joining = participant
         joining.resume = resume
+        live.on_words = lambda words: self._speak(joining, words)
         terms = joining.terms = step.terms
         if terms is not None:
             joining.stops.append(self._clock.later(terms.time_limit, lambda: self.remove(joining, HUNG_UP)).cancel)
@@ -352,7 +355,9 @@ class Conferences:
             participant.announcement()
         for stop in participant.stops:
             stop()
-        participant.live.on_star = None
+        participant.live.on_star = participant.live.on_words = None
+        if participant.speech is not None:
+            participant.speech.cancel()
         if participant.over is not None and not participant.live.is_ending:
             participant.live.when_over.remove(participant.over)
         more = {"ParticipantCallStatus": participant.leg.status, "ReasonParticipantLeft": reason}
@@ -514,6 +519,26 @@ class Conferences:
                 self._leave(participant, ADD_FAILED, result=False)
 
         participant.music = participant.live.beside(run_script(source, allowed=HEARD_VERBS), on_end)
+
+    def _speak(self, participant: Participant, words: str) -> None:
+        """Report that a participant speaks, and when it falls silent; who can't be heard does not count (inferred)."""
+        conference = participant.conference
+        if participant.muted or participant.hold or not conference.has_started:
+            return
+        now = self._clock.now()
+        begins = now
+        if participant.speech is None:
+            self._report(conference, "speaker", "participant-speech-start", participant)
+        else:
+            begins = participant.speaks_until
+            participant.speech.cancel()
+        participant.speaks_until = begins + len(words) * SAY_SECONDS_PER_CHARACTER
+
+        def fall_silent() -> None:
+            participant.speech = None
+            self._report(conference, "speaker", "participant-speech-stop", participant)
+
+        participant.speech = self._clock.later(participant.speaks_until - now, fall_silent)
 
     # What is reported
 

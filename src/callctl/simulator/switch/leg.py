@@ -303,7 +303,7 @@ class LiveLeg:
                 self.on_star()
 
     def say(self, words: str) -> None:
-        """The far end says something: to a Record, or a Gather; where none listens it is lost."""
+        """The far end says something: to a Record, a conference or a Gather; where none listens it is lost."""
         if self.on_words is not None:
             self.on_words(words)
         elif not self._keypad.say(Speech(words, self.far_end.confidence)) and self.heard_by is not None:

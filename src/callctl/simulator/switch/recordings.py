@@ -141,6 +141,11 @@ class Recordings:
         """Return the recording with this SID."""
         return self._recordings.get(sid)
 
+    def running(self, leg: Leg, name: str) -> Recording | None:
+        """Return the recording of a leg that was started under this name and is not over."""
+        named = (each for each in self._recordings.values() if each.leg is leg and name and each.request.name == name)
+        return next((each for each in named if not each.is_over), None)
+
     def newest_first(self) -> Iterator[Recording]:
         """Yield every recording, the newest first."""
         return reversed(self._recordings.values())

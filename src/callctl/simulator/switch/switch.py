@@ -31,7 +31,7 @@ from callctl.simulator.sockets import Connect
 from callctl.simulator.switch.call_register import Register
 from callctl.simulator.switch.conference import Conferences, Participant
 from callctl.simulator.switch.dial import dialling
-from callctl.simulator.switch.leg import CALL_SECONDS, DECLINED, TIMED_OUT, Activity, LegContext, LiveLeg
+from callctl.simulator.switch.leg import CALL_SECONDS, DECLINED, TIMED_OUT, Activity, LegContext, LiveLeg, Resume
 from callctl.simulator.switch.numbers import normal
 from callctl.simulator.switch.own_end import NOT_FOUND, connect
 from callctl.simulator.switch.owned import Possessions
@@ -39,10 +39,12 @@ from callctl.simulator.switch.queue import Queues
 from callctl.simulator.switch.record import taking_messages
 from callctl.simulator.switch.recordings import Recording, Recordings
 from callctl.simulator.switch.streams import Streams
+from callctl.simulator.twiml.document import UNKNOWN_VERB
 from callctl.simulator.twiml.verbs.conference import Entrance, Join
 from callctl.simulator.twiml.verbs.dial import Ring
 from callctl.simulator.twiml.verbs.queue import TakeNext, WaitInQueue
 from callctl.simulator.twiml.verbs.record import TakeMessage
+from callctl.simulator.twiml.verbs.start import StartRecording, StopRecording
 from callctl.simulator.twiml.verbs.stream import ConnectStream, StartStream, StopStream
 
 DIALS_AFTER = 0.1  # from the request to dialling, when nothing is queued before it (inferred)
@@ -107,6 +109,8 @@ class Switch:
             ConnectStream: self.streams.talk,
             StartStream: self.streams.start,
             StopStream: self.streams.stop,
+            StartRecording: self._start_recording,
+            StopRecording: self._stop_recording,
         }
         self._context = LegContext(settings, clock, wall, send, self.callbacks, self.register, activities, self._ended)
 
@@ -302,6 +306,16 @@ class Switch:
             self._come_in(called, request)
 
         live.on_ring = ring
+
+    def _start_recording(self, live: LiveLeg, step: StartRecording, _resume: Resume) -> None:
+        self._record(live, step.recording)
+
+    def _stop_recording(self, live: LiveLeg, step: StopRecording, _resume: Resume) -> None:
+        recording = self.recordings.running(live.leg, step.name)
+        if recording is None:
+            live.notify(UNKNOWN_VERB, f"<Stop>: the call has no recording with the name {step.name!r}")
+        else:
+            self.recordings.stop(recording)
 
     def _record_whole(self, live: LiveLeg, request: RecordingRequest) -> None:
         """Record a leg, whose last callback reports it."""

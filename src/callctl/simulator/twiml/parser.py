@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from callctl.simulator.twiml.document import Verb
 from callctl.simulator.twiml.elements import Element, XmlError, read_xml
-from callctl.simulator.twiml.verbs import dial, flow, gather, queue, record, sound, stream
+from callctl.simulator.twiml.verbs import dial, flow, gather, queue, record, sound, start, stream
 
 READERS: Mapping[str, Callable[[Element], Verb]] = {
     "Say": sound.Sound.read,
@@ -17,8 +17,8 @@ READERS: Mapping[str, Callable[[Element], Verb]] = {
     "Enqueue": queue.Enqueue.read,
     "Leave": queue.Leave.read,
     "Connect": stream.Connect.read,
-    "Start": stream.Start.read,
-    "Stop": stream.Stop.read,
+    "Start": start.Start.read,
+    "Stop": start.Stop.read,
     "Redirect": flow.Redirect.read,
     "Hangup": flow.Hangup.read,
     "Reject": flow.Reject.read,

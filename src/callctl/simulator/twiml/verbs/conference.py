@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from callctl.simulator.models import RecordingRequest, Subscription
 from callctl.simulator.twiml.document import Document
 from callctl.simulator.twiml.elements import Element
-from callctl.simulator.twiml.steps import NotImitated, Step
+from callctl.simulator.twiml.steps import Step
 from callctl.simulator.twiml.verbs import record
 from callctl.simulator.twiml.verbs.noun import DialTerms, Noun
 
 NEVER, FROM_START = "do-not-record", "record-from-start"
 MAX_PARTICIPANTS = 250  # docs/twilio.md, "Conferences"
-# The events of a conference's own callbacks; of them nobody speaks here.
+# The events of a conference's own callbacks.
 EVENTS = ("start", "end", "join", "leave", "mute", "hold", "modify", "speaker", "announcement")
 # What a document may hold that a participant hears, be it music or an announcement (docs/twilio.md, "Conferences").
 HEARD_VERBS = ("Play", "Say", "Pause", "Redirect")
@@ -86,8 +86,6 @@ class Conference(Noun):
 
     async def connect(self, document: Document, terms: DialTerms) -> dict[str, str]:
         """Take part until that is over; return its DialCallStatus, the only thing that is said of it."""
-        if "speaker" in self.callback_events:
-            await NotImitated("speaker among the events of <Conference> is not imitated; nobody speaks here")
         entrance = replace(
             self.entrance,
             wait_url=await document.link(self.entrance.wait_url, "waitUrl"),

@@ -1,4 +1,4 @@
-"""<Connect>, <Start> and <Stop> with their <Stream>: the sound of a call goes to an application by WebSocket."""
+"""<Connect> and its <Stream>: the sound of a call goes to an application by WebSocket."""
 
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
@@ -122,11 +122,9 @@ class Connect(Verb):
 
     @classmethod
     def read(cls, element: Element) -> "Connect":
-        """Read it; what else it may connect with stays unread."""
+        """Read it; what else it may connect with stays unread, and is passed over with what would follow it."""
         streams = element.take("Stream", most=1)
-        if not streams:
-            return cls(None, "", "")
-        return cls(Stream.read(streams[0]), element.url("action"), element.method())
+        return cls(Stream.read(streams[0]) if streams else None, element.url("action"), element.method())
 
     async def run(self, document: Document) -> Outcome:
         """Talk, and go on."""
@@ -134,40 +132,3 @@ class Connect(Verb):
             return None
         await ConnectStream(await self.stream.request(document, tracks=(INBOUND,)))
         return await document.go_to(self.action, self.method) if self.action else None
-
-
-@dataclass(frozen=True, slots=True)
-class Start(Verb):
-    """Let an application listen while the call goes on."""
-
-    stream: Stream | None
-
-    @classmethod
-    def read(cls, element: Element) -> "Start":
-        """Read it; what else it may start stays unread."""
-        streams = element.take("Stream", most=1)
-        return cls(Stream.read(streams[0]) if streams else None)
-
-    async def run(self, document: Document) -> Outcome:
-        """Start it, and go on at once."""
-        if self.stream is not None:
-            await StartStream(await self.stream.request(document, tracks=tuple(TRACKS)))
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class Stop(Verb):
-    """Let an application listen no longer."""
-
-    names: tuple[str, ...]
-
-    @classmethod
-    def read(cls, element: Element) -> "Stop":
-        """Read it; what else it may stop stays unread."""
-        return cls(tuple(each.get("name").strip() for each in element.take("Stream", most=1)))
-
-    async def run(self, document: Document) -> Outcome:  # noqa: ARG002
-        """Stop it, and go on at once."""
-        for name in self.names:
-            await StopStream(name)
-        return None
