@@ -24,7 +24,7 @@ def test_the_fixture_and_its_test(tmp_path: Path) -> None:
     module.write_text("\n\n".join(blocks("python")))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(module)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120, check=False)
-    assert "1 passed" in done.stdout, done.stdout + done.stderr
+    assert "2 passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_the_fixture_is_short() -> None:

@@ -57,11 +57,11 @@ _TEXTS: Mapping[int, tuple[int, str]] = {
 
 
 class ApiError(Exception):
-    """A request that the API refuses; `code` is Twilio's, `status` HTTP's."""
+    """A request that the API refuses; `code` is Twilio's, `status` HTTP's, and a `hint` is the simulator's own."""
 
-    def __init__(self, code: int, *details: str, status: int | None = None) -> None:
+    def __init__(self, code: int, *details: str, status: int | None = None, hint: str = "") -> None:
         usual, text = _TEXTS[code]
-        super().__init__(text.format(*details) if details else text.replace("{0}", ""))
+        super().__init__((text.format(*details) if details else text.replace("{0}", "")) + hint)
         self.code = code
         self.status = status or usual
 

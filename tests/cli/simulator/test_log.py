@@ -38,6 +38,7 @@ async def test_on_traffic_is_given_each_request_with_its_answer() -> None:
         await setup.advance(5)
         await setup.place(ANSWERS, Url=f"{setup.listener.url}/doc", StatusCallback=None)
         await setup.advance(5)
+        seen = seen[:]  # without what is checked at the end
     received = [each for each in seen if isinstance(each, Received)]
     assert [(each.method, each.status, each.code) for each in received] == [
         ("POST", 201, None),

@@ -93,6 +93,12 @@ class TestCredentials:
         assert (status, body["code"]) == (404, 20404)
         assert body["message"] == f"The requested resource {path} was not found"
 
+    async def test_a_resource_that_is_not_imitated_is_said_to_be_none(self, setup: SimulatorSetup) -> None:
+        path = f"{setup.account}/Messages.json"
+        status, body = await setup.request("POST", path, {"To": ANSWERS, "From": FROM, "Body": "hello"})
+        assert (status, body["code"]) == (404, 20404)
+        assert body["message"] == f"The requested resource {path} was not found: the simulator does not imitate it"
+
     async def test_no_credentials_are_recorded(self, setup: SimulatorSetup) -> None:
         await setup.calls()
         assert "Authorization" not in setup.sim.requests[-1].headers

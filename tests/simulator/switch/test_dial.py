@@ -488,3 +488,11 @@ async def test_a_parent_that_ends_takes_its_children_along(setup: SimulatorSetup
         await setup.advance(1)
         assert [setup.statuses(sid)[-1] for sid in (call["sid"], child["sid"])] == ["completed", "completed"]
     assert setup.listener.at("/after") == []
+
+
+async def test_what_nobody_hears_or_sees_here_is_not_noted(setup: SimulatorSetup) -> None:
+    number = "<Number sendDigits='wwww1'>+12025550105</Number>"
+    dial = f"<Dial ringTone='us' callReason='lunch' trim='do-not-trim'>{number}</Dial>"
+    call = await setup.place(Twiml=f"<Response>{dial}</Response>")
+    await setup.advance(20)
+    assert await setup.notes(call["sid"]) == []

@@ -260,6 +260,9 @@ async def test_a_stream_that_can_not_be_opened(attributes: str, code: str, setup
     (form,) = reports(setup)
     assert form["StreamEvent"] == "stream-error"
     assert form["StreamError"]
+    _, body = await setup.request("GET", f"{setup.account}/Calls/{call['sid']}/Notifications.json")
+    given = attributes.partition("'")[2].partition("'")[0]
+    assert given in body["notifications"][0]["message_text"] or code == "31941"
     await setup.check_goes_on(call["sid"])
 
 

@@ -124,8 +124,8 @@ def test_how_long_things_take() -> None:
         ("<Pay/>", ("<Pay>",)),
         ("<Gather><Say loudly='yes'>a</Say><Pay/></Gather>", ("loudly of <Say>", "<Pay> in <Gather>")),
         (
-            "<Dial ringTone='us'><Number ring='no'>+12025550100</Number></Dial>",
-            ("ringTone of <Dial>", "ring of <Number>"),
+            "<Dial tone='us'><Number ring='no'>+12025550100</Number></Dial>",
+            ("tone of <Dial>", "ring of <Number>"),
         ),
         ("<Dial>" + "<Number>+12025550100</Number>" * 11 + "</Dial>", ("<Number> in <Dial>",)),
     ],

@@ -302,3 +302,12 @@ async def test_a_strict_call_that_uses_what_is_imitated_goes_on() -> None:
     async with simulator_setup(strict=True) as setup:
         sid = await run(setup, "<Response><Say voice='alice'>a</Say><Pause length='3'/></Response>", seconds=1)
         assert (await setup.fetch(sid))["status"] == "in-progress"
+
+
+async def test_a_relative_address_in_twiml_of_a_request_is_explained(setup: SimulatorSetup) -> None:
+    twiml = "<Response><Dial action='/after'><Number statusCallback='/status'>+12025550102</Number></Dial></Response>"
+    call = await setup.place(Twiml=twiml)
+    await setup.advance(20)
+    _, body = await setup.request("GET", f"{setup.account}/Calls/{call['sid']}/Notifications.json")
+    texts = [note["message_text"] for note in body["notifications"]]
+    assert ["a document that came as Twiml has none" in text for text in texts] == [True, True]

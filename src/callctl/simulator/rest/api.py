@@ -131,7 +131,7 @@ class Api:
         except web.HTTPException as error:
             if error.status >= 500:
                 raise
-            return self._refusal(request, ApiError(20404, request.path))
+            return self._refusal(request, ApiError(20404, request.path, hint=": the simulator does not imitate it"))
 
     def _refusal(self, request: web.Request, error: ApiError) -> web.Response:
         self._codes[id(request)] = error.code

@@ -14,7 +14,7 @@ from callctl.simulator.switch import numbers
 from callctl.simulator.switch.leg import Activity, LiveLeg, Resume
 from callctl.simulator.switch.owned import Handling, Shelf
 from callctl.simulator.switch.recordings import Recording, Recordings
-from callctl.simulator.twiml.document import HTTP_FAILURE, absolute, fetch
+from callctl.simulator.twiml.document import HTTP_FAILURE, absolute, fetch, why_none
 from callctl.simulator.twiml.steps import ScriptEnd, Wait
 from callctl.simulator.twiml.verbs.application import ApplicationNoun
 from callctl.simulator.twiml.verbs.dial import ANSWER, RINGING, DialResult, Ring, Target
@@ -218,7 +218,8 @@ class DialSession:
         """Return a noun's URL as an absolute one; empty, and noted, when it can't be requested."""
         link = absolute(self._base, url) if url else ""
         if url and not link:
-            self._parent.notify(HTTP_FAILURE, f"HTTP retrieval failure: {attribute} {url!r} is no http or https URL")
+            why = why_none(self._base, url)
+            self._parent.notify(HTTP_FAILURE, f"HTTP retrieval failure: {attribute} {why}")
         return link
 
     def _whisper_ended(self, child: LiveLeg, end: ScriptEnd) -> None:

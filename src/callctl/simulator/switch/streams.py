@@ -171,7 +171,8 @@ class _Stream:
 
     def failed(self, code: int, text: str) -> None:
         """There is no application to be had."""
-        self._note(code, f"<Stream>: {text}")
+        where = f"{self.request.url}: " if self.request.url else ""
+        self._note(code, f"<Stream>: {where}{text}")
         self._report(ERROR, text)
         self._end()
 

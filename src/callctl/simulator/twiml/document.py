@@ -54,7 +54,7 @@ class Document:
         """Go to another document; an empty URL is the present one's. Failing, it falls back as the first would."""
         target = absolute(self.url, url)
         if not target:
-            text = f"HTTP retrieval failure: {url or 'no address'!r} is no http or https URL"
+            text = f"HTTP retrieval failure: {why_none(self.url, url)}"
             await Note(code, text, url=url, method=method)
             if not self.source.fallback_url:
                 return ScriptEnd.FAILED
@@ -65,7 +65,7 @@ class Document:
         """Return an attribute's URL as an absolute one; empty, and noted, when it can't be requested."""
         target = absolute(self.url, url) if url else ""
         if url and not target:
-            await Note(HTTP_FAILURE, f"HTTP retrieval failure: {attribute} {url!r} is no http or https URL")
+            await Note(HTTP_FAILURE, f"HTTP retrieval failure: {attribute} {why_none(self.url, url)}")
         return target
 
 
@@ -77,6 +77,13 @@ def absolute(base: str, url: str) -> str:
     except ValueError:
         return ""
     return joined if parts.scheme in HTTP_SCHEMES and parts.hostname else ""
+
+
+def why_none(base: str, url: str) -> str:
+    """Say why a document's URL can't be requested."""
+    if base:
+        return f"{url!r} is no http or https URL"
+    return f"{url!r} is no whole URL, and a document that came as Twiml has none that it could be relative to"
 
 
 async def fetch(url: str, method: str, params: dict[str, str]) -> Reply:

@@ -43,6 +43,7 @@ class Target:
         """Read a noun. Its events are separated by spaces in one attribute, the reverse of the REST call (CLIENT)."""
         if element.name == APPLICATION:
             return cls.read_application(element)
+        element.without_effect("sendDigits")  # as SendDigits of the API, and <Play digits>
         return cls(
             kind=element.name,
             address=_address(element),
@@ -107,7 +108,6 @@ class DialRecording:
         begins = wish.removesuffix("-dual")
         request = record.recording(element, "DialVerb", channels=1 if wish == begins else 2)
         if begins in (RINGING, ANSWER):
-            element.without_effect("trim")  # nobody knows here whether those who are connected say anything
             return cls(begins, request)
         return cls(fault="" if wish == NEVER else f"<Dial>: record: {given!r} is none of its values")
 
@@ -137,6 +137,8 @@ class Dial(Verb):
             # Bare text is a number, and only when there is no noun (docs/twilio.md, "Other implementations").
             targets = [Target.read(Element("Number", {}, texts=[element.text]))]
         noun = next((NOUNS[child.name](child) for child in element.take(*NOUNS, most=1)), None)
+        # Nobody hears or sees these here, and nobody knows whether those who are connected are silent.
+        element.without_effect("ringTone", "callReason", "trim")
         return cls(
             targets=tuple(targets),
             action=element.url("action"),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from callctl.simulator.twiml.document import UNKNOWN_VERB, Document, Outcome, Verb, absolute
+from callctl.simulator.twiml.document import UNKNOWN_VERB, Document, Outcome, Verb, absolute, why_none
 from callctl.simulator.twiml.elements import Element
 from callctl.simulator.twiml.steps import Note, ScriptEnd, Step
 from callctl.simulator.twiml.verbs.noun import DialTerms, Noun
@@ -80,7 +80,7 @@ class Enqueue(Verb):
             return ERROR
         wait_url = absolute(document.url, self.wait_url) if self.wait_url else ""
         if self.wait_url and not wait_url:
-            await Note(INVALID_WAIT_URL, f"<Enqueue>: waitUrl {self.wait_url!r} is no http or https URL")
+            await Note(INVALID_WAIT_URL, f"<Enqueue>: waitUrl {why_none(document.url, self.wait_url)}")
             return ERROR
         action = absolute(document.url, self.action) if self.action else ""
         return await WaitInQueue(self.name, wait_url, self.wait_method, action, self.method)
@@ -126,5 +126,5 @@ class Queue(Noun):
             return NO_QUEUE
         url = absolute(document.url, self.url) if self.url else ""
         if self.url and not url:  # they are connected all the same, as with one that can't be had (inferred)
-            await Note(INVALID_DIALLED_URL, f"<Queue>: url {self.url!r} is no http or https URL")
+            await Note(INVALID_DIALLED_URL, f"<Queue>: url {why_none(document.url, self.url)}")
         return await TakeNext(self.name, url, self.method, terms)
