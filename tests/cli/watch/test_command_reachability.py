@@ -202,6 +202,8 @@ def test_a_reader_of_records_gets_what_is_live_at_the_start(callctl: Callctl, ho
             "answered_at": None,
             "answered_by": None,
             "caller_name": None,
+            "conference": None,
+            "recording": False,
             "api_url": simulator.url,
         }
 
