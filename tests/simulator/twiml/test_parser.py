@@ -122,6 +122,10 @@ def test_how_long_things_take() -> None:
         ("<Say voice='alice' language='en'>a <break/></Say>", ()),
         ("<Say volume='11'>a</Say>", ("volume of <Say>",)),
         ("<Pay/>", ("<Pay>",)),
+        ("<Gather bargeIn='false'/>", ('bargeIn="false" of <Gather>',)),
+        ("<Gather bargeIn='true'/>", ()),
+        ("<Dial><Conference record='true'>a</Conference></Dial>", ('record="true" of <Conference>',)),
+        ("<Dial><Conference record='record-from-start'>a</Conference></Dial>", ()),
         ("<Gather><Say loudly='yes'>a</Say><Pay/></Gather>", ("loudly of <Say>", "<Pay> in <Gather>")),
         (
             "<Dial tone='us'><Number ring='no'>+12025550100</Number></Dial>",

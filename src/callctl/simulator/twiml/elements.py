@@ -9,6 +9,7 @@ from xml.parsers import expat
 MAX_BYTES = 64 * 1024  # a TwiML document is a few hundred bytes; more is a mistake or an attack
 MAX_DEPTH = 32  # TwiML nests three deep, SSML inside <Say> a few more
 MAX_NUMBER = 86400.0
+MAX_SHOWN = 40  # characters of a value
 
 
 class XmlError(ValueError):
@@ -20,7 +21,8 @@ class Element:
     """One element: its name, attributes, children, and all the text inside it.
 
     What nobody reads is not imitated: `unread` are the attributes that nothing has asked for yet, and `is_read` is
-    whether the element itself was taken by who reads the one around it.
+    whether the element itself was taken by who reads the one around it. `refused` are attributes of which another
+    value is imitated.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Element:
     texts: list[str] = field(default_factory=list)
     unread: set[str] = field(init=False)
     is_read: bool = False
+    refused: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.unread = set(self.attributes)
@@ -71,6 +74,12 @@ class Element:
             return default
         return min(value, MAX_NUMBER) if value >= 0 else default
 
+    def refuse(self, name: str) -> None:
+        """Count an attribute as not imitated for the value that it has here, which is named then."""
+        if name in self.attributes:
+            self.unread.discard(name)
+            self.refused.append(name)
+
     def take(self, *names: str, most: int | None = None) -> list["Element"]:
         """Return the children with these names, no more than so many; they count as read."""
         taken = [child for child in self.children if child.name in names][:most]
@@ -81,6 +90,7 @@ class Element:
     def not_imitated(self) -> list[str]:
         """Return in words which attributes and which children nobody has read."""
         found = [f"{name} of <{self.name}>" for name in self.attributes if name in self.unread]
+        found += [f'{name}="{self.attributes[name][:MAX_SHOWN]}" of <{self.name}>' for name in self.refused]
         for child in self.children:
             found += child.not_imitated() if child.is_read else [f"<{child.name}> in <{self.name}>"]
         return found

@@ -105,11 +105,13 @@ class Conference(Noun):
 
 
 def _recording(element: Element) -> RecordingRequest | None:
-    """Return how the conference is recorded, None if it is not; another wish stays unread."""
+    """Return how the conference is recorded, None if it is not; another wish is refused."""
     wish = element.attributes.get("record", NEVER).strip().lower()
     asked = record.recording(element, "Conference")
     if wish in (NEVER, FROM_START):
         element.without_effect("record")
+    else:
+        element.refuse("record")
     return asked if wish == FROM_START else None
 
 

@@ -71,6 +71,8 @@ class Gather(Verb):
         element.without_effect("language", "hints", "profanityFilter", "enhanced", "speechModel")
         if element.attributes.get("bargeIn", "").strip().lower() == "true":
             element.without_effect("bargeIn")  # it is so by default
+        else:
+            element.refuse("bargeIn")
         return cls(
             action=element.url("action"),
             method=element.method(),
