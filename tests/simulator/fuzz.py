@@ -31,7 +31,7 @@ REFUSAL = {
 def main() -> int:
     calls = json.loads((DATA / "calls_openapi_live.json").read_text())
     voice = fit(json.loads((DATA / "voice_openapi.json").read_text()))
-    return max(fuzz("calls", calls, examples=40), fuzz("what belongs to calls", voice, examples=20))
+    return max(fuzz("calls", calls, examples=40), fuzz("what belongs to calls", voice, examples=12))
 
 
 def fuzz(name: str, description: Any, *, examples: int) -> int:
