@@ -61,6 +61,14 @@ class _Held:
     timer: Timer
 
 
+@dataclass(slots=True)
+class _Begun:
+    """A callback that was recorded: how to send it after so many seconds, and whether it may be overtaken."""
+
+    send: Callable[[float], None]
+    is_held: bool
+
+
 class Callbacks:
     """Fires the events of legs to the URLs that subscribed to them."""
 
@@ -102,50 +110,43 @@ class Callbacks:
 
         ``key`` names it among all, so that chance treats it alike each time; ``leg`` is told where it can't be sent.
         """
-        callback = Callback("" if leg is None else leg.sid, event, to.url, to.method, form, self._clock.now())
-        delivery = self._chance.delivery(self._faults, key, event)
-        callback.dropped = delivery.copies == 0
-        self.fired.append(callback)
         request = OutgoingRequest(to.url, to.method, form, self._chance.uuid(key, event, "token"))
-        if callback.dropped:
-            self._on_traffic(Sent.of(request, None))
-        for _ in range(delivery.copies):
-            self._after(delivery.delay, lambda: self._send(leg, callback, request))
+        self._begin(event, request, form, key=key, leg=leg).send(0.0)
 
     def token(self, leg: Leg, what: str) -> str:
         """Return the token of one request about a leg, which is the same however often it is sent."""
         return self._chance.uuid(leg.key, what, "token")
 
     def _dispatch(self, leg: Leg, event: str, subscription: Subscription, form: dict[str, str]) -> None:
-        delivery = self._chance.delivery(self._faults, leg.key, event)
-        callback = Callback(
-            leg.sid,
-            event,
-            subscription.url,
-            subscription.method,
-            form,
-            self._clock.now(),
-            dropped=delivery.copies == 0,
-        )
-        self.fired.append(callback)
         token = self.token(leg, event)
         request = OutgoingRequest(subscription.url, subscription.method, form, token, pair=leg.pair)
-        if callback.dropped:
+        begun = self._begin(event, request, form, key=leg.key, leg=leg)
+        overtaken = self._held.pop(leg.sid, None)
+        if begun.is_held and event != "completed":  # nothing comes after the last one to overtake it
+            timer = self._clock.later(MOST_HELD_SECONDS, lambda: self._release(leg.sid))
+            self._held[leg.sid] = _Held(begun.send, timer)
+        else:
+            begun.send(0.0)
+        if overtaken is not None:
+            overtaken.timer.cancel()
+            overtaken.send(OVERTAKEN_AFTER)
+
+    def _begin(
+        self, event: str, request: OutgoingRequest, form: dict[str, str], *, key: str, leg: Leg | None
+    ) -> "_Begun":
+        """Record a callback, and decide what becomes of it."""
+        delivery = self._chance.delivery(self._faults, key, event)
+        sid, dropped = "" if leg is None else leg.sid, delivery.copies == 0
+        callback = Callback(sid, event, request.url, request.method, form, self._clock.now(), dropped=dropped)
+        self.fired.append(callback)
+        if dropped:
             self._on_traffic(Sent.of(request, None))
 
         def send(wait: float) -> None:
             for _ in range(delivery.copies):
                 self._after(wait + delivery.delay, lambda: self._send(leg, callback, request))
 
-        overtaken = self._held.pop(leg.sid, None)
-        if delivery.held and event != "completed":  # nothing comes after the last one to overtake it
-            timer = self._clock.later(MOST_HELD_SECONDS, lambda: self._release(leg.sid))
-            self._held[leg.sid] = _Held(send, timer)
-        else:
-            send(0.0)
-        if overtaken is not None:
-            overtaken.timer.cancel()
-            overtaken.send(OVERTAKEN_AFTER)
+        return _Begun(send, delivery.held)
 
     def _release(self, sid: str) -> None:
         held = self._held.pop(sid, None)

@@ -200,7 +200,7 @@ class LiveLeg:
     ) -> Cancel:
         """Run another script beside the leg's own, such as the music while it waits; return how to drop it.
 
-        It does not outlive the leg, and is dropped by whoever runs it where the leg goes on elsewhere. Each of its
+        It does not outlive the leg, and is dropped by its caller where the leg goes on elsewhere. Each of its
         requests carries `params` besides the leg's.
         """
 

@@ -26,7 +26,7 @@ LEAVE, HANG_UP, REDIRECTED, FULL, ERROR = "leave", "hangup", "redirected", "queu
 
 @dataclass(slots=True, eq=False)
 class Member:
-    """One leg in a queue, and behind it while it talks to whoever took it out, its `agent`."""
+    """One leg in a queue, and behind it while it talks to the leg that took it out, its `agent`."""
 
     live: LiveLeg
     queue: "Queue"

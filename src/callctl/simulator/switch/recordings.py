@@ -81,7 +81,7 @@ class Recordings:
     def start(
         self, leg: Leg, request: RecordingRequest, *, reported_by: Leg | None = None, conference_sid: str = ""
     ) -> Recording:
-        """Begin to record a leg, the two that it is one of, or its conference; whoever begins stops it too."""
+        """Begin to record a leg, the two that it is one of, or its conference; the one that begins it stops it too."""
         leg.recordings += 1
         self._ordinals += 1
         now = self._wall()

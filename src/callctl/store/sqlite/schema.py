@@ -136,7 +136,7 @@ _LIMITING = """
         OR EXISTS (SELECT 1 FROM pragma_index_xinfo(indexes.name) AS columns WHERE columns.cid = -2)
     )
 """
-# How SQLite begins the text of a table and of an index, whatever whoever made it wrote ("The Schema Table").
+# How SQLite begins the text of a table and of an index, whatever was written to make it ("The Schema Table").
 _PLAIN = {"table": ("CREATE TABLE ",), "index": ("CREATE INDEX ", "CREATE UNIQUE INDEX ")}
 
 # The tables that these make.

@@ -49,7 +49,7 @@ _ENTERS = frozenset(
         "ConferenceRecordingStatusCallbackMethod", "ConferenceRecordingStatusCallbackEvent",
     }
 )  # fmt: skip
-# What nobody can hear here, or only whoever is called can see.
+# What nobody can hear here, or only the called party can see.
 _WITHOUT_EFFECT = frozenset({"Beep", "EarlyMedia", "JitterBufferSize", "CallReason", "CallerDisplayName"})
 _CALLED = frozenset({"To", "From", "Timeout", "TimeLimit", "AmdStatusCallback", "AmdStatusCallbackMethod"})
 CREATED = _CALLED | requests.CALLBACK | requests.RECORDED | requests.DETECTED | _ENTERS | _WITHOUT_EFFECT

@@ -1,4 +1,4 @@
-"""<Enqueue>, <Leave>, and <Queue> in <Dial>: wait in a queue, leave it, or take whoever is next in one."""
+"""<Enqueue>, <Leave>, and <Queue> in <Dial>: wait in a queue, leave it, or take the next call of one."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ NO_QUEUE = {"DialCallStatus": "failed", "DialBridged": "false"}
 
 @dataclass(frozen=True, slots=True)
 class WaitInQueue(Step[dict[str, str]]):
-    """Wait in a queue, and for the end of the talk with whoever takes the call; return what its action is told.
+    """Wait in a queue, and for the end of the talk with the leg that takes it; return what its action is told.
 
     `wait_url` and `action` are absolute; the former is empty for silence, the latter where it can't be asked. Where the
     call ends or is redirected, the step itself asks the action.
