@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from web_site import free_port
 
 from callctl.store.postgresql.maintenance import migrate
 
@@ -31,7 +31,7 @@ class PostgresServer:
 
     def __init__(self, folder: Path, programs: Path, prefix: list[str], **settings: str) -> None:
         self.folder, self._programs, self._prefix = folder, programs, prefix
-        self.port = _free_port()
+        self.port = free_port()
         self._databases = 0
         settings = {**_SETTINGS, "listen_addresses": "127.0.0.1", "unix_socket_directories": "", **settings}
         self._settings = {**settings, "port": str(self.port)}
@@ -128,12 +128,6 @@ def _is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
-
-
-def _free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def why_there_is_none() -> str | None:

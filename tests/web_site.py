@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
+import random
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -90,10 +92,24 @@ def _length(head: bytes) -> int:
     return next((int(value) for name, _, value in fields if name.strip().lower() == b"content-length"), 0)
 
 
+# Below what Linux gives to a program that asks for any port, or connects: nobody gets one of these by chance.
+_FREE_PORTS = range(12000, 32000)
+_RANDOM = random.SystemRandom()  # whatever seed a test has set, other processes begin elsewhere
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """Return a port at which nothing listens; another program may begin to."""
-    with closed_port() as port:
-        return port
+    """Return a port at which nothing listens, and which this process has not returned before.
+
+    Tests run in several processes, so each begins somewhere else and leaves out what it can't bind.
+    """
+    while True:
+        port = _RANDOM.choice(_FREE_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            if port not in _given:
+                _given.add(port)
+                return port
 
 
 @contextmanager
