@@ -51,7 +51,7 @@ def test_live_is_queued_ringing_and_in_progress_asked_for_in_turn(frozen: Frozen
     before = len(frozen.simulator.requests)
     assert set(frozen.sids("--live")) == set(calls.values()) - {calls["busy"], calls["ann"]}
     statuses = [request.query["Status"] for request in frozen.simulator.requests[before:]]
-    assert statuses == ["queued", "ringing", "in-progress"]
+    assert statuses == [("queued",), ("ringing",), ("in-progress",)]
 
 
 def test_repeated_statuses_are_alternatives(frozen: Frozen, calls: dict[str, str]) -> None:
@@ -74,7 +74,7 @@ def test_since_and_until_take_dates_and_times_with_zones(frozen: Frozen, calls: 
     assert set(frozen.sids("--since", "2026-01-05", "--until", "2026-01-05")) == set(calls.values())
     assert frozen.sids("--since", "2026-01-06") == []
     sent = [request.query for request in frozen.simulator.requests if "StartTime>" in request.query]
-    assert sent[0]["StartTime>"] == "2026-01-05T12:30:00Z"
+    assert sent[0]["StartTime>"] == ("2026-01-05T12:30:00Z",)
 
 
 def test_calls_still_queued_are_kept_by_their_creation(frozen: Frozen, calls: dict[str, str]) -> None:
@@ -260,7 +260,7 @@ def test_fifty_are_shown_unless_told_otherwise(frozen: Frozen) -> None:
         frozen.place(RINGS)
     assert len(frozen.sids()) == 50
     assert len(frozen.sids("--all")) == 52
-    assert frozen.simulator.requests[-1].query["PageSize"] == "1000"
+    assert frozen.simulator.requests[-1].query["PageSize"] == ("1000",)
 
 
 WIDE = """\

@@ -148,7 +148,7 @@ class TestKeys:
         assert findings["account"]["text"].endswith(f"newest {sid}")
         assert "standard or restricted" in findings["key"]["text"]
         assert findings["signing"]["text"].endswith("the account's primary token")
-        assert [one.query["PageSize"] for one in simulator.requests if one.query] == ["1"] * 6
+        assert [one.query["PageSize"] for one in simulator.requests if one.query] == [("1",)] * 6
 
     def test_a_main_key(self, callctl: Callctl) -> None:
         with Server(account()) as server:

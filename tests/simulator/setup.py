@@ -22,6 +22,7 @@ from twilio.request_validator import RequestValidator
 from callctl.calls.board import Board
 from callctl.calls.event import CallEvent, NotACallEventError
 from callctl.simulator import DIALECTS, Simulator
+from callctl.simulator.rest.control.service import DESCRIPTION
 from callctl.simulator.sockets import Socket, SocketEvents, SocketRequest
 from callctl.support.server import TcpServer
 
@@ -120,6 +121,14 @@ class SimulatorSetup:
             if self.sim.settings.dialect == DIALECTS["twilio"]:
                 check_reply(method, reply.url.path, reply.status, body)
             return reply.status, body
+
+    async def control(self, method: str, path: str, body: object = None, **options: Any) -> tuple[int, Json]:
+        """Send one request to the control surface, without credentials; its reply must be as the description says."""
+        url, data = f"{self.sim.url}/simulator{path}", None if body is None else json.dumps(body)
+        async with self.session.request(method, url, data=data, **options) as reply:
+            answer: Json = await reply.json()
+            check_control(method, reply.url.path.removeprefix(self.sim.settings.base_path), reply.status, answer)
+            return reply.status, answer
 
     async def place(self, to: str = ANSWERS, **params: Any) -> Json:
         """Place a call that must be accepted, with callbacks for all its events."""
@@ -357,3 +366,18 @@ def check_reply(method: str, path: str, status: int, body: Json) -> None:
     validator = _validator(file, template, method.lower(), str(status))
     if validator is not None:
         validator.validate(body)
+
+
+def check_control(method: str, path: str, status: int, body: Json) -> None:
+    """Check a reply of the control surface against the description that it serves."""
+    described = _openapi(DESCRIPTION)
+    template = next((each for pattern, each in _templates(DESCRIPTION) if pattern.fullmatch(path)), None)
+    if template is None or method.lower() not in described["paths"][template]:
+        assert status in (401, 404, 405), (method, path, status)
+        reply: Json = described["components"]["responses"]["404"]
+    else:
+        reply = described["paths"][template][method.lower()]["responses"][str(status)]
+    while "$ref" in reply:
+        reply = described["components"]["responses"][reply["$ref"].rpartition("/")[2]]
+    schema = reply["content"]["application/json"]["schema"] | {"components": described["components"]}
+    jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker()).validate(body)

@@ -16,6 +16,7 @@ from twilio.request_validator import RequestValidator
 
 from callctl.simulator import websocket
 from callctl.simulator.http_requests import Sent, Traffic
+from callctl.simulator.records import Records
 from callctl.simulator.sockets import SocketRequest
 from callctl.simulator.web import Web
 
@@ -48,7 +49,8 @@ class Events:
 
 @asynccontextmanager
 async def client(traffic: list[Traffic] | None = None) -> AsyncIterator[Web]:
-    made = Web(auth_token=TOKEN, allow_remote=False, on_traffic=([] if traffic is None else traffic).append)
+    records = Records(on_traffic=([] if traffic is None else traffic).append)
+    made = Web(auth_token=TOKEN, allow_remote=False, records=records)
     try:
         yield made
     finally:
@@ -92,7 +94,7 @@ async def test_messages_go_both_ways_and_what_was_answered_has_come() -> None:
         (sent,) = traffic
         assert isinstance(sent, Sent)
         assert sent.reply is not None
-        assert (sent.method, sent.url, sent.call, sent.status) == ("GET", f"{wss}/media", "CA1", "stream")
+        assert (sent.method, sent.url, sent.call, sent.about) == ("GET", f"{wss}/media", "CA1", "stream")
         assert sent.reply.status == 101
         socket.send("close")
         await made.settled()

@@ -12,8 +12,9 @@ from email.utils import format_datetime
 
 from callctl.simulator.clock import Clock, Timer
 from callctl.simulator.faults import Chance, Faults
-from callctl.simulator.http_requests import OnTraffic, OutgoingRequest, Reply, Send, Sent, ignore
+from callctl.simulator.http_requests import OutgoingRequest, Reply, Send, Sent
 from callctl.simulator.models import API_VERSION, INBOUND, Leg, Subscription
+from callctl.simulator.records import Records
 
 MOST_HELD_SECONDS = 5.0  # a held callback goes after the leg's next one, or after so many simulated seconds
 OVERTAKEN_AFTER = 0.1  # how long after the one that overtakes it
@@ -83,7 +84,7 @@ class Callbacks:
         faults: Faults,
         keep: int,
         on_failure: Callable[[Leg, Callback, Reply], None],
-        on_traffic: OnTraffic = ignore,
+        records: Records,
     ) -> None:
         self._account_sid = account_sid
         self._clock = clock
@@ -92,7 +93,7 @@ class Callbacks:
         self._chance = chance
         self._faults = faults
         self._on_failure = on_failure
-        self._on_traffic = on_traffic
+        self._records = records
         self._held: dict[str, _Held] = {}
         self.fired: deque[Callback] = deque(maxlen=keep)
 
@@ -110,7 +111,7 @@ class Callbacks:
 
         ``key`` names it among all, so that chance treats it alike each time; ``leg`` is told where it can't be sent.
         """
-        request = OutgoingRequest(to.url, to.method, form, self._chance.uuid(key, event, "token"))
+        request = OutgoingRequest(to.url, to.method, form, self._chance.uuid(key, event, "token"), kind="callback")
         self._begin(event, request, form, key=key, leg=leg).send(0.0)
 
     def token(self, leg: Leg, what: str) -> str:
@@ -119,7 +120,7 @@ class Callbacks:
 
     def _dispatch(self, leg: Leg, event: str, subscription: Subscription, form: dict[str, str]) -> None:
         token = self.token(leg, event)
-        request = OutgoingRequest(subscription.url, subscription.method, form, token, pair=leg.pair)
+        request = OutgoingRequest(subscription.url, subscription.method, form, token, pair=leg.pair, kind="callback")
         begun = self._begin(event, request, form, key=leg.key, leg=leg)
         overtaken = self._held.pop(leg.sid, None)
         if begun.is_held and event != "completed":  # nothing comes after the last one to overtake it
@@ -140,7 +141,7 @@ class Callbacks:
         callback = Callback(sid, event, request.url, request.method, form, self._clock.now(), dropped=dropped)
         self.fired.append(callback)
         if dropped:
-            self._on_traffic(Sent.of(request, None))
+            self._records.sent(Sent.of(request, None, self._records.moment()))
 
         def send(wait: float) -> None:
             for _ in range(delivery.copies):

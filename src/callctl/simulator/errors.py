@@ -74,3 +74,11 @@ class ApiError(Exception):
 def more_info(code: int) -> str:
     """Return the page that explains a code."""
     return f"https://www.twilio.com/docs/errors/{code}"
+
+
+class ControlError(ApiError):
+    """Something at /simulator that can't be done: a whole sentence, with the code of Twilio's that is nearest."""
+
+    def __init__(self, code: int, sentence: str, *, status: int | None = None) -> None:
+        super().__init__(code, status=status)
+        self.args = (sentence,)

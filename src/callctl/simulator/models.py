@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from callctl.simulator.http_requests import Moment
+
 API_VERSION = "2010-04-01"
 FINAL = frozenset({"completed", "busy", "failed", "no-answer", "canceled"})
 EVENTS = ("initiated", "ringing", "answered", "completed")
@@ -119,6 +121,7 @@ class Notification:
     code: int
     text: str
     log: str
+    at: float
     date: datetime
     url: str = ""
     method: str = ""
@@ -159,6 +162,8 @@ class Leg:
     recorded: dict[str, str] = field(default_factory=dict)  # what its last callback says of its recording
     notifications: list[Notification] = field(default_factory=list)
     earlier: list[tuple[float, Facts]] = field(default_factory=list)
+    timeline: list[tuple[Moment, str]] = field(default_factory=list)  # each status that it had, since when
+    room: str | None = None  # the conference that it joined last
 
     @property
     def status(self) -> str:

@@ -13,14 +13,12 @@ from datetime import datetime
 from aiohttp import web
 
 from callctl.simulator.callbacks import Callback
-from callctl.simulator.clock import Clock, ManualClock, RealClock
-from callctl.simulator.cookies import CookieJars
 from callctl.simulator.faults import Chance
-from callctl.simulator.http_requests import OnTraffic, Received, logging_failures
+from callctl.simulator.http_requests import OnTraffic, Received, Sent, logging_failures
 from callctl.simulator.rest.api import Api
+from callctl.simulator.rest.routing import Endpoint
 from callctl.simulator.settings import Settings
-from callctl.simulator.switch.switch import Switch
-from callctl.simulator.web import Web
+from callctl.simulator.switch.world import World, utc_now
 from callctl.support.server import OpenConnections, TcpServer, room_for_connections
 from callctl.support.urls import reason_of
 
@@ -49,7 +47,7 @@ class SimulatorServer:
         host: str,
         port: int,
         manual: bool,
-        wall: Callable[[], datetime],
+        wall: Callable[[], datetime] | None,
         on_traffic: OnTraffic,
     ) -> None:
         self._settings = settings
@@ -57,50 +55,37 @@ class SimulatorServer:
         self._port = port
         self._wall = wall
         self._on_traffic = logging_failures(on_traffic)
-        self._manual = ManualClock() if manual else None
-        self._clock: Clock | None = self._manual
-        self._web: Web | None = None
-        self._switch: Switch | None = None
-        self._api: Api | None = None
+        self._is_manual = manual
+        self._world: World | None = None
         self._server: TcpServer | None = None
         self.url = ""
 
     @property
     def received(self) -> tuple[Received, ...]:
         """The API requests received, the oldest first."""
-        return () if self._api is None else tuple(self._api.received)
+        return () if self._world is None else self._world.records.all_received()
+
+    @property
+    def sent(self) -> tuple[Sent, ...]:
+        """The requests made, the oldest first."""
+        return () if self._world is None else self._world.records.all_sent()
 
     @property
     def fired(self) -> tuple[Callback, ...]:
         """The status callbacks fired, the oldest first."""
-        return () if self._switch is None else tuple(self._switch.callbacks.fired)
+        return () if self._world is None else tuple(self._world.switch.callbacks.fired)
 
     def now(self) -> float:
         """Return the simulated seconds since the start."""
-        return 0.0 if self._clock is None else self._clock.now()
+        return 0.0 if self._world is None else self._world.clock.now()
 
     async def start(self) -> None:
         """Listen; raise PortInUseError when the port is taken, SimulatorError when it can't listen there at all."""
-        settings = self._settings
-        clock: Clock = self._manual or RealClock(settings.speed)
-        self._clock = clock
-        chance = Chance(settings.seed)
-        on_traffic, wall = self._on_traffic, self._wall
-        jars = CookieJars(now=clock.now, wall=wall) if settings.cookies else None
-        self._web = Web(
-            auth_token=settings.auth_token, allow_remote=settings.allow_remote, on_traffic=on_traffic, jars=jars
+        settings, chance = self._settings, Chance(self._settings.seed)
+        world = self._world = World(
+            settings, is_manual=self._is_manual, wall=self._wall, chance=chance, on_traffic=self._on_traffic
         )
-        self._switch = Switch(
-            settings,
-            clock=clock,
-            wall=wall,
-            send=self._web.send,
-            connect=self._web.connect,
-            chance=chance,
-            on_traffic=on_traffic,
-        )
-        self._api = Api(settings, self._switch, chance=chance, wall=wall, on_traffic=on_traffic)
-        application = self._api.application()
+        application = Api(Endpoint(settings, world), chance=chance, wall=self._wall or utc_now).application()
         runner = web.AppRunner(
             application,
             access_log=None,
@@ -124,22 +109,20 @@ class SimulatorServer:
         host = f"[{self._host}]" if ":" in self._host else self._host
         origin = f"http://{host}:{self._server.port}"
         self.url = f"{origin}{settings.base_path}"
-        self._switch.recordings.origin = origin
+        world.switch.recordings.origin = origin
 
     async def stop(self) -> None:
         """Stop listening and drop what is under way."""
-        if self._switch is not None:
-            self._switch.close()
-        if self._web is not None:
-            await self._web.close()
+        if self._world is not None:
+            await self._world.close()
         if self._server is not None:
             await self._server.close()
 
     async def advance(self, seconds: float) -> None:
         """Let simulated seconds pass and wait for every fetch and callback that was due."""
-        if self._manual is None or self._web is None:
+        if self._world is None or self._world.manual_clock is None:
             raise SimulatorError("advancing needs a simulator that was made with manual_clock=True")
-        await self._manual.advance(seconds, settled=self._web.settled)
+        await self._world.manual_clock.advance(seconds, settled=self._world.web.settled)
 
 
 def _refusal(error: OSError, address: str) -> SimulatorError:

@@ -7,11 +7,11 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Coroutine, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Self
 
 from callctl.simulator.callbacks import Callback
-from callctl.simulator.http_requests import OnTraffic, Received, ignore
+from callctl.simulator.http_requests import OnTraffic, Received, Sent, ignore
 from callctl.simulator.server import SimulatorError, SimulatorServer
 from callctl.simulator.settings import DIALECTS, Settings
 
@@ -20,19 +20,15 @@ STOP_SECONDS = 10.0
 ADVANCE_SECONDS = 120.0  # real time that one advance may take in the thread; a receiver has 15 s for each request
 
 
-def utc_now() -> datetime:
-    """Return the real time."""
-    return datetime.now(UTC)
-
-
 class Simulator:
     """Twilio's Calls API on a loopback port: `with` runs it in a thread, `async with` in the present event loop.
 
     Options, all by keyword: account_sid, auth_token, api_key, api_secret, account_name,
     account_status (active, suspended, closed), test_credentials, host, port (0: a free one), manual_clock,
     speed, seed, far_end (address to FarEnd), readings, faults, latency, cps, concurrency, lag, keep_finished,
-    keep_records, strict, cookies, allow_remote, base_path, dialect (twilio, somleng, signalwire), wall (returns the
-    real time), on_traffic (is given each Received, Sent and Noted, in the simulator's event loop).
+    keep_records, strict, cookies, allow_remote, base_path, dialect (twilio, somleng, signalwire), wall (returns what
+    every time stamp is; without it they are the real time, with a manual clock that of the start and what was advanced
+    since), on_traffic (is given each Received, Sent and Noted, in the simulator's event loop).
     Raises ValueError for what makes no sense, and SimulatorError on entering when the port is taken.
     """
 
@@ -44,7 +40,7 @@ class Simulator:
         manual_clock: bool = False,
         dialect: str = "twilio",
         readings: Iterable[str] = (),
-        wall: Callable[[], datetime] = utc_now,
+        wall: Callable[[], datetime] | None = None,
         on_traffic: OnTraffic = ignore,
         **options: Any,
     ) -> None:
@@ -86,12 +82,17 @@ class Simulator:
     @property
     def requests(self) -> tuple[Received, ...]:
         """The API requests received, the oldest first."""
-        return tuple(self._running.received)
+        return self._running.received
+
+    @property
+    def sent(self) -> tuple[Sent, ...]:
+        """The requests made, for documents and callbacks and to open streams, in the order of their answers."""
+        return self._running.sent
 
     @property
     def callbacks(self) -> tuple[Callback, ...]:
         """The status callbacks fired, in the order in which they were fired."""
-        return tuple(self._running.fired)
+        return self._running.fired
 
     def simulated_seconds(self) -> float:
         """Return how many simulated seconds have passed since the start."""

@@ -20,7 +20,8 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from callctl.simulator.cookies import CookieJars
-from callctl.simulator.http_requests import Cancel, OnTraffic, OutgoingRequest, Reply, Sent, ignore
+from callctl.simulator.http_requests import Cancel, Moment, OutgoingRequest, Reply, Sent
+from callctl.simulator.records import Records
 from callctl.simulator.sockets import Socket, SocketEvents, SocketRequest
 from callctl.simulator.websocket import WebSockets
 from callctl.support.urls import without_user_and_fragment
@@ -132,11 +133,16 @@ class Web:
     """Makes requests by aiohttp."""
 
     def __init__(
-        self, *, auth_token: str, allow_remote: bool, on_traffic: OnTraffic = ignore, jars: CookieJars | None = None
+        self,
+        *,
+        auth_token: str,
+        allow_remote: bool,
+        records: Records | None = None,
+        jars: CookieJars | None = None,
     ) -> None:
         self._auth_token = auth_token
         self._allow_remote = allow_remote
-        self._on_traffic = on_traffic
+        self._records = records or Records()
         self._jars = jars
         resolver = None if allow_remote else LoopbackResolver()
         connector = aiohttp.TCPConnector(limit=0, resolver=resolver, keepalive_timeout=5.0)
@@ -151,7 +157,7 @@ class Web:
         """Make a request in a task of its own; once cancelled, `on_reply` is not called. After the end none is made."""
         if self._is_closed:  # a timer of a call that was dropped
             return lambda: None
-        return self._begin(self._deliver(request, on_reply)).cancel
+        return self._begin(self._deliver(request, on_reply, self._records.moment())).cancel
 
     def connect(self, request: SocketRequest, events: SocketEvents) -> Socket:
         """Open a WebSocket, whose handshake is signed for its `wss` URL."""
@@ -194,13 +200,15 @@ class Web:
         return task
 
     def _socket_answered(self, request: SocketRequest, reply: Reply) -> None:
-        self._on_traffic(Sent("GET", without_user_and_fragment(request.url), request.call, "stream", reply))
+        url = without_user_and_fragment(request.url)
+        when = self._records.moment()
+        self._records.sent(Sent("GET", url, request.call, "stream", reply, "stream", when=when))
 
-    async def _deliver(self, request: OutgoingRequest, on_reply: Callable[[Reply], None]) -> None:
+    async def _deliver(self, request: OutgoingRequest, on_reply: Callable[[Reply], None], when: Moment) -> None:
         async with self._document_turns if request.awaited else self._callback_turns:
             reply = await self._request(request)
         on_reply(reply)
-        self._on_traffic(Sent.of(request, reply))
+        self._records.sent(Sent.of(request, reply, when))
 
     async def _request(self, request: OutgoingRequest) -> Reply:
         attempts = 0

@@ -207,7 +207,7 @@ def test_each_option_is_the_setting_of_its_name(
     monkeypatch.setattr(simulator_command, "_serve", serve)
     (tmp_path / "far.toml").write_text('["default"]\noutcome = "never"\n')
     run(simulator, *arguments, cwd=tmp_path)
-    assert [made.settings for made in served] == [Settings(keep_records=0, **chosen)]
+    assert [made.settings for made in served] == [Settings(keep_records=2000, **chosen)]
 
 
 def test_a_process_of_its_own_does_as_its_options_say(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from callctl.simulator import Faults, Noted, Received, Reply, Sent
 
 AT = datetime(2026, 1, 5, 14, 2, 11, tzinfo=UTC)
 ACCOUNT = "/2010-04-01/Accounts/AC00000000000000000000000000000000"
+QUERY = {"StartTime>": ("2026-01-05",), "To": ("+12025550100",)}
 SID = "CA00000000000000000000000000000001"
 PATIENCE = 30.0
 INTRODUCED = rb"Ctrl-C ends it\.\r?\n"
@@ -45,7 +46,7 @@ async def test_on_traffic_is_given_each_request_with_its_answer() -> None:
         ("POST", 400, 21211),
         ("POST", 201, None),
     ]
-    sent = [(each.url, each.status, each.reply and each.reply.status) for each in seen if isinstance(each, Sent)]
+    sent = [(each.url, each.about, each.reply and each.reply.status) for each in seen if isinstance(each, Sent)]
     assert sent == [
         *((f"{setup.listener.url}/status", status, 204) for status in ("initiated", "ringing", "busy")),
         (f"{setup.listener.url}/doc", "in-progress", 404),
@@ -108,18 +109,21 @@ async def test_on_traffic_is_given_a_reply_once_it_has_been_acted_on() -> None:
 @pytest.mark.parametrize(
     ("request_", "line"),
     [
-        (Received("POST", f"{ACCOUNT}/Calls.json", {}, {}, {}, 201), "<-- 201 POST /Calls.json"),
+        (Received("POST", f"{ACCOUNT}/Calls.json", {}, {}, {}, Reply(201)), "<-- 201 POST /Calls.json"),
         (
-            Received("GET", f"{ACCOUNT}/Calls.json", {"StartTime>": "2026-01-05", "To": "+12025550100"}, {}, {}, 200),
+            Received(
+                "GET",
+                f"{ACCOUNT}/Calls.json",
+                QUERY,
+                {},
+                {},
+                Reply(200),
+            ),
             "<-- 200 GET /Calls.json?StartTime>=2026-01-05&To=+12025550100",
         ),
-        (Received("GET", f"{ACCOUNT}.json", {}, {}, {}, 200), f"<-- 200 GET {ACCOUNT}.json"),
+        (Received("GET", f"{ACCOUNT}.json", {}, {}, {}, Reply(200)), f"<-- 200 GET {ACCOUNT}.json"),
         (
-            Received("POST", f"/simulator/calls/{SID}/answer", {}, {}, {}, 200),
-            f"<-- 200 POST /simulator/calls/{SID}/answer",
-        ),
-        (
-            Received("GET", f"{ACCOUNT}/a\nb.json", {}, {}, {}, 404, 20404),
+            Received("GET", f"{ACCOUNT}/a\nb.json", {}, {}, {}, Reply(404), 20404),
             f"<-- 404 20404 GET {ACCOUNT}/a{UNSAFE}b.json",
         ),
     ],
@@ -171,11 +175,11 @@ def test_the_command_logs_on_a_terminal_unless_an_option_says_otherwise(
 ) -> None:
     near, far = pty.openpty() if terminal else os.pipe()
     with started(tmp_path, far, *options) as (process, settings):
-        requests.get(f"{settings['CALLCTL_URL_SURVEY']}/%1b%5b31m", timeout=PATIENCE)
+        requests.get(f"{settings['CALLCTL_API_URL']}/%1b%5b31m", timeout=PATIENCE)
         process.terminate()
         process.wait(PATIENCE)
         output = _rest(near)
-    line = rf"^\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d) <-- 401 20003 GET /simulator/survey/{UNSAFE}\[31m\r?$"
+    line = rf"^\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d) <-- 401 20003 GET /{UNSAFE}\[31m\r?$"
     assert len(re.findall(line, output.decode(), flags=re.MULTILINE)) == lines
     assert output.count(b"<--") == lines
     assert b"SIMULATED" in output

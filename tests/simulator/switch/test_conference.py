@@ -181,7 +181,7 @@ class TestCallbacks:
             sid = await enter(setup, dialled(room(setup, endConferenceOnExit="true")))
             await setup.update(sid, Status="completed")
             await setup.advance(1)
-        sent = [(each.status, each.call) for each in seen if isinstance(each, Sent) and ROOM_CALLBACK in each.url]
+        sent = [(each.about, each.call) for each in seen if isinstance(each, Sent) and ROOM_CALLBACK in each.url]
         conference = reported(setup)[0]["ConferenceSid"]
         assert sent[1:] == [("participant-join", sid), ("conference-end", conference)]
 

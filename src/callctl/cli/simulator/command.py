@@ -21,6 +21,8 @@ from callctl.support.dates import read_duration
 if TYPE_CHECKING:
     from callctl.simulator import Simulator
 
+KEEP_RECORDS = 2000
+
 
 def simulator(
     ctx: typer.Context,
@@ -146,7 +148,7 @@ def simulator(
         cps=cps,
         concurrency=concurrency,
         keep_finished=keep_finished,
-        keep_records=0,  # they are for tests, and are not read here
+        keep_records=KEEP_RECORDS,
         dialect=dialect,
         base_path=base_path.rstrip("/"),
         allow_remote=allow_remote,

@@ -117,7 +117,7 @@ def received_line(request: Received, *, at: datetime) -> str:
     """Return the line of an API request and its answer; the path is whole if it was refused, else below the account."""
     rest = request.path.partition("/Accounts/")[2].partition("/")[2]
     path = f"/{rest}" if rest and request.status < 400 else request.path
-    query = f"?{urlencode(request.query, safe='<>:+,@')}" if request.query else ""
+    query = f"?{urlencode(request.query, safe='<>:+,@', doseq=True)}" if request.query else ""
     code = f" {request.code}" if request.code is not None else ""
     return _one_line(f"{time_of_day(at)} <-- {request.status}{code} {request.method} {path}{query}")
 
@@ -132,7 +132,7 @@ def sent_line(request: Sent, *, at: datetime) -> str:
     else:
         outcome = str(reply.status)
     tries = f" (try {reply.attempts})" if reply is not None and reply.attempts > 1 else ""
-    about = f" {request.status} {request.call}".rstrip()
+    about = f" {request.about} {request.call}".rstrip()
     return _one_line(f"{time_of_day(at)} --> {outcome}{tries} {request.method} {request.url}{about}{why}")
 
 

@@ -11,15 +11,34 @@ from callctl.simulator.rest import listing, requests, serializers
 from callctl.simulator.rest.requests import Form
 from callctl.simulator.settings import Settings
 from callctl.simulator.switch.switch import Switch
+from callctl.simulator.switch.world import World
+
+
+@dataclass(slots=True)
+class Exchange:
+    """What is known of a request under way: its form, Twilio's code where it is refused, and the call it is about."""
+
+    form: Form = field(default_factory=dict)
+    code: int | None = None
+    call: str = ""
 
 
 @dataclass(slots=True)
 class Endpoint:
-    """What the API's resources work on; `forms` are those of the requests under way, by the request's id."""
+    """What the API's resources work on; `exchanges` are the requests under way, by the request's id."""
 
     settings: Settings
-    switch: Switch
-    forms: dict[int, Form] = field(default_factory=dict)
+    world: World
+    exchanges: dict[int, Exchange] = field(default_factory=dict)
+
+    @property
+    def switch(self) -> Switch:
+        """What all calls are in, since the start or the last reset."""
+        return self.world.switch
+
+    def exchange(self, request: web.Request) -> Exchange:
+        """Return what is known of a request."""
+        return self.exchanges.setdefault(id(request), Exchange())
 
     def account_path(self, rest: str = "") -> str:
         """Return the path of the account, or of what is below it, as it is routed."""
@@ -28,7 +47,7 @@ class Endpoint:
     async def form(self, request: web.Request) -> Form:
         """Read a request's form; raise ApiError where it has none."""
         form = await requests.read_form(request)
-        self.forms[id(request)] = form
+        self.exchange(request).form = form
         return form
 
     def leg(self, request: web.Request) -> Leg:
@@ -40,6 +59,11 @@ class Endpoint:
         leg = self.switch.register.find(request.match_info["sid"])
         if leg is None:
             raise ApiError(20404, request.path)
+        return self.about(request, leg)
+
+    def about(self, request: web.Request, leg: Leg) -> Leg:
+        """Remember which leg a request is about, and return it."""
+        self.exchange(request).call = leg.sid
         return leg
 
     def shown(self, leg: Leg) -> serializers.Json:

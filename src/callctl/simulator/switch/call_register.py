@@ -7,8 +7,9 @@ from datetime import datetime
 from callctl.simulator.clock import Clock
 from callctl.simulator.errors import ApiError
 from callctl.simulator.faults import Chance
-from callctl.simulator.http_requests import Noted, OnTraffic, ignore
+from callctl.simulator.http_requests import Moment, Noted
 from callctl.simulator.models import CallRequest, Facts, Leg, Notification
+from callctl.simulator.records import Records
 from callctl.simulator.settings import Settings
 
 WARNINGS = frozenset({12200, 13217, 13224, 21262, 21626, 31930})
@@ -25,10 +26,10 @@ class Register:
         clock: Clock,
         wall: Callable[[], datetime],
         chance: Chance,
-        on_traffic: OnTraffic = ignore,
+        records: Records,
     ) -> None:
         self._settings = settings
-        self._on_traffic = on_traffic
+        self._records = records
         self._clock = clock
         self._wall = wall
         self._chance = chance
@@ -66,6 +67,10 @@ class Register:
         """Return the leg with this SID."""
         return self._legs.get(sid)
 
+    def oldest_first(self) -> Iterator[Leg]:
+        """Yield every leg, the oldest first."""
+        return iter(self._legs.values())
+
     def newest_first(self) -> Iterator[Leg]:
         """Yield every leg, the newest first."""
         return reversed(self._legs.values())
@@ -76,16 +81,18 @@ class Register:
 
     def set_facts(self, leg: Leg, facts: Facts) -> None:
         """Replace the facts of a leg, keeping the old ones for as long as the API may still show them."""
+        now = self._clock.now()
+        if not leg.timeline or leg.timeline[-1][1] != facts.status:
+            leg.timeline.append((Moment(now, facts.updated), facts.status))
         leg.facts = facts
         if not self._settings.lag:
             return
-        now = self._clock.now()
         leg.earlier.append((now, facts))
         while len(leg.earlier) > 1 and leg.earlier[1][0] <= now - self._settings.lag:
             leg.earlier.pop(0)
 
     def note(self, leg: Leg, code: int, text: str, *, url: str = "", method: str = "") -> None:
-        """Add to the notifications of a leg, and report it to `on_traffic`."""
+        """Add to the notifications of a leg, and to the records."""
         number = len(leg.notifications)
         if number >= MAX_NOTIFICATIONS:
             return
@@ -97,12 +104,13 @@ class Register:
                 code=code,
                 text=text,
                 log="1" if code in WARNINGS else "0",
+                at=self._clock.now(),
                 date=self._wall(),
                 url=url,
                 method=method,
             )
         )
-        self._on_traffic(Noted(leg.sid, code, text, code in WARNINGS))
+        self._records.noted(Noted(leg.sid, code, text, code in WARNINGS))
 
     def finish(self, leg: Leg) -> None:
         """Count a leg among those that have ended, of which the oldest are dropped."""

@@ -290,6 +290,7 @@ class Conferences:
     def _enter(self, participant: Participant) -> None:
         conference = participant.conference
         participant.has_joined = True
+        participant.leg.room = conference.name
         if conference.status == INIT:
             self._set_status(conference, IN_PROGRESS)
         self._report(conference, "join", "participant-join", participant)

@@ -9,7 +9,7 @@ from callctl.simulator.clock import Clock
 from callctl.simulator.errors import ApiError
 from callctl.simulator.far_end import Directory, FarEnd
 from callctl.simulator.faults import Chance
-from callctl.simulator.http_requests import OnTraffic, Reply, Send, ignore
+from callctl.simulator.http_requests import Reply, Send
 from callctl.simulator.models import (
     INBOUND,
     OUTBOUND_API,
@@ -21,6 +21,7 @@ from callctl.simulator.models import (
     Source,
     Subscription,
 )
+from callctl.simulator.records import Records
 from callctl.simulator.settings import (
     CANCEL_REFUSED_IN_PROGRESS,
     CANCEL_SPARES_DIAL_LEGS,
@@ -64,8 +65,9 @@ class Switch:
         send: Send,
         connect: Connect,
         chance: Chance,
-        on_traffic: OnTraffic = ignore,
+        records: Records | None = None,
     ) -> None:
+        records = records or Records()
         self._settings = settings
         self._clock = clock
         self._wall = wall
@@ -73,7 +75,7 @@ class Switch:
         self._directory = Directory(self._far_ends)
         self._live: dict[str, LiveLeg] = {}
         self._next_dial = 0.0
-        self.register = Register(settings, clock=clock, wall=wall, chance=chance, on_traffic=on_traffic)
+        self.register = Register(settings, clock=clock, wall=wall, chance=chance, records=records)
         self.possessions = Possessions(new_sid=self.register.new_sid, wall=wall)
         self.callbacks = Callbacks(
             account_sid=settings.account_sid,
@@ -84,7 +86,7 @@ class Switch:
             faults=settings.faults,
             keep=settings.keep_records,
             on_failure=self._callback_failed,
-            on_traffic=on_traffic,
+            records=records,
         )
         self.recordings = Recordings(settings, clock=clock, wall=wall, callbacks=self.callbacks, register=self.register)
         self.conferences = Conferences(

@@ -32,7 +32,7 @@ class Calls:
         call = requests.read_call(await self._endpoint.form(request), self._endpoint.switch.possessions)
         if self._endpoint.settings.test_credentials:
             call = replace(call, subscription=None)  # test credentials never cause a callback
-        leg = self._endpoint.switch.place(call)
+        leg = self._endpoint.about(request, self._endpoint.switch.place(call))
         return web.json_response(self._endpoint.shown(leg), status=201)
 
     async def _list(self, request: web.Request) -> web.Response:

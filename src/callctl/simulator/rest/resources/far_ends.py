@@ -26,7 +26,7 @@ class FarEnds:
 
     async def _incoming(self, request: web.Request) -> web.Response:
         form, switch = await self._endpoint.form(request), self._endpoint.switch
-        leg = switch.receive(requests.read_incoming(form, switch.possessions))
+        leg = self._endpoint.about(request, switch.receive(requests.read_incoming(form, switch.possessions)))
         return web.json_response(self._endpoint.shown(leg), status=201)
 
     async def _act(self, request: web.Request) -> web.Response:

@@ -12,7 +12,7 @@ from callctl.simulator.rest.requests import Form
 from callctl.simulator.rest.resources import fields
 from callctl.simulator.rest.routing import Endpoint, Routes, as_page, get
 from callctl.simulator.rest.serializers import Json, account_path
-from callctl.simulator.switch.owned import Owned, Shelf
+from callctl.simulator.switch.owned import Owned, Possessions, Shelf
 
 
 class OwnedResource(ABC):
@@ -24,7 +24,6 @@ class OwnedResource(ABC):
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._possessions = endpoint.switch.possessions
 
     def routes(self) -> Routes:
         """Return what is answered here."""
@@ -36,6 +35,10 @@ class OwnedResource(ABC):
             web.post(f"{path}/{{sid}}.json", self._update),
             web.delete(f"{path}/{{sid}}.json", self._delete),
         )
+
+    @property
+    def _possessions(self) -> Possessions:
+        return self._endpoint.switch.possessions
 
     @property
     @abstractmethod

@@ -88,6 +88,7 @@ class Participants:
             participant, waits = self._endpoint.switch.invite(call, entrance)
         except JoinError as error:
             raise ApiError(CODES.get(error.code, 20001), str(error)) from error
+        self._endpoint.about(request, participant.leg)
         body = self._shown(participant) | {"queue_time": str(waits)}
         return web.json_response(body, status=201)
 
@@ -130,6 +131,7 @@ class Participants:
         participant = conference.find(request.match_info["sid"])
         if participant is None:
             raise ApiError(20404, request.path)
+        self._endpoint.about(request, participant.leg)
         return participant
 
     def _shown(self, participant: Participant) -> serializers.Json:

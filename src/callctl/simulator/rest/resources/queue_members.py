@@ -7,7 +7,7 @@ from callctl.simulator.models import Source
 from callctl.simulator.rest import listing, requests, serializers
 from callctl.simulator.rest.resources import queues
 from callctl.simulator.rest.routing import Endpoint, Routes, as_page, get
-from callctl.simulator.switch.queue import Member
+from callctl.simulator.switch.queue import Member, Queues
 
 FRONT = "Front"
 
@@ -17,7 +17,10 @@ class QueueMembers:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._queues = endpoint.switch.queues
+
+    @property
+    def _queues(self) -> Queues:
+        return self._endpoint.switch.queues
 
     def routes(self) -> Routes:
         """Return what is answered here."""
@@ -52,6 +55,7 @@ class QueueMembers:
         member = queue.front() if sid == FRONT else queue.members.get(sid)
         if member is None:
             raise ApiError(20404, request.path)
+        self._endpoint.about(request, member.live.leg)
         return member
 
     def _shown(self, member: Member) -> serializers.Json:

@@ -7,6 +7,7 @@ from callctl.simulator.rest import listing, requests, serializers
 from callctl.simulator.rest.requests import Form
 from callctl.simulator.rest.routing import Endpoint, Routes, as_page, get
 from callctl.simulator.switch.queue import DEFAULT_SIZE, MAX_SIZE, Queue
+from callctl.simulator.switch.queue import Queues as AllQueues
 from callctl.simulator.twiml.verbs.queue import MAX_NAME
 
 
@@ -15,7 +16,10 @@ class Queues:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._queues = endpoint.switch.queues
+
+    @property
+    def _queues(self) -> AllQueues:
+        return self._endpoint.switch.queues
 
     def routes(self) -> Routes:
         """Return what is answered here."""

@@ -134,7 +134,7 @@ class RecordingResources:
         leg = self._endpoint.switch.register.find(request.match_info["call"])
         if leg is None:
             raise ApiError(20404, request.path)
-        return leg
+        return self._endpoint.about(request, leg)
 
     def _found(self, request: web.Request, check: Check) -> Recording:
         recording = self._recordings.find(request.match_info["recording"])

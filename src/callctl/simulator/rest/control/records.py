@@ -1,0 +1,33 @@
+"""The requests received and made: all, or those after a number, about a call, of a direction or a kind."""
+
+from itertools import islice
+
+from aiohttp import web
+
+from callctl.simulator.rest.control import query, shown
+from callctl.simulator.rest.routing import Endpoint, Routes, get
+
+DIRECTIONS = ("received", "sent")
+KINDS = ("api", "document", "callback", "stream")
+
+
+def routes(endpoint: Endpoint, path: str) -> Routes:
+    """Return what is answered here."""
+
+    async def list_(request: web.Request) -> web.Response:
+        """Answer with records, and the number after which a client goes on to ask: none in between is missed."""
+        records = endpoint.world.records
+        after, limit = query.whole(request, "after") or 0, query.whole(request, "limit")
+        direction, kind = query.one_of(request, "direction", DIRECTIONS), query.one_of(request, "kind", KINDS)
+        call = request.query.get("call")
+        wanted = (
+            record
+            for record in records.after(after)
+            if call in (None, record.call) and direction in (None, record.direction) and kind in (None, record.kind)
+        )
+        found = list(islice(wanted, limit))
+        is_whole = limit is None or len(found) < limit
+        last = records.last if is_whole else found[-1].number if found else after
+        return web.json_response({"requests": [shown.record(record) for record in found], "last": last})
+
+    return (get(f"{path}/requests", list_),)
