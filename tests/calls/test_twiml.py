@@ -17,6 +17,7 @@ from callctl.calls.twiml import (
     check_events,
     check_inline,
     dial,
+    hangs_up_after_dial,
     legs_without_callbacks,
     noun_attributes,
     say,
@@ -304,3 +305,25 @@ def test_the_events_of_each_noun_pass() -> None:
         '<Response><Dial><Number statusCallbackEvent="initiated ringing  answered completed">+12025550101</Number>'
         '</Dial><Dial><Conference statusCallbackEvent="start end join">r</Conference></Dial></Response>'
     )
+
+
+@pytest.mark.parametrize(
+    ("verbs", "hangs_up"),
+    [
+        ("<Dial><Client>ann</Client></Dial>", True),
+        ("<Say>wait</Say><Play>https://example.com/a.mp3</Play><Pause/><Dial>+12025550100</Dial><!-- end -->", True),
+        ('<Dial action="https://example.com/next"><Client>ann</Client></Dial>', False),
+        ("<Dial><Client>ann</Client></Dial><Say>bye</Say>", False),
+        ("<Dial><Client>ann</Client></Dial><Dial><Client>bob</Client></Dial>", False),
+        ("<Redirect>https://example.com/next</Redirect><Dial>+12025550100</Dial>", False),
+        ("<Say>alone</Say>", False),
+        ("", False),
+    ],
+)
+def test_a_document_says_whether_a_call_hangs_up_once_its_dial_is_over(verbs: str, hangs_up: bool) -> None:
+    assert hangs_up_after_dial(f"<Response>{verbs}</Response>") is hangs_up
+
+
+@pytest.mark.parametrize("text", ["", "<Response>", "<Dial/>"])
+def test_what_is_no_document_says_nothing_of_the_end_of_a_dial(text: str) -> None:
+    assert not hangs_up_after_dial(text)

@@ -46,9 +46,9 @@ class CliSetup:
         self.simulator.advance(after)
         return sid
 
-    def dialled(self, *, after: float = 5.0) -> tuple[str, str]:
-        """Place a call that dials a client; return the SIDs of parent and child."""
-        parent = self.place(ANSWERS, "--dial", "client:ann", after=after)
+    def dialled(self, *more: str, after: float = 5.0) -> tuple[str, str]:
+        """Place a call that dials a client, with more options; return the SIDs of parent and child."""
+        parent = self.place(ANSWERS, "--dial", "client:ann", *more, after=after)
         return parent, self.callctl("list", "--parent", parent, "-q").out.strip()
 
     def status(self, sid: str) -> str:

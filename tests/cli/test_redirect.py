@@ -146,8 +146,7 @@ def test_of_a_child_it_says_whose_phone_it_is_and_what_the_parent_does(setup: Cl
     assert outcome.code == 0
     assert messages(outcome) == (
         f"callctl: {child} is the phone that <Dial> called, client:ann (outbound-dial)\n"
-        f"callctl: its parent leg {parent}: goes on with the Dial's action, else with its next verb, else hangs up\n"
-        f"hint: for the other leg: callctl redirect {parent} --say 'Goodbye, and thank you'\n"
+        f"callctl: its parent leg {parent}: hangs up: its Dial has no action, and no verb behind it\n"
         f"callctl: redirected to other TwiML: {child} is in-progress\n"
     )
     setup.simulator.advance(2)
@@ -328,7 +327,7 @@ def test_an_empty_pipe_is_nothing_to_do(setup: CliSetup) -> None:
 
 
 def test_of_both_legs_the_child_goes_first_with_a_warning(setup: CliSetup) -> None:
-    parent, child = setup.dialled()
+    parent, child = setup.dialled("--then", "survey")
     outcome = setup.callctl("redirect", parent, child, "--url", "survey")
     assert "both legs of a <Dial> are named" in outcome.err
     assert [one.path.rpartition("/")[2] for one in setup.sent()] == [f"{child}.json", f"{parent}.json"]

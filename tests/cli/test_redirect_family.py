@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import urllib.request
 from base64 import b64encode
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from running import Callctl
 from callctl.simulator import Received
 
 MOVE = ("--family", "--conference", "room 1")
+BARE = "<Response><Say>Hello</Say><Dial><Client>ann</Client></Dial></Response>"
 DOCUMENT = "<Response><Dial><Conference>room 1</Conference></Dial></Response>"
 
 
@@ -80,8 +82,14 @@ def test_both_legs_go_the_child_first_and_it_is_said_before(setup: CliSetup, nam
     assert in_room(setup) == {parent, child}
 
 
+def forget(setup: CliSetup) -> None:
+    """Remove the store, so that callctl no longer knows what it placed."""
+    shutil.rmtree(setup.home / ".local" / "state" / "callctl")
+
+
 def test_a_parent_without_anything_behind_its_dial_is_gone_and_the_child_said_to_be_alone(setup: CliSetup) -> None:
     parent, child = dialled(setup)
+    forget(setup)
     outcome = setup.callctl("redirect", parent, *MOVE)
     assert outcome.code == 8
     assert outcome.out == f"{child}\tin-progress\tredirected\n{parent}\t\tfailed\n"
@@ -91,6 +99,46 @@ def test_a_parent_without_anything_behind_its_dial_is_gone_and_the_child_said_to
         f"hint: {child} is alone in the conference room 1: `callctl place TO --conference 'room 1'` brings somebody "
         f"in, `callctl hangup {child}` ends it",
     ]
+
+
+@pytest.mark.parametrize("placed", [("--dial", "client:ann"), ("--twiml", BARE), ("--say", LONG)])
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_parent_that_is_known_to_hang_up_before_its_turn_is_not_moved_and_nothing_is_sent(
+    setup: CliSetup, placed: tuple[str, str], more: tuple[str, ...]
+) -> None:
+    parent = setup.place(ANSWERS, *placed, after=5.0)
+    if placed[0] == "--say":  # it comes into its Dial later
+        assert setup.callctl("redirect", parent, "--dial", "client:ann").code == 0
+        setup.simulator.advance(5)
+    child = setup.callctl("list", "--parent", parent, "-q").out.strip()
+    before = setup.sent()
+    for named in ((child, *MOVE), (parent, *MOVE), (parent, child, "--conference", "room 1")):
+        outcome = setup.callctl("redirect", *named, *more)
+        assert (outcome.code, outcome.out) == (8, "")
+        assert f"callctl: error: {parent} would hang up before its turn, and {child} be alone" in outcome.err
+        assert "hint: nothing was sent. Place such a call with --then URL" in outcome.err
+        assert f"`callctl redirect {child} --conference 'room 1'` moves the child" in outcome.err
+    assert setup.sent() == before
+    assert {setup.status(parent), setup.status(child)} == {"in-progress"}
+    alone = setup.callctl("redirect", child, "--conference", "room 1", "--dry-run").err
+    assert f"its parent leg {parent}: hangs up: its Dial has no action, and no verb behind it" in alone
+    assert "hangs up: its Dial has no action" in setup.callctl("hangup", child).err
+
+
+def test_a_parent_whose_dial_has_an_action_goes_into_the_conference(setup: CliSetup) -> None:
+    parent = setup.place(ANSWERS, "--dial", "client:ann", "--then", "survey", after=5.0)
+    child = setup.callctl("list", "--parent", parent, "-q").out.strip()
+    assert setup.callctl("redirect", parent, *MOVE).code == 0
+    setup.simulator.advance(2)
+    assert in_room(setup) == {parent, child}
+
+
+def test_a_parent_that_was_given_another_document_is_moved(setup: CliSetup) -> None:
+    parent, _ = dialled(setup)
+    then = "<Response><Dial><Client>bob</Client></Dial><Pause length='60'/></Response>"
+    assert setup.callctl("redirect", parent, "--twiml", then).code == 0
+    setup.simulator.advance(5)
+    assert setup.callctl("redirect", parent, *MOVE).code == 0
 
 
 def test_a_child_that_is_not_moved_keeps_its_parent(callctl: Callctl) -> None:

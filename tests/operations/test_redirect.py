@@ -1,5 +1,7 @@
 """Redirecting: what it does to the other leg, and what is said when it is refused."""
 
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -33,8 +35,18 @@ def leg(*steps: tuple[str, float]) -> Leg:
     return family.legs[0]
 
 
-def never(_sid: str) -> None:
-    """Know of no leg that it was redirected."""
+@dataclass
+class Known:
+    """Which legs were redirected, and which are known to hang up once their Dial is over."""
+
+    redirects: Mapping[str, datetime] = field(default_factory=dict)
+    without_more: Collection[str] = ()
+
+    def redirected_at(self, sid: str) -> datetime | None:
+        return self.redirects.get(sid)
+
+    def hangs_up_after_dial(self, sid: str) -> bool:
+        return sid in self.without_more
 
 
 def redirected(api: FakeApi, *, reported: Leg | None = None, time: Time | None = None) -> Call:
@@ -137,33 +149,37 @@ def test_the_refusal_stands_when_the_call_cannot_be_asked_for() -> None:
 
 
 def test_the_child_of_a_redirected_parent_drops() -> None:
-    (other,) = preview(
-        CallAndChildren(call("in-progress"), (call("ringing", PARENT, to="client:ann"),)), redirected_at=never
-    )
+    (other,) = preview(CallAndChildren(call("in-progress"), (call("ringing", PARENT, to="client:ann"),)), known=Known())
     assert (other.sid, other.relation) == (PARENT, "child")
     assert other.effect == "ringing client:ann: drops, and the Dial's action, if it has one, is asked as well"
 
 
 def test_the_parent_of_a_redirected_child_goes_on() -> None:
-    (other,) = preview(CallAndChildren(call("in-progress", parent_call_sid=PARENT), ()), redirected_at=never)
+    (other,) = preview(CallAndChildren(call("in-progress", parent_call_sid=PARENT), ()), known=Known())
     assert (other.sid, other.relation) == (PARENT, "parent")
     assert other.effect == "goes on with the Dial's action, else with its next verb, else hangs up"
 
 
+def test_a_parent_that_is_known_to_have_nothing_behind_its_dial_hangs_up() -> None:
+    known = Known(without_more=(PARENT,))
+    (other,) = preview(CallAndChildren(call("in-progress", parent_call_sid=PARENT), ()), known=known)
+    assert other.effect == "hangs up: its Dial has no action, and no verb behind it"
+
+
 def test_a_single_leg_has_no_other() -> None:
-    assert preview(CallAndChildren(call("in-progress"), ()), redirected_at=never) == []
+    assert preview(CallAndChildren(call("in-progress"), ()), known=Known()) == []
 
 
 def test_a_child_that_was_redirected_out_of_the_dial_goes_on_and_so_does_its_parent() -> None:
     child = call("in-progress", "CA3", parent_call_sid=SID)
     bridged = call("in-progress", "CA4", parent_call_sid=SID, to="client:ann")
-    redirects = {"CA3": NOW}.get
-    others = preview(CallAndChildren(call("in-progress"), (child, bridged)), redirected_at=redirects)
+    known = Known({"CA3": NOW})
+    others = preview(CallAndChildren(call("in-progress"), (child, bridged)), known=known)
     assert [other.effect for other in others] == [
         f"goes on: it was redirected out of the Dial at {time_of_day(NOW)}",
         "talking to client:ann: drops, and the Dial's action, if it has one, is asked as well",
     ]
-    (parent,) = preview(CallAndChildren(child, ()), redirected_at=redirects)
+    (parent,) = preview(CallAndChildren(child, ()), known=known)
     assert parent.effect == f"goes on: this leg was redirected out of its Dial at {time_of_day(NOW)}"
 
 

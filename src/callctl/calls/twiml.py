@@ -26,6 +26,8 @@ CONFERENCE_EVENTS = ("start", "end", "join", "leave", "mute", "hold", "modify", 
 # Those that a conference of callctl's reports: who is in it, and how. Of who speaks there would be one every moment.
 REPORTED_CONFERENCE_EVENTS = ("start", "end", "join", "leave", "mute", "hold", "modify")
 MAX_ROOM = 128  # characters of a conference's name (docs/twilio.md, "Conferences")
+# Verbs that go on with the next one, whatever comes.
+_ALWAYS_GO_ON = frozenset(("Say", "Play", "Pause"))
 # Verbs that request the document they stand in, unless they name another.
 _REQUESTING = ("Gather", "Record", "Pay")
 _ABSOLUTE_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/]")
@@ -289,6 +291,20 @@ def legs_without_callbacks(text: str) -> int:
         UsageError: As ``check``.
     """
     return sum(1 for _ in _silent_legs(_parse(text)))
+
+
+def hangs_up_after_dial(text: str) -> bool:
+    """Return whether a call that is in the ``<Dial>`` of a document hangs up once that is over.
+
+    It has neither an action nor a verb behind it (docs/twilio.md, "Redirects and the other leg"). False where the
+    document does not decide it: it can't be read, has more than one Dial, or a verb that may lead to another document.
+    """
+    try:
+        verbs = [verb for verb in _parse(text) if isinstance(verb.tag, str)]  # type: ignore[redundant-expr]
+    except UsageError:
+        return False
+    *before, last = [verb.tag for verb in verbs] or [""]
+    return last == "Dial" and "action" not in verbs[-1].attrib and _ALWAYS_GO_ON.issuperset(before)
 
 
 def add_callbacks(text: str, status_callback: str, *, events: Sequence[str] = EVENT_NAMES) -> str:

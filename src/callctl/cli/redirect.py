@@ -95,7 +95,8 @@ def redirect(
             "--family",
             help="With --conference: both legs of a Dial.\n\n"
             "The child first, then the parent, whichever is named. The parent needs an action or a verb behind its "
-            "Dial: without, it hangs up before its turn, and the child is alone in the conference.",
+            "Dial: without, it hangs up before its turn, and the child is alone in the conference. Where callctl "
+            "itself gave it a Dial without, as place --dial does without --then, nothing is sent (exit 8).",
         ),
     ] = False,
     when: Annotated[
@@ -296,6 +297,7 @@ class RedirectPreview:
         Raises:
             UnknownCallError: A call has no other leg.
             NotInProgressError: A leg can't be redirected.
+            ConditionNotMetError: A parent is known to hang up before its turn.
         """
 
         def known(call: Call) -> Call:
@@ -306,6 +308,10 @@ class RedirectPreview:
         preview = ConferencePreview(
             self.runtime, self.client, self.history, self.options, room=room, conversations=conversations
         )
+        parents = {child.sid: each.parent.sid for each in found for child in each.children} | dict.fromkeys(
+            conversations
+        )
+        operation.check_both_legs(parents, known=self.history, command=self.command)
         return preview, preview.legs()
 
     def say_effects(self, sid: str, *, of_none: bool = False) -> Effects:
@@ -319,21 +325,26 @@ class RedirectPreview:
         call = self._fetched[sid]
         if call is None:
             return Effects(None, ())
-        effects = operation.preview(call, redirected_at=self.history.redirected_at)
+        effects = operation.preview(call, known=self.history)
         if effects or of_none:
             self._say(call.call, effects)
         return Effects(call.call, effects)
 
     def batches(self, sids: Sequence[str]) -> list[list[str]]:
-        """Fetch all of them; return the children before their parents, whose redirects end their Dials."""
+        """Fetch all of them; return the children before their parents, whose redirects end their Dials.
+
+        Raises:
+            ConditionNotMetError: A parent is known to hang up before its turn.
+        """
         for group in for_each(sids, self._fetch, parallel=_PARALLEL):
             for result in group:
                 if isinstance(result, Done):
                     self._fetched[result.sid] = result.value
         parents = {sid: found.parent_sid for sid, found in self._fetched.items() if found is not None}
-        children = [sid for sid in sids if parents.get(sid) in sids]
-        bridged = [sid for sid in children if self.history.redirected_at(sid) is None]
-        if bridged:
+        operation.check_both_legs(parents, known=self.history, command=self.command)
+        in_dial = operation.children_in_dial(parents, known=self.history)
+        if in_dial:
+            bridged = list(chain.from_iterable(in_dial.values()))
             self.runtime.say(
                 f"callctl: both legs of a <Dial> are named ({name_some(bridged)} and its parent): redirecting the "
                 "first ends the Dial, and a parent without a next verb hangs up before its turn\n"

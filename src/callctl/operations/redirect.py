@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from callctl.api.calls_api import CallsApi
 from callctl.api.requests import RedirectRequest
 from callctl.calls.call import Call, CallStatus, Direction
 from callctl.calls.leg import Leg
-from callctl.errors import CallctlError, NotInProgressError, UnknownCallError, WrongCallStateError
+from callctl.errors import (
+    CallctlError,
+    ConditionNotMetError,
+    NotInProgressError,
+    UnknownCallError,
+    WrongCallStateError,
+)
 from callctl.operations.family import CallAndChildren, live_children
 from callctl.operations.reported_status import with_reported_status
 from callctl.support.backoff import until
@@ -37,16 +44,65 @@ class OtherLeg:
     goes_on: bool = True
 
 
-def preview(call: CallAndChildren, *, redirected_at: Callable[[str], datetime | None]) -> list[OtherLeg]:
-    """Return what happens to the other legs when a call is redirected (docs/twilio.md, "Redirects and the other leg").
+class KnownLegs(Protocol):
+    """What is known here of legs, from the store."""
 
-    ``redirected_at`` returns when a child leg was redirected, if that is known: then it left the ``<Dial>``.
+    def redirected_at(self, sid: str) -> datetime | None:
+        """Return when a child leg was redirected, and so left its ``<Dial>``; None if that is not known."""
+
+    def hangs_up_after_dial(self, sid: str) -> bool:
+        """Return whether a call is known to hang up once its ``<Dial>`` is over."""
+
+
+def preview(call: CallAndChildren, *, known: KnownLegs) -> list[OtherLeg]:
+    """Return what happens to the other legs when a call is redirected.
+
+    Source: docs/twilio.md, "Redirects and the other leg".
     """
     if call.children:
-        return [_of_child(child, redirected_at(child.sid)) for child in call.children]
+        return [_of_child(child, known.redirected_at(child.sid)) for child in call.children]
     if call.parent_sid is not None:
-        return [OtherLeg(call.parent_sid, "parent", effect_on_parent(redirected_at(call.call.sid)))]
+        child, parent = call.call.sid, call.parent_sid
+        goes_on = not _hangs_up(known, child, parent=parent)
+        return [OtherLeg(parent, "parent", effect_on_parent(known, child, parent=parent), goes_on)]
     return []
+
+
+def children_in_dial(parents: Mapping[str, str | None], *, known: KnownLegs) -> dict[str, list[str]]:
+    """Return those of some legs whose redirect ends the ``<Dial>`` of another one of them, by the SID of that one.
+
+    ``parents`` are the legs, each with its parent.
+    """
+    found: dict[str, list[str]] = {}
+    for child, parent in parents.items():
+        if parent in parents and parent is not None and known.redirected_at(child) is None:
+            found.setdefault(parent, []).append(child)
+    return found
+
+
+def check_both_legs(parents: Mapping[str, str | None], *, known: KnownLegs, command: Callable[[str], str]) -> None:
+    """Make sure that no parent is known to hang up before its turn, where its child is redirected first.
+
+    There is no order in which both legs of such a ``<Dial>`` get there: the child drops where its parent is the first
+    (docs/twilio.md, "Redirects and the other leg").
+
+    Args:
+        parents: The legs that are to be redirected, each with its parent.
+        known: What is known of them.
+        command: Returns the command that redirects one leg to the same.
+
+    Raises:
+        ConditionNotMetError: One is.
+    """
+    for parent, children in children_in_dial(parents, known=known).items():
+        if known.hangs_up_after_dial(parent):
+            child = children[0]
+            raise ConditionNotMetError(
+                f"{parent} would hang up before its turn, and {child} be alone: callctl gave it a <Dial> with no "
+                "action and no verb behind, which ends as the child leaves it",
+                hint="nothing was sent. Place such a call with --then URL; of this one, "
+                f"`{command(child)}` moves the child and `{command(parent)}` the parent, and either loses the other",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +160,19 @@ def child_goes_on(redirected_at: datetime) -> str:
     return f"goes on: it was redirected out of the Dial at {time_of_day(redirected_at)}"
 
 
-def effect_on_parent(redirected_at: datetime | None) -> str:
-    """Return what the parent does once this child is gone, or was ``redirected_at`` some time before, if known."""
+def effect_on_parent(known: KnownLegs, child: str, *, parent: str) -> str:
+    """Return what the parent does once this child is gone, unless it left the ``<Dial>`` before."""
+    redirected_at = known.redirected_at(child)
     if redirected_at is not None:
         return f"goes on: this leg was redirected out of its Dial at {time_of_day(redirected_at)}"
+    if _hangs_up(known, child, parent=parent):
+        return "hangs up: its Dial has no action, and no verb behind it"
     return "goes on with the Dial's action, else with its next verb, else hangs up"
+
+
+def _hangs_up(known: KnownLegs, child: str, *, parent: str) -> bool:
+    """Return whether the parent is known to hang up as this child leaves its ``<Dial>``."""
+    return known.redirected_at(child) is None and known.hangs_up_after_dial(parent)
 
 
 def whose_phone(call: Call) -> str:

@@ -134,7 +134,7 @@ def handled_already(store: EventStore, action: Action, *, clock: Clock) -> Outco
     if any(store.has_intent(sid, is_over=clock.has_passed) for sid in (action.call_sid, action.about)):
         return Postponed(retry=True)
     name = store.dial_action(action.call_sid)
-    if name is not None:
+    if name:
         return Outcome(DECLINED, f"its own Dial sends it to {name} (place --then)")
     for sid, leg in ((action.call_sid, "it"), (action.about, "the leg that ended")):
         done = next((event.action for event in store.all_actions(sid) if _may_have_changed(event, action)), None)

@@ -126,7 +126,8 @@ class EventStore(Protocol):
             at: When it was placed.
             callback: Where its callbacks go, without what may be secret.
             events: The names of the events of which it sends callbacks.
-            dial_action: The name of where its <Dial> sends it.
+            dial_action: The name of where its <Dial> sends it; empty if it hangs up once that is over, None if that
+                is not known.
         """
 
     def forget_last_placed(self, *, at: datetime) -> str | None:
@@ -151,7 +152,10 @@ class EventStore(Protocol):
         """Return whether callctl placed a call."""
 
     def dial_action(self, call_sid: str) -> str | None:
-        """Return where the <Dial> of a call that callctl placed sends it, as its user called it; None if nowhere."""
+        """Return where the <Dial> of a call that callctl placed sends it, as its user called it.
+
+        Empty if it hangs up once its Dial is over; None if that is not known.
+        """
 
     # Actions, and the intents that precede them
 

@@ -396,3 +396,24 @@ def test_what_becomes_of_the_children_is_said_by_what_is_known(
 def test_without_other_legs_nothing_is_said_of_them(table: Table) -> None:
     assert table.operator.effects(HangUp((Target(UNKNOWN, RINGS),)), Snapshot()) == ""
     assert list(table.operator.urls) == ["survey"]
+
+
+@pytest.mark.parametrize("more", [(), ("--then", "survey")])
+def test_both_legs_of_a_dial_are_redirected_only_where_the_parent_may_have_a_turn(
+    table: Table, more: tuple[str, ...]
+) -> None:
+    parent = table.setup.place(ANSWERS, "--dial", "client:ann", *more, after=5)
+    child = table.setup.callctl("list", "--parent", parent, "-q").out.strip()
+    intent = Redirect((Target(parent, TALKS), Target(child, TALKS, parent)), "survey")
+    effects = table.operator.effects(intent, Snapshot())
+    sentence = table.act(intent)
+    if more:
+        assert effects == "both legs of a Dial: a parent without an action hangs up before its turn"
+        assert sentence == "2 redirected to survey"
+        assert [sid for sid, _ in table.sent] == [child, parent]
+    else:
+        assert effects == f"both legs of a Dial: it has no action, so {parent} would hang up before its turn"
+        assert sentence.startswith(f"{parent} would hang up before its turn, and {child} be alone: callctl gave it a")
+        assert table.last.unchanged == {parent, child}
+        assert table.sent == []
+        assert table.setup.status(parent) == TALKS

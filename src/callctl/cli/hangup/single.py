@@ -207,6 +207,6 @@ def _say_effect_on_parent(runtime: Runtime, history: History, call: Call, *, par
     may_ring_others = redirected_at is None and call.status != CallStatus.COMPLETED
     unless = ", unless the Dial still rings another leg" if may_ring_others else ""
     runtime.say(
-        f"callctl: its parent {parent} {effect_on_parent(redirected_at)}{unless}\n"
+        f"callctl: its parent {parent} {effect_on_parent(history, call.sid, parent=parent)}{unless}\n"
         f"hint: `callctl hangup {shlex.quote(parent)}` ends it as well; --family ends both at once"
     )

@@ -95,6 +95,7 @@ Then: TypeAlias = Annotated[
         autocompletion=completion.url_names,
         help="Where the call goes when the Dial is over.\n\n"
         "Twilio asks it with every DialCallStatus, busy and no-answer included, so a survey must look for completed. "
+        "Without it the call hangs up then, and can't be made a conference (redirect --family --conference). "
         "With --conference: when the call has left it; DialCallStatus is answered then.",
         rich_help_panel=DIALLING,
     ),

@@ -106,9 +106,12 @@ def _after_failure(runtime: Runtime, last: LastPlaced, error: BaseException) -> 
 def _remember(
     runtime: Runtime, settings: Settings, call: Call, request: PlaceRequest, *, dial_action: str | None
 ) -> None:
+    from callctl.calls.twiml import hangs_up_after_dial
     from callctl.errors import without_secrets
     from callctl.operations.missing_callbacks import comparable_url
 
+    if dial_action is None and request.twiml and hangs_up_after_dial(request.twiml):
+        dial_action = ""
     callback = comparable_url(request.status_callback) if request.status_callback else None
     LastPlaced(settings).remember(
         call.sid,

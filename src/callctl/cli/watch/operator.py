@@ -186,7 +186,7 @@ class TableOperator:
     def effects(self, intent: HangUp | Redirect, snapshot: Snapshot) -> str:
         """Say what becomes of the other legs, by what callbacks reported and by the redirects that the store has."""
         if len(intent.targets) > 1:
-            return ""
+            return self._effects_on_each_other(intent) if isinstance(intent, Redirect) else ""
         target = intent.targets[0]
         leg = snapshot.leg(target.sid)
         if leg is None:
@@ -198,11 +198,21 @@ class TableOperator:
 
         with History(self._runtime, self._settings, readonly=True) as history:
             if leg.parent_call_sid is not None:
-                return f"its parent {effect_on_parent(history.redirected_at(leg.call_sid))}"
+                return f"its parent {effect_on_parent(history, leg.call_sid, parent=leg.parent_call_sid)}"
             redirected = {child.call_sid: history.redirected_at(child.call_sid) for child in children}
         effect = _effect_on_children(children, list(redirected.values()))
         asks_action = isinstance(intent, Redirect) and None in redirected.values()  # a Dial is under way
         return f"{effect}, {ACTION_IS_ASKED}" if asks_action else effect
+
+    def _effects_on_each_other(self, intent: Redirect) -> str:
+        from callctl.operations.redirect import children_in_dial
+
+        with History(self._runtime, self._settings, readonly=True) as history:
+            parents = list(children_in_dial(_parents(intent), known=history))
+            lost = [parent for parent in parents if history.hangs_up_after_dial(parent)]
+        if lost:
+            return f"both legs of a Dial: it has no action, so {lost[0]} would hang up before its turn"
+        return "both legs of a Dial: a parent without an action hangs up before its turn" if parents else ""
 
     # Acting
 
@@ -246,10 +256,17 @@ class TableOperator:
             self._in_flight.remove(action)
 
     def _act_on(self, action: _Action, history: History) -> None:
-        """Take down what came of each leg."""
+        """Take down what came of each leg.
+
+        Raises:
+            ConditionNotMetError: A parent among them is known to hang up before its turn; nothing was sent.
+        """
         from callctl.operations.bulk import Done, for_each
+        from callctl.operations.redirect import check_both_legs
 
         work = self._work(action, history)
+        if isinstance(action.intent, Redirect):
+            check_both_legs(_parents(action.intent), known=history, command=_command_to(action.intent.url))
         if not action.is_abandoned:
             history.record_intent(target.sid for target in action.intent.targets)
         accepted = False
@@ -269,6 +286,7 @@ class TableOperator:
         if isinstance(intent, HangUp):
             return lambda sid: self._end(action, history, observed, targets[sid])
         request, where = self._redirect_request(intent.url)
+        command = _command_to(intent.url)
 
         def redirect(sid: str) -> _Result:
             from callctl.cli.redirect import redirect_call
@@ -277,8 +295,7 @@ class TableOperator:
                 return _Result(left_alone, is_recorded=False)
             action.check()
             client = observed.while_wanted(lambda _may_be_done: action.is_wanted())
-            command = shlex.join(["callctl", "redirect", sid, "--url", without_secrets(intent.url)])
-            outcome = redirect_call(client, history, sid, request, where=where, command=command)
+            outcome = redirect_call(client, history, sid, request, where=where, command=command(sid))
             return self._recorded(history, outcome)
 
         return redirect
@@ -393,13 +410,23 @@ def _effect_on_children(children: Sequence[Leg], redirected_at: Sequence[datetim
     return f"{drop} of its {count} child legs {drops}; {count - drop} {go}, redirected out of the Dial before"
 
 
+def _parents(intent: HangUp | Redirect) -> dict[str, str | None]:
+    """Return the legs that are meant, each with its parent."""
+    return {target.sid: target.parent for target in intent.targets}
+
+
+def _command_to(url: str) -> Callable[[str], str]:
+    """Return what makes the command that redirects a leg there."""
+    return lambda sid: shlex.join(["callctl", "redirect", sid, "--url", without_secrets(url)])
+
+
 def _batches(intent: HangUp | Redirect) -> list[list[str]]:
     """Return the legs in the order in which they are changed.
 
     Parents are ended first, for one that lost its child goes on with its next verb. Children are redirected first, for
     the redirect of a parent drops them (docs/twilio.md, "Redirects and the other leg").
     """
-    parents = {target.sid: target.parent for target in intent.targets}
+    parents = _parents(intent)
     batches = parents_first(parents, parents.get)
     return batches if isinstance(intent, HangUp) else batches[::-1]
 

@@ -304,7 +304,8 @@ class PostgresStore:
             at: When it was placed.
             callback: Where its callbacks go, without what may be secret.
             events: The names of the events of which it sends callbacks.
-            dial_action: The name of where its <Dial> sends it.
+            dial_action: The name of where its <Dial> sends it; empty if it hangs up once that is over, None if that
+                is not known.
         """
         self._write(
             """
@@ -372,7 +373,10 @@ class PostgresStore:
         return bool(rows[0][0])
 
     def dial_action(self, call_sid: str) -> str | None:
-        """Return where the <Dial> of a call that callctl placed sends it, as its user called it; None if nowhere."""
+        """Return where the <Dial> of a call that callctl placed sends it, as its user called it.
+
+        Empty if it hangs up once its Dial is over; None if that is not known.
+        """
         rows = self._read(
             "SELECT dial_action FROM callctl.placed_calls WHERE world = %(world)s AND sid = %(sid)s",
             sid=plain(call_sid),

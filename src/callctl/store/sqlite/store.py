@@ -386,7 +386,8 @@ class SqliteStore:
             at: When it was placed.
             callback: Where its callbacks go, without what may be secret.
             events: The names of the events of which it sends callbacks.
-            dial_action: The name of where its <Dial> sends it.
+            dial_action: The name of where its <Dial> sends it; empty if it hangs up once that is over, None if that
+                is not known.
         """
         with self._writing.transaction() as connection:
             connection.execute(
@@ -441,7 +442,10 @@ class SqliteStore:
         return bool(rows[0][0])
 
     def dial_action(self, call_sid: str) -> str | None:
-        """Return where the <Dial> of a call that callctl placed sends it, as its user called it; None if nowhere."""
+        """Return where the <Dial> of a call that callctl placed sends it, as its user called it.
+
+        Empty if it hangs up once its Dial is over; None if that is not known.
+        """
         rows = self._rows("SELECT dial_action FROM placed_calls WHERE world = :world AND sid = :sid", sid=call_sid)
         return str(rows[0][0]) if rows and rows[0][0] is not None else None
 
