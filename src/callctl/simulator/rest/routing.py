@@ -1,7 +1,8 @@
 """What the files of the resources share: the account's settings, a request's form, and how a leg is found and shown."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias, TypeVar
 
 from aiohttp import web
 
@@ -21,6 +22,10 @@ class Exchange:
     form: Form = field(default_factory=dict)
     code: int | None = None
     call: str = ""
+
+
+T = TypeVar("T")
+Routes: TypeAlias = Iterable[web.RouteDef]
 
 
 @dataclass(slots=True)
@@ -50,16 +55,13 @@ class Endpoint:
         self.exchange(request).form = form
         return form
 
-    def leg(self, request: web.Request) -> Leg:
+    def leg(self, request: web.Request, part: str = "sid") -> Leg:
         """Return the leg that a request's path names.
 
         Raises:
             ApiError: There is none.
         """
-        leg = self.switch.register.find(request.match_info["sid"])
-        if leg is None:
-            raise ApiError(20404, request.path)
-        return self.about(request, leg)
+        return self.about(request, named(request, self.switch.register.find, part))
 
     def about(self, request: web.Request, leg: Leg) -> Leg:
         """Remember which leg a request is about, and return it."""
@@ -69,6 +71,18 @@ class Endpoint:
     def shown(self, leg: Leg) -> serializers.Json:
         """Show a leg as a request sees it now."""
         return serializers.call(leg, self.switch.register.visible_facts(leg), self.settings)
+
+
+def named(request: web.Request, find: Callable[[str], T | None], part: str = "sid") -> T:
+    """Return what a request's path names in one of its parts, which `find` looks up.
+
+    Raises:
+        ApiError: There is none.
+    """
+    found = find(request.match_info[part])
+    if found is None:
+        raise ApiError(20404, request.path)
+    return found
 
 
 def as_page(request: web.Request, key: str, page: listing.Page[listing.T], shown: Sequence[object]) -> web.Response:
@@ -83,4 +97,20 @@ def get(path: str, handler: requests.Handler) -> web.RouteDef:
     return web.get(path, handler, allow_head=False)
 
 
-Routes = Iterable[web.RouteDef]
+def routes_of(
+    path: str,
+    *,
+    create: requests.Handler,
+    list_: requests.Handler,
+    fetch: requests.Handler,
+    update: requests.Handler,
+    delete: requests.Handler,
+) -> Routes:
+    """Route all five operations of a resource, whose list is at this path."""
+    return (
+        web.post(f"{path}.json", create),
+        get(f"{path}.json", list_),
+        get(f"{path}/{{sid}}.json", fetch),
+        web.post(f"{path}/{{sid}}.json", update),
+        web.delete(f"{path}/{{sid}}.json", delete),
+    )

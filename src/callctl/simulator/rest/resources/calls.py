@@ -6,7 +6,7 @@ from aiohttp import web
 
 from callctl.simulator.models import Leg
 from callctl.simulator.rest import listing, requests, serializers
-from callctl.simulator.rest.routing import Endpoint, Routes, as_page, get
+from callctl.simulator.rest.routing import Endpoint, Routes, as_page, routes_of
 from callctl.simulator.settings import TIME_LIMIT_ALONE
 
 
@@ -19,12 +19,8 @@ class Calls:
     def routes(self) -> Routes:
         """Return what is answered here."""
         path = self._endpoint.account_path("/Calls")
-        return (
-            web.post(f"{path}.json", self.create),
-            get(f"{path}.json", self._list),
-            get(f"{path}/{{sid}}.json", self._fetch),
-            web.post(f"{path}/{{sid}}.json", self._update),
-            web.delete(f"{path}/{{sid}}.json", self._delete),
+        return routes_of(
+            path, create=self.create, list_=self._list, fetch=self._fetch, update=self._update, delete=self._delete
         )
 
     async def create(self, request: web.Request) -> web.Response:

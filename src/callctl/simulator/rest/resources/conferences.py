@@ -7,7 +7,7 @@ from aiohttp import web
 from callctl.simulator.errors import ApiError
 from callctl.simulator.models import API_VERSION
 from callctl.simulator.rest import listing, requests, serializers
-from callctl.simulator.rest.routing import Endpoint, Routes, as_page, get
+from callctl.simulator.rest.routing import Endpoint, Routes, as_page, get, named
 from callctl.simulator.settings import Settings
 from callctl.simulator.switch.conference import COMPLETED, Conference
 
@@ -51,18 +51,10 @@ class Conferences:
         return web.json_response(self._shown(conference))
 
     def _find(self, request: web.Request) -> Conference:
-        return find(self._endpoint, request, request.match_info["sid"])
+        return named(request, self._endpoint.switch.conferences.find)
 
     def _shown(self, conference: Conference) -> serializers.Json:
         return shown(conference, self._endpoint.settings)
-
-
-def find(endpoint: Endpoint, request: web.Request, sid: str) -> Conference:
-    """Return the conference with this SID; raise ApiError where there is none."""
-    conference = endpoint.switch.conferences.find(sid)
-    if conference is None:
-        raise ApiError(20404, request.path)
-    return conference
 
 
 def shown(conference: Conference, settings: Settings) -> serializers.Json:

@@ -5,10 +5,9 @@ from datetime import datetime
 
 from aiohttp import web
 
-from callctl.simulator.errors import ApiError
 from callctl.simulator.models import Notification
 from callctl.simulator.rest import listing, serializers
-from callctl.simulator.rest.routing import Endpoint, Routes, as_page, get
+from callctl.simulator.rest.routing import Endpoint, Routes, as_page, get, named
 
 # Shown where one is fetched, and not in a list (OAS): what was sent and answered, which is not kept here.
 EXCHANGE: serializers.Json = {"request_variables": None, "response_body": None, "response_headers": None}
@@ -34,10 +33,8 @@ class Notifications:
         return as_page(request, "notifications", page, [self._shown(note) for note in page.items])
 
     async def _fetch(self, request: web.Request) -> web.Response:
-        sid = request.match_info["notification"]
-        note = next((note for note in self._endpoint.leg(request).notifications if note.sid == sid), None)
-        if note is None:
-            raise ApiError(20404, request.path)
+        notes = {note.sid: note for note in self._endpoint.leg(request).notifications}
+        note = named(request, notes.get, "notification")
         return web.json_response(self._shown(note) | EXCHANGE)
 
     def _shown(self, note: Notification) -> serializers.Json:

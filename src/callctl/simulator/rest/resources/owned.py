@@ -6,11 +6,10 @@ from email.utils import format_datetime
 
 from aiohttp import web
 
-from callctl.simulator.errors import ApiError
 from callctl.simulator.rest import listing
 from callctl.simulator.rest.requests import Form
 from callctl.simulator.rest.resources import fields
-from callctl.simulator.rest.routing import Endpoint, Routes, as_page, get
+from callctl.simulator.rest.routing import Endpoint, Routes, as_page, named, routes_of
 from callctl.simulator.rest.serializers import Json, account_path
 from callctl.simulator.switch.owned import Owned, Possessions, Shelf
 
@@ -28,12 +27,8 @@ class OwnedResource(ABC):
     def routes(self) -> Routes:
         """Return what is answered here."""
         path = self._endpoint.account_path(f"/{self.name}")
-        return (
-            web.post(f"{path}.json", self._create),
-            get(f"{path}.json", self._list),
-            get(f"{path}/{{sid}}.json", self._fetch),
-            web.post(f"{path}/{{sid}}.json", self._update),
-            web.delete(f"{path}/{{sid}}.json", self._delete),
+        return routes_of(
+            path, create=self._create, list_=self._list, fetch=self._fetch, update=self._update, delete=self._delete
         )
 
     @property
@@ -91,10 +86,7 @@ class OwnedResource(ABC):
         return web.Response(status=204)
 
     def _named(self, request: web.Request) -> Owned:
-        owned = self.shelf.find(request.match_info["sid"])
-        if owned is None:
-            raise ApiError(20404, request.path)
-        return owned
+        return named(request, self.shelf.find)
 
     def _shown(self, owned: Owned) -> Json:
         settings = self._endpoint.settings

@@ -17,14 +17,14 @@ from callctl.simulator.models import (
 )
 from callctl.simulator.rest import listing, requests, serializers
 from callctl.simulator.rest.requests import Form
-from callctl.simulator.rest.resources import conferences
-from callctl.simulator.rest.routing import Endpoint, Routes, as_page, get
+from callctl.simulator.rest.routing import Endpoint, Routes, as_page, named, routes_of
 from callctl.simulator.settings import Settings
 from callctl.simulator.switch.conference import (
     BAD_LABEL,
     FULL,
     LABEL_TAKEN,
     NO_SUCH_COACHED,
+    Conference,
     JoinError,
     Participant,
 )
@@ -71,12 +71,8 @@ class Participants:
     def routes(self) -> Routes:
         """Return what is answered here."""
         path = self._endpoint.account_path("/Conferences/{conference}/Participants")
-        return (
-            web.post(f"{path}.json", self._create),
-            get(f"{path}.json", self._list),
-            get(f"{path}/{{sid}}.json", self._fetch),
-            web.post(f"{path}/{{sid}}.json", self._update),
-            web.delete(f"{path}/{{sid}}.json", self._delete),
+        return routes_of(
+            path, create=self._create, list_=self._list, fetch=self._fetch, update=self._update, delete=self._delete
         )
 
     async def _create(self, request: web.Request) -> web.Response:
@@ -93,7 +89,7 @@ class Participants:
         return web.json_response(body, status=201)
 
     async def _list(self, request: web.Request) -> web.Response:
-        conference = conferences.find(self._endpoint, request, request.match_info["conference"])
+        conference = self._conference(request)
         checks = [] if self._endpoint.settings.dialect.ignores_filters else _filters(request.query)
         page = listing.page(
             lambda: reversed(conference.participants.values()),
@@ -127,12 +123,12 @@ class Participants:
         return known.name
 
     def _find(self, request: web.Request) -> Participant:
-        conference = conferences.find(self._endpoint, request, request.match_info["conference"])
-        participant = conference.find(request.match_info["sid"])
-        if participant is None:
-            raise ApiError(20404, request.path)
+        participant = named(request, self._conference(request).find)
         self._endpoint.about(request, participant.leg)
         return participant
+
+    def _conference(self, request: web.Request) -> Conference:
+        return named(request, self._endpoint.switch.conferences.find, "conference")
 
     def _shown(self, participant: Participant) -> serializers.Json:
         return shown(participant, self._endpoint.settings)

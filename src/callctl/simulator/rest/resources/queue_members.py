@@ -5,8 +5,7 @@ from aiohttp import web
 from callctl.simulator.errors import ApiError
 from callctl.simulator.models import Source
 from callctl.simulator.rest import listing, requests, serializers
-from callctl.simulator.rest.resources import queues
-from callctl.simulator.rest.routing import Endpoint, Routes, as_page, get
+from callctl.simulator.rest.routing import Endpoint, Routes, as_page, get, named
 from callctl.simulator.switch.queue import Member, Queues
 
 FRONT = "Front"
@@ -32,7 +31,7 @@ class QueueMembers:
         )
 
     async def _list(self, request: web.Request) -> web.Response:
-        queue = queues.find(self._endpoint, request, request.match_info["queue"])
+        queue = named(request, self._queues.find, "queue")
         page = listing.page(queue.members.values, request.query, matches=lambda _: True)
         return as_page(request, "queue_members", page, [self._shown(each) for each in page.items])
 
@@ -50,11 +49,8 @@ class QueueMembers:
         return web.json_response(before)
 
     def _find(self, request: web.Request) -> Member:
-        queue = queues.find(self._endpoint, request, request.match_info["queue"])
-        sid = request.match_info["sid"]
-        member = queue.front() if sid == FRONT else queue.members.get(sid)
-        if member is None:
-            raise ApiError(20404, request.path)
+        queue = named(request, self._queues.find, "queue")
+        member = named(request, lambda sid: queue.front() if sid == FRONT else queue.members.get(sid))
         self._endpoint.about(request, member.live.leg)
         return member
 

@@ -5,7 +5,7 @@ from aiohttp import web
 from callctl.simulator.errors import ApiError
 from callctl.simulator.rest import listing, requests, serializers
 from callctl.simulator.rest.requests import Form
-from callctl.simulator.rest.routing import Endpoint, Routes, as_page, get
+from callctl.simulator.rest.routing import Endpoint, Routes, as_page, named, routes_of
 from callctl.simulator.switch.queue import DEFAULT_SIZE, MAX_SIZE, Queue
 from callctl.simulator.switch.queue import Queues as AllQueues
 from callctl.simulator.twiml.verbs.queue import MAX_NAME
@@ -24,12 +24,8 @@ class Queues:
     def routes(self) -> Routes:
         """Return what is answered here."""
         path = self._endpoint.account_path("/Queues")
-        return (
-            web.post(f"{path}.json", self._create),
-            get(f"{path}.json", self._list),
-            get(f"{path}/{{sid}}.json", self._fetch),
-            web.post(f"{path}/{{sid}}.json", self._update),
-            web.delete(f"{path}/{{sid}}.json", self._delete),
+        return routes_of(
+            path, create=self._create, list_=self._list, fetch=self._fetch, update=self._update, delete=self._delete
         )
 
     async def _create(self, request: web.Request) -> web.Response:
@@ -58,7 +54,7 @@ class Queues:
         return web.Response(status=204)
 
     def _find(self, request: web.Request) -> Queue:
-        return find(self._endpoint, request, request.match_info["sid"])
+        return named(request, self._queues.find)
 
     def _name(self, form: Form, of: Queue | None = None) -> str:
         """Return the name that a queue is given; raise ApiError for none, or one that another has."""
@@ -82,14 +78,6 @@ class Queues:
             "date_updated": serializers.time(queue.updated),
             "uri": f"{serializers.account_path(settings)}/Queues/{queue.sid}.json",
         }
-
-
-def find(endpoint: Endpoint, request: web.Request, sid: str) -> Queue:
-    """Return the queue with this SID; raise ApiError where there is none."""
-    queue = endpoint.switch.queues.find(sid)
-    if queue is None:
-        raise ApiError(20404, request.path)
-    return queue
 
 
 def _size(form: Form, default: int = DEFAULT_SIZE) -> int:

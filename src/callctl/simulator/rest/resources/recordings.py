@@ -10,8 +10,8 @@ from aiohttp import web
 from callctl.simulator.errors import ApiError
 from callctl.simulator.models import API_VERSION, Leg
 from callctl.simulator.rest import listing, requests, serializers
-from callctl.simulator.rest.resources import conferences, silence
-from callctl.simulator.rest.routing import Endpoint, Routes, as_page, get
+from callctl.simulator.rest.resources import silence
+from callctl.simulator.rest.routing import Endpoint, Routes, as_page, get, named
 from callctl.simulator.switch.recordings import READY, Recording, Recordings
 
 CALL_STATUSES = ("paused", "in-progress", "stopped")
@@ -131,14 +131,11 @@ class RecordingResources:
     # Inside
 
     def _call(self, request: web.Request) -> Leg:
-        leg = self._endpoint.switch.register.find(request.match_info["call"])
-        if leg is None:
-            raise ApiError(20404, request.path)
-        return self._endpoint.about(request, leg)
+        return self._endpoint.leg(request, "call")
 
     def _found(self, request: web.Request, check: Check) -> Recording:
-        recording = self._recordings.find(request.match_info["recording"])
-        if recording is None or not check(recording):
+        recording = named(request, self._recordings.find, "recording")
+        if not check(recording):
             raise ApiError(20404, request.path)
         return recording
 
@@ -148,7 +145,7 @@ class RecordingResources:
         Of a call are those that name it, and those that recorded it.
         """
         if _is_of_conference(request):
-            conference = conferences.find(self._endpoint, request, request.match_info["conference"]).sid
+            conference = named(request, self._endpoint.switch.conferences.find, "conference").sid
             return lambda recording: recording.conference_sid == conference
         call = self._call(request).sid
         return lambda recording: call in (recording.call_sid, recording.leg.sid)

@@ -72,11 +72,7 @@ class Enqueue(Verb):
         return await document.go_to(self.action, self.method, params) if self.action else None
 
     async def _wait(self, document: Document) -> dict[str, str]:
-        if not self.name:
-            await Note(NAME_TOO_SHORT, "<Enqueue>: the queue has no name")
-            return ERROR
-        if len(self.name) > MAX_NAME:
-            await Note(NAME_TOO_LONG, f"<Enqueue>: the name of the queue has more than {MAX_NAME} characters")
+        if not await _may_name_a_queue(self.name, "<Enqueue>", NAME_TOO_SHORT, NAME_TOO_LONG):
             return ERROR
         wait_url = absolute(document.url, self.wait_url) if self.wait_url else ""
         if self.wait_url and not wait_url:
@@ -118,13 +114,18 @@ class Queue(Noun):
 
     async def connect(self, document: Document, terms: DialTerms) -> dict[str, str]:
         """Take the next, and talk until that is over."""
-        if not self.name:
-            await Note(DIALLED_NAME_TOO_SHORT, "<Queue>: the queue has no name")
-            return NO_QUEUE
-        if len(self.name) > MAX_NAME:
-            await Note(DIALLED_NAME_TOO_LONG, f"<Queue>: the name of the queue has more than {MAX_NAME} characters")
+        if not await _may_name_a_queue(self.name, "<Queue>", DIALLED_NAME_TOO_SHORT, DIALLED_NAME_TOO_LONG):
             return NO_QUEUE
         url = absolute(document.url, self.url) if self.url else ""
         if self.url and not url:  # they are connected all the same, as with one that can't be had (inferred)
             await Note(INVALID_DIALLED_URL, f"<Queue>: url {why_none(document.url, self.url)}")
         return await TakeNext(self.name, url, self.method, terms)
+
+
+async def _may_name_a_queue(name: str, element: str, too_short: int, too_long: int) -> bool:
+    """Return whether a name may be that of a queue; note the code for one that may not."""
+    if not name:
+        await Note(too_short, f"{element}: the queue has no name")
+    elif len(name) > MAX_NAME:
+        await Note(too_long, f"{element}: the name of the queue has more than {MAX_NAME} characters")
+    return 0 < len(name) <= MAX_NAME
