@@ -40,6 +40,8 @@ def test_without_a_url_the_number_says_where_its_calls_go(callctl: Callctl, simu
     done = callctl(*GIVEN, env=env_for(simulator))
     assert (done.code, done.out) == (1, "")
     assert "+12025550199 is no number of this account" in done.err
+    assert "hint: give --voice-url NAME|URL, where the TwiML is; or create the number at the simulator" in done.err
+    assert "--url names another simulator" in done.err
     client = Client(simulator.account_sid, simulator.auth_token)
     client.api.base_url = simulator.url
     client.incoming_phone_numbers.create(phone_number="+12025550199", voice_url=URL)

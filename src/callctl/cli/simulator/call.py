@@ -28,6 +28,12 @@ from callctl.settings.values import api_url as read_api_url
 from callctl.support.dates import read_json
 from callctl.support.threads import start_in_thread
 
+# What to do about a refusal, by Twilio's code.
+_HINTS = {
+    "21205": "give --voice-url NAME|URL, where the TwiML is; or create the number at the simulator, with a VoiceUrl; "
+    "--url names another simulator",
+}
+
 
 def simulator_call(
     ctx: typer.Context,
@@ -216,9 +222,11 @@ def _unknown(settings: Settings, what: str) -> OutcomeUnknownError:
 def _refusal(status: int, body: object) -> ApiError:
     facts = body if isinstance(body, dict) else {}
     kind = {401: AuthenticationError, 404: NotFoundError}.get(status, ApiError)
+    code = str(facts["code"]) if "code" in facts else None
     return kind(
         str(facts.get("message", "the simulator refused the call")),
         status=status,
-        code=str(facts["code"]) if "code" in facts else None,
+        code=code,
         more_info=facts.get("more_info"),
+        hint=_HINTS.get(code or ""),
     )

@@ -214,7 +214,7 @@ def _show_settings(runtime: Runtime, settings: Mapping[str, str], write_env: Pat
     runtime.say("For Twilio's Python library: client.api.base_url = the value of CALLCTL_API_URL")
     runtime.say("Whom to call for which far end: callctl simulator --help. Ctrl-C ends it.")
     if exposed not in ("127.0.0.1", "::1", "localhost"):
-        runtime.say(f"callctl: it listens on {exposed}: whoever reaches this machine and knows the token can use it")
+        runtime.say(f"callctl: it listens on {exposed}: who reaches this machine and knows the token can use it")
 
 
 def _far_ends(runtime: Runtime, path: Path | None) -> Mapping[str, Any]:
