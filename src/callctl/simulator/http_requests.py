@@ -121,7 +121,8 @@ class Sent:
     `kind` is document, callback or stream. `url` is as it was given, without user and fragment. `about` is the call's
     status, else what else happened: the event of a conference or a stream, the status of a recording, or who answered.
     `call` is a conference's SID where it is about no call alone. `number` counts the records, received and sent, in
-    the order in which they were answered. `when` it was made is another matter.
+    the order in which they were answered. `when` it was made is another matter. The reply took so many
+    `milliseconds` of real time.
     """
 
     direction: ClassVar[str] = "sent"
@@ -136,9 +137,10 @@ class Sent:
     params: Mapping[str, str] = field(default_factory=dict)
     when: Moment = BEFORE
     number: int = 0
+    milliseconds: int = 0
 
     @classmethod
-    def of(cls, request: OutgoingRequest, reply: Reply | None, when: Moment) -> "Sent":
+    def of(cls, request: OutgoingRequest, reply: Reply | None, when: Moment, *, milliseconds: int = 0) -> "Sent":
         """Return the record of a request and its reply."""
         try:
             url = without_user_and_fragment(request.url)
@@ -148,7 +150,7 @@ class Sent:
         call = params.get("CallSid") or params.get("ConferenceSid", "")
         said = ("CallStatus", "StatusCallbackEvent", "RecordingStatus", "StreamEvent", "AnsweredBy")
         about = next((params[name] for name in said if params.get(name)), "")
-        return cls(request.method, url, call, about, reply, request.kind, params, when)
+        return cls(request.method, url, call, about, reply, request.kind, params, when, milliseconds=milliseconds)
 
     @property
     def at(self) -> float:

@@ -10,6 +10,7 @@ import hmac
 import ipaddress
 import os
 import socket
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -206,9 +207,11 @@ class Web:
 
     async def _deliver(self, request: OutgoingRequest, on_reply: Callable[[Reply], None], when: Moment) -> None:
         async with self._document_turns if request.awaited else self._callback_turns:
+            began = time.monotonic()
             reply = await self._request(request)
+        milliseconds = round((time.monotonic() - began) * 1000)
         on_reply(reply)
-        self._records.sent(Sent.of(request, reply, when))
+        self._records.sent(Sent.of(request, reply, when, milliseconds=milliseconds))
 
     async def _request(self, request: OutgoingRequest) -> Reply:
         attempts = 0

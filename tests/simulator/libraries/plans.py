@@ -51,6 +51,7 @@ CALLS = [
     Step("UpdateCall", "calls({second}).update", {"status": "completed"}, refused=21220),
     Step("ListCallNotification", "calls({first}).notifications.list", {"log": 1}, "note", count=1),
     Step("FetchCallNotification", "calls({first}).notifications({note}).fetch", answered={"call_sid": "{first}"}),
+    Step("ListCallEvent", "calls({first}).events.list", count=4),
     Step("DeleteCall", "calls({second}).delete"),
     Step("FetchCall", "calls({second}).fetch", refused=20404),
 ]

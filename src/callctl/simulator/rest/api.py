@@ -15,6 +15,7 @@ from callctl.simulator.rest import access, serializers
 from callctl.simulator.rest.control.surface import ControlSurface
 from callctl.simulator.rest.requests import MAX_BODY, Handler
 from callctl.simulator.rest.resources.applications import Applications
+from callctl.simulator.rest.resources.call_events import CallEvents
 from callctl.simulator.rest.resources.calls import Calls
 from callctl.simulator.rest.resources.conferences import Conferences
 from callctl.simulator.rest.resources.far_ends import FarEnds
@@ -29,6 +30,7 @@ from callctl.simulator.rest.routing import Endpoint, Exchange
 
 RESOURCES = (
     Applications,
+    CallEvents,
     Conferences,
     FarEnds,
     Notifications,
