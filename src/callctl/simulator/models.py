@@ -96,6 +96,7 @@ class CallRequest:
     recording: RecordingRequest | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)  # what the request for its document carries besides
     number_sid: str | None = None  # of the account's number that is called
+    send_digits: str = ""  # that are sent once it is answered; w waits for half a second, W for one
     not_imitated: tuple[str, ...] = ()  # in words, what was asked for that can't be done here
 
 

@@ -82,6 +82,21 @@ async def test_it_may_be_dialled_and_hears_who_called_first(setup: SimulatorSetu
     assert (chosen.form["Digits"], chosen.form["From"], chosen.form["To"]) == ("1", DIGITS, MINE)
 
 
+@pytest.mark.parametrize("sent", ["SendDigits", "sendDigits"])
+async def test_it_hears_the_digits_that_are_sent_once_it_has_answered(setup: SimulatorSetup, sent: str) -> None:
+    menu = '<Response><Gather numDigits="3" timeout="2" action="/chosen"/><Say>Nobody.</Say></Response>'
+    setup.listener.documents["/chosen"] = TALKS
+    await number(setup, menu)
+    if sent == "SendDigits":
+        await setup.place(MINE, SendDigits="w1W2#3")
+    else:
+        noun = f'<Number sendDigits="w1W2#3">{MINE}</Number>'
+        await setup.place(ANSWERS, Twiml=f"<Response><Dial>{noun}</Dial></Response>")
+    await setup.advance(10)
+    (chosen,) = setup.listener.at("/chosen")
+    assert (chosen.form["Digits"], chosen.form["To"]) == ("12", MINE)
+
+
 async def test_a_far_end_that_was_set_for_it_counts_first() -> None:
     async with simulator_setup(far_end={MINE: FarEnd("busy")}) as setup:
         await number(setup)

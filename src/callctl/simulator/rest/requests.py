@@ -106,7 +106,8 @@ def read_call(form: Form, possessions: Possessions) -> CallRequest:
     refuse_magic(to, from_)
     subscription, unknown = subscription_of(form) if application is None else (application.subscription, ())
     detection = detection_of(form, "AsyncAmdStatusCallback", text_of(form, "AsyncAmdStatusCallback"))
-    if not SEND_DIGITS.fullmatch(text_of(form, "SendDigits")):
+    send_digits = text_of(form, "SendDigits")
+    if not SEND_DIGITS.fullmatch(send_digits):
         raise ApiError(20001, "SendDigits")
     return CallRequest(
         to=to,
@@ -118,6 +119,7 @@ def read_call(form: Form, possessions: Possessions) -> CallRequest:
         time_limit=time_limit_of(form),
         detection=detection and replace(detection, asynchronous=bool(flag_of(form, "AsyncAmd"))),
         recording=recording_of(form, "OutboundAPI") if flag_of(form, "Record") else None,
+        send_digits=send_digits,
         not_imitated=not_imitated(form, PLACED),
     )
 

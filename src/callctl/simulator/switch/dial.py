@@ -27,7 +27,7 @@ INVALID_NUMBER, INVALID_APPLICATION = 13224, 21218
 CHILD_ENDS_AFTER, ACTION_AFTER, DOCUMENT_AFTER = 0.166, 0.154, 0.23
 
 
-MakeChild = Callable[[LiveLeg, str, str, Subscription | None], LiveLeg]
+MakeChild = Callable[[LiveLeg, str, str, Subscription | None, str], LiveLeg]
 
 
 def dialling(make_child: MakeChild, recordings: Recordings, applications: Shelf) -> Activity:
@@ -159,7 +159,7 @@ class DialSession:
             self._parent.notify(INVALID_NUMBER, text)
             return
         caller = self._dial.caller_id or self._parent.leg.from_
-        child = self._make_child(self._parent, address, caller, self._subscription(target))
+        child = self._make_child(self._parent, address, caller, self._subscription(target), target.send_digits)
         child.dialled_by = self
         child.on_answer = lambda: self._answered(child, target)
         if target.detection is not None:
@@ -178,7 +178,7 @@ class DialSession:
             return
         caller = self._dial.caller_id or parent.leg.from_
         callback = self._subscription(target) or handling.subscription
-        child = self._make_child(parent, target.address, caller, callback)
+        child = self._make_child(parent, target.address, caller, callback, target.send_digits)
         child.dialled_by = self
         child.when_answered.append(lambda: self._application_answered(child, target))
         account = parent.context.settings.account_sid

@@ -247,9 +247,12 @@ class Switch:
 
     # What a leg needs of it
 
-    def _make_child(self, parent: LiveLeg, to: str, caller: str, subscription: Subscription | None) -> LiveLeg:
+    def _make_child(
+        self, parent: LiveLeg, to: str, caller: str, subscription: Subscription | None, send_digits: str
+    ) -> LiveLeg:
         """Return a new leg, not yet dialled; legs made by Dial skip the queue (CLIENT)."""
-        return self._make(CallRequest(to, caller, Source(), subscription), OUTBOUND_DIAL, "ringing", parent=parent.leg)
+        request = CallRequest(to, caller, Source(), subscription, send_digits=send_digits)
+        return self._make(request, OUTBOUND_DIAL, "ringing", parent=parent.leg)
 
     def _ended(self, live: LiveLeg) -> None:
         self._live.pop(live.leg.sid, None)
@@ -278,11 +281,11 @@ class Switch:
             live.when_answered.append(lambda: self._record_whole(live, asked))
         self._live[leg.sid] = live
         if direction != INBOUND and not self._directory.overrides.keys() & {leg.to}:
-            self._find_own_end(live)
+            self._find_own_end(live, request.send_digits)
         live.pass_over_all(request.not_imitated)
         return live
 
-    def _find_own_end(self, live: LiveLeg) -> None:
+    def _find_own_end(self, live: LiveLeg, send_digits: str) -> None:
         """Have the account's own number or application answer a call to it, and nobody where it has no VoiceUrl."""
         handling = self.possessions.handling_at(live.leg.to)
         if handling is None:
@@ -304,7 +307,7 @@ class Switch:
         def ring() -> None:
             called = self._make(request, INBOUND, "ringing")
             called.far_end = replace(called.far_end, hang_up_after=None)  # that is the calling leg's to do
-            connect(live, called)
+            connect(live, called, send_digits=send_digits)
             self._come_in(called, request)
 
         live.on_ring = ring

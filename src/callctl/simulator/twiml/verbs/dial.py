@@ -36,6 +36,7 @@ class Target:
     callback_method: str
     callback_events: tuple[str, ...]
     detection: Detection | None
+    send_digits: str = ""
     application: ApplicationNoun | None = None
 
     @classmethod
@@ -43,7 +44,6 @@ class Target:
         """Read a noun. Its events are separated by spaces in one attribute, the reverse of the REST call (CLIENT)."""
         if element.name == APPLICATION:
             return cls.read_application(element)
-        element.without_effect("sendDigits")  # as SendDigits of the API, and <Play digits>
         return cls(
             kind=element.name,
             address=_address(element),
@@ -53,6 +53,7 @@ class Target:
             callback_method=element.method("statusCallbackMethod"),
             callback_events=tuple(element.get("statusCallbackEvent", "completed").split()),
             detection=_detection(element),
+            send_digits=element.get("sendDigits").strip() if element.name == "Number" else "",
         )
 
     @classmethod
