@@ -35,7 +35,7 @@ def stored(home: Path) -> str:
 
 @pytest.mark.parametrize("form", ["terminal", "pipe", "json"])
 def test_a_redirect_sends_it_and_neither_shows_nor_keeps_it(setup: CliSetup, home: Path, form: str) -> None:
-    parent, child = setup.dialled()
+    parent, child = setup.dialled("--then", "survey")
     more = ["--json"] if form == "json" else []
     outcome = setup.callctl("redirect", child, "--url", URL, *more, terminal=form == "terminal")
     assert outcome.code == 0

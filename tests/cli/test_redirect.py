@@ -543,7 +543,7 @@ def test_a_status_callback_that_would_be_ignored_is_refused(
 
 
 def test_the_dry_run_shows_it_and_the_command_for_the_other_leg_repeats_it(setup: CliSetup) -> None:
-    parent, child = setup.dialled()
+    parent, child = setup.dialled("--then", "survey")
     callback_url = "https://example.com/status"
     args = ("redirect", parent, "--url", "survey", "--status-callback", callback_url)
     assert f"StatusCallback={callback_url}" in setup.callctl(*args, "--dry-run").out
