@@ -9,7 +9,7 @@ from callctl.simulator.models import Notification
 from callctl.simulator.rest import listing, serializers
 from callctl.simulator.rest.routing import Endpoint, Routes, as_page, get, named
 
-# Shown where one is fetched, and not in a list (OAS): what was sent and answered, which is among the call's events here.
+# Shown where one is fetched, and not in a list (OAS): what was sent and answered. Here a call's events have that.
 EXCHANGE: serializers.Json = {"request_variables": None, "response_body": None, "response_headers": None}
 
 
