@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -32,8 +33,12 @@ def setup(callctl: Callctl, home: Path) -> Iterator[CliSetup]:
 
 @pytest.fixture
 def lagging(callctl: Callctl, home: Path) -> Iterator[CliSetup]:
-    """Return a simulator that shows calls as they were four seconds ago, and refuses what does not fit."""
-    with Simulator(port=0, manual_clock=True, lag=4.0, readings=["cancel-refused-in-progress"]) as simulator:
+    """Return a simulator that shows calls as they were four seconds ago, and refuses what does not fit.
+
+    Its dates are those of the store, which callctl compares with them.
+    """
+    readings = ["cancel-refused-in-progress"]
+    with Simulator(manual_clock=True, lag=4.0, readings=readings, wall=lambda: datetime.now(UTC)) as simulator:
         yield CliSetup(simulator, callctl, home)
 
 
