@@ -20,6 +20,7 @@ from events import START, WORLD, event, moment, sid
 from postgresql_server import PostgresServer, postgres_server
 
 from callctl.errors import StoreAwayError, StoreError
+from callctl.store.group_writer import Entry
 from callctl.store.postgresql import connection, writer
 from callctl.store.postgresql.store import PostgresStore
 from callctl.store.records import OpenClaim
@@ -305,6 +306,31 @@ def test_connections_that_are_lost_in_the_middle_of_commits_lose_and_double_noth
     assert len(stored) == len(set(stored))
     assert set(stored) == {sid(number) for number in load.acknowledged}
     assert load.repeated == []  # each was new exactly once
+
+
+def test_of_one_event_twice_in_a_commit_whose_answer_was_lost_the_first_is_new(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert store.append(event(1, "ringing", number=0, at=1))
+    commit, answers = store._writer._commit, iter([False])
+
+    def commit_without_an_answer(rows: Any) -> list[bool]:
+        outcomes = commit(rows)
+        if next(answers, True):
+            return outcomes
+        raise StoreAwayError("the connection was lost")
+
+    monkeypatch.setattr(store._writer, "_commit", commit_without_an_answer)
+    again = event(2, "ringing", number=0, at=1)  # sent again while the first one waits
+    events = [again, again, event(3, "ringing", number=0, at=1), event(1, "ringing", number=0, at=1)]
+    with store._writer._lock:  # so that they share a commit
+        held = [store._writer._row_of(one) for one in events]
+        futures: list[Future[bool]] = [Future() for _ in events]
+        for row, future in zip(held, futures, strict=True):
+            store._writer._add(Entry(row, future, time.monotonic()))
+        store._writer._hand_over()
+    # What was there before is told as new here: nobody knows what the lost answer said of it.
+    assert [future.result(timeout=60) for future in futures] == [True, False, True, True]
 
 
 def test_what_was_written_by_a_connection_that_was_lost_is_read_back(

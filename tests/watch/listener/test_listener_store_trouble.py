@@ -7,7 +7,7 @@ import os
 import sqlite3
 import uuid
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import aiohttp
@@ -19,6 +19,7 @@ from postgresql_server import postgres_server
 from callctl.errors import StoreError
 from callctl.store.postgresql.store import PostgresStore
 from callctl.store.sqlite.store import SqliteStore
+from callctl.watch.listener.listener import Listener
 
 LARGEST = 64 * 1024 * 1024  # a larger one is no test's to fill
 
@@ -131,3 +132,29 @@ async def test_while_a_shared_store_is_away_the_answer_is_503_and_events_are_tak
         while await post(2) != 204:  # each waits for a while
             pass
         assert {one.call_sid for one in store.replay(since=None)} == {sid(1), sid(2)}
+
+
+async def test_what_two_listeners_answered_503_counts_once_when_it_comes_to_both_again(
+    start: Start, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.store.postgresql.writer.PATIENCE", 0.2)
+    fields = form(1, "ringing")
+
+    async def post(listener: Listener) -> int:
+        async with http.post(listener.url + "/status", data=fields, headers=sign(PUBLIC, fields)) as answer:
+            return answer.status
+
+    with postgres_server() as server, ExitStack() as stack:
+        url = server.new_store()
+        stores = [stack.enter_context(closing(PostgresStore.open(url, world=WORLD))) for _ in range(2)]
+        listeners = [await start(kept_by=store) for store in stores]
+        server.kill()
+        assert [await post(listener) for listener in listeners] == [503, 503]
+        server.start()
+        for listener in listeners:
+            while await post(listener) != 204:  # each waits for a while
+                pass
+        counted = [
+            (listener.accepted, listener.duplicates, sum(listener.counts.events.values())) for listener in listeners
+        ]
+        assert counted == [(1, 0, 1), (0, 1, 0)]

@@ -94,8 +94,9 @@ class SharedWriter(GroupWriter[_Row]):
 
     def _write(self) -> None:
         held: list[Entry[_Row]] = []
-        # Of these it is not known whether an earlier try has written them. If so, nobody was told that they are new.
-        unsure: set[object] = set()
+        # Of events with these keys it is not known whether an earlier try has written them. If so, nobody was told that
+        # they are new; the first of each is told so.
+        unsure: set[str] = set()
         more = True
         while more or held:
             if not held:
@@ -107,13 +108,13 @@ class SharedWriter(GroupWriter[_Row]):
                 held, more = self._wait(held, more)
         self._link.close()
 
-    def _write_unless_away(self, entries: Sequence[Entry[_Row]], unsure: set[object]) -> bool:
+    def _write_unless_away(self, entries: Sequence[Entry[_Row]], unsure: set[str]) -> bool:
         """Commit entries and settle them; return False, with nothing settled, if the server is away."""
         try:
             began = time.perf_counter()
             outcomes = self._commit([entry.row for entry in entries])
         except StoreAwayError:
-            unsure.update(entry.future for entry in entries)
+            unsure.update(entry.row.event.key for entry in entries)
             with self._lock:
                 self._kept.clear()  # another server may be the next one, and lack what this one had
             return False
@@ -122,7 +123,10 @@ class SharedWriter(GroupWriter[_Row]):
             return True
         self.observe(time.perf_counter() - began, len(entries))
         if unsure:
-            outcomes = [is_new or entry.future in unsure for entry, is_new in zip(entries, outcomes, strict=True)]
+            outcomes = [
+                _is_taken(unsure, entry.row.event.key) or is_new
+                for entry, is_new in zip(entries, outcomes, strict=True)
+            ]
         self._settle(entries, outcomes)
         return True
 
@@ -149,3 +153,10 @@ class SharedWriter(GroupWriter[_Row]):
         with self._lock:
             self._waiting -= len(entries)
         super()._settle(entries, outcomes)  # type: ignore[arg-type]
+
+
+def _is_taken(keys: set[str], key: str) -> bool:
+    """Return whether a key was among others; it is not any more."""
+    is_there = key in keys
+    keys.discard(key)
+    return is_there

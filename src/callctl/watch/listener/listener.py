@@ -128,7 +128,8 @@ class Listener:
         self._misdirected_to: set[str] = set()
         self._has_reported_recut = False
         self._ambiguous: dict[str, None] = {}  # keys of ambiguous callbacks, the newest last
-        self._unreported: dict[str, None] = {}  # keys of events that were answered with 500, the newest last
+        # Keys of events that were answered with 500, and may be in the store all the same; the newest last.
+        self._unreported: dict[str, None] = {}
         self.features: Counter[str] = Counter()
         self.counts = Counts()
         self.last_callback_at: datetime | None = None
@@ -325,9 +326,12 @@ class Listener:
         self, why: str, event: CallEvent, path: str, received: ReceivedRequest, *, status: int = 500
     ) -> web.Response:
         self.failed += 1
-        self._unreported[event.key] = None
-        if len(self._unreported) > _MOST_UNREPORTED:
-            del self._unreported[next(iter(self._unreported))]
+        if (
+            status == 500
+        ):  # with 503 it went nowhere: what is in the store then came by another listener, which counted it
+            self._unreported[event.key] = None
+            if len(self._unreported) > _MOST_UNREPORTED:
+                del self._unreported[next(iter(self._unreported))]
         if self.store_works:
             self._on_trouble(Trouble(f"{why}; callbacks are answered with {status}", Cause.STORE, status=status))
         self.store_works = False
