@@ -36,7 +36,10 @@ class World:
     ) -> None:
         self.manual_clock = ManualClock() if is_manual else None
         self.clock: Clock = self.manual_clock or RealClock(settings.speed)
-        self.wall = wall or (utc_now if self.manual_clock is None else _simulated(utc_now(), self.clock))
+        self.wall = wall or (utc_now if self.manual_clock is None else _simulated(self.clock))
+        self.is_advancing = False
+        self.answered = 0  # requests by the API
+        self.created = self.wall()
         self.records = Records(now=self.clock.now, wall=self.wall, keep=settings.keep_records, on_traffic=on_traffic)
         # An application counts the age of its cookies in real time.
         jars = CookieJars(now=self.clock.now, wall=wall or utc_now) if settings.cookies else None
@@ -53,11 +56,30 @@ class World:
             records=self.records,
         )
 
+    async def advance(self, seconds: float, is_done: Callable[[], bool]) -> None:
+        """Let simulated seconds pass and wait for all requests that were due; stop as soon as something is done.
+
+        It needs a manual clock, and one caller at a time.
+        """
+        if self.manual_clock is None:
+            raise ValueError("no manual clock")
+        self.is_advancing = True
+        try:
+            await self.manual_clock.advance(seconds, settled=self.web.settled, is_done=is_done)
+        finally:
+            self.is_advancing = False
+
+    def is_idle(self) -> bool:
+        """Return whether no call goes on and, by a manual clock, nothing else is to come."""
+        return not self.switch.live_legs() and (self.manual_clock is None or self.manual_clock.is_empty())
+
     async def close(self) -> None:
         """Drop what is under way, without a callback."""
+        self.clock.stop()
         self.switch.close()
         await self.web.close()
 
 
-def _simulated(began: datetime, clock: Clock) -> Callable[[], datetime]:
+def _simulated(clock: Clock) -> Callable[[], datetime]:
+    began = utc_now().replace(microsecond=0)  # as Twilio's times are, which so agree with durations
     return lambda: began + timedelta(seconds=clock.now())
