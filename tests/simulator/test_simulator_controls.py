@@ -48,7 +48,7 @@ class TestCalls:
     def test_a_number_that_was_created_says_where_its_document_is(self, sim: Simulator) -> None:
         sim.client.incoming_phone_numbers.create(phone_number=FROM, voice_url=f"{sim.url}/simulator/survey")
         sim.call(to=FROM, from_=CALLER)
-        sim.advance_until(request="/simulator/survey")
+        assert sim.advance_until(request="/simulator/survey") == 0
         assert [sent.kind for sent in sim.sent] == ["document"]
 
     def test_a_client_calls_with_parameters_of_its_own(self, sim: Simulator) -> None:
@@ -167,6 +167,22 @@ class TestTime:
             SimulatorError, match="no request was made or received with '/nothing' in its method and URL"
         ):
             sim.advance_until(request="/nothing", limit=5)
+
+    def test_what_came_of_what_was_done_since_the_last_advance_counts(self, sim: Simulator) -> None:
+        survey = f"{sim.url}/simulator/survey"
+        call = sim.call(to=FROM, from_=CALLER, url=survey)
+        while not sim.sent:
+            threading.Event().wait(0.01)  # it is asked for at once, whatever time it is
+        assert sim.advance_until(request="survey") == 0
+        sim.advance(1)
+        sim.press(call.sid, "1")
+        while len(sim.sent) < 2:
+            threading.Event().wait(0.01)
+        assert sim.advance_until(request="survey") == 0
+        sim.hang_up(call.sid)
+        assert sim.advance_until(status="completed") == 0
+        with pytest.raises(SimulatorError, match="no call was completed"):
+            sim.advance_until(status="completed", limit=1)
 
     def test_until_it_is_idle(self, sim: Simulator) -> None:
         assert sim.advance_until(idle=True) == 0

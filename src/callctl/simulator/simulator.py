@@ -249,9 +249,9 @@ class Simulator:
     ) -> float:
         """Let simulated time pass until something is so, and return how many seconds have passed.
 
-        It is one of: `status`, which the call with the SID `call` has had, else any call that had not ended before has;
-        `request`, a text in the method and URL of a request made or received from now on; `idle`, when every call has
-        ended and nothing else is to come.
+        It is one of: `status`, which the call with the SID `call` has had, or any call has now or got since time was
+        advanced the last time; `request`, a text in the method and URL of a request made or received since then;
+        `idle`, when every call has ended and nothing else is to come.
 
         Raises:
             SimulatorError: It was not so within `limit` simulated seconds, or can't be any more; and what is so.

@@ -1,6 +1,8 @@
 """Everything that happens in a simulator: its clock, calls, requests and records. A reset replaces it as a whole."""
 
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from callctl.simulator.clock import Clock, ManualClock, RealClock
@@ -16,6 +18,14 @@ from callctl.simulator.web import Web
 def utc_now() -> datetime:
     """Return the real time."""
     return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far it had come at a moment: the number of the last record, and how many legs had got each status."""
+
+    number: int = 0
+    changes: Counter[str] = field(default_factory=Counter)
 
 
 class World:
@@ -38,6 +48,7 @@ class World:
         self.clock: Clock = self.manual_clock or RealClock(settings.speed)
         self.wall = wall or (utc_now if self.manual_clock is None else _simulated(self.clock))
         self.is_advancing = False
+        self.last_advance = Mark()  # its end
         self.answered = 0  # requests by the API
         self.created = self.wall()
         self.records = Records(now=self.clock.now, wall=self.wall, keep=settings.keep_records, on_traffic=on_traffic)
@@ -68,6 +79,7 @@ class World:
             await self.manual_clock.advance(seconds, settled=self.web.settled, is_done=is_done)
         finally:
             self.is_advancing = False
+            self.last_advance = Mark(self.records.last, Counter(self.switch.register.changes))
 
     def is_idle(self) -> bool:
         """Return whether no call goes on and, by a manual clock, nothing else is to come."""

@@ -36,13 +36,13 @@ class Condition:
 
 
 def status_reached(world: World, status: str, leg: Leg | None) -> Condition:
-    """A call has had a status; without a call: any one has it now or gets it, but none that had ended before."""
+    """A call has had a status; without a call, any one has it now or got it since time was advanced the last time."""
     if status not in STATUSES:
         raise ControlError(20001, f"status must be one of {', '.join(STATUSES)}, and not {status[:40]!r}")
     if leg is not None:
         return _status_of(leg, status)
     changes = world.switch.register.changes
-    before = changes[status]
+    before = world.last_advance.changes[status]
     if any(each.status == status for each in world.switch.live_legs()):
         before = -1
     return Condition(
@@ -68,24 +68,26 @@ def _status_of(leg: Leg, status: str) -> Condition:
 
 
 def request_seen(world: World, text: str) -> Condition:
-    """A request is made or received, and answered, whose method and URL contain a text."""
+    """A request was made or received, and answered, whose method and URL contain a text.
+
+    Those since time was advanced the last time count: what is done to a call has it ask for documents at once.
+    """
     if not text:
         raise ControlError(20001, "request must be a part of a request's method and URL, such as POST or /voice")
-    seen: list[str] = []
-    is_found = False
+    last, is_found = "", False
 
     def see(record: Received | Sent) -> None:
-        nonlocal is_found
-        line = f"{record.method} {record.url}"
-        is_found = is_found or text in line
-        seen.append(line)
+        nonlocal is_found, last
+        last = f"{record.method} {record.url}"
+        is_found = is_found or text in last
 
+    for record in world.records.after(world.last_advance.number):
+        see(record)
     watchers = world.records.watchers
     watchers.append(see)
 
     def still() -> str:
-        last = f"; the last request was {seen[-1]}" if seen else "; there was no request"
-        return _of_calls(world) + last
+        return _of_calls(world) + (f"; the last request was {last}" if last else "; there was no request")
 
     return Condition(
         is_met=lambda: is_found,
