@@ -1,4 +1,4 @@
-"""``callctl doctor``: the account's numbers whose calls are not told here, and the request that would set them."""
+"""``callctl doctor``: the account's numbers whose calls are not reported here, and the request that would set them."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_number_that_tells_nothing_here_and_the_request_that_mends_it(simulato
     (finding,) = found(simulator)
     assert (finding.name, finding.level) == ("number", "warning")
     assert finding.text == (
-        "+12025550142: the end of calls is not told here: its status callback is not set; "
+        "+12025550142: the end of calls is not reported here: its status callback is not set; "
         f"that they ring is not seen: its voice URL goes to {THEIRS}"
     )
     assert finding.fix == "this sets it"
@@ -73,7 +73,7 @@ def test_a_number_that_tells_nothing_here_and_the_request_that_mends_it(simulato
     assert client.incoming_phone_numbers(number.sid).fetch().status_callback == PASTED
     (finding,) = found(simulator)
     assert (finding.name, finding.level) == ("numbers", "ok")
-    assert finding.text.startswith("of 1 number the end of calls is told here; that they ring is seen only with")
+    assert finding.text.startswith("of 1 number the end of calls is reported here; that they ring is seen only with")
 
 
 def test_a_callback_that_goes_elsewhere_is_named(simulator: Simulator, client: Client) -> None:
@@ -95,7 +95,7 @@ def test_where_requests_are_passed_on_the_voice_url_can_come_here_too(simulator:
     set_now = client.incoming_phone_numbers(number.sid).fetch()
     assert (set_now.voice_url, set_now.voice_method, set_now.status_callback) == (PASTED, "POST", OURS)
     (finding,) = found(simulator, FORWARDING)
-    assert finding.text == "of 1 number the end of calls is told here"
+    assert finding.text == "of 1 number the end of calls is reported here"
 
 
 def test_of_an_application_its_own_urls_count_and_one_request_sets_all_its_numbers(
@@ -107,7 +107,9 @@ def test_of_an_application_its_own_urls_count_and_one_request_sets_all_its_numbe
             phone_number=f"+1202555014{last}", voice_application_sid=app, status_callback=OURS
         )
     (finding,) = found(simulator)
-    assert finding.text.startswith(f"+12025550143, +12025550142 (application {app}): the end of calls is not told here")
+    assert finding.text.startswith(
+        f"+12025550143, +12025550142 (application {app}): the end of calls is not reported here"
+    )
     typed(str(finding.facts["command"]), env_for(simulator))
     assert client.applications(app).fetch().status_callback == PASTED
     assert [one.name for one in found(simulator)] == ["numbers"]
@@ -164,7 +166,7 @@ def test_beside_a_watch(
     url = forwarding_watch["callback_url"]
     assert set_now.voice_url.partition("#")[0] == set_now.status_callback.partition("#")[0] == url
     code, findings = doctor(callctl, env)
-    assert (code, findings["numbers"]["text"]) == (0, "of 1 number the end of calls is told here")
+    assert (code, findings["numbers"]["text"]) == (0, "of 1 number the end of calls is reported here")
     done = callctl("doctor", env=env | {"CALLCTL_PORT": "0"})
     assert "warning" not in done.out.splitlines()[-1]
 

@@ -116,7 +116,7 @@ def test_while_callbacks_say_in_progress_it_is_tried_again() -> None:
 
 def test_it_is_tried_for_two_seconds_at_most() -> None:
     time, api = Time(), FakeApi(redirects=[wrong_state()], fetches=[call("ringing")])
-    with pytest.raises(WrongCallStateError, match="not in progress, though callbacks told that it is, since"):
+    with pytest.raises(WrongCallStateError, match="not in progress, though callbacks reported that it is, since"):
         redirected(api, reported=leg(("in-progress", 0.2)), time=time)
     assert time.now == pytest.approx(2.0)
 

@@ -1,4 +1,4 @@
-"""Participation: in which conference a leg is, as the conference's callbacks tell.
+"""Participation: in which conference a leg is, as the conference's callbacks report.
 
 Of each conference the latest callback about the leg counts, by SequenceNumber and then by time, so that their order of
 arrival does not matter (docs/twilio.md, "Conferences").

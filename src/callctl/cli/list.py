@@ -51,7 +51,7 @@ def list_calls(
             metavar="N",
             min=1,
             help=f"Show at most N calls; else {DEFAULT_LIMIT}, or all live ones.\n\n"
-            f"Where only live calls are asked for, all are shown unless told: the newest {DEFAULT_LIMIT} would leave "
+            f"Where only live calls are asked for, all are shown by default: the newest {DEFAULT_LIMIT} would leave "
             "out those that have gone on for longest.",
             rich_help_panel=OUTPUT,
         ),
@@ -158,7 +158,7 @@ def _noted(calls: Iterator[Call], sids: list[str]) -> Iterator[Call]:
 def _most(limit: int | None, *, all_: bool, chosen: CallFilter) -> int | None:
     """Return how many calls are shown at most, or None for all.
 
-    Of live calls none is left out unless told: the oldest are those that an operator looks for.
+    By default no live call is left out: the oldest are those that an operator looks for.
     """
     if all_ or (limit is None and chosen.means_live_alone):
         return None

@@ -48,8 +48,8 @@ def show(
 ) -> None:
     """Show one call: its parent and child legs, cost and duration, its timeline, and its errors and warnings.
 
-    The timeline is what status callbacks told a watch on this machine; the rest is what the API says now, except that a
-    status which verified callbacks told counts where the API is behind.
+    The timeline is what status callbacks reported to a watch on this machine; the rest is what the API says now, except
+    that a status which verified callbacks reported counts where the API is behind.
     """
     runtime = common.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid}, needs_found=False)

@@ -163,7 +163,7 @@ class WatchedStore:
 
 
 def _note_end(runtime: Runtime, settings: Settings, last: Waited | None) -> None:
-    """Note an end that REST told, for a store that takes the call for live."""
+    """Note an end that REST reported, for a store that takes the call for live."""
     if last is None or last.call is None or not last.call.is_final:
         return
     from callctl.cli.options.history import History

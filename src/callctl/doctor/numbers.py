@@ -1,4 +1,4 @@
-"""Whether calls that come in are told here: the account's numbers, their URLs, and the request that would set them."""
+"""Whether incoming calls are reported here: the account's numbers, their URLs, and the request that would set them."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def account_numbers(settings: Settings, open_client: Callable[[Settings], ApiCli
 def number_findings(
     settings: Settings, open_client: Callable[[Settings], ApiClient], *, numbers: Sequence[PhoneNumber], here: Here
 ) -> Iterator[Finding]:
-    """Yield a warning for each number of which not all is told here, and one line for all others.
+    """Yield a warning for each number of which not all is reported here, and one line for all others.
 
     The end of a call is told by the number's status callback. That it rings is seen only where the request for its
     TwiML comes here as well (docs/twilio.md, "Numbers and applications"). Calls of a trunk have neither.
@@ -88,14 +88,14 @@ def number_findings(
         yield warning("number", _told(each, here), fix=fix, numbers=list(each.numbers), command=command)
     if len(faults) > _SHOWN:
         rest = [number for each, _ in faults[_SHOWN:] for number in each.numbers]
-        what = f"{len(rest)} more numbers, of which not all is told here: {', '.join(rest[:_SHOWN])} …"
+        what = f"{len(rest)} more numbers, of which not all is reported here: {', '.join(rest[:_SHOWN])} …"
         yield warning("number", what, fix="set them in the same way", numbers=rest)
     well = [each for each, changes in judged if not changes]
     if well:
-        told = [number for each in well for number in each.numbers]
+        reported = [number for each in well for number in each.numbers]
         is_seen = here.forwards or all(here.answers(each.voice_url) for each in well)
         ring = "" if is_seen else "; that they ring is seen only with `--forward-to` or `--serve`"
-        yield fine("numbers", f"of {_count(len(told))} the end of calls is told here{ring}", numbers=told)
+        yield fine("numbers", f"of {_count(len(reported))} the end of calls is reported here{ring}", numbers=reported)
 
 
 def _handled(client: ApiClient, numbers: Sequence[PhoneNumber]) -> Iterator[_Handled]:
@@ -130,7 +130,7 @@ def _told(handled: _Handled, here: Here) -> str:
     parts = []
     if not here.has(handled.status_callback):
         goes = f"goes to {without_secrets(handled.status_callback)}" if handled.status_callback else "is not set"
-        parts.append(f"the end of calls is not told here: its status callback {goes}")
+        parts.append(f"the end of calls is not reported here: its status callback {goes}")
     if not here.answers(handled.voice_url):
         goes = f"goes to {without_secrets(handled.voice_url)}" if handled.voice_url else "is not set: its calls fail"
         parts.append(f"that they ring is not seen: its voice URL {goes}")

@@ -260,7 +260,7 @@ def refused(
     # Callbacks have Twilio's time stamps, so the date of its reply counts, if it has one.
     since = _since(leg, call.status, now=call.as_of or now)
     if call.status == CallStatus.IN_PROGRESS:
-        reported = f"callbacks told that it is{since}" if since else "REST still shows it as in-progress"
+        reported = f"callbacks reported that it is{since}" if since else "REST still shows it as in-progress"
         return error.reworded(
             f"{call.sid} can't be redirected: Twilio says that it is not in progress, though {reported}",
             hint=f"it has just ended, or was just answered: `callctl show {call.sid}` tells; if it is live, try again",

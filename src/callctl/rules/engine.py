@@ -255,7 +255,7 @@ class Engine:
             if reason := _moved_on(rule, newest, target):
                 yield self._declined(rule, leg, sid, snapshot, reason)
             else:
-                # A leg that has gone on since may have gone further than its callbacks tell.
+                # A leg that has gone on since may have gone further than its callbacks report.
                 is_as_reported = target is not None and target.status in rule.target_statuses
                 check = needs_precheck or not is_as_reported or newest.status != leg.status
                 yield self._action(rule, leg, sid, snapshot, needs_precheck=check, now=now, trigger=trigger)

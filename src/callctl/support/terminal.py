@@ -21,7 +21,7 @@ def resume_output(descriptor: int) -> None:
 
 
 def is_in_foreground(descriptor: int) -> bool:
-    """Tell whether this process may change the terminal: not after ``bg``, where that would stop it (SIGTTOU)."""
+    """Return whether this process may change the terminal: not after ``bg``, where that would stop it (SIGTTOU)."""
     try:
         return os.tcgetpgrp(descriptor) == os.getpgrp()
     except OSError:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from callctl.calls.participation import Participation
 
 _LABEL_WIDTH = 14
-_SOURCES = {CALLBACK: "", POLLED: "found by polling", MISSED: "no callback told it"}
+_SOURCES = {CALLBACK: "", POLLED: "found by polling", MISSED: "no callback reported it"}
 
 
 @dataclass(frozen=True, slots=True)

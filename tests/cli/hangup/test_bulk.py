@@ -278,7 +278,7 @@ def test_where_no_callback_reported_the_latest_of_rests_dates_counts_and_that_is
     for command in (("list", "-q"), ("hangup", "--all", "--dry-run")):
         outcome = setup.callctl(*command, "--for-longer-than", "2m")
         assert sid not in outcome.out
-        assert "no callback told" not in outcome.err
+        assert "no callback reported" not in outcome.err
         # By the API's own dates no time has gone by, whatever this machine's clock says.
         assert sid not in setup.callctl(*command, "--for-longer-than", "2m", now=lambda: minutes_ago(-5)).out
     at = format_datetime(minutes_ago(3))
@@ -287,7 +287,7 @@ def test_where_no_callback_reported_the_latest_of_rests_dates_counts_and_that_is
         for span, count in (("2m", 1), ("4m", 0)):
             outcome = server.run(setup.run, "--dry-run", "--for-longer-than", span)
             assert outcome.out.count("dry-run") == count
-            assert ("of 1 call no callback told since when" in outcome.err) == bool(count)
+            assert ("of 1 call no callback reported since when" in outcome.err) == bool(count)
 
 
 def test_for_how_long_is_a_promise_as_well_also_for_a_call_that_only_changed_its_step(setup: CliSetup) -> None:

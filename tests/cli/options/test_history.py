@@ -53,7 +53,7 @@ def test_a_step_that_rest_does_not_show_yet_counts_as_well() -> None:
 def test_else_the_latest_of_rests_dates_counts_and_that_is_said(recorded_leg: Leg | None) -> None:
     since = StatusSince(lambda _: recorded_leg)
     assert since(call("in-progress")) == CHANGED
-    assert "of 1 call no callback told since when" in (since.in_words([sid(1)]) or "")
+    assert "of 1 call no callback reported since when" in (since.in_words([sid(1)]) or "")
     assert since.in_words([sid(2)]) is None
 
 

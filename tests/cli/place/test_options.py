@@ -252,8 +252,8 @@ def test_help_names_twilios_ring_limits_and_warns_of_the_survey(
 ) -> None:
     assert callctl("place", "--help", columns=200).code == 0
     words = " ".join(capsys.readouterr().out.split())
-    assert "--ring-timeout DURATION Twilio's ring limit for TO: 60s unless told." in words
-    assert "--dial-timeout DURATION Twilio's ring limit for DEST: 30s unless told." in words
+    assert "--ring-timeout DURATION Twilio's ring limit for TO: 60s unless set." in words
+    assert "--dial-timeout DURATION Twilio's ring limit for DEST: 30s unless set." in words
     assert "every DialCallStatus, busy and no-answer included" in words
     assert "To DialCallStatus=completed: <Response><Gather" in words
     assert "To any other: <Response><Hangup/></Response>" in words

@@ -98,7 +98,7 @@ def listen(
     without options, follows it, with all keys. SIGTERM has it answer what is
     under way and end with exit code 0.
 
-    docs/deploy.md tells of systemd, of a proxy in front, and of what to watch.
+    docs/deploy.md describes systemd, a proxy in front, and what to watch.
     """
     runtime = common.runtime_of(ctx, json=json, debug=debug)
     runtime.json_messages = json

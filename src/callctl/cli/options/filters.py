@@ -104,7 +104,7 @@ ForLongerThan: TypeAlias = Annotated[
         "--for-longer-than",
         metavar="DURATION",
         help="Live, and in their status for longer: 90s, 5m.\n\n"
-        "Counted from what callbacks told; of calls of which they told nothing, from the latest of REST's dates.",
+        "Counted from what callbacks reported; of calls without any, from the latest of REST's dates.",
         rich_help_panel=WHICH,
     ),
 ]

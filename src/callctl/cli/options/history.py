@@ -460,4 +460,6 @@ class StatusSince:
         if not count:
             return None
         which = "1 call" if count == 1 else f"{count} calls"
-        return f"of {which} no callback told since when: the latest of REST's dates counts, so it is so long at least"
+        return (
+            f"of {which} no callback reported since when: the latest of REST's dates counts, so it is so long at least"
+        )

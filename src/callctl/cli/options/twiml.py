@@ -65,7 +65,7 @@ Method: TypeAlias = Annotated[
     typer.Option(
         "--method",
         metavar="GET|POST",
-        help="How Twilio fetches --url; POST unless told.",
+        help="How Twilio fetches --url; POST unless set.",
         rich_help_panel=INSTRUCTIONS,
     ),
 ]
@@ -105,7 +105,7 @@ DialTimeout: TypeAlias = Annotated[
     typer.Option(
         "--dial-timeout",
         metavar="DURATION",
-        help="Twilio's ring limit for DEST: 30s unless told.\n\n"
+        help="Twilio's ring limit for DEST: 30s unless set.\n\n"
         "How long each destination may ring, at most 10m. How long TO may ring is --ring-timeout.",
         rich_help_panel=DIALLING,
     ),

@@ -21,7 +21,7 @@ RingTimeout: TypeAlias = Annotated[
     typer.Option(
         "--ring-timeout",
         metavar="DURATION",
-        help="Twilio's ring limit for TO: 60s unless told.\n\nHow long TO may ring, at most 10m.",
+        help="Twilio's ring limit for TO: 60s unless set.\n\nHow long TO may ring, at most 10m.",
         rich_help_panel=CALL,
     ),
 ]

@@ -64,10 +64,10 @@ def simulator_call(
         ),
     ] = None,
     method: Annotated[
-        str | None, typer.Option("--method", metavar="GET|POST", help="How --voice-url is asked; POST unless told.")
+        str | None, typer.Option("--method", metavar="GET|POST", help="How --voice-url is asked; POST unless set.")
     ] = None,
     status_callback: Annotated[
-        str | None, typer.Option("--status-callback", metavar="URL", help="Who is told when the call is over.")
+        str | None, typer.Option("--status-callback", metavar="URL", help="Who learns that the call is over.")
     ] = None,
     url: Annotated[
         str | None,

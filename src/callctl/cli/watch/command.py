@@ -104,7 +104,7 @@ def watch(
       leg = "child"
       then = "cancel"
 
-    docs/rules.md tells of every key, of what Twilio does without callctl, and of
+    docs/rules.md describes every key, what Twilio does without callctl, and
     what is unproven on live Twilio.
     """
     runtime = common.runtime_of(ctx, json=json, debug=debug)

@@ -34,7 +34,7 @@ RingLimit: TypeAlias = Annotated[
         help="End outbound legs that ring longer.\n\n"
         "Without callctl: Timeout on the call, <Dial timeout>. End outbound legs that ring longer, by "
         "Status=canceled, which leaves answered ones alone. That it ends a leg inside <Dial> is unproven on live "
-        "Twilio: its status is read back and told.",
+        "Twilio: its status is read back and reported.",
         rich_help_panel=ACT,
     ),
 ]
@@ -66,7 +66,7 @@ Settle: TypeAlias = Annotated[
     typer.Option(
         "--settle",
         metavar="DURATION",
-        help="After a Dial: wait for another leg; 1s unless told.\n\n"
+        help="After a Dial: wait for another leg; 1s unless set.\n\n"
         "How long, after a leg that was dialled has ended, to wait for another one before its parent is redirected.",
         rich_help_panel=ADVANCED,
     ),
@@ -107,7 +107,7 @@ MaxActions: TypeAlias = Annotated[
         "--max-actions",
         metavar="COUNT",
         min=1,
-        help="Stop acting after so many in a minute; 100 unless told.",
+        help="Stop acting after so many in a minute; 100 unless set.",
         rich_help_panel=ADVANCED,
     ),
 ]

@@ -88,7 +88,7 @@ def open_table(
 
 
 def _is_terminal(stream: TextIO) -> bool:
-    """Tell whether keys can be read from a stream."""
+    """Return whether keys can be read from a stream."""
     try:
         return os.isatty(stream.fileno())
     except (OSError, ValueError):  # it is closed, or no file at all

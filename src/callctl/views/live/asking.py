@@ -62,49 +62,49 @@ def _target(sid: str, status: str, around: Surroundings) -> Target:
     return Target(sid, status, None if leg is None else leg.parent_call_sid)
 
 
-def confirm(state: ViewState, asked: Confirming, key: Key, around: Surroundings) -> tuple[ViewState, Intent | None]:
+def confirm(state: ViewState, mode: Confirming, key: Key, around: Surroundings) -> tuple[ViewState, Intent | None]:
     """Return the state after a key that answers what is to be confirmed, and what is confirmed by it."""
-    if asked.are_marked:
-        return _confirm_number(state, asked, key, around)
+    if mode.are_marked:
+        return _confirm_number(state, mode, key, around)
     if key.name == "y":
-        if _is_too_soon(asked, key):
+        if _is_too_soon(mode, key):
             return state, None
-        if isinstance(asked.intent, Leave):
-            return replace(state, mode=None), asked.intent
-        return _confirmed(state, asked, around), asked.intent
-    if key.name == "f" and isinstance(asked.intent, HangUp) and not asked.is_family:
-        return _ask_for_family(state, asked, key, around), None
-    if isinstance(asked.intent, Leave):
+        if isinstance(mode.intent, Leave):
+            return replace(state, mode=None), mode.intent
+        return _confirmed(state, mode, around), mode.intent
+    if key.name == "f" and isinstance(mode.intent, HangUp) and not mode.is_family:
+        return _ask_for_family(state, mode, key, around), None
+    if isinstance(mode.intent, Leave):
         return replace(state, mode=None), None
     return replace(state, mode=None).saying("not confirmed: nothing was sent", key.at), None
 
 
-def _confirmed(state: ViewState, asked: Confirming, around: Surroundings) -> ViewState:
+def _confirmed(state: ViewState, mode: Confirming, around: Surroundings) -> ViewState:
     """Return the state after a change of calls was confirmed."""
     state = replace(state, mode=None, marks=MappingProxyType({}))
-    ends_selected = isinstance(asked.intent, HangUp) and state.selected in [target.sid for target in asked.targets]
+    ends_selected = isinstance(mode.intent, HangUp) and state.selected in [target.sid for target in mode.targets]
     return departing(state, around) if ends_selected else state
 
 
 def _confirm_number(
-    state: ViewState, asked: Confirming, key: Key, around: Surroundings
+    state: ViewState, mode: Confirming, key: Key, around: Surroundings
 ) -> tuple[ViewState, Intent | None]:
     if key.name in (ENTER, BACKSPACE) or (key.typed.isdecimal() and key.name != PASTE):
-        if _is_too_soon(asked, key):
+        if _is_too_soon(mode, key):
             return state, None
         if key.name != ENTER:
-            return replace(state, mode=replace(asked, typed=edited(asked.typed, key), typed_at=key.at)), None
-        if asked.typed == str(len(asked.targets)):
-            return _confirmed(state, asked, around), asked.intent
+            return replace(state, mode=replace(mode, typed=edited(mode.typed, key), typed_at=key.at)), None
+        if mode.typed == str(len(mode.targets)):
+            return _confirmed(state, mode, around), mode.intent
     return replace(state, mode=None).saying("not confirmed: nothing was sent", key.at), None
 
 
-def _is_too_soon(asked: Confirming | Dismissing, key: Key) -> bool:
-    return asked.drawn_at is None or key.at < asked.drawn_at + CONFIRM_AFTER
+def _is_too_soon(mode: Confirming | Dismissing, key: Key) -> bool:
+    return mode.drawn_at is None or key.at < mode.drawn_at + CONFIRM_AFTER
 
 
-def _ask_for_family(state: ViewState, asked: Confirming, key: Key, around: Surroundings) -> ViewState:
-    live = around.latest.live_family(asked.targets[0].sid)
+def _ask_for_family(state: ViewState, mode: Confirming, key: Key, around: Surroundings) -> ViewState:
+    live = around.latest.live_family(mode.targets[0].sid)
     if len(live) < 2:
         return replace(state, mode=None).saying("it has no other live leg: nothing was sent", key.at)
     targets = tuple(_target(leg.call_sid, leg.status, around) for leg in live)
@@ -132,28 +132,28 @@ def ask_url(state: ViewState, key: Key, around: Surroundings) -> ViewState:
     return replace(state, mode=ChoosingUrl(targets, bool(state.marks), None if around.urls else ""))
 
 
-def choose_url(state: ViewState, asked: ChoosingUrl, key: Key, around: Surroundings) -> tuple[ViewState, Intent | None]:
+def choose_url(state: ViewState, mode: ChoosingUrl, key: Key, around: Surroundings) -> tuple[ViewState, Intent | None]:
     """Return the state after a key that chooses a URL, or is typed as a part of one."""
     if key.name == ESCAPE:
         return replace(state, mode=None), None
-    if asked.typed is None and key.name != PASTE:
+    if mode.typed is None and key.name != PASTE:
         named = dict(zip(LETTERS, around.urls, strict=False))
         if key.name in named:
-            return _to_confirm(state, asked, named[key.name]), None
+            return _to_confirm(state, mode, named[key.name]), None
         if key.name == TYPE_LETTER:
-            return replace(state, mode=replace(asked, typed="")), None
+            return replace(state, mode=replace(mode, typed="")), None
         is_typed = bool(key.typed) and key.name not in _moves_only(around.urls)
         state = replace(state, mode=None, refusal=Refusal(key.at) if is_typed else None)
         return state.saying("no URL was chosen: nothing was sent", key.at), None
-    typed = asked.typed or ""
+    typed = mode.typed or ""
     if key.name == ENTER:
         url = typed.strip()
         if not url:
             return replace(state, mode=None), None
         if (why := _why_no_url(url, around.urls)) is not None:
             return state.saying(why, key.at), None
-        return _to_confirm(state, asked, url), None
-    return replace(state, mode=replace(asked, typed=edited(typed, key))), None
+        return _to_confirm(state, mode, url), None
+    return replace(state, mode=replace(mode, typed=edited(typed, key))), None
 
 
 def _why_no_url(text: str, names: Sequence[str]) -> str | None:
@@ -163,12 +163,12 @@ def _why_no_url(text: str, names: Sequence[str]) -> str | None:
     return f"no http or https URL, and no name of one; {scheme_hint(text, otherwise='such as https://example.com/a')}"
 
 
-def _to_confirm(state: ViewState, asked: ChoosingUrl, url: str) -> ViewState:
-    return replace(state, mode=Confirming(Redirect(asked.targets, url), are_marked=asked.are_marked))
+def _to_confirm(state: ViewState, mode: ChoosingUrl, url: str) -> ViewState:
+    return replace(state, mode=Confirming(Redirect(mode.targets, url), are_marked=mode.are_marked))
 
 
 def may_answer(key: Key, refusal: Refusal | None) -> bool:
-    """Tell whether a key goes on with the answer to what was refused."""
+    """Return whether a key goes on with the answer to what was refused."""
     is_text = bool(key.typed) or key.name in (ENTER, PASTE)
     return refusal is not None and is_text and key.name not in refusal.keys and key.at - refusal.at < REFUSED_FOR
 
@@ -198,13 +198,13 @@ def ask_to_dismiss(state: ViewState, key: Key, around: Surroundings) -> ViewStat
     return _dismissed(state, dismissed, key, around)
 
 
-def confirm_dismissal(state: ViewState, asked: Dismissing, key: Key, around: Surroundings) -> ViewState:
+def confirm_dismissal(state: ViewState, mode: Dismissing, key: Key, around: Surroundings) -> ViewState:
     """Return the state after a key that answers whether failures are to be dismissed."""
     if key.name != "y":
         return replace(state, mode=None).saying("not confirmed: nothing was dismissed", key.at)
-    if _is_too_soon(asked, key):
+    if _is_too_soon(mode, key):
         return state
-    return _dismissed(replace(state, mode=None), asked.failures, key, around)
+    return _dismissed(replace(state, mode=None), mode.failures, key, around)
 
 
 def _dismissed(

@@ -17,7 +17,7 @@ LIVE = "live"
 
 @dataclass(frozen=True, slots=True)
 class TextFilter:
-    """``words`` stand in the text of a leg; it is ``is_live`` if asked for, and live for between two times.
+    """``words`` stand in the text of a leg; it is ``is_live`` if mode for, and live for between two times.
 
     A word is a part of a SID, a number, a caller's name or a status, in any case; ``live``; or ``>2m`` and ``<30s``,
     for the time that a live leg has had its status. ``unread`` is what begins like such a time and is none.
@@ -61,7 +61,7 @@ class TextFilter:
         return self.longer_than is not None or self.shorter_than is not None
 
     def matches(self, leg: Leg, text: str) -> bool:
-        """Tell whether a leg, with its text from :func:`text_of`, has all the words, and is live if that is asked for.
+        """Return whether a leg, with its text from :func:`text_of`, has all the words, and is live if that is wanted.
 
         How long it has had its status is for :meth:`matches_time` to say.
         """
@@ -71,7 +71,7 @@ class TextFilter:
         return not (self.is_live or self.concerns_time) or leg.is_live
 
     def matches_time(self, since: datetime, *, now: datetime) -> bool:
-        """Tell whether what is so since some moment has been so for as long as is asked for, by one clock."""
+        """Return whether what is so since some moment has been so for as long as is wanted, by one clock."""
         return (self.longer_than is None or since <= now - self.longer_than) and (
             self.shorter_than is None or since > now - self.shorter_than
         )

@@ -69,7 +69,7 @@ class Frame:
     """Everything a frame shows.
 
     ``recent`` are the latest events, the newest last; ``idle`` is shown while there are no calls, ``below`` always.
-    ``question`` is what is asked or said in the foot. ``page`` are the lines of the page that is open.
+    ``question`` is what is mode or said in the foot. ``page`` are the lines of the page that is open.
     ``age`` returns how long ago a moment was.
     ``has_keys``: it is operated, and with ``may_act`` keys change calls. ``is_last``: it stays when the watch has
     ended, and no other will show more.

@@ -62,33 +62,33 @@ def press(state: ViewState, key: Key, around: Surroundings) -> tuple[ViewState, 
     Ctrl-C is none of them: it must count even while nothing can be drawn.
     """
     state = up_to_date(state, around, now=key.at)
-    asked = state.mode
-    if isinstance(asked, Question) and (asked.drawn_at is None or key.at < asked.drawn_at):
+    mode = state.mode
+    if isinstance(mode, Question) and (mode.drawn_at is None or key.at < mode.drawn_at):
         return state, None  # it was typed before the question could be read
     if key.at <= state.closed_at:
         return state, None  # it was meant for the question that is over
-    if asked is None and may_answer(key, state.refusal):
+    if mode is None and may_answer(key, state.refusal):
         return replace(state, key_at=key.at, refusal=Refusal(key.at)), None
     state = replace(state, key_at=key.at, message="", refusal=None)
     if key.name == CTRL_Z:
         return _suspend(state, key, around)
-    state, intent = _pressed(state, asked, key, around)
-    is_on_table = asked is None and not isinstance(state.mode, Page)
+    state, intent = _pressed(state, mode, key, around)
+    is_on_table = mode is None and not isinstance(state.mode, Page)
     return (scrolled(state, around) if is_on_table else state), intent
 
 
-def _pressed(state: ViewState, asked: Mode | None, key: Key, around: Surroundings) -> tuple[ViewState, Intent | None]:
-    match asked:
+def _pressed(state: ViewState, mode: Mode | None, key: Key, around: Surroundings) -> tuple[ViewState, Intent | None]:
+    match mode:
         case Confirming():
-            return confirm(state, asked, key, around)
+            return confirm(state, mode, key, around)
         case Dismissing():
-            return confirm_dismissal(state, asked, key, around), None
+            return confirm_dismissal(state, mode, key, around), None
         case ChoosingUrl():
-            return choose_url(state, asked, key, around)
+            return choose_url(state, mode, key, around)
         case Filtering():
-            return _type_filter(state, asked, key, around), None
+            return _type_filter(state, mode, key, around), None
         case LegPage() | KeysPage():
-            return _read_page(state, asked, key, around), None
+            return _read_page(state, mode, key, around), None
         case None:
             return _on_table(state, key, around)
 
@@ -224,7 +224,7 @@ def _mark_all(state: ViewState, key: Key, around: Surroundings) -> ViewState:
 
 
 def _is_live(shown: Leg, around: Surroundings) -> bool:
-    """Tell whether a leg is live, in the picture and on the board, which may be newer."""
+    """Return whether a leg is live, in the picture and on the board, which may be newer."""
     latest = around.latest.leg(shown.call_sid)
     return shown.is_live and latest is not None and latest.is_live
 

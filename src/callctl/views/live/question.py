@@ -37,12 +37,12 @@ def question(state: ViewState, latest: Snapshot, *, age: Age, urls: Sequence[str
             return [f"stop listening? {_calls(latest.live)} here   y: yes   any other key: no"]
         case Dismissing(failures=failures):
             return [f"dismiss {failures_in_words(len(failures))}?   y: yes   any other key: no"]
-        case Confirming() as asked if asked.are_marked:
-            return _by_number(asked, latest, age=age, effects=effects)
-        case Confirming() as asked:
-            return _by_key(asked, latest, age=age, effects=effects)
-        case ChoosingUrl() as asked:
-            return _choice(asked, state.message, latest, age=age, urls=urls)
+        case Confirming() as mode if mode.are_marked:
+            return _by_number(mode, latest, age=age, effects=effects)
+        case Confirming() as mode:
+            return _by_key(mode, latest, age=age, effects=effects)
+        case ChoosingUrl() as mode:
+            return _choice(mode, state.message, latest, age=age, urls=urls)
         case None | Filtering():
             return [state.message] if state.message else _unread(state)
         case _:
@@ -59,11 +59,11 @@ def _calls(count: int) -> str:
     return "1 live call reports" if count == 1 else f"{count} live calls report"
 
 
-def _by_number(asked: Confirming, latest: Snapshot, *, age: Age, effects: str) -> list[str]:
-    count = len(asked.targets)
-    which = _marked(asked.targets, latest, age=age)
-    rings = _only_if_ringing(asked, latest) if count > 1 else ""
-    lines = [f"type {count} and Enter to {_verb(asked)} {which}{_where(asked)}{rings}: {asked.typed}▏"]
+def _by_number(mode: Confirming, latest: Snapshot, *, age: Age, effects: str) -> list[str]:
+    count = len(mode.targets)
+    which = _marked(mode.targets, latest, age=age)
+    rings = _only_if_ringing(mode, latest) if count > 1 else ""
+    lines = [f"type {count} and Enter to {_verb(mode)} {which}{_where(mode)}{rings}: {mode.typed}▏"]
     return [*lines, effects] if effects else lines
 
 
@@ -85,32 +85,32 @@ def _was_answered(target: Target, leg: Leg | None) -> bool:
     return leg is not None and leg.status == CallStatus.IN_PROGRESS != target.status
 
 
-def _only_if_ringing(asked: Confirming, latest: Snapshot) -> str:
+def _only_if_ringing(mode: Confirming, latest: Snapshot) -> str:
     """Say of how many legs it depends that they still ring; of the others that is over."""
-    legs = [(target, latest.leg(target.sid)) for target in asked.targets if target.status != CallStatus.IN_PROGRESS]
+    legs = [(target, latest.leg(target.sid)) for target in mode.targets if target.status != CallStatus.IN_PROGRESS]
     count = sum(leg is not None and leg.status == target.status for target, leg in legs)
-    return f" ({count} only if they still ring)" if count and isinstance(asked.intent, HangUp) else ""
+    return f" ({count} only if they still ring)" if count and isinstance(mode.intent, HangUp) else ""
 
 
-def _by_key(asked: Confirming, latest: Snapshot, *, age: Age, effects: str) -> list[str]:
-    if asked.is_family:
-        what = f"the whole family, {len(asked.targets)} live legs: " + ", ".join(
-            _leg(target.sid, latest, age=age) for target in asked.targets
+def _by_key(mode: Confirming, latest: Snapshot, *, age: Age, effects: str) -> list[str]:
+    if mode.is_family:
+        what = f"the whole family, {len(mode.targets)} live legs: " + ", ".join(
+            _leg(target.sid, latest, age=age) for target in mode.targets
         )
-        return [f"{_verb(asked)} {what}?   y: yes   any other key: no"]
-    target = asked.targets[0]
-    has_family = isinstance(asked.intent, HangUp) and len(latest.live_family(target.sid)) > 1
+        return [f"{_verb(mode)} {what}?   y: yes   any other key: no"]
+    target = mode.targets[0]
+    has_family = isinstance(mode.intent, HangUp) and len(latest.live_family(target.sid)) > 1
     family = "   f: family" if has_family else ""
-    lines = [f"{_verb(asked)} {_leg(target.sid, latest, age=age)}{_where(asked)}?   y: yes{family}   other: no"]
+    lines = [f"{_verb(mode)} {_leg(target.sid, latest, age=age)}{_where(mode)}?   y: yes{family}   other: no"]
     return [*lines, effects] if effects else lines
 
 
-def _verb(asked: Confirming) -> str:
-    return "hang up" if isinstance(asked.intent, HangUp) else "redirect"
+def _verb(mode: Confirming) -> str:
+    return "hang up" if isinstance(mode.intent, HangUp) else "redirect"
 
 
-def _where(asked: Confirming) -> str:
-    return f" to {printable(without_secrets(asked.intent.url))}" if isinstance(asked.intent, Redirect) else ""
+def _where(mode: Confirming) -> str:
+    return f" to {printable(without_secrets(mode.intent.url))}" if isinstance(mode.intent, Redirect) else ""
 
 
 def _leg(sid: str, latest: Snapshot, *, age: Age) -> str:
@@ -120,13 +120,13 @@ def _leg(sid: str, latest: Snapshot, *, age: Age) -> str:
     return f"{phone(leg)} {shown_status(leg.status)} {clock(age(leg.status_since).total_seconds())}"
 
 
-def _choice(asked: ChoosingUrl, message: str, latest: Snapshot, *, age: Age, urls: Sequence[str]) -> list[str]:
-    marked, sid = asked.are_marked, asked.targets[0].sid
-    which = _marked(asked.targets, latest, age=age) if marked else _leg(sid, latest, age=age)
-    if asked.typed is not None:
+def _choice(mode: ChoosingUrl, message: str, latest: Snapshot, *, age: Age, urls: Sequence[str]) -> list[str]:
+    marked, sid = mode.are_marked, mode.targets[0].sid
+    which = _marked(mode.targets, latest, age=age) if marked else _leg(sid, latest, age=age)
+    if mode.typed is not None:
         return [
-            f"redirect {which} to: {printable(without_secrets(asked.typed))}▏",
-            message or f"Enter goes on, Esc leaves it{_names_that_begin(asked.typed, urls)}",
+            f"redirect {which} to: {printable(without_secrets(mode.typed))}▏",
+            message or f"Enter goes on, Esc leaves it{_names_that_begin(mode.typed, urls)}",
         ]
     named = [f"{letter}: {printable(name)}" for letter, name in zip(LETTERS, urls, strict=False)]
     rest = len(urls) - len(named)

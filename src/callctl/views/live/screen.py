@@ -486,13 +486,13 @@ class LiveView:
         return self._page if isinstance(self._state.mode, LegPage) else ()
 
     def _question(self) -> Sequence[str]:
-        operator, asked = self._operator, self._state.mode
+        operator, mode = self._operator, self._state.mode
         if operator is None:
             return ()
         effects = ""
-        if isinstance(asked, Confirming) and not isinstance(asked.intent, Leave):
-            if self._effects is None or self._effects[0] is not asked.intent:
-                self._effects = asked.intent, operator.effects(asked.intent, self._latest)
+        if isinstance(mode, Confirming) and not isinstance(mode.intent, Leave):
+            if self._effects is None or self._effects[0] is not mode.intent:
+                self._effects = mode.intent, operator.effects(mode.intent, self._latest)
             effects = self._effects[1]
         return question(self._state, self._latest, age=self._clock.age, urls=operator.urls, effects=effects)
 

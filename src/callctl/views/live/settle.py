@@ -71,9 +71,9 @@ def drawn(state: ViewState, *, at: float) -> ViewState:
 
 def changed(state: ViewState, sid: str, what: str, *, at: float) -> ViewState:
     """Return the state after a leg was changed by something else: a question about it is over."""
-    asked = state.mode
-    if isinstance(asked, Confirming | ChoosingUrl) and sid in [target.sid for target in asked.targets]:
-        if isinstance(asked, Confirming) and asked.outlives_changes:
+    mode = state.mode
+    if isinstance(mode, Confirming | ChoosingUrl) and sid in [target.sid for target in mode.targets]:
+        if isinstance(mode, Confirming) and mode.outlives_changes:
             return state
         return _closed(state, f"{what} meanwhile", at=at)
     return state
@@ -102,17 +102,17 @@ def _closed(state: ViewState, why: str, *, at: float) -> ViewState:
     return state.saying(why if sends_nothing else f"{why}: nothing was sent", at)
 
 
-def _why_over(asked: Question, latest: Snapshot, *, now: float) -> str | None:
+def _why_over(mode: Question, latest: Snapshot, *, now: float) -> str | None:
     """Return why a question is over; None if it still stands."""
-    if isinstance(asked, Confirming | Dismissing) and asked.drawn_at is not None and now > asked.open_until:
+    if isinstance(mode, Confirming | Dismissing) and mode.drawn_at is not None and now > mode.open_until:
         return f"not confirmed within {CONFIRM_WITHIN:.0f} s"
-    if isinstance(asked, Dismissing) or (isinstance(asked, Confirming) and asked.outlives_changes):
+    if isinstance(mode, Dismissing) or (isinstance(mode, Confirming) and mode.outlives_changes):
         return None
-    for target in asked.targets:
+    for target in mode.targets:
         leg = latest.leg(target.sid)
         if leg is None:
             return "the leg is gone"
-        if leg.status != target.status and not (isinstance(asked, ChoosingUrl) and len(asked.targets) > 1):
+        if leg.status != target.status and not (isinstance(mode, ChoosingUrl) and len(mode.targets) > 1):
             return what_it_became(leg)
     return None
 
@@ -175,7 +175,7 @@ def _departed(state: ViewState, around: Surroundings, *, now: float) -> ViewStat
 
 
 def _needs_its_place(row: str, listing: Listing) -> bool:
-    """Tell whether a row stands above what has ended."""
+    """Return whether a row stands above what has ended."""
     leg = listing.leg(row)
     if leg is None:
         return row == FAILURES and row in listing.rows

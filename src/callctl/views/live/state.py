@@ -176,7 +176,7 @@ class ViewState:
         )
 
     def order_is_kept(self, now: float) -> bool:
-        """Tell whether nothing changes its place at a time, in seconds of elapsed time."""
+        """Return whether nothing changes its place at a time, in seconds of elapsed time."""
         is_asked = self.mode is not None and not isinstance(self.mode, Page)
         return is_asked or self.is_held or now - self.key_at < ORDER_STAYS
 
