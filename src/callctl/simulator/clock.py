@@ -33,9 +33,6 @@ class Clock(Protocol):
     def spacing(self, seconds: float) -> float:
         """Return how far apart to do what recurs so often: several at once, where each alone is not worth a timer."""
 
-    def stop(self) -> None:
-        """Run no action any more, of those that were set and of any other."""
-
 
 class RealClock:
     """Simulated time that runs by itself, `speed` times as fast as real time."""
@@ -44,7 +41,6 @@ class RealClock:
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
         self._speed = speed
-        self._is_stopped = False
 
     def now(self) -> float:
         """Return the simulated seconds since the clock began."""
@@ -52,19 +48,11 @@ class RealClock:
 
     def later(self, seconds: float, action: Action) -> Timer:
         """Run an action after so many simulated seconds."""
-        return self._loop.call_later(max(seconds, 0.0) / self._speed, self._run, action)
+        return self._loop.call_later(max(seconds, 0.0) / self._speed, action)
 
     def spacing(self, seconds: float) -> float:
         """Return how far apart to do what recurs so often, which is no less than so many real seconds."""
         return max(seconds, seconds * self._speed)
-
-    def stop(self) -> None:
-        """Run no action any more."""
-        self._is_stopped = True
-
-    def _run(self, action: Action) -> None:
-        if not self._is_stopped:
-            action()
 
 
 @dataclass(order=True, slots=True)
@@ -81,16 +69,12 @@ class ManualTimer:
 
 
 class ManualClock:
-    """Simulated time that stands still until it is advanced. It counts microseconds, so that sums of seconds are exact.
-
-    Ten advances by 0.1 come to what one by 1 does.
-    """
+    """Simulated time that stands still until it is advanced."""
 
     def __init__(self) -> None:
         self._now = 0.0
         self._timers: list[ManualTimer] = []
         self._count = 0
-        self._is_stopped = False
 
     def now(self) -> float:
         """Return the simulated seconds since the clock began."""
@@ -99,42 +83,21 @@ class ManualClock:
     def later(self, seconds: float, action: Action) -> Timer:
         """Run an action once time has been advanced by so many simulated seconds."""
         self._count += 1
-        timer = ManualTimer(_exact(self._now + max(seconds, 0.0)), self._count, action)
-        if not self._is_stopped:
-            heapq.heappush(self._timers, timer)
+        timer = ManualTimer(self._now + max(seconds, 0.0), self._count, action)
+        heapq.heappush(self._timers, timer)
         return timer
 
     def spacing(self, seconds: float) -> float:
         """Return how far apart to do what recurs so often, as the network is waited for each time."""
         return max(seconds, MANUAL_SPACING)
 
-    def stop(self) -> None:
-        """Run no action any more."""
-        self._is_stopped = True
-        self._timers.clear()
-
-    def is_empty(self) -> bool:
-        """Return whether nothing is to happen, however long time is advanced."""
-        return all(timer.action is None for timer in self._timers)
-
-    async def advance(
-        self,
-        seconds: float,
-        *,
-        settled: Callable[[], Awaitable[None]],
-        is_done: Callable[[], bool] = lambda: False,
-    ) -> None:
-        """Let simulated seconds pass, timer by timer, waiting after each until the network has settled.
-
-        Time stands still as soon as something is done that is asked for each time.
-        """
-        until = _exact(self._now + seconds)
+    async def advance(self, seconds: float, *, settled: Callable[[], Awaitable[None]]) -> None:
+        """Let simulated seconds pass, timer by timer, waiting after each until the network has settled."""
+        until = self._now + seconds
         await settled()
-        while not is_done():
-            if not self.step(until):
-                self._now = max(self._now, until)
-                return
+        while self.step(until):
             await settled()
+        self._now = max(self._now, until)
 
     def step(self, until: float) -> bool:
         """Run the next timer that is due by then; return whether there was one."""
@@ -147,7 +110,3 @@ class ManualClock:
             action()
             return True
         return False
-
-
-def _exact(seconds: float) -> float:
-    return round(seconds, 6)

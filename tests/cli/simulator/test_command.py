@@ -89,6 +89,7 @@ def test_it_prints_its_settings_serves_and_ends_on_ctrl_c(tmp_path: Path) -> Non
         assert process.returncode == 130
         assert out.splitlines() == [f"{name}={value}" for name, value in settings.items()]
         assert "SIMULATED: no calls are placed" in err
+        assert f" {url}/simulator/\n" in err
         assert "Traceback" not in err
 
 

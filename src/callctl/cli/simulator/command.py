@@ -211,6 +211,7 @@ def _show_settings(runtime: Runtime, settings: Mapping[str, str], write_env: Pat
         runtime.say(f'Then: export CALLCTL_ENV_FILE={file}; callctl place +12025550100 --say "Hello"')
     else:
         runtime.say("Put them into a file with --write-env .env.simulator, and name it with --env-file.")
+    runtime.say(f"Its calls and their requests, in a browser: {settings['CALLCTL_API_URL']}/simulator/")
     runtime.say("For Twilio's Python library: client.api.base_url = the value of CALLCTL_API_URL")
     runtime.say("Whom to call for which far end: callctl simulator --help. Ctrl-C ends it.")
     if exposed not in ("127.0.0.1", "::1", "localhost"):

@@ -53,15 +53,17 @@ def refuse_browsers(request: web.Request) -> None:
 
 
 def admit_to_control(request: web.Request, settings: Settings) -> None:
-    """Let in whoever is on this machine, and others with the account's credentials; wrong ones are refused to all.
-
-    A page of a browser may read where it comes from here, and change nothing.
-    """
-    if "Authorization" in request.headers or not is_from_here(request):
-        authenticate(request, settings, of_account=False)
+    """Let in who may read (see `admit_reader`); a browser's page if it comes from here, and to change nothing."""
+    admit_reader(request, settings)
     refuse_browsers(request)
     if not _is_own_page(request):
         raise ApiError(20403, "Requests from other pages are not accepted here")
+
+
+def admit_reader(request: web.Request, settings: Settings) -> None:
+    """Let in whoever is on this machine, and others with the account's credentials; wrong ones are refused to all."""
+    if "Authorization" in request.headers or not is_from_here(request):
+        authenticate(request, settings, of_account=False)
 
 
 def is_from_here(request: web.Request) -> bool:

@@ -32,6 +32,27 @@ async def test_the_oldest_comes_first_and_the_newest_can_be_had_alone(setup: Sim
     assert (status, body["message"]) == (400, "limit must be a whole number, 0 or more, and not '-1'")
 
 
+async def test_those_that_are_live_or_have_changed_since(setup: SimulatorSetup) -> None:
+    live, ended = [(await setup.place(to))["sid"] for to in (ANSWERS, BUSY)]
+    noted = (await setup.place(ANSWERS, Url=f"{setup.listener.url}/missing"))["sid"]
+    await setup.advance(10)
+
+    async def since(text: str) -> list[str]:
+        _, body = await setup.control("GET", f"/calls?since={text}")
+        assert body["at"] == 10
+        return [call["sid"] for call in body["calls"]]
+
+    calls = {call["sid"]: call for call in (await setup.control("GET", "/calls"))[1]["calls"]}
+    busy_at, noted_at = calls[ended]["timeline"][-1]["at"], calls[noted]["notifications"][-1]["at"]
+    assert busy_at < noted_at
+    assert await since("0") == [live, ended, noted]
+    assert await since(repr(busy_at)) == [live, ended, noted]
+    assert await since(repr(noted_at)) == [live, noted]
+    assert await since("10") == [live]
+    for wrong in ("-1", "soon", "nan", ""):
+        assert (await setup.control("GET", f"/calls?since={wrong}"))[0] == 400
+
+
 async def test_a_family_and_the_conference_that_they_met_in(setup: SimulatorSetup) -> None:
     room = "<Response><Dial><Conference>standup</Conference></Dial></Response>"
     sid = (await setup.place(ANSWERS, Twiml=room))["sid"]

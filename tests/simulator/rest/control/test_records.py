@@ -134,3 +134,10 @@ async def test_what_stands_below_simulator_is_not_recorded(setup: SimulatorSetup
     await setup.control("GET", "/calls")
     await setup.control("GET", "/health")
     assert await listed(setup) == []
+
+
+async def test_each_run_has_a_name_of_its_own(setup: SimulatorSetup) -> None:
+    run = (await setup.control("GET", "/requests"))[1]["run"]
+    assert run == (await setup.control("GET", "/calls"))[1]["run"]
+    async with simulator_setup() as other:
+        assert (await other.control("GET", "/requests"))[1]["run"] not in ("", run)

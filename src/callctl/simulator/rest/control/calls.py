@@ -15,13 +15,22 @@ def routes(endpoint: Endpoint, path: str) -> Routes:
     """Return what is answered here."""
 
     async def list_(request: web.Request) -> web.Response:
-        newest = islice(endpoint.switch.register.newest_first(), query.whole(request, "limit"))
-        return web.json_response({"calls": [shown.call(Call.of(leg)) for leg in reversed(tuple(newest))]})
+        world, since = endpoint.world, query.seconds(request, "since")
+        legs = world.switch.register.newest_first()
+        wanted = legs if since is None else (leg for leg in legs if not leg.is_final or _changed(leg) >= since)
+        newest = islice(wanted, query.whole(request, "limit"))
+        calls = [shown.call(Call.of(leg)) for leg in reversed(tuple(newest))]
+        return web.json_response({"run": world.run, "at": world.clock.now(), "calls": calls})
 
     async def fetch(request: web.Request) -> web.Response:
         return web.json_response(shown.call(Call.of(_leg(endpoint, request.match_info["sid"]))))
 
     return (get(f"{path}/calls", list_), get(f"{path}/calls/{{sid}}", fetch))
+
+
+def _changed(leg: Leg) -> float:
+    """Return when a leg got its status or its last notification, in simulated seconds."""
+    return max(leg.timeline[-1][0].at, leg.notifications[-1].at if leg.notifications else 0.0)
 
 
 def _leg(endpoint: Endpoint, sid: str) -> Leg:

@@ -1,10 +1,13 @@
 """What the query of a request at /simulator says."""
 
+import re
 from collections.abc import Collection
 
 from aiohttp import web
 
 from callctl.simulator.errors import ControlError
+
+SECONDS = re.compile(r"[0-9]{1,12}(\.[0-9]{1,20})?(e-[0-9]{1,2})?")
 
 
 def whole(request: web.Request, name: str) -> int | None:
@@ -15,6 +18,16 @@ def whole(request: web.Request, name: str) -> int | None:
     if not (text.isascii() and text.isdigit()) or len(text) > 12:
         raise ControlError(20001, f"{name} must be a whole number, 0 or more, and not {text[:40]!r}")
     return int(text)
+
+
+def seconds(request: web.Request, name: str) -> float | None:
+    """Return simulated seconds of the query, None where they are not there; raise ControlError for what is none."""
+    text = request.query.get(name)
+    if text is None:
+        return None
+    if not SECONDS.fullmatch(text):
+        raise ControlError(20001, f"{name} must be seconds, such as 12.5, and not {text[:40]!r}")
+    return float(text)
 
 
 def one_of(request: web.Request, name: str, known: Collection[str]) -> str | None:

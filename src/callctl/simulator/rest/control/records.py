@@ -28,6 +28,8 @@ def routes(endpoint: Endpoint, path: str) -> Routes:
         found = list(islice(wanted, limit))
         is_whole = limit is None or len(found) < limit
         last = records.last if is_whole else found[-1].number if found else after
-        return web.json_response({"requests": [shown.record(record) for record in found], "last": last})
+        return web.json_response(
+            {"run": endpoint.world.run, "requests": [shown.record(record) for record in found], "last": last}
+        )
 
     return (get(f"{path}/requests", list_),)

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from callctl.simulator.errors import ApiError, ControlError
 from callctl.simulator.rest import access
-from callctl.simulator.rest.control import calls, records, service
+from callctl.simulator.rest.control import calls, page, records, service
 from callctl.simulator.rest.requests import Handler
 from callctl.simulator.rest.routing import Endpoint, Routes
 
@@ -14,7 +14,7 @@ PATH = "/simulator"
 OPEN = "/health"  # to everybody
 
 Make = Callable[[Endpoint, str], Routes]  # the routes of a file, below a path
-PARTS: tuple[Make, ...] = (service.routes, calls.routes, records.routes)
+PARTS: tuple[Make, ...] = (service.routes, calls.routes, records.routes, page.routes)
 
 
 class ControlSurface:
@@ -31,12 +31,14 @@ class ControlSurface:
     def is_for(self, request: web.Request) -> bool:
         """Return whether a request is for the control surface."""
         path = request.path
-        return path.startswith(f"{self._path}/") and path != f"{self._path}/survey" and request.method == "GET"
+        return f"{path}/".startswith(f"{self._path}/") and path != f"{self._path}/survey" and request.method == "GET"
 
     async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Check and answer a request."""
         try:
-            if request.path != self._path + OPEN:
+            if page.is_for(self._path, request):
+                access.admit_reader(request, self._endpoint.settings)
+            elif request.path != self._path + OPEN:
                 access.admit_to_control(request, self._endpoint.settings)
             return await handler(request)
         except ApiError as error:
