@@ -34,6 +34,7 @@ FAULTS = {
     "lost": Faults(drop=0.3),
     "all at once": Faults(shuffle=True, duplicate=0.3, drop=0.2, delay=(0.0, 4.0)),
 }
+ALONE = [name for name in FAULTS if name != "all at once"]
 
 
 def documents(setup: ManualClockSetup) -> dict[str, str]:
@@ -95,8 +96,12 @@ class FaultySetup(ManualClockSetup):
             self.take(list(self.poller.round(self.board.snapshot())))
 
 
-@pytest.mark.parametrize("faults", FAULTS)
-@pytest.mark.parametrize("readings", EACH_READING, ids=str)
+# All faults at once under each reading, and each fault alone under the first.
+@pytest.mark.parametrize(
+    ("readings", "faults"),
+    [*((readings, "all at once") for readings in EACH_READING), *((EACH_READING[0], fault) for fault in ALONE)],
+    ids=str,
+)
 def test_nothing_is_done_twice_or_to_the_wrong_call(tmp_path: Path, readings: tuple[str, ...], faults: str) -> None:
     with manual_clock_setup(tmp_path, FaultySetup, readings=readings, faults=FAULTS[faults]) as setup:
         setup.begin()
