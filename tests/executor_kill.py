@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -103,11 +103,11 @@ class ForkingProcess:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
-    def run(self, job: Job, *, steps: int) -> int:
-        """Run one that dies at its n-th step; return its exit code."""
+    def run(self, job: Job, *, steps: int, env: Mapping[str, str]) -> int:
+        """Run one that dies at its n-th step, with these settings; return its exit code."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps([asdict(job), steps]) + "\n")
+        self._process.stdin.write(json.dumps([asdict(job), steps, dict(env)]) + "\n")
         self._process.stdin.flush()
         return int(self._process.stdout.readline())
 
@@ -128,12 +128,12 @@ def main() -> None:
     import callctl.api.transport  # noqa: F401 - what each would have to load for itself
 
     for line in sys.stdin:
-        job_fields, steps = json.loads(line)
+        job_fields, steps, env = json.loads(line)
         child = os.fork()
         if child == 0:
             KillSwitch.remaining = steps
             job = Job(**job_fields)
-            settings = load(os.environ, cwd=Path(job.home))
+            settings = load({"HOME": job.home, **env}, cwd=Path(job.home))
             job.run(ApiClient(settings, sleep=time.sleep, random=lambda: 0.5))
             os._exit(0)
         _, status = os.waitpid(child, 0)
