@@ -181,7 +181,7 @@ def test_behind_nginx_a_listener_is_restarted_and_the_sender_sees_no_error(
         running = [listener(0), listener(1)]
         assert [service.port for service in running] == list(ports)
         sending = Load(port, token=simulator.auth_token, numbers=numbers)
-        for number in (0, 1, 0, 1):
+        for number in (0, 1):
             sending.until(len(sending.answered) + 100)
             if killed:
                 running[number].kill()

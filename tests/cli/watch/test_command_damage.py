@@ -14,13 +14,33 @@ import pytest
 from callback_load import Load, call_and_number, kept_in
 from processes import Piped
 from running import env_for
-from store_damage import DAMAGES, copy_store_over, overwrite_tables, raise_index
+from store_damage import (
+    copy_large_database_over,
+    copy_store_over,
+    cut_log,
+    move_store_over,
+    overwrite_tables,
+    raise_index,
+    remove_log,
+    rename_database,
+)
 
 from callctl.settings import load
 from callctl.simulator import Simulator
 
 WATCH = ("watch", "--no-poll", "--json", "--port", "0")
 BEFORE, AFTER = 100, 200
+# One of each kind; all the others are tried without a process (tests/store/sqlite/test_repair.py).
+DAMAGES = (
+    remove_log,
+    cut_log,
+    rename_database,
+    move_store_over,
+    copy_large_database_over,
+    copy_store_over,
+    raise_index,
+    overwrite_tables,
+)
 
 
 def until_reported(records: list[dict[str, Any]], text: str) -> None:
@@ -31,7 +51,7 @@ def until_reported(records: list[dict[str, Any]], text: str) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("damage", [*DAMAGES, raise_index, overwrite_tables], ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
 def test_what_was_acknowledged_before_and_after_is_there(
     home: Path, simulator: Simulator, damage: Callable[[Path], None]
 ) -> None:
