@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import settings
@@ -18,6 +21,29 @@ from callctl.simulator import Simulator
 # No deadline: how long an example takes says nothing on a busy machine, and no test here asserts a duration.
 settings.register_profile("callctl", deadline=None)
 settings.load_profile("callctl")
+
+
+# The assertions of a module are rewritten once and not in each worker, whatever the environment says of bytecode.
+sys.dont_write_bytecode = False
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Load the modules of tests, each worker from another one on: what one has rewritten the others only read."""
+    folders = [path for path in map(Path, session.config.args) if path.is_dir()]
+    files = sorted(file for folder in folders for file in folder.rglob("test_*.py"))
+    worker, workers = os.environ.get("PYTEST_XDIST_WORKER", "gw0"), os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")
+    first = len(files) * int(worker.removeprefix("gw")) // int(workers)
+    for file in (*files[first:], *files[:first]):
+        try:
+            _ = pytest.Module.from_parent(session, path=file.resolve()).obj
+        except (Exception, pytest.skip.Exception):  # the reason is reported where the module is collected: from anew
+            for name in [name for name, module in sys.modules.items() if _file_of(module) == str(file.resolve())]:
+                del sys.modules[name]
+
+
+def _file_of(module: ModuleType) -> str | None:
+    return getattr(module, "__file__", None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
