@@ -15,6 +15,14 @@ DOC = ROOT / "docs" / "simulator.md"
 TEXT = DOC.read_text(encoding="utf-8")
 
 
+APPLICATION = """
+import os
+from twilio.rest import Client
+client = Client(os.environ["TWILIO_ACCOUNT_SID"], os.environ["TWILIO_AUTH_TOKEN"])
+client.calls.create(to="+12025550100", from_="+15005550006", twiml="<Response/>")
+"""
+
+
 def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", TEXT, flags=re.DOTALL)
 
@@ -22,9 +30,10 @@ def blocks(language: str) -> list[str]:
 def test_the_fixture_and_its_test(tmp_path: Path) -> None:
     module = tmp_path / "test_shown.py"
     module.write_text("\n\n".join(blocks("python")))
+    (tmp_path / "application.py").write_text(APPLICATION)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(module)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120, check=False)
-    assert "2 passed" in done.stdout, done.stdout + done.stderr
+    assert "3 passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_the_fixture_is_short() -> None:

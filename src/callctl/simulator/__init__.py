@@ -8,7 +8,7 @@ from callctl.simulator.far_end import FarEnd, FarEndError
 from callctl.simulator.far_end import load as load_far_ends
 from callctl.simulator.faults import Faults
 from callctl.simulator.http_requests import Noted, Received, Reply, Sent
-from callctl.simulator.server import PortInUseError, SimulatorError
+from callctl.simulator.server import MissingLibraryError, PortInUseError, SimulatorError
 from callctl.simulator.settings import DIALECTS, READINGS, Settings
 from callctl.simulator.simulator import Simulator
 
@@ -19,6 +19,7 @@ __all__ = [
     "FarEnd",
     "FarEndError",
     "Faults",
+    "MissingLibraryError",
     "Noted",
     "PortInUseError",
     "Received",

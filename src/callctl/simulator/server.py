@@ -8,19 +8,24 @@ import asyncio
 import errno
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from callctl.simulator.callbacks import Callback
 from callctl.simulator.faults import Chance
-from callctl.simulator.http_requests import OnTraffic, Received, Sent, logging_failures
+from callctl.simulator.http_requests import OnTraffic, Received, Reply, Sent, logging_failures
 from callctl.simulator.rest.api import Api
 from callctl.simulator.rest.routing import Endpoint
 from callctl.simulator.settings import Settings
 from callctl.simulator.switch.world import World, utc_now
 from callctl.support.server import OpenConnections, TcpServer, room_for_connections
 from callctl.support.urls import reason_of
+
+if TYPE_CHECKING:
+    from callctl.simulator.proxy import Proxy
 
 IDLE_SECONDS = 75.0  # real ones, without a request or in the midst of its header
 LINGER_SECONDS = 1.0  # how long what a refused client still sends is thrown away, so that it reads the refusal
@@ -37,6 +42,23 @@ class PortInUseError(SimulatorError):
     """Something else listens there."""
 
 
+class MissingLibraryError(SimulatorError):
+    """A library that is an extra of callctl's is not installed; `hint` says how to install it."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(f"{message}: {hint}")
+        self.message = message
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class ProxySettings:
+    """At which port the proxy listens, and to which hosts besides Twilio it leads."""
+
+    port: int
+    allowed: frozenset[str]
+
+
 class SimulatorServer:
     """One simulator; its records stay readable after it has stopped."""
 
@@ -49,8 +71,10 @@ class SimulatorServer:
         manual: bool,
         wall: Callable[[], datetime] | None,
         on_traffic: OnTraffic,
+        proxy: ProxySettings | None = None,
     ) -> None:
         self._settings = settings
+        self._proxy_settings = proxy
         self._host = host
         self._port = port
         self._wall = wall
@@ -58,7 +82,10 @@ class SimulatorServer:
         self._is_manual = manual
         self._world: World | None = None
         self._server: TcpServer | None = None
+        self._proxy: Proxy | None = None
         self.url = ""
+        self.proxy_url = ""
+        self.proxy_env: dict[str, str] = {}
 
     @property
     def received(self) -> tuple[Received, ...]:
@@ -96,9 +123,11 @@ class SimulatorServer:
             lingering_time=LINGER_SECONDS,
         )
         await runner.setup()
+        connections = OpenConnections[Any](most_connections())
+        make_connection = _limited(runner.server, connections)
         try:
             self._server = await TcpServer.open(
-                _limited(runner.server),
+                make_connection,
                 host=self._host,
                 port=self._port,
                 cleanup=runner.cleanup,
@@ -110,6 +139,45 @@ class SimulatorServer:
         origin = f"http://{host}:{self._server.port}"
         self.url = f"{origin}{settings.base_path}"
         world.switch.recordings.origin = origin
+        if self._proxy_settings is not None:
+            await self._open_proxy(self._proxy_settings, make_connection, connections)
+
+    async def _open_proxy(
+        self,
+        settings: ProxySettings,
+        make_connection: Callable[[], asyncio.Protocol],
+        connections: OpenConnections[Any],
+    ) -> None:
+        from callctl.simulator.authority import Authority
+        from callctl.simulator.proxy import Proxy
+
+        try:
+            authority = Authority()
+        except ImportError as error:
+            await self.stop()
+            hint = "pip install 'callctl[proxy]'"
+            raise MissingLibraryError("the proxy needs trustme, which is not installed", hint) from error
+        except OSError as error:
+            await self.stop()
+            raise SimulatorError(f"can't write the proxy's certificates: {reason_of(error)}") from error
+        self._proxy = Proxy(
+            authority,
+            make_connection=make_connection,
+            connections=connections,
+            allowed=settings.allowed,
+            on_refused=self._record_refused,
+        )
+        try:
+            await self._proxy.open(self._host, settings.port)
+        except OSError as error:
+            await self.stop()
+            raise _refusal(error, f"{self._host}:{settings.port}") from error
+        self.proxy_url, self.proxy_env = self._proxy.url, self._proxy.environment()
+
+    def _record_refused(self, method: str, target: str, reply: Reply) -> None:
+        if self._world is not None:
+            records = self._world.records
+            records.received(Received(method, target, {}, {}, {}, reply, when=records.moment()))
 
     async def stop(self) -> None:
         """Stop listening and drop what is under way."""
@@ -117,6 +185,8 @@ class SimulatorServer:
             await self._world.close()
         if self._server is not None:
             await self._server.close()
+        if self._proxy is not None:
+            await self._proxy.close()
 
     async def advance(self, seconds: float) -> None:
         """Let simulated seconds pass and wait for every fetch and callback that was due."""
@@ -137,11 +207,10 @@ def most_connections() -> int:
     return room_for_connections(2**31, reserve=OWN_FILES)
 
 
-def _limited(server: web.Server | None) -> Callable[[], asyncio.Protocol]:
-    """Return what makes the protocol of each connection of aiohttp's server, with a limit of their number."""
+def _limited(server: web.Server | None, connections: OpenConnections[Any]) -> Callable[[], asyncio.Protocol]:
+    """Return what makes the protocol of each connection of aiohttp's server, as one of the connections."""
     if server is None:
         raise ValueError("the runner was not set up")
-    connections = OpenConnections[web.RequestHandler](most_connections())
     answer = server.request_handler
 
     async def limited_answer(request: web.BaseRequest) -> web.StreamResponse:
@@ -154,7 +223,7 @@ def _limited(server: web.Server | None) -> Callable[[], asyncio.Protocol]:
 class _Connection(asyncio.Protocol):
     """One connection: aiohttp's handler answers it, unless there is no room for it."""
 
-    def __init__(self, handler: web.RequestHandler, connections: OpenConnections[web.RequestHandler]) -> None:
+    def __init__(self, handler: web.RequestHandler, connections: OpenConnections[Any]) -> None:
         self._handler = handler
         self._connections = connections
         self._admitted = False

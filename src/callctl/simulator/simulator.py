@@ -6,13 +6,13 @@ Both are ready when entered and gone when left.
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Self
 
 from callctl.simulator.callbacks import Callback
 from callctl.simulator.http_requests import OnTraffic, Received, Sent, ignore
-from callctl.simulator.server import SimulatorError, SimulatorServer
+from callctl.simulator.server import ProxySettings, SimulatorError, SimulatorServer
 from callctl.simulator.settings import DIALECTS, Settings
 
 READY_SECONDS = 10.0
@@ -28,8 +28,9 @@ class Simulator:
     speed, seed, far_end (address to FarEnd), readings, faults, latency, cps, concurrency, lag, keep_finished,
     keep_records, strict, cookies, allow_remote, base_path, dialect (twilio, somleng, signalwire), wall (returns what
     every time stamp is; without it they are the real time, with a manual clock that of the start and what was advanced
-    since), on_traffic (is given each Received, Sent and Noted, in the simulator's event loop).
-    Raises ValueError for what makes no sense, and SimulatorError on entering when the port is taken.
+    since), on_traffic (is given each Received, Sent and Noted, in the simulator's event loop), proxy (True: be a proxy
+    that stands for api.twilio.com, too), proxy_port (0: a free one), allow_hosts (where else the proxy leads).
+    Raises ValueError for what makes no sense, and SimulatorError on entering when a port is taken or a library missing.
     """
 
     def __init__(
@@ -42,11 +43,15 @@ class Simulator:
         readings: Iterable[str] = (),
         wall: Callable[[], datetime] | None = None,
         on_traffic: OnTraffic = ignore,
+        proxy: bool = False,
+        proxy_port: int = 0,
+        allow_hosts: Iterable[str] = (),
         **options: Any,
     ) -> None:
         if dialect not in DIALECTS:
             raise ValueError(f"unknown dialect {dialect!r}; known are {', '.join(DIALECTS)}")
         self.settings = Settings(dialect=DIALECTS[dialect], readings=frozenset(readings), **options)
+        self._proxy = _proxy_settings(proxy_port, allow_hosts, self.settings) if proxy else None
         self._address = (host, port)
         self._manual = manual_clock
         self._wall = wall
@@ -80,6 +85,24 @@ class Simulator:
         return self._running.url
 
     @property
+    def proxy_url(self) -> str:
+        """The address of the proxy that stands for api.twilio.com; raise SimulatorError without one."""
+        if self._proxy is None:
+            raise SimulatorError("there is no proxy: make the simulator with proxy=True")
+        return self._running.proxy_url
+
+    @property
+    def proxy_env(self) -> Mapping[str, str]:
+        """What the environment of another process needs so that it uses the proxy and trusts it.
+
+        It names the proxy's address and the files of its certificate authority, which are gone when the simulator ends.
+        Raises SimulatorError without a proxy.
+        """
+        if self._proxy is None:
+            raise SimulatorError("there is no proxy: make the simulator with proxy=True")
+        return dict(self._running.proxy_env)
+
+    @property
     def requests(self) -> tuple[Received, ...]:
         """The API requests received, the oldest first."""
         return self._running.received
@@ -107,7 +130,13 @@ class Simulator:
     def _make_server(self) -> SimulatorServer:
         host, port = self._address
         return SimulatorServer(
-            self.settings, host=host, port=port, manual=self._manual, wall=self._wall, on_traffic=self._on_traffic
+            self.settings,
+            host=host,
+            port=port,
+            manual=self._manual,
+            wall=self._wall,
+            on_traffic=self._on_traffic,
+            proxy=self._proxy,
         )
 
     def __enter__(self) -> Self:
@@ -142,6 +171,14 @@ class Simulator:
         if self._thread is not None:
             raise SimulatorError("advance_async() belongs to `async with`; under `with`, call advance()")
         await self._running.advance(seconds)
+
+
+def _proxy_settings(port: int, allow_hosts: Iterable[str], settings: Settings) -> ProxySettings:
+    from callctl.simulator.proxy import check_allowed
+
+    if settings.base_path:
+        raise ValueError("a proxy stands for api.twilio.com, which has no base path")
+    return ProxySettings(port, check_allowed(allow_hosts))
 
 
 class _ServerThread:

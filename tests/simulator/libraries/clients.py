@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 from urllib.parse import urlsplit
 
 import pytest
@@ -144,15 +144,8 @@ def python_library(sim: Simulator) -> Iterator[Library]:
 def node_library(sim: Simulator) -> Iterator[Library]:
     """Run twilio-node; skip the test where there is none."""
     script = Path(__file__).with_name("steps.js")
-    modules = str(Path(NODE_MODULES).absolute()) if NODE_MODULES else os.environ.get("NODE_PATH", "")
+    node, modules = node_with("twilio")
     environment = {"PATH": os.environ.get("PATH", ""), "NODE_PATH": modules}  # no proxy, no Twilio region
-    node = shutil.which("node") or shutil.which("nodejs")
-    if node is None:
-        _skip("there is no Node")
-        return
-    command = [node, "-e", "require.resolve('twilio')"]
-    if subprocess.run(command, env=environment, capture_output=True, cwd=script.parent, check=False).returncode:
-        _skip("Node finds no package `twilio`: name its node_modules in CALLCTL_TEST_NODE_MODULES")
     command = [node, str(script), sim.url, sim.account_sid, sim.auth_token]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, env=environment, cwd=script.parent, stdin=pipe, stdout=pipe, text=True) as process:
@@ -161,7 +154,18 @@ def node_library(sim: Simulator) -> Iterator[Library]:
         yield library
 
 
-def _skip(reason: str) -> None:
+def node_with(*packages: str) -> tuple[str, str]:
+    """Return Node and the folder of these packages; skip the test where one of them is missing."""
+    node = shutil.which("node") or shutil.which("nodejs")
+    if node is None:
+        _skip("there is no Node")
+    for package in packages:
+        if not NODE_MODULES or not (Path(NODE_MODULES) / package).is_dir():
+            _skip(f"there is no package {package}: CALLCTL_TEST_NODE_MODULES names the node_modules that have it")
+    return str(node), str(Path(NODE_MODULES or "").absolute())
+
+
+def _skip(reason: str) -> NoReturn:
     if NODE_MODULES:
         pytest.fail(reason)
     pytest.skip(reason)

@@ -13,7 +13,14 @@ from callctl.cli.io.event_loop import allow_many_files, run_loop
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options import common
 from callctl.cli.options.checks import check_host
-from callctl.cli.simulator.env_file import DEFAULT_PORT, env_lines, settings_to_use, settings_with_key, write_settings
+from callctl.cli.simulator.env_file import (
+    DEFAULT_PORT,
+    DEFAULT_PROXY_PORT,
+    env_lines,
+    settings_to_use,
+    settings_with_key,
+    write_settings,
+)
 from callctl.cli.simulator.log import log_traffic
 from callctl.errors import CallctlError, PortTakenError, UsageError
 from callctl.support.dates import read_duration
@@ -97,6 +104,29 @@ def simulator(
     allow_remote: Annotated[
         bool, typer.Option("--allow-remote", help="Fetch from, and send to, other machines too.")
     ] = False,
+    proxy: Annotated[
+        bool,
+        typer.Option(
+            "--proxy",
+            help="Be an HTTPS proxy for api.twilio.com, too.\n\n"
+            "An application in any language uses it unmodified, by the variables that are printed besides. Needs "
+            "callctl[proxy].",
+        ),
+    ] = False,
+    proxy_port: Annotated[
+        int | None,
+        typer.Option(
+            "--proxy-port",
+            metavar="PORT",
+            min=0,
+            max=65535,
+            help=f"The proxy's port; {DEFAULT_PROXY_PORT} unless told, 0 for a free one.",
+        ),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option("--allow-host", metavar="HOST", help="Let the proxy lead to this host, too; repeatable."),
+    ] = None,
     log: Annotated[str, typer.Option("--log", metavar="WHEN", help="Tell requests: always, never.")] = "terminal",
     debug: common.Debug = False,
 ) -> None:
@@ -119,12 +149,13 @@ def simulator(
     cancel-spares-dial-legs, cancel-refused-in-progress, hang-up-twice,
     time-limit-alone, empty-recording-falls-through.
     """
-    from callctl.simulator import Faults, PortInUseError, SimulatorError
+    from callctl.simulator import Faults, MissingLibraryError, PortInUseError, SimulatorError
 
     if ctx.invoked_subcommand is not None:
         return
     runtime = common.runtime_of(ctx, debug=debug)
     check_host(host)
+    _check_goes_with_proxy(proxy, {"--proxy-port": proxy_port, "--allow-host": allow_host})
     allow_many_files()
     credentials = {
         "account_sid": account_sid,
@@ -152,18 +183,33 @@ def simulator(
         dialect=dialect,
         base_path=base_path.rstrip("/"),
         allow_remote=allow_remote,
+        proxy=proxy,
+        proxy_port=DEFAULT_PROXY_PORT if proxy_port is None else proxy_port,
+        allow_hosts=allow_host or [],
         on_traffic=ctx.with_resource(log_traffic(runtime, when=log)),
     )
     try:
         read = settings_to_use if api_key is None and api_secret is None else settings_with_key
-        work = _serve(runtime, served, read_settings=read, write_env=write_env, force=force, exposed=host)
+        work = _serve(
+            runtime, served, read_settings=read, write_env=write_env, force=force, exposed=host, has_proxy=proxy
+        )
         code = run_loop(runtime, work)
     except PortInUseError as error:
-        hint = "another simulator may be running there; --port chooses another port, 0 a free one"
+        chosen = "--port chooses another port" if not proxy else "--port and --proxy-port choose others"
+        hint = f"another simulator may be running there; {chosen}, 0 a free one"
         raise PortTakenError(str(error), hint=hint) from error
+    except MissingLibraryError as error:
+        raise CallctlError(error.message, hint=error.hint) from error
     except SimulatorError as error:
         raise CallctlError(str(error), hint="--host says where to listen, --port at which port") from error
     raise typer.Exit(code)
+
+
+def _check_goes_with_proxy(proxy: bool, options: Mapping[str, object]) -> None:
+    """Raise UsageError for an option of the proxy's where there is none."""
+    for option, value in options.items():
+        if value is not None and not proxy:
+            raise UsageError(f"{option} goes with --proxy", hint="see `callctl simulator --help`")
 
 
 def _create(**chosen: Any) -> Simulator:
@@ -183,6 +229,7 @@ async def _serve(
     write_env: Path | None,
     force: bool,
     exposed: str,
+    has_proxy: bool,
 ) -> int:
     """Run the simulator until it is stopped, and return the exit code."""
     import asyncio
@@ -193,14 +240,18 @@ async def _serve(
     with stop_on_signals(stopping.set) as stopped:
         async with served as running:
             settings = read_settings(running)
+            if has_proxy:
+                settings |= running.proxy_env
             if write_env is not None:
                 write_settings(runtime.cwd / write_env, settings, force=force)
-            _show_settings(runtime, settings, write_env, exposed=exposed)
+            _show_settings(runtime, settings, write_env, exposed=exposed, has_proxy=has_proxy)
             await stopping.wait()
     return stopped.exit_code
 
 
-def _show_settings(runtime: Runtime, settings: Mapping[str, str], write_env: Path | None, *, exposed: str) -> None:
+def _show_settings(
+    runtime: Runtime, settings: Mapping[str, str], write_env: Path | None, *, exposed: str, has_proxy: bool
+) -> None:
     """Print the settings as data and, on stderr, how to use them."""
     runtime.say("SIMULATED: no calls are placed. The settings to use it:")
     for line in env_lines(settings):
@@ -212,6 +263,9 @@ def _show_settings(runtime: Runtime, settings: Mapping[str, str], write_env: Pat
     else:
         runtime.say("Put them into a file with --write-env .env.simulator, and name it with --env-file.")
     runtime.say(f"Its calls and their requests, in a browser: {settings['CALLCTL_API_URL']}/simulator/")
+    if has_proxy:
+        file = shlex.quote(str(write_env or ".env.simulator"))
+        runtime.say(f"For an application in any language, as it is: set -a; . {file}; set +a; then start it there")
     runtime.say("For Twilio's Python library: client.api.base_url = the value of CALLCTL_API_URL")
     runtime.say("Whom to call for which far end: callctl simulator --help. Ctrl-C ends it.")
     if exposed not in ("127.0.0.1", "::1", "localhost"):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from callctl.simulator import Simulator
 
 DEFAULT_PORT = 8766  # beside the listener's 8765
+DEFAULT_PROXY_PORT = 8767
 
 
 def settings_to_use(running: Simulator) -> dict[str, str]:
