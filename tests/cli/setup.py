@@ -48,7 +48,14 @@ class CliSetup:
 
     def dialled(self, *more: str, after: float = 5.0) -> tuple[str, str]:
         """Place a call that dials a client, with more options; return the SIDs of parent and child."""
-        parent = self.place(ANSWERS, "--dial", "client:ann", *more, after=after)
+        return self._both_legs(self.place(ANSWERS, "--dial", "client:ann", *more, after=after))
+
+    def talking(self, then: str = f"<Say>{LONG}</Say>") -> tuple[str, str]:
+        """Place a call whose TwiML dials a client, and has more than that; return the SIDs of parent and child."""
+        twiml = f"<Response><Dial><Client>ann</Client></Dial>{then}</Response>"
+        return self._both_legs(self.place(ANSWERS, "--twiml", twiml, after=5.0))
+
+    def _both_legs(self, parent: str) -> tuple[str, str]:
         return parent, self.callctl("list", "--parent", parent, "-q").out.strip()
 
     def status(self, sid: str) -> str:

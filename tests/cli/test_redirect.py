@@ -327,7 +327,7 @@ def test_an_empty_pipe_is_nothing_to_do(setup: CliSetup) -> None:
 
 
 def test_of_both_legs_the_child_goes_first_with_a_warning(setup: CliSetup) -> None:
-    parent, child = setup.dialled("--then", "survey")
+    parent, child = setup.talking()
     outcome = setup.callctl("redirect", parent, child, "--url", "survey")
     assert "both legs of a <Dial> are named" in outcome.err
     assert [one.path.rpartition("/")[2] for one in setup.sent()] == [f"{child}.json", f"{parent}.json"]

@@ -104,7 +104,7 @@ def test_an_unknown_call_exits_3(setup: CliSetup) -> None:
 
 
 def test_of_several_each_is_shown_and_the_child_first(setup: CliSetup) -> None:
-    parent, child = setup.dialled("--then", "survey")
+    parent, child = setup.talking()
     ringing = setup.place(NEVER, after=1)
     outcome = setup.callctl("redirect", parent, child, ringing, *DRY)
     shown = [line.rpartition("/")[2] for line in outcome.out.splitlines() if line.startswith("POST ")]

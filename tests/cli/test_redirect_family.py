@@ -24,18 +24,6 @@ BARE = "<Response><Say>Hello</Say><Dial><Client>ann</Client></Dial></Response>"
 DOCUMENT = "<Response><Dial><Conference>room 1</Conference></Dial></Response>"
 
 
-def dialled(setup: CliSetup, *more: str, after: float = 5.0) -> tuple[str, str]:
-    """Place a call that dials a client, with more than the Dial to come; return the SIDs of parent and child."""
-    then = f"<Response><Dial><Client>ann</Client></Dial>{''.join(more)}</Response>"
-    parent = setup.place(ANSWERS, "--twiml", then, after=after)
-    return parent, setup.callctl("list", "--parent", parent, "-q").out.strip()
-
-
-def talking(setup: CliSetup) -> tuple[str, str]:
-    """Place a call that would go on with a text once its Dial is over; return the SIDs of parent and child."""
-    return dialled(setup, f"<Say>{LONG}</Say>")
-
-
 def redirects(setup: CliSetup) -> list[Received]:
     return [one for one in setup.sent() if one.path.rpartition("/")[2] != "Calls.json"]
 
@@ -63,7 +51,7 @@ def fetched(setup: CliSetup, url: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("named", [0, 1])
 def test_both_legs_go_the_child_first_and_it_is_said_before(setup: CliSetup, named: int) -> None:
-    legs = talking(setup)
+    legs = setup.talking()
     parent, child = legs
     outcome = setup.callctl("redirect", legs[named], *MOVE)
     assert outcome.code == 0, outcome.err
@@ -88,7 +76,7 @@ def forget(setup: CliSetup) -> None:
 
 
 def test_a_parent_without_anything_behind_its_dial_is_gone_and_the_child_said_to_be_alone(setup: CliSetup) -> None:
-    parent, child = dialled(setup)
+    parent, child = setup.talking(then="")
     forget(setup)
     outcome = setup.callctl("redirect", parent, *MOVE)
     assert outcome.code == 8
@@ -128,13 +116,16 @@ def test_a_parent_that_is_known_to_hang_up_before_its_turn_is_not_moved_and_noth
 def test_a_parent_whose_dial_has_an_action_goes_into_the_conference(setup: CliSetup) -> None:
     parent = setup.place(ANSWERS, "--dial", "client:ann", "--then", "survey", after=5.0)
     child = setup.callctl("list", "--parent", parent, "-q").out.strip()
-    assert setup.callctl("redirect", parent, *MOVE).code == 0
+    outcome = setup.callctl("redirect", parent, *MOVE)
+    assert outcome.code == 0
+    assert f"the Dial of {parent} ends with the first, and its action, survey, is asked as well" in outcome.err
+    assert "hangs up before its turn" not in outcome.err
     setup.simulator.advance(2)
     assert in_room(setup) == {parent, child}
 
 
 def test_a_parent_that_was_given_another_document_is_moved(setup: CliSetup) -> None:
-    parent, _ = dialled(setup)
+    parent, _ = setup.talking(then="")
     then = "<Response><Dial><Client>bob</Client></Dial><Pause length='60'/></Response>"
     assert setup.callctl("redirect", parent, "--twiml", then).code == 0
     setup.simulator.advance(5)
@@ -165,7 +156,7 @@ def test_a_child_that_is_not_moved_keeps_its_parent(callctl: Callctl) -> None:
 
 
 def test_the_dry_run_shows_both_requests_in_their_order(setup: CliSetup) -> None:
-    parent, child = talking(setup)
+    parent, child = setup.talking()
     before = setup.sent()
     outcome = setup.callctl("redirect", parent, *MOVE, "--dry-run")
     assert outcome.code == 0
@@ -196,7 +187,7 @@ def test_the_dry_run_shows_both_requests_in_their_order(setup: CliSetup) -> None
 
 
 def test_of_legs_that_are_out_of_their_dial_nothing_is_said_of_it(setup: CliSetup) -> None:
-    parent, child = talking(setup)
+    parent, child = setup.talking()
     assert setup.callctl("redirect", parent, *MOVE).code == 0
     setup.simulator.advance(2)
     outcome = setup.callctl("redirect", child, "--family", "--conference", "room 2")
@@ -206,7 +197,7 @@ def test_of_legs_that_are_out_of_their_dial_nothing_is_said_of_it(setup: CliSetu
 
 
 def test_a_child_that_another_application_has_in_a_conference_is_not_said_to_drop(setup: CliSetup) -> None:
-    parent, child = talking(setup)
+    parent, child = setup.talking()
     setup.add_callback(parent, "in-progress", at=datetime.now(UTC))
     setup.add_callback(child, "in-progress", at=datetime.now(UTC))
     dry = ("--say", "x", "--dry-run")
@@ -233,7 +224,7 @@ def test_a_call_alone_or_without_answer_moves_nobody(setup: CliSetup) -> None:
 
 
 def test_where_a_watch_runs_the_conference_reports_to_it(setup: CliSetup) -> None:
-    parent, _ = talking(setup)
+    parent, _ = setup.talking()
     env = {"CALLCTL_PUBLIC_URL": "http://127.0.0.1:9/status"}
     assert setup.callctl("redirect", parent, *MOVE, env=env).code == 0
     (document,) = {one.form["Twiml"][0] for one in redirects(setup)}

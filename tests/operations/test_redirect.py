@@ -1,6 +1,6 @@
 """Redirecting: what it does to the other leg, and what is said when it is refused."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -37,16 +37,16 @@ def leg(*steps: tuple[str, float]) -> Leg:
 
 @dataclass
 class Known:
-    """Which legs were redirected, and which are known to hang up once their Dial is over."""
+    """Which legs were redirected, and where some go when their Dial is over."""
 
     redirects: Mapping[str, datetime] = field(default_factory=dict)
-    without_more: Collection[str] = ()
+    actions: Mapping[str, str] = field(default_factory=dict)
 
     def redirected_at(self, sid: str) -> datetime | None:
         return self.redirects.get(sid)
 
-    def hangs_up_after_dial(self, sid: str) -> bool:
-        return sid in self.without_more
+    def dial_action(self, sid: str) -> str | None:
+        return self.actions.get(sid)
 
 
 def redirected(api: FakeApi, *, reported: Leg | None = None, time: Time | None = None) -> Call:
@@ -160,10 +160,17 @@ def test_the_parent_of_a_redirected_child_goes_on() -> None:
     assert other.effect == "goes on with the Dial's action, else with its next verb, else hangs up"
 
 
-def test_a_parent_that_is_known_to_have_nothing_behind_its_dial_hangs_up() -> None:
-    known = Known(without_more=(PARENT,))
+@pytest.mark.parametrize(
+    ("action", "effect"),
+    [
+        ("survey", "goes on with the Dial's action, survey"),
+        ("", "hangs up: its Dial has no action, and no verb behind it"),
+    ],
+)
+def test_where_a_parent_goes_is_said_where_it_is_known(action: str, effect: str) -> None:
+    known = Known(actions={PARENT: action})
     (other,) = preview(CallAndChildren(call("in-progress", parent_call_sid=PARENT), ()), known=known)
-    assert other.effect == "hangs up: its Dial has no action, and no verb behind it"
+    assert (other.effect, other.goes_on) == (effect, bool(action))
 
 
 def test_a_single_leg_has_no_other() -> None:

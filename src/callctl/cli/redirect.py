@@ -343,8 +343,8 @@ class RedirectPreview:
         parents = {sid: found.parent_sid for sid, found in self._fetched.items() if found is not None}
         operation.check_both_legs(parents, known=self.history, command=self.command)
         in_dial = operation.children_in_dial(parents, known=self.history)
-        if in_dial:
-            bridged = list(chain.from_iterable(in_dial.values()))
+        bridged = [sid for parent in in_dial if not self.history.dial_action(parent) for sid in in_dial[parent]]
+        if bridged:
             self.runtime.say(
                 f"callctl: both legs of a <Dial> are named ({name_some(bridged)} and its parent): redirecting the "
                 "first ends the Dial, and a parent without a next verb hangs up before its turn\n"
@@ -466,6 +466,9 @@ class ConferencePreview(RedirectPreview):
         self.runtime.say("\n".join(f"callctl: {line}" for line in lines))
 
     def _end_of_dial(self, parent: str, children: str) -> list[str]:
+        action = self.history.dial_action(parent)
+        if action:
+            return [f"the Dial of {parent} ends with the first, and its action, {action}, is asked as well"]
         return [
             f"the Dial of {parent} ends with the first, and its action, if it has one, is asked as well",
             f"without an action or a verb behind that Dial, {parent} hangs up before its turn, and {children} is "

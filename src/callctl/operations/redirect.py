@@ -27,6 +27,7 @@ from callctl.support.dates import time_of_day
 # How long REST may refuse a call that callbacks say is in progress, in seconds.
 LAG = 2.0
 # What a redirect of the parent does besides (docs/twilio.md, "Redirects and the other leg").
+NOTHING_BEHIND = "its Dial has no action, and no verb behind it"
 ACTION_IS_ASKED = "and the Dial's action, if it has one, is asked as well"
 
 
@@ -50,8 +51,8 @@ class KnownLegs(Protocol):
     def redirected_at(self, sid: str) -> datetime | None:
         """Return when a child leg was redirected, and so left its ``<Dial>``; None if that is not known."""
 
-    def hangs_up_after_dial(self, sid: str) -> bool:
-        """Return whether a call is known to hang up once its ``<Dial>`` is over."""
+    def dial_action(self, sid: str) -> str | None:
+        """Return where a call goes when its ``<Dial>`` is over; empty if it hangs up then, None if it is not known."""
 
 
 def preview(call: CallAndChildren, *, known: KnownLegs) -> list[OtherLeg]:
@@ -63,7 +64,7 @@ def preview(call: CallAndChildren, *, known: KnownLegs) -> list[OtherLeg]:
         return [_of_child(child, known.redirected_at(child.sid)) for child in call.children]
     if call.parent_sid is not None:
         child, parent = call.call.sid, call.parent_sid
-        goes_on = not _hangs_up(known, child, parent=parent)
+        goes_on = known.redirected_at(child) is not None or known.dial_action(parent) != ""
         return [OtherLeg(parent, "parent", effect_on_parent(known, child, parent=parent), goes_on)]
     return []
 
@@ -95,7 +96,7 @@ def check_both_legs(parents: Mapping[str, str | None], *, known: KnownLegs, comm
         ConditionNotMetError: One is.
     """
     for parent, children in children_in_dial(parents, known=known).items():
-        if known.hangs_up_after_dial(parent):
+        if known.dial_action(parent) == "":
             child = children[0]
             raise ConditionNotMetError(
                 f"{parent} would hang up before its turn, and {child} be alone: callctl gave it a <Dial> with no "
@@ -165,14 +166,10 @@ def effect_on_parent(known: KnownLegs, child: str, *, parent: str) -> str:
     redirected_at = known.redirected_at(child)
     if redirected_at is not None:
         return f"goes on: this leg was redirected out of its Dial at {time_of_day(redirected_at)}"
-    if _hangs_up(known, child, parent=parent):
-        return "hangs up: its Dial has no action, and no verb behind it"
+    action = known.dial_action(parent)
+    if action is not None:
+        return f"goes on with the Dial's action, {action}" if action else f"hangs up: {NOTHING_BEHIND}"
     return "goes on with the Dial's action, else with its next verb, else hangs up"
-
-
-def _hangs_up(known: KnownLegs, child: str, *, parent: str) -> bool:
-    """Return whether the parent is known to hang up as this child leaves its ``<Dial>``."""
-    return known.redirected_at(child) is None and known.hangs_up_after_dial(parent)
 
 
 def whose_phone(call: Call) -> str:

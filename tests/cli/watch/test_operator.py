@@ -10,7 +10,7 @@ from queue import SimpleQueue
 
 import pytest
 from api.scripted import ReceivedRequest, Server, Turn, drop, hang, reply
-from cli.setup import ANSWERS, NEVER, UNKNOWN, CliSetup
+from cli.setup import ANSWERS, LONG, NEVER, UNKNOWN, CliSetup
 from events import event, sid
 from running import env_for
 from thread_limit import ThreadLimit
@@ -398,17 +398,21 @@ def test_without_other_legs_nothing_is_said_of_them(table: Table) -> None:
     assert list(table.operator.urls) == ["survey"]
 
 
-@pytest.mark.parametrize("more", [(), ("--then", "survey")])
-def test_both_legs_of_a_dial_are_redirected_only_where_the_parent_may_have_a_turn(
-    table: Table, more: tuple[str, ...]
-) -> None:
-    parent = table.setup.place(ANSWERS, "--dial", "client:ann", *more, after=5)
+@pytest.mark.parametrize("dialled", ["nothing behind", "an action", "not known"])
+def test_both_legs_of_a_dial_are_redirected_only_where_the_parent_may_have_a_turn(table: Table, dialled: str) -> None:
+    placed = {
+        "nothing behind": ("--dial", "client:ann"),
+        "an action": ("--dial", "client:ann", "--then", "survey"),
+        "not known": ("--twiml", f"<Response><Dial><Client>ann</Client></Dial><Say>{LONG}</Say></Response>"),
+    }
+    parent = table.setup.place(ANSWERS, *placed[dialled], after=5)
     child = table.setup.callctl("list", "--parent", parent, "-q").out.strip()
     intent = Redirect((Target(parent, TALKS), Target(child, TALKS, parent)), "survey")
     effects = table.operator.effects(intent, Snapshot())
     sentence = table.act(intent)
-    if more:
-        assert effects == "both legs of a Dial: a parent without an action hangs up before its turn"
+    if dialled != "nothing behind":
+        warning = "both legs of a Dial: a parent without an action hangs up before its turn"
+        assert effects == ("" if dialled == "an action" else warning)
         assert sentence == "2 redirected to survey"
         assert [sid for sid, _ in table.sent] == [child, parent]
     else:

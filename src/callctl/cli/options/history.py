@@ -220,10 +220,10 @@ class History:
             moments.append(leg.conference.since)
         return max(moments, default=None)
 
-    def hangs_up_after_dial(self, sid: str) -> bool:
-        """Return whether a call is known to hang up once its ``<Dial>`` is over: callctl gave it the document.
+    def dial_action(self, sid: str) -> str | None:
+        """Return where a call goes when its ``<Dial>`` is over, by the document that callctl gave it.
 
-        It is not known of a call that another application placed. What such a one gave it later is not known either.
+        Empty where it hangs up then; None where it is not known. What another application gave it is not.
         """
         from callctl.calls.action import DONE
         from callctl.calls.twiml import hangs_up_after_dial
@@ -231,14 +231,15 @@ class History:
         redirects = [done for done in self._actions(sid) if done.action == "redirect" and done.may_have_changed_it]
         if redirects:
             last = max(redirects, key=lambda done: done.at)
-            return last.result == DONE and hangs_up_after_dial(dict(last.request).get("Twiml", ""))
+            is_over = last.result == DONE and hangs_up_after_dial(dict(last.request).get("Twiml", ""))
+            return "" if is_over else None
         if self._reader is None:
-            return False
+            return None
         try:
-            return self._reader.dial_action(sid) == ""
+            return self._reader.dial_action(sid)
         except StoreError as error:
             self._runtime.warn(error)
-            return False
+            return None
 
     def change_since(self, sid: str, moment: datetime) -> ActionEvent | None:
         """Return the latest request since a moment that changed a call, or may have; None if none is known here."""

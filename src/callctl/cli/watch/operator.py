@@ -208,8 +208,12 @@ class TableOperator:
         from callctl.operations.redirect import children_in_dial
 
         with History(self._runtime, self._settings, readonly=True) as history:
-            parents = list(children_in_dial(_parents(intent), known=history))
-            lost = [parent for parent in parents if history.hangs_up_after_dial(parent)]
+            parents = [
+                parent
+                for parent in children_in_dial(_parents(intent), known=history)
+                if not history.dial_action(parent)
+            ]
+            lost = [parent for parent in parents if history.dial_action(parent) == ""]
         if lost:
             return f"both legs of a Dial: it has no action, so {lost[0]} would hang up before its turn"
         return "both legs of a Dial: a parent without an action hangs up before its turn" if parents else ""
