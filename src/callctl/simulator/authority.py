@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import ssl
 import tempfile
 from contextlib import suppress
@@ -34,7 +33,8 @@ class Authority:
 
         self._ca: trustme.CA = trustme.CA(organization_name="callctl simulator")
         self._contexts: dict[str, ssl.SSLContext] = {}
-        self._folder = Path(tempfile.mkdtemp(prefix="callctl-simulator-"))  # 0700
+        # 0700; it goes with the process, too, where nobody closes this.
+        self._folder = tempfile.TemporaryDirectory(prefix="callctl-simulator-", ignore_cleanup_errors=True)
         try:
             own = self._ca.cert_pem.bytes()
             self.own_file = self._write("authority.pem", own)
@@ -45,7 +45,7 @@ class Authority:
 
     def close(self) -> None:
         """Remove the files."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.cleanup()
 
     def context(self, name: str) -> ssl.SSLContext:
         """Return what answers TLS by this host name, with HTTP/1.1; raise OSError where the disk does not take it."""
@@ -60,12 +60,12 @@ class Authority:
         context.set_alpn_protocols(["http/1.1"])
         # Python reads a certificate and its key from a file alone. That one is gone at once; it is not the authority's.
         issued = self._ca.issue_cert(name).private_key_and_cert_chain_pem
-        with issued.tempfile(dir=str(self._folder)) as path:
+        with issued.tempfile(dir=self._folder.name) as path:
             context.load_cert_chain(path)
         return context
 
     def _write(self, name: str, data: bytes) -> Path:
-        path = self._folder / name
+        path = Path(self._folder.name) / name
         path.write_bytes(data)
         return path
 

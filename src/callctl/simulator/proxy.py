@@ -134,7 +134,8 @@ class Proxy:
         """Return the variables by which clients on this machine use the proxy and trust its authority.
 
         Some read the names of the proxy in upper case, some in lower case, and who reads both prefers either. Python's
-        `requests` trusts what REQUESTS_CA_BUNDLE holds and nothing else; Node trusts its own roots besides.
+        `requests` trusts what REQUESTS_CA_BUNDLE holds and nothing else, Node its own roots besides, and curl takes
+        CURL_CA_BUNDLE first.
         """
         direct = ",".join(dict.fromkeys(("localhost", "127.0.0.1", "::1", self._host)))
         names = {"HTTPS_PROXY": self.url, "HTTP_PROXY": self.url, "NO_PROXY": direct}
@@ -144,6 +145,7 @@ class Proxy:
             **{name.lower(): value for name, value in names.items()},
             "REQUESTS_CA_BUNDLE": roots,
             "SSL_CERT_FILE": roots,
+            "CURL_CA_BUNDLE": roots,
             "NODE_EXTRA_CA_CERTS": str(self.authority.own_file),
         }
 
