@@ -54,6 +54,19 @@ def test_without_a_flush_acknowledged_events_are_lost_and_callctl_has_it_flushed
     assert stored(url) == sids
 
 
+@pytest.mark.parametrize("given", ["off", "local", "remote_write", "on", "remote_apply"])
+def test_what_was_answered_is_on_the_standby_whatever_the_role_has(shared_store: str, given: str) -> None:
+    name = shared_store.rpartition("/")[2]
+    with psycopg.connect(shared_store, autocommit=True) as owner:
+        owner.execute(f"ALTER ROLE callctl IN DATABASE {name} SET synchronous_commit = {given}".encode())
+    with closing(PostgresStore.open(shared_store, world=WORLD)) as store:
+        store.append(event(1, "ringing"))
+        connection = store._writer._link._connection
+        assert connection is not None
+        row = connection.execute("SHOW synchronous_commit").fetchone()
+    assert row == (given if given == "remote_apply" else "on",)
+
+
 def test_a_serial_column_misses_what_is_committed_late_and_positions_do_not(shared_store: str) -> None:
     with (
         psycopg.connect(shared_store) as slow,

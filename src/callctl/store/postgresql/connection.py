@@ -35,11 +35,12 @@ _LAST_ANSWER = 0.2
 _PAUSES = Backoff(first=0.1, factor=2, longest=1.0)
 
 # One statement, so that a connection costs one way there and back. ``synchronous_commit`` is only ever raised: an
-# answer to Twilio means that an event is on the disk.
+# answer to Twilio means that an event is on the disk, and on that of the standby where there is a synchronous one.
 _SET_UP = """
     SELECT set_config('timezone', 'UTC', false), set_config('default_transaction_isolation', 'read committed', false),
         set_config('statement_timeout', %s, false), set_config('application_name', 'callctl', false),
-        CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', false) END
+        CASE WHEN current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')
+            THEN set_config('synchronous_commit', 'on', false) END
 """
 _EXTRA_HINT = "pip install 'callctl[postgresql]'"
 
