@@ -22,6 +22,7 @@ from postgresql_server import PostgresServer, postgres_server
 from callctl.errors import StoreAwayError, StoreError
 from callctl.store.group_writer import Entry
 from callctl.store.postgresql import connection, writer
+from callctl.store.postgresql.connection import Engine
 from callctl.store.postgresql.store import PostgresStore
 from callctl.store.records import OpenClaim
 from callctl.support.threads import start_in_thread
@@ -222,6 +223,29 @@ def test_why_a_server_can_not_be_reached_is_reported_where_it_is_away_for_long(
         server.start()
     while "is there again" not in (said := troubles.get(timeout=60)):  # as it starts, it says so
         assert "still looking" in said and said != again
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        (
+            "callctl@127.0.0.1:1,127.0.0.1:2/callctl",
+            'connection to server at "127.0.0.1", port 1 failed: Connection refused; '
+            'connection to server at "127.0.0.1", port 2 failed: Connection refused',
+        ),
+        (
+            "/callctl?host=/nowhere",
+            'connection to server on socket "/nowhere/.s.PGSQL.5432" failed: No such file or directory',
+        ),
+    ],
+)
+def test_why_a_server_can_not_be_reached_is_said_once_for_each_address_and_without_a_question(
+    where: str, said: str
+) -> None:
+    engine = Engine(f"postgresql://{where}")
+    with pytest.raises(StoreAwayError) as caught:
+        engine.connect()
+    assert caught.value.message.partition("/callctl: ")[2] == said
 
 
 def test_events_wait_for_a_server_that_is_back_soon(

@@ -330,13 +330,28 @@ _TLS_HINTS = {
 }
 _OWNER_HINT = "the database's owner makes the schema: have CALLCTL_STORE name that role for once (docs/postgresql.md)"
 _AWAY_HINT = "see whether the server runs and can be reached from here"
-# What libpq adds where the file of a CA is not there.
-_UNSAFE_ADVICE = re.compile(r" Either provide the file\b.*? server certificate verification\.")
+# What libpq adds where the file of a CA is not there, and where nobody listens: the hints say it better.
+_ADVICE = re.compile(
+    r" Either provide the file\b.*? server certificate verification\."
+    r"| Is the server running (?:locally|on that host) and accepting (?:TCP/IP )?connections(?: on that socket)?\?"
+)
+_PREFIX = re.compile(r"connection (?:failed|is bad): ")
+# What psycopg writes before each of several addresses that were tried; before all of them it repeats the last one.
+_SEVERAL = "All failures were:"
+_TRIED = re.compile(r" ?- host: .*?, hostaddr: \S+ ")
 
 
 def role_of(connection: Connection[Any]) -> str:
     """Return as which role a connection was opened, in words; without its name where it is closed."""
     return "the role" if connection.closed else f"the role {connection.info.user}"
+
+
+def _reason(error: Exception) -> str:
+    """Return what an error of the driver says, on one line, of each address that was tried once."""
+    text = _ADVICE.sub("", " ".join(str(error).split()))
+    _, _, several = text.partition(_SEVERAL)
+    tried = dict.fromkeys(filter(None, _TRIED.split(several))) if several else (text,)
+    return "; ".join(_PREFIX.sub("", one.strip(), count=1) for one in tried) or type(error).__name__
 
 
 def explained(error: Exception, doing: str, name: str, *, is_lost: bool = False, role: str = "the role") -> StoreError:
@@ -347,7 +362,7 @@ def explained(error: Exception, doing: str, name: str, *, is_lost: bool = False,
     import psycopg
 
     code = getattr(error, "sqlstate", None) or ""
-    text = _UNSAFE_ADVICE.sub("", " ".join(str(error).split())) or type(error).__name__
+    text = _reason(error)
     message = f"can't {doing} the event store {name}: {text}"
     is_connection = isinstance(error, psycopg.OperationalError) and not code
     hints = {
