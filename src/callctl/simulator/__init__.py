@@ -8,6 +8,7 @@ from callctl.simulator.far_end import FarEnd, FarEndError
 from callctl.simulator.far_end import load as load_far_ends
 from callctl.simulator.faults import Faults
 from callctl.simulator.http_requests import Noted, Received, Reply, Sent
+from callctl.simulator.records import Call, CallNote, Change
 from callctl.simulator.server import MissingLibraryError, PortInUseError, SimulatorError
 from callctl.simulator.settings import DIALECTS, READINGS, Settings
 from callctl.simulator.simulator import Simulator
@@ -15,7 +16,10 @@ from callctl.simulator.simulator import Simulator
 __all__ = [
     "DIALECTS",
     "READINGS",
+    "Call",
+    "CallNote",
     "Callback",
+    "Change",
     "FarEnd",
     "FarEndError",
     "Faults",

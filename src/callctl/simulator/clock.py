@@ -33,6 +33,9 @@ class Clock(Protocol):
     def spacing(self, seconds: float) -> float:
         """Return how far apart to do what recurs so often: several at once, where each alone is not worth a timer."""
 
+    def stop(self) -> None:
+        """Run no action any more, of those that were set and of any other."""
+
 
 class RealClock:
     """Simulated time that runs by itself, `speed` times as fast as real time."""
@@ -41,6 +44,7 @@ class RealClock:
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
         self._speed = speed
+        self._is_stopped = False
 
     def now(self) -> float:
         """Return the simulated seconds since the clock began."""
@@ -48,11 +52,19 @@ class RealClock:
 
     def later(self, seconds: float, action: Action) -> Timer:
         """Run an action after so many simulated seconds."""
-        return self._loop.call_later(max(seconds, 0.0) / self._speed, action)
+        return self._loop.call_later(max(seconds, 0.0) / self._speed, self._run, action)
 
     def spacing(self, seconds: float) -> float:
         """Return how far apart to do what recurs so often, which is no less than so many real seconds."""
         return max(seconds, seconds * self._speed)
+
+    def stop(self) -> None:
+        """Run no action any more."""
+        self._is_stopped = True
+
+    def _run(self, action: Action) -> None:
+        if not self._is_stopped:
+            action()
 
 
 @dataclass(order=True, slots=True)
@@ -69,12 +81,16 @@ class ManualTimer:
 
 
 class ManualClock:
-    """Simulated time that stands still until it is advanced."""
+    """Simulated time that stands still until it is advanced. It counts microseconds, so that sums of seconds are exact.
+
+    Ten advances by 0.1 come to what one by 1 does.
+    """
 
     def __init__(self) -> None:
         self._now = 0.0
         self._timers: list[ManualTimer] = []
         self._count = 0
+        self._is_stopped = False
 
     def now(self) -> float:
         """Return the simulated seconds since the clock began."""
@@ -83,21 +99,42 @@ class ManualClock:
     def later(self, seconds: float, action: Action) -> Timer:
         """Run an action once time has been advanced by so many simulated seconds."""
         self._count += 1
-        timer = ManualTimer(self._now + max(seconds, 0.0), self._count, action)
-        heapq.heappush(self._timers, timer)
+        timer = ManualTimer(_exact(self._now + max(seconds, 0.0)), self._count, action)
+        if not self._is_stopped:
+            heapq.heappush(self._timers, timer)
         return timer
 
     def spacing(self, seconds: float) -> float:
         """Return how far apart to do what recurs so often, as the network is waited for each time."""
         return max(seconds, MANUAL_SPACING)
 
-    async def advance(self, seconds: float, *, settled: Callable[[], Awaitable[None]]) -> None:
-        """Let simulated seconds pass, timer by timer, waiting after each until the network has settled."""
-        until = self._now + seconds
+    def stop(self) -> None:
+        """Run no action any more."""
+        self._is_stopped = True
+        self._timers.clear()
+
+    def is_empty(self) -> bool:
+        """Return whether nothing is to happen, however long time is advanced."""
+        return all(timer.action is None for timer in self._timers)
+
+    async def advance(
+        self,
+        seconds: float,
+        *,
+        settled: Callable[[], Awaitable[None]],
+        is_done: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Let simulated seconds pass, timer by timer, waiting after each until the network has settled.
+
+        Time stands still as soon as something is done that is asked for each time.
+        """
+        until = _exact(self._now + seconds)
         await settled()
-        while self.step(until):
+        while not is_done():
+            if not self.step(until):
+                self._now = max(self._now, until)
+                return
             await settled()
-        self._now = max(self._now, until)
 
     def step(self, until: float) -> bool:
         """Run the next timer that is due by then; return whether there was one."""
@@ -110,3 +147,7 @@ class ManualClock:
             action()
             return True
         return False
+
+
+def _exact(seconds: float) -> float:
+    return round(seconds, 6)

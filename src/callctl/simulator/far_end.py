@@ -11,6 +11,7 @@ from pathlib import Path
 
 MAX_WORDS = 4000  # characters: four minutes
 MAX_ANSWERS = 100
+MAX_SECONDS = 1e9
 OUTCOMES = ("answers", "busy", "never", "fails", "rejects")
 # What machine detection may find (docs/twilio.md, "Answering machine detection").
 KINDS = (
@@ -118,28 +119,52 @@ def load(path: Path) -> dict[str, FarEnd]:
     return parse(tables)
 
 
-def parse(tables: Mapping[str, object]) -> dict[str, FarEnd]:
-    """Turn tables, one per address, into far ends. Raises FarEndError."""
-    return {address: _far_end(address, table) for address, table in tables.items()}
+def parse(tables: Mapping[str, object], *, as_json: bool = False) -> dict[str, FarEnd]:
+    """Turn tables, one per address, into far ends; as JSON their keys have underscores, and seconds may be numbers.
+
+    Raises FarEndError.
+    """
+    return {address: _far_end(address, table, as_json=as_json) for address, table in tables.items()}
 
 
-def _far_end(address: str, table: object) -> FarEnd:
+def as_table(far_end: FarEnd) -> dict[str, object]:
+    """Return a far end as it is written in JSON, without what it has no value for."""
+    table = {field.name: getattr(far_end, field.name) for field in fields(FarEnd)}
+    table["answers"] = list(far_end.answers)
+    table["confidence"] = False if far_end.confidence is None else far_end.confidence
+    return {key: value for key, value in table.items() if value is not None and (key, value) != ("answered_by", "")}
+
+
+def checked(address: str, far_end: FarEnd) -> FarEnd:
+    """Return a far end that makes sense; raise FarEndError for any other."""
+    return _far_end(address, as_table(far_end), as_json=True)
+
+
+def _far_end(address: str, table: object, *, as_json: bool) -> FarEnd:
     if not isinstance(table, Mapping):
         raise FarEndError(f'["{address}"] must be a table')
-    known = {field.name.replace("_", "-"): field.name for field in fields(FarEnd)}
+    known = {field.name if as_json else field.name.replace("_", "-"): field.name for field in fields(FarEnd)}
     unknown = sorted(set(table) - set(known))
     if unknown:
         raise FarEndError(f'["{address}"] {unknown[0]}: unknown key; known are {", ".join(known)}')
-    values = {known[key]: _checked(address, key, value) for key, value in table.items()}
+    values = {known[key]: _checked(address, key, value, as_json=as_json) for key, value in table.items()}
     return FarEnd(**values)  # type: ignore[arg-type]  # each value was checked by its key
+
+
+def _seconds(value: object, *, as_json: bool) -> float | None:
+    """Return how many seconds a value stands for; None where it is no time."""
+    if as_json and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value) if 0 <= value <= MAX_SECONDS else None
+    time = _TIME.fullmatch(value) if isinstance(value, str) else None
+    return None if time is None else float(time[1]) * _SECONDS[time[2]]
 
 
 def _is_answer(value: object) -> bool:
     return isinstance(value, str) and len(value) <= MAX_WORDS
 
 
-def _checked(address: str, key: str, value: object) -> object:
-    match key:
+def _checked(address: str, key: str, value: object, *, as_json: bool) -> object:
+    match key.replace("_", "-"):
         case "outcome":
             good = value in OUTCOMES
             wanted = f"one of {', '.join(OUTCOMES)}"
@@ -169,11 +194,11 @@ def _checked(address: str, key: str, value: object) -> object:
             good = isinstance(value, int) and 400 <= value <= 699
             wanted = "a SIP error code, 400 to 699"
         case _:
-            time = _TIME.fullmatch(value) if isinstance(value, str) else None
-            if time is not None:
-                return float(time[1]) * _SECONDS[time[2]]
+            seconds = _seconds(value, as_json=as_json)
+            if seconds is not None:
+                return seconds
             good = False
-            wanted = 'a time with its unit, such as "3s" or "500ms"'
+            wanted = 'a time with its unit, such as "3s" or "500ms"' + (", or seconds as a number" if as_json else "")
     if not good:
         raise FarEndError(f'["{address}"] {key} = {value!r}: expected {wanted}')
     return value

@@ -40,6 +40,7 @@ class Records:
         self._received = _Kept[Received](keep)
         self._sent = _Kept[Sent](keep)
         self.last = 0  # the number of the latest
+        self.watchers: list[Callable[[Received | Sent], None]] = []  # who is told of each at once
 
     def moment(self) -> Moment:
         """Return what the time is."""
@@ -55,7 +56,7 @@ class Records:
             reply=_safe_reply(record.reply),
         )
         self._received.append(record, record.reply)
-        self._on_traffic(record)
+        self._tell(record)
 
     def sent(self, record: Sent) -> None:
         """Keep a request that was made, and is answered or was dropped."""
@@ -65,7 +66,7 @@ class Records:
             params = {name: _safe(value) for name, value in params.items()}
         record = replace(record, number=self._next(), params=params, reply=reply)
         self._sent.append(record, reply)
-        self._on_traffic(record)
+        self._tell(record)
 
     def noted(self, note: Noted) -> None:
         """Report what was noted of a call, which its notifications keep."""
@@ -85,6 +86,11 @@ class Records:
         for record in heapq.merge(received, self._sent.records, key=_number):
             if record.number > number:
                 yield record
+
+    def _tell(self, record: Received | Sent) -> None:
+        for watcher in self.watchers:
+            watcher(record)
+        self._on_traffic(record)
 
     def _next(self) -> int:
         self.last += 1

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from callctl.simulator.callbacks import Callback
 from callctl.simulator.faults import Chance
-from callctl.simulator.http_requests import OnTraffic, Received, Reply, Sent, logging_failures
+from callctl.simulator.http_requests import OnTraffic, Received, Reply, logging_failures
 from callctl.simulator.rest.api import Api
+from callctl.simulator.rest.control.operations import Control
 from callctl.simulator.rest.routing import Endpoint
 from callctl.simulator.settings import Settings
 from callctl.simulator.switch.world import World, utc_now
@@ -80,7 +80,10 @@ class SimulatorServer:
         self._wall = wall
         self._on_traffic = logging_failures(on_traffic)
         self._is_manual = manual
-        self._world: World | None = None
+        self._endpoint: Endpoint | None = None
+        self.control: Control | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.is_running = False
         self._server: TcpServer | None = None
         self._proxy: Proxy | None = None
         self.url = ""
@@ -88,31 +91,25 @@ class SimulatorServer:
         self.proxy_env: dict[str, str] = {}
 
     @property
-    def received(self) -> tuple[Received, ...]:
-        """The API requests received, the oldest first."""
-        return () if self._world is None else self._world.records.all_received()
-
-    @property
-    def sent(self) -> tuple[Sent, ...]:
-        """The requests made, the oldest first."""
-        return () if self._world is None else self._world.records.all_sent()
-
-    @property
-    def fired(self) -> tuple[Callback, ...]:
-        """The status callbacks fired, the oldest first."""
-        return () if self._world is None else tuple(self._world.switch.callbacks.fired)
-
-    def now(self) -> float:
-        """Return the simulated seconds since the start."""
-        return 0.0 if self._world is None else self._world.clock.now()
+    def world(self) -> World:
+        """What has happened since the start or the last reset; it stays readable after the end."""
+        if self._endpoint is None:
+            raise SimulatorError("the simulator is not running")
+        return self._endpoint.world
 
     async def start(self) -> None:
         """Listen; raise PortInUseError when the port is taken, SimulatorError when it can't listen there at all."""
         settings, chance = self._settings, Chance(self._settings.seed)
-        world = self._world = World(
-            settings, is_manual=self._is_manual, wall=self._wall, chance=chance, on_traffic=self._on_traffic
-        )
-        application = Api(Endpoint(settings, world), chance=chance, wall=self._wall or utc_now).application()
+
+        def make_world() -> World:
+            return World(
+                settings, is_manual=self._is_manual, wall=self._wall, chance=chance, on_traffic=self._on_traffic
+            )
+
+        self.loop = asyncio.get_running_loop()
+        endpoint = self._endpoint = Endpoint(settings, make_world)
+        self.control = Control(endpoint)
+        application = Api(endpoint, chance=chance, wall=self._wall or utc_now).application()
         runner = web.AppRunner(
             application,
             access_log=None,
@@ -138,9 +135,10 @@ class SimulatorServer:
         host = f"[{self._host}]" if ":" in self._host else self._host
         origin = f"http://{host}:{self._server.port}"
         self.url = f"{origin}{settings.base_path}"
-        world.switch.recordings.origin = origin
+        endpoint.listens_at(origin)
         if self._proxy_settings is not None:
             await self._open_proxy(self._proxy_settings, make_connection, connections)
+        self.is_running = True
 
     async def _open_proxy(
         self,
@@ -175,24 +173,18 @@ class SimulatorServer:
         self.proxy_url, self.proxy_env = self._proxy.url, self._proxy.environment()
 
     def _record_refused(self, method: str, target: str, reply: Reply) -> None:
-        if self._world is not None:
-            records = self._world.records
-            records.received(Received(method, target, {}, {}, {}, reply, when=records.moment()))
+        records = self.world.records
+        records.received(Received(method, target, {}, {}, {}, reply, when=records.moment()))
 
     async def stop(self) -> None:
         """Stop listening and drop what is under way."""
-        if self._world is not None:
-            await self._world.close()
+        self.is_running = False
+        if self._endpoint is not None:
+            await self._endpoint.world.close()
         if self._server is not None:
             await self._server.close()
         if self._proxy is not None:
             await self._proxy.close()
-
-    async def advance(self, seconds: float) -> None:
-        """Let simulated seconds pass and wait for every fetch and callback that was due."""
-        if self._world is None or self._world.manual_clock is None:
-            raise SimulatorError("advancing needs a simulator that was made with manual_clock=True")
-        await self._world.manual_clock.advance(seconds, settled=self._world.web.settled)
 
 
 def _refusal(error: OSError, address: str) -> SimulatorError:

@@ -6,14 +6,24 @@ Both are ready when entered and gone when left.
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from callctl.simulator.callbacks import Callback
+from callctl.simulator.errors import ApiError
+from callctl.simulator.far_end import FarEnd
 from callctl.simulator.http_requests import OnTraffic, Received, Sent, ignore
+from callctl.simulator.records import Call
+from callctl.simulator.rest.control.operations import Control
 from callctl.simulator.server import ProxySettings, SimulatorError, SimulatorServer
 from callctl.simulator.settings import DIALECTS, Settings
+from callctl.simulator.switch.world import World
+
+if TYPE_CHECKING:
+    from twilio.rest import Client
+
+T = TypeVar("T")
 
 READY_SECONDS = 10.0
 STOP_SECONDS = 10.0
@@ -102,24 +112,205 @@ class Simulator:
             raise SimulatorError("there is no proxy: make the simulator with proxy=True")
         return dict(self._running.proxy_env)
 
+    # What happened
+
     @property
     def requests(self) -> tuple[Received, ...]:
-        """The API requests received, the oldest first."""
-        return self._running.received
+        """The API requests received, in the order in which they were answered; those at /simulator are none."""
+        return self._read(lambda world: world.records.all_received())
 
     @property
     def sent(self) -> tuple[Sent, ...]:
         """The requests made, for documents and callbacks and to open streams, in the order of their answers."""
-        return self._running.sent
+        return self._read(lambda world: world.records.all_sent())
 
     @property
     def callbacks(self) -> tuple[Callback, ...]:
-        """The status callbacks fired, in the order in which they were fired."""
-        return self._running.fired
+        """The callbacks fired, in the order in which they were fired."""
+        return self._read(lambda world: tuple(world.switch.callbacks.fired))
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """The calls, the oldest first, each as it is now; those that ended long ago are not kept."""
+        return self._read(lambda world: tuple(Call.of(leg) for leg in world.switch.register.oldest_first()))
+
+    @property
+    def far_ends(self) -> Mapping[str, FarEnd]:
+        """What was set for addresses, at the start and since; +1 202 555 0100 to 0107 are not among them."""
+        return self._read(lambda world: dict(world.switch.far_ends))
+
+    def find(self, sid: str) -> Call:
+        """Return the call with this SID as it is now; raise SimulatorError where there is none."""
+        return self._do(lambda control: control.find(sid))
 
     def simulated_seconds(self) -> float:
-        """Return how many simulated seconds have passed since the start."""
-        return self._running.now()
+        """Return how many simulated seconds have passed since the start or the last reset."""
+        return self._read(lambda world: world.clock.now())
+
+    @property
+    def client(self) -> "Client":
+        """Twilio's library, pointed at the simulator. It waits for each answer, so not in the loop of `async with`."""
+        from twilio.http.http_client import TwilioHttpClient
+        from twilio.rest import Client
+
+        http = TwilioHttpClient()
+        http.session.trust_env = False  # a proxy has no business between here and loopback
+        client = Client(self.account_sid, self.auth_token, http_client=http)
+        client.region = client.edge = None  # of the environment
+        client.api.base_url = self.url
+        return client
+
+    # At the other end of calls
+
+    def call(
+        self,
+        *,
+        from_: str,
+        to: str = "",
+        url: str = "",
+        method: str = "",
+        twiml: str = "",
+        fallback_url: str = "",
+        status_callback: str = "",
+        status_callback_event: Sequence[str] = (),
+        application_sid: str = "",
+        time_limit: int | None = None,
+        parameters: Mapping[str, str] | None = None,
+    ) -> Call:
+        """Let a call come in to a number, and return it; it rings, and its document is being asked for.
+
+        `url` (POST, unless `method` is GET) or `twiml` is its document; with neither the number `to`, which was
+        created at the simulator, says where that is. With `application_sid` it is a client's call, `from_` such as
+        client:ann, and `parameters` are what the client says besides. `time_limit` is in seconds.
+
+        Raises:
+            SimulatorError: It can't come in, and why.
+        """
+        return self._do(
+            lambda control: control.call(
+                from_=from_,
+                to=to,
+                url=url,
+                method=method,
+                twiml=twiml,
+                fallback_url=fallback_url,
+                status_callback=status_callback,
+                status_callback_event=status_callback_event,
+                application_sid=application_sid,
+                time_limit=time_limit,
+                parameters=parameters,
+            )
+        )
+
+    def answer(self, sid: str) -> Call:
+        """Answer a ringing call that goes out, and return it; raise SimulatorError for any other."""
+        return self._do(lambda control: control.answer(sid))
+
+    def hang_up(self, sid: str) -> Call:
+        """Hang up at the far end, and return the call: one that rings is declined, or given up by its caller.
+
+        Raises:
+            SimulatorError: It is queued, or has ended.
+        """
+        return self._do(lambda control: control.hang_up(sid))
+
+    def press(self, sid: str, digits: str) -> Call:
+        """Press keys (0-9, A-D, # and *) at the far end of a call that is in progress, and return it.
+
+        What they lead to begins at once; `advance(0)` waits for the requests that come of it. Keys that nothing listens
+        for are lost.
+
+        Raises:
+            SimulatorError: The call is not in progress.
+        """
+        return self._do(lambda control: control.press(sid, digits))
+
+    def say(self, sid: str, words: str) -> Call:
+        """Say something at the far end of a call that is in progress, and return it; as with `press` it may be lost."""
+        return self._do(lambda control: control.say(sid, words))
+
+    def answer_gathers(self, sid: str, answers: Sequence[str]) -> Call:
+        """Have a call's far end answer so to the <Gather>s that begin from now on, in order, and return the call.
+
+        An answer of keys alone is pressed, any other is said, and an empty one is silence.
+
+        Raises:
+            SimulatorError: The call has ended.
+        """
+        return self._do(lambda control: control.answer_gathers(sid, answers))
+
+    def set_far_end(self, address: str, far_end: FarEnd) -> None:
+        """Let an address (a number, `sip:name@host`, `client:name` or `default`) do this in calls from now on.
+
+        Raises:
+            SimulatorError: Something of the far end makes no sense.
+        """
+        self._do(lambda control: control.set_far_end(address, far_end))
+
+    # Time, and all of it
+
+    def advance(self, seconds: float) -> None:
+        """Let simulated seconds pass; return when every fetch and callback due has been answered.
+
+        Raises:
+            SimulatorError: It has no manual clock, or takes very long.
+        """
+        self._wait("advance", lambda control: control.advance(seconds))
+
+    async def advance_async(self, seconds: float) -> None:
+        """Do what advance() does, in the event loop of `async with`."""
+        await self._wait_async("advance", lambda control: control.advance(seconds))
+
+    def advance_until(
+        self,
+        *,
+        status: str | None = None,
+        call: str | None = None,
+        request: str | None = None,
+        idle: bool = False,
+        limit: float = 3600.0,
+    ) -> float:
+        """Let simulated time pass until something is so, and return how many seconds have passed.
+
+        It is one of: `status`, which the call with the SID `call` has had, or any call has now or got since time was
+        advanced the last time; `request`, a text in the method and URL of a request made or received since then;
+        `idle`, when every call has ended and nothing else is to come.
+
+        Raises:
+            SimulatorError: It was not so within `limit` simulated seconds, or can't be any more; and what is so.
+        """
+        return self._wait(
+            "advance_until",
+            lambda control: control.advance_until(status=status, call=call, request=request, is_idle=idle, limit=limit),
+        )
+
+    async def advance_until_async(
+        self,
+        *,
+        status: str | None = None,
+        call: str | None = None,
+        request: str | None = None,
+        idle: bool = False,
+        limit: float = 3600.0,
+    ) -> float:
+        """Do what advance_until() does, in the event loop of `async with`."""
+        return await self._wait_async(
+            "advance_until",
+            lambda control: control.advance_until(status=status, call=call, request=request, is_idle=idle, limit=limit),
+        )
+
+    def reset(self) -> None:
+        """Begin again as at the start: no calls, resources or records, the far ends and choices of the start, time 0.
+
+        Calls that go on are dropped without a callback.
+        """
+        self._wait("reset", lambda control: control.reset())
+
+    async def reset_async(self) -> None:
+        """Do what reset() does, in the event loop of `async with`."""
+        await self._wait_async("reset", lambda control: control.reset())
+
+    # Inside
 
     @property
     def _running(self) -> SimulatorServer:
@@ -160,17 +351,68 @@ class Simulator:
     async def __aexit__(self, *_error: object) -> None:
         await self._running.stop()
 
-    def advance(self, seconds: float) -> None:
-        """Let simulated seconds pass; return when every fetch and callback due has been answered."""
-        if self._thread is None:
-            raise SimulatorError("advance() belongs to `with`; under `async with`, await advance_async()")
-        self._thread.call(self._running.advance(seconds))
+    def _control(self) -> Control:
+        server = self._running
+        if server.control is None or not server.is_running:
+            raise SimulatorError("the simulator is not running")
+        return server.control
 
-    async def advance_async(self, seconds: float) -> None:
-        """Do what advance() does, in the event loop of `async with`."""
+    def _read(self, read: Callable[[World], T]) -> T:
+        """Read what happened, also after the end."""
+        server = self._running
+        return self._in_loop(lambda: read(server.world))
+
+    def _do(self, act: Callable[[Control], T]) -> T:
+        """Do something at once, in the simulator's loop."""
+        control = self._control()
+        return self._in_loop(lambda: act(control))
+
+    def _in_loop(self, work: Callable[[], T]) -> T:
+        server = self._running
+        if not server.is_running or server.loop is None or server.loop is _running_loop():
+            return _clear(work)
+
+        async def do() -> T:
+            return work()
+
+        loop = server.loop
+        return _clear(lambda: asyncio.run_coroutine_threadsafe(do(), loop).result(ADVANCE_SECONDS))
+
+    def _wait(self, name: str, begin: Callable[[Control], Coroutine[Any, Any, T]]) -> T:
+        """Do in the thread of `with` what takes a while, and wait for it."""
+        control, server = self._control(), self._running
+        if self._thread is None or server.loop is None:
+            raise SimulatorError(f"{name}() belongs to `with`; under `async with`, await {name}_async()")
+        future = asyncio.run_coroutine_threadsafe(begin(control), server.loop)
+        try:
+            return _clear(lambda: future.result(ADVANCE_SECONDS))
+        except TimeoutError as error:
+            future.cancel()
+            raise SimulatorError(f"{name}() was not done within {ADVANCE_SECONDS:g} s") from error
+
+    async def _wait_async(self, name: str, begin: Callable[[Control], Coroutine[Any, Any, T]]) -> T:
+        control = self._control()
         if self._thread is not None:
-            raise SimulatorError("advance_async() belongs to `async with`; under `with`, call advance()")
-        await self._running.advance(seconds)
+            raise SimulatorError(f"{name}_async() belongs to `async with`; under `with`, call {name}()")
+        try:
+            return await begin(control)
+        except ApiError as error:
+            raise SimulatorError(error.message) from error
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _clear(work: Callable[[], T]) -> T:
+    """Do something whose refusals are the library's own errors."""
+    try:
+        return work()
+    except ApiError as error:
+        raise SimulatorError(error.message) from error
 
 
 def _proxy_settings(port: int, allow_hosts: Iterable[str], settings: Settings) -> ProxySettings:
@@ -209,13 +451,6 @@ class _ServerThread:
         self._thread.join(STOP_SECONDS)
         if self._thread.is_alive():
             raise SimulatorError(f"the simulator did not stop within {STOP_SECONDS:g} s")
-
-    def call(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do something in the loop and wait for it."""
-        if self._loop is None:
-            work.close()
-            raise SimulatorError("the simulator is not running")
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(ADVANCE_SECONDS)
 
     def _run(self) -> None:
         try:

@@ -51,13 +51,11 @@ class Api:
         self._settings = endpoint.settings
         self._chance = chance
         self._wall = wall
-        self._created = wall()
         self._endpoint = endpoint
         self._calls = Calls(endpoint)
         self._survey = Survey(endpoint)
         self._control = ControlSurface(endpoint)
         self._running = 0
-        self._count = 0
 
     def application(self) -> web.Application:
         """Return the aiohttp application, with every path below the base path."""
@@ -75,7 +73,8 @@ class Api:
         """Count, delay, check and answer a request; errors are answered as Twilio would."""
         if self._control.is_for(request):
             return await self._control.answer(request, handler)
-        began, when = time.monotonic(), self._endpoint.world.records.moment()
+        world = self._endpoint.world
+        began, when = time.monotonic(), world.records.moment()
         self._running += 1
         running = self._running
         try:
@@ -83,13 +82,13 @@ class Api:
         finally:
             self._running -= 1
             exchange = self._endpoint.exchanges.pop(id(request), Exchange())
-        self._count += 1
-        response.headers["Twilio-Request-Id"] = "RQ" + self._chance.hexadecimal("RQ", self._count)
+        world.answered += 1
+        response.headers["Twilio-Request-Id"] = "RQ" + self._chance.hexadecimal("RQ", world.answered)
         response.headers["Twilio-Concurrent-Requests"] = str(running)
         response.headers["Twilio-Request-Duration"] = f"{time.monotonic() - began:.3f}"
         response.headers["X-Home-Region"] = "us1"
         response.headers["Date"] = format_datetime(self._wall().astimezone(UTC), usegmt=True)
-        self._record(request, response, exchange, when)
+        world.records.received(_record(request, response, exchange, when))
         return response
 
     async def _checked(self, request: web.Request, handler: Handler, running: int) -> web.StreamResponse:
@@ -138,16 +137,15 @@ class Api:
         )
         access.refuse_browsers(request)
 
-    def _record(self, request: web.Request, response: web.StreamResponse, exchange: Exchange, when: Moment) -> None:
-        query = {name: tuple(request.query.getall(name)) for name in request.query}
-        headers = {name: value for name, value in request.headers.items() if name.lower() not in SECRET_HEADERS}
-        body = response.body if isinstance(response, web.Response) else None
-        text = body if isinstance(body, bytes) else b""  # a recording's file is sent piece by piece
-        reply = Reply(response.status, text, response.content_type)
-        path, form, code, call = request.path, exchange.form, exchange.code, exchange.call
-        self._endpoint.world.records.received(
-            Received(request.method, path, query, form, headers, reply, code, call, when)
-        )
-
     async def _account(self, _request: web.Request) -> web.Response:
-        return web.json_response(serializers.account(self._settings, self._created))
+        return web.json_response(serializers.account(self._settings, self._endpoint.world.created))
+
+
+def _record(request: web.Request, response: web.StreamResponse, exchange: Exchange, when: Moment) -> Received:
+    query = {name: tuple(request.query.getall(name)) for name in request.query}
+    headers = {name: value for name, value in request.headers.items() if name.lower() not in SECRET_HEADERS}
+    body = response.body if isinstance(response, web.Response) else None
+    text = body if isinstance(body, bytes) else b""  # a recording's file is sent piece by piece
+    reply = Reply(response.status, text, response.content_type)
+    form, code, call = exchange.form, exchange.code, exchange.call
+    return Received(request.method, request.path, query, form, headers, reply, code, call, when)

@@ -124,10 +124,10 @@ def read_call(form: Form, possessions: Possessions) -> CallRequest:
     )
 
 
-def read_incoming(form: Form, possessions: Possessions) -> CallRequest:
+def read_incoming(form: Form, possessions: Possessions, *, parameters: Mapping[str, str] | None = None) -> CallRequest:
     """Read an incoming call: like a create request, but anyone may call and magic numbers have no effect.
 
-    With ApplicationSid it is a client's call, and what has no meaning here are the client's own parameters. With
+    With ApplicationSid it is a client's call, and `parameters` are the client's own. With
     neither that nor Url nor Twiml the number that is called says where its document is.
     """
     application = _application(form, possessions)
@@ -152,7 +152,7 @@ def read_incoming(form: Form, possessions: Possessions) -> CallRequest:
         subscription or handling.subscription,
         unknown,
         time_limit=time_limit_of(form),
-        parameters={name: values[-1] for name, values in form.items() if application and name not in INCOMING},
+        parameters=parameters or {},
         number_sid=None if number is None else number.sid,
         not_imitated=(*handling.not_imitated, *(() if application else not_imitated(form, INCOMING))),
     )

@@ -33,8 +33,24 @@ class Endpoint:
     """What the API's resources work on; `exchanges` are the requests under way, by the request's id."""
 
     settings: Settings
-    world: World
+    make_world: Callable[[], World]
+    origin: str = ""  # the address that it listens at, without a path
+    world: World = field(init=False)
     exchanges: dict[int, Exchange] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.world = self.make_world()
+
+    def listens_at(self, origin: str) -> None:
+        """Remember where it listens, which some replies say."""
+        self.origin = origin
+        self.switch.recordings.origin = origin
+
+    async def begin_again(self) -> None:
+        """Drop everything without a callback, and begin as at the start."""
+        old, self.world = self.world, self.make_world()
+        self.listens_at(self.origin)
+        await old.close()
 
     @property
     def switch(self) -> Switch:

@@ -1,5 +1,6 @@
 """The register: every call resource there is, as the API shows it, and its notifications."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -35,6 +36,7 @@ class Register:
         self._chance = chance
         self._legs: dict[str, Leg] = {}
         self._finished: dict[str, None] = {}  # the SIDs of those that ended and were not deleted, the first first
+        self.changes = Counter[str]()  # how many legs got each status
         self._calls = 0
         self._ordinals = 0
 
@@ -84,6 +86,7 @@ class Register:
         now = self._clock.now()
         if not leg.timeline or leg.timeline[-1][1] != facts.status:
             leg.timeline.append((Moment(now, facts.updated), facts.status))
+            self.changes[facts.status] += 1
         leg.facts = facts
         if not self._settings.lag:
             return

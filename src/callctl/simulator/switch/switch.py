@@ -6,7 +6,7 @@ from datetime import datetime
 
 from callctl.simulator.callbacks import Callback, Callbacks
 from callctl.simulator.clock import Clock
-from callctl.simulator.errors import ApiError
+from callctl.simulator.errors import ApiError, ControlError
 from callctl.simulator.far_end import Directory, FarEnd
 from callctl.simulator.faults import Chance
 from callctl.simulator.http_requests import Reply, Send
@@ -71,8 +71,8 @@ class Switch:
         self._settings = settings
         self._clock = clock
         self._wall = wall
-        self._far_ends = {normal(address): far_end for address, far_end in settings.far_end.items()}
-        self._directory = Directory(self._far_ends)
+        self.far_ends = {normal(address): far_end for address, far_end in settings.far_end.items()}
+        self._directory = Directory(self.far_ends)
         self._live: dict[str, LiveLeg] = {}
         self._next_dial = 0.0
         self.register = Register(settings, clock=clock, wall=wall, chance=chance, records=records)
@@ -190,14 +190,16 @@ class Switch:
 
     def far_end_answers(self, leg: Leg) -> None:
         """Answer a ringing leg."""
-        if leg.status != "ringing" or leg.direction == INBOUND:
-            raise ApiError(21220, "Only a ringing outbound leg can be answered.")
+        if leg.direction == INBOUND:
+            raise ControlError(21220, f"call {leg.sid} comes in: its document answers it, or does not")
+        if leg.status != "ringing":
+            raise ControlError(21220, f"call {leg.sid} is {leg.status}: only one that is ringing can be answered")
         self._live[leg.sid].pick_up()
 
     def far_end_hangs_up(self, leg: Leg) -> None:
         """Hang up at the far end: a ringing leg is declined, or given up by its caller."""
         if leg.is_final or leg.status == "queued":
-            raise ApiError(21220, "There is no one to hang up.")
+            raise ControlError(21220, f"call {leg.sid} is {leg.status}: there is no one to hang up")
         live = self._live[leg.sid]
         if live.is_answered:
             live.end("completed")
@@ -209,27 +211,27 @@ class Switch:
     def far_end_presses(self, leg: Leg, digits: str) -> None:
         """Press keys at the far end of a connected leg."""
         if leg.status != "in-progress":
-            raise ApiError(21220, "Only a connected far end can press digits.")
+            raise ControlError(21220, f"call {leg.sid} is {leg.status}: only one that is in-progress takes keys")
         self._live[leg.sid].press(digits)
 
     def far_end_says(self, leg: Leg, words: str) -> None:
         """Say something at the far end of a connected leg."""
         if leg.status != "in-progress":
-            raise ApiError(21220, "Only a connected far end can say anything.")
+            raise ControlError(21220, f"call {leg.sid} is {leg.status}: only one that is in-progress takes words")
         self._live[leg.sid].say(words)
 
     def far_end_answers_gathers(self, leg: Leg, answers: tuple[str, ...]) -> None:
         """Have the far end of a leg answer so to the Gathers that begin from now on."""
         if leg.is_final:
-            raise ApiError(21220, "It has ended.")
+            raise ControlError(21220, f"call {leg.sid} is {leg.status}: nobody is there to answer")
         self._live[leg.sid].answer_gathers(answers)
 
     def set_far_end(self, address: str, far_end: FarEnd) -> str:
         """Let an address do this in the calls that are made from now on; return it as calls have it."""
         known = normal(address)
-        if known not in self._far_ends and len(self._far_ends) >= MAX_FAR_ENDS:
-            raise ApiError(20001, f"more than {MAX_FAR_ENDS} far ends")
-        self._far_ends[known] = far_end
+        if known not in self.far_ends and len(self.far_ends) >= MAX_FAR_ENDS:
+            raise ControlError(20001, f"more than {MAX_FAR_ENDS} far ends")
+        self.far_ends[known] = far_end
         return known
 
     def record(self, leg: Leg, request: RecordingRequest) -> Recording:
@@ -237,6 +239,10 @@ class Switch:
         if leg.status != "in-progress":
             raise ApiError(21220, "Only a connected call can be recorded.")
         return self._record(self._live[leg.sid], request)
+
+    def live_legs(self) -> list[Leg]:
+        """Return the legs that have not ended, the oldest first."""
+        return [live.leg for live in self._live.values()]
 
     def close(self) -> None:
         """Drop every script, without a callback."""

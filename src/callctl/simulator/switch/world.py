@@ -1,6 +1,8 @@
 """Everything that happens in a simulator: its clock, calls, requests and records. A reset replaces it as a whole."""
 
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -17,6 +19,14 @@ from callctl.simulator.web import Web
 def utc_now() -> datetime:
     """Return the real time."""
     return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far it had come at a moment: the number of the last record, and how many legs had got each status."""
+
+    number: int = 0
+    changes: Counter[str] = field(default_factory=Counter)
 
 
 class World:
@@ -38,7 +48,11 @@ class World:
         self.run = uuid4().hex  # names this run to whoever asks again and again
         self.manual_clock = ManualClock() if is_manual else None
         self.clock: Clock = self.manual_clock or RealClock(settings.speed)
-        self.wall = wall or (utc_now if self.manual_clock is None else _simulated(utc_now(), self.clock))
+        self.wall = wall or (utc_now if self.manual_clock is None else _simulated(self.clock))
+        self.is_advancing = False
+        self.last_advance = Mark()  # its end
+        self.answered = 0  # requests by the API
+        self.created = self.wall()
         self.records = Records(now=self.clock.now, wall=self.wall, keep=settings.keep_records, on_traffic=on_traffic)
         # An application counts the age of its cookies in real time.
         jars = CookieJars(now=self.clock.now, wall=wall or utc_now) if settings.cookies else None
@@ -55,11 +69,31 @@ class World:
             records=self.records,
         )
 
+    async def advance(self, seconds: float, is_done: Callable[[], bool]) -> None:
+        """Let simulated seconds pass and wait for all requests that were due; stop as soon as something is done.
+
+        It needs a manual clock, and one caller at a time.
+        """
+        if self.manual_clock is None:
+            raise ValueError("no manual clock")
+        self.is_advancing = True
+        try:
+            await self.manual_clock.advance(seconds, settled=self.web.settled, is_done=is_done)
+        finally:
+            self.is_advancing = False
+            self.last_advance = Mark(self.records.last, Counter(self.switch.register.changes))
+
+    def is_idle(self) -> bool:
+        """Return whether no call goes on and, by a manual clock, nothing else is to come."""
+        return not self.switch.live_legs() and (self.manual_clock is None or self.manual_clock.is_empty())
+
     async def close(self) -> None:
         """Drop what is under way, without a callback."""
+        self.clock.stop()
         self.switch.close()
         await self.web.close()
 
 
-def _simulated(began: datetime, clock: Clock) -> Callable[[], datetime]:
+def _simulated(clock: Clock) -> Callable[[], datetime]:
+    began = utc_now().replace(microsecond=0)  # as Twilio's times are, which so agree with durations
     return lambda: began + timedelta(seconds=clock.now())

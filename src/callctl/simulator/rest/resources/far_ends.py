@@ -26,7 +26,9 @@ class FarEnds:
 
     async def _incoming(self, request: web.Request) -> web.Response:
         form, switch = await self._endpoint.form(request), self._endpoint.switch
-        leg = self._endpoint.about(request, switch.receive(requests.read_incoming(form, switch.possessions)))
+        own = {name: values[-1] for name, values in form.items() if name not in requests.INCOMING}
+        call = requests.read_incoming(form, switch.possessions, parameters=own)
+        leg = self._endpoint.about(request, switch.receive(call))
         return web.json_response(self._endpoint.shown(leg), status=201)
 
     async def _act(self, request: web.Request) -> web.Response:
