@@ -91,8 +91,7 @@ class WatchAtPortError(PortTakenError):
 
     def __init__(self, record: WatchRecord, *, port: int) -> None:
         super().__init__(
-            f"the port {port} is taken by a {record.noun} of the same account (process {record.pid}), which can only "
-            "be followed: no --serve, --tunnel or --forward-to",
+            f"the port {port} is taken by a {record.noun} of the same account (process {record.pid})",
             hint="stop that one first, or start another with --port",
         )
         self.record = record

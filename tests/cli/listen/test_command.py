@@ -93,7 +93,8 @@ def test_at_the_port_of_another_it_is_refused(callctl: Callctl, home: Path, simu
     with Service(home=home, env=env) as service:
         outcome = callctl("listen", "--port", str(service.port), env=env)
         assert outcome.code == 1
-        assert f"the port {service.port} is taken by a listener of the same account" in outcome.err
+        assert f"the port {service.port} is taken by a listener of the same account (process " in outcome.err
+        assert "followed" not in outcome.err  # no `listen` follows another one
 
 
 def test_rest_is_asked_only_where_that_is_wanted(home: Path, simulator: Simulator) -> None:

@@ -17,7 +17,7 @@ from callctl.cli.options.common import SHOW
 from callctl.cli.watch import filters
 from callctl.cli.watch import rules as rules_options
 from callctl.cli.watch.banner import idle_guide, open_lines, paste_guide, say_where
-from callctl.errors import without_secrets
+from callctl.errors import PortTakenError, without_secrets
 from callctl.settings import Settings
 from callctl.support.clock import Clock
 from callctl.support.dates import read_duration, read_start
@@ -232,7 +232,8 @@ async def _watch(
         return await _show(runtime, settings, session, shown)
     except WatchAtPortError as error:
         if watch_options.acts:
-            raise
+            why = "which can only be followed: no --serve, --tunnel or --forward-to"
+            raise PortTakenError(f"{error.message}, {why}", hint=error.hint) from error
         if make_rules is not None:
             runtime.say(f"callctl: no rules here: this only follows the {error.record.noun} that holds the port")
         return await _show(runtime, settings, Follower(settings, watch_options, error.record, now=runtime.now), shown)
