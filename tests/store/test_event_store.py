@@ -325,6 +325,33 @@ def test_the_same_events_over_two_processes_at_once_count_once_and_a_follower_mi
     assert {one.key for one in all_events(opens())} == {one.key for one in read}
 
 
+def test_who_comes_while_two_processes_write_reads_what_was_and_what_comes_without_a_gap_or_a_repeat(
+    opens: Opens,
+) -> None:
+    count, reader = 2000, opens()
+    command = [sys.executable, "-c", _WRITER, str(TESTS), opens.location]
+    writers = [
+        subprocess.Popen([*command, str(seed), str(count)], stdout=subprocess.PIPE, text=True) for seed in (1, 2)
+    ]
+    lasts, joined = list[int](), list[list[CallEvent]]()
+    is_over = False
+    while not is_over:
+        is_over = all(writer.poll() is not None for writer in writers)
+        last = reader.last_event_id()
+        if not lasts or last > lasts[-1]:
+            lasts.append(last)
+            joined.append(list(reader.replay(since=None, up_to=last)))
+            joined[-1] += [one for _, one in reader.after(last)]
+    for writer in writers:
+        writer.communicate()
+        assert writer.returncode == 0
+    assert len([last for last in lasts if 0 < last < count]) > 1  # it came in the middle
+    whole = all_events(opens())
+    assert len(whole) == count
+    for events in joined:
+        assert events == whole[: len(events)]
+
+
 @settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.tuples(st.integers(0, 1), st.integers(0, 9), st.booleans()), max_size=40))
 def test_who_writes_and_reads_reads_the_same_as_others(opens: Opens, steps: list[tuple[int, int, bool]]) -> None:
