@@ -232,6 +232,14 @@ def test_a_caller_who_talks_to_somebody_else_by_then_is_not_redirected(claims: S
     assert len(api.sent) == 1
 
 
+@pytest.mark.parametrize("dial_action", ["", None])
+def test_a_caller_whose_dial_sends_it_nowhere_is_redirected(claims: SqliteStore, dial_action: str | None) -> None:
+    claims.remember_placed(sid(1), at=moment(0), dial_action=dial_action)
+    event = executor(FailingApi(status="in-progress"), claims, pauses=[]).execute(after_dial_action())
+    assert isinstance(event, ActionEvent)
+    assert event.result == DONE
+
+
 def test_a_service_in_trouble_when_it_is_looked_at_again_is_waited_for(claims: SqliteStore) -> None:
     """A redirect that was refused with 429 was not carried out, whatever the look after it meets."""
 

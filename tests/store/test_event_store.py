@@ -391,6 +391,14 @@ def test_placed_calls_are_kept_with_what_rules_and_polls_ask_of_them(store: Even
     assert again.last_placed() == ""
 
 
+def test_a_placed_call_that_its_dial_sends_nowhere_is_told_from_one_of_which_that_is_not_known(
+    store: EventStore, opens: Opens
+) -> None:
+    for number, action in enumerate(("survey", "", None), 1):
+        store.remember_placed(sid(number), at=START, dial_action=action)
+    assert [opens().dial_action(sid(number)) for number in (1, 2, 3, 4)] == ["survey", "", None, None]
+
+
 def test_a_call_that_was_not_placed_gives_way_to_the_one_before_unless_more_was_stored_since(store: EventStore) -> None:
     assert store.forget_last_placed(at=START) is None
     assert store.last_placed() is None
