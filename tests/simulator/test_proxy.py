@@ -187,6 +187,16 @@ async def test_one_connection_serves_several_requests() -> None:
             await asyncio.wait_for(stream[0].readuntil(b"</Response>"), PATIENCE)
 
 
+@pytest.mark.parametrize(("host", "status"), [(b"api.twilio.com", b"401"), (b"127.0.0.1", b"200")])
+async def test_who_controls_the_simulator_by_the_proxy_is_who_connected_to_it(host: bytes, status: bytes) -> None:
+    async with simulator_setup(proxy=True) as setup, connected(setup, CONNECT) as stream:
+        await start_tls(stream, trusting(setup), "api.twilio.com")
+        stream[1].write(b"GET /simulator/calls HTTP/1.1\r\nHost: %b\r\n\r\n" % host)
+        assert (await asyncio.wait_for(stream[0].readline(), PATIENCE)).startswith(b"HTTP/1.1 " + status)
+        stream[1].write(b"GET /simulator/calls HTTP/1.1\r\nHost: 127.0.0.1\r\nForwarded: for=a\r\n\r\n")
+        await asyncio.wait_for(stream[0].readuntil(b"HTTP/1.1 401 "), PATIENCE)
+
+
 async def test_http_2_is_not_offered() -> None:
     async with simulator_setup(proxy=True) as setup, connected(setup, CONNECT) as stream:
         context = trusting(setup)

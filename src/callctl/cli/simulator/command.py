@@ -270,6 +270,8 @@ def _show_settings(
     runtime.say("Whom to call for which far end: callctl simulator --help. Ctrl-C ends it.")
     if exposed not in ("127.0.0.1", "::1", "localhost"):
         runtime.say(f"callctl: it listens on {exposed}: who reaches this machine and knows the token can use it")
+        if has_proxy:
+            runtime.say("callctl: its proxy leads everybody to the hosts that --allow-host names, without a token")
 
 
 def _far_ends(runtime: Runtime, path: Path | None) -> Mapping[str, Any]:
