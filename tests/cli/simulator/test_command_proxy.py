@@ -56,7 +56,7 @@ def test_an_application_as_it_is_and_callctl_use_the_same_file(tmp_path: Path) -
         assert process.returncode == 130
         assert not folder.exists()
     assert out.splitlines() == [f"{name}={value}" for name, value in settings.items()]
-    assert "set -a; . " in err
+    assert f"set -a; . {tmp_path}/.env.simulator; set +a;" in err
     assert "<-- 201 POST /Calls.json" in err
     if refused:  # there is a curl
         assert "--allow-host example.com" in refused

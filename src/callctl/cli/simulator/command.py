@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -264,7 +265,7 @@ def _show_settings(
         runtime.say("Put them into a file with --write-env .env.simulator, and name it with --env-file.")
     runtime.say(f"Its calls and their requests, in a browser: {settings['CALLCTL_API_URL']}/simulator/")
     if has_proxy:
-        file = shlex.quote(str(write_env or ".env.simulator"))
+        file = shlex.quote(os.path.join(".", write_env or ".env.simulator"))  # noqa: PTH118 - `.` wants the `./`
         runtime.say(f"For an application in any language, as it is: set -a; . {file}; set +a; then start it there")
     runtime.say("For Twilio's Python library: client.api.base_url = the value of CALLCTL_API_URL")
     runtime.say("Whom to call for which far end: callctl simulator --help. Ctrl-C ends it.")
