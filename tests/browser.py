@@ -169,7 +169,7 @@ class Page:
         deadline = time.monotonic() + LIMIT
         while (value := await self.ask(expression)) in (None, False, 0, ""):
             if time.monotonic() > deadline:
-                shown = await self.ask("document.body.innerText")
+                shown = await self.ask("document.body.innerText.slice(0, 2000)")
                 raise AssertionError(f"never {expression}; the page shows:\n{shown}")
             await asyncio.sleep(0.02)
         return value

@@ -1,6 +1,6 @@
 // One family: its legs, and the sequence of what was asked, answered, and what became of it.
 
-import { append, arrange, clock, element, keepingPlace, plural, setStatus, statusMark, write } from "./elements.js";
+import { append, arrange, clock, element, keepingPlace, plural, setStatus, statusMark, whenNear, write } from "./elements.js";
 import { lengthOf } from "./calls.js";
 import { isFailure, isLive, OTHERS, sequenceOf } from "./store.js";
 import { layOut } from "./twiml.js";
@@ -96,8 +96,7 @@ export class CallPage {
       sequence,
       this.more,
     );
-    new IntersectionObserver(([seen]) => seen.isIntersecting && this.#drawMore(), { root: this.pane, rootMargin: "400px" })
-      .observe(this.more);
+    whenNear(this.more, this.pane, () => this.#drawMore());
   }
 
   #drawMore() {
@@ -118,7 +117,7 @@ export class CallPage {
       row = { mark: statusMark(leg.status), name: element("th", { scope: "row" }), length: element("td", { class: "number" }) };
       row.facts = element("span", { class: "aside" });
       row.node = element(
-        "tr", {}, row.name, element("td", {}, row.mark, row.facts), end(leg.from), end(leg.to),
+        "tr", {}, row.name, element("td", {}, row.mark, row.facts), end("from", leg.from), end("to", leg.to),
         element("td", {}, leg.direction), row.length, element("td", { class: "sid" }, element("code", {}, leg.sid), copier(leg.sid)),
       );
       this.legs.set(leg.sid, row);
@@ -135,7 +134,9 @@ export class CallPage {
     const all = sequenceOf(this.family);
     const failed = all.filter(isProblem);
     const requests = this.family.records.length;
-    write(this.summary, `${plural(requests, "request")}${failed.length ? `, ✗ ${plural(failed.length, "failure")}` : ""}`);
+    const { legs } = this.family;
+    const problems = legs.length ? legs.reduce((sum, leg) => sum + this.family.problemsOf(leg), 0) : failed.length;
+    write(this.summary, `${plural(requests, "request")}${problems ? `, ✗ ${plural(problems, "failure")}` : ""}`);
     this.failuresOnly.hidden = !failed.length;
     const wanted = this.failures.checked && failed.length ? failed : all;
     const shown = wanted.slice(0, this.limit);
@@ -218,8 +219,8 @@ function absence(sid, isKnown) {
   return isKnown ? `${sid} is not here: it was deleted, or belongs to another run of the simulator.` : "";
 }
 
-function end(address) {
-  return element("td", { class: "end" }, element("span", {}, address));
+function end(name, address) {
+  return element("td", { class: `end ${name}` }, element("span", {}, address));
 }
 
 function heading(text) {
@@ -274,15 +275,17 @@ function form(title, parameters) {
   const pairs = Object.entries(parameters).flatMap(([name, values]) => values.map((value) => [name, value]));
   if (!pairs.length) return null;
   const value = (text) => (isXml(text) ? code(text) : text);
+  const empty = pairs.filter(([, text]) => text === "");
+  const rows = empty.length > 2 ? pairs.filter(([, text]) => text !== "") : pairs;
   return [
     element("h3", {}, title),
     element(
       "table", { class: "form", "aria-label": title },
       element("thead", {}, element("tr", {}, heading("Name"), heading("Value"))),
-      element("tbody", {}, pairs.map(([name, text]) =>
-        element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, value(text)))),
-      ),
+      element("tbody", {}, rows.map(([name, text]) =>
+        element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, value(text))))),
     ),
+    rows === pairs ? null : element("p", { class: "empties" }, `Empty: ${empty.map(([name]) => name).join(", ")}`),
   ];
 }
 

@@ -1,7 +1,7 @@
 // The list of calls: a family is a group of rows, one for each leg.
 
-import { arrange, clock, element, keepingPlace, length, plural, setStatus, statusMark, write } from "./elements.js";
-import { errorsOf, isLive, OTHERS } from "./store.js";
+import { arrange, clock, element, keepingPlace, length, plural, setStatus, statusMark, whenNear, write } from "./elements.js";
+import { isLive, OTHERS } from "./store.js";
 
 const AT_ONCE = 100; // families; more are drawn as one scrolls to them
 
@@ -16,8 +16,7 @@ export class CallList {
     this.groups = new Map();
     this.limit = AT_ONCE;
     this.selected = "";
-    new IntersectionObserver(([seen]) => seen.isIntersecting && this.#drawMore(), { root: this.pane, rootMargin: "400px" })
-      .observe(this.more);
+    whenNear(this.more, this.pane, () => this.#drawMore());
   }
 
   /** Show what a filter lets through of the calls; `at` is the present simulated second. */
@@ -99,7 +98,7 @@ export class CallList {
     write(row.room, leg.room ? `in ${leg.room}` : "");
     write(row.length, isLive(leg) ? row.length.textContent : length(leg.duration));
     const records = group.family.countOf(leg.sid);
-    const problems = records.failures + errorsOf(leg);
+    const problems = group.family.problemsOf(leg);
     write(row.problems, problems ? `✗ ${problems}` : "");
     row.problems.title = problems ? plural(problems, "failure") : "";
     write(row.count, String(records.all || ""));

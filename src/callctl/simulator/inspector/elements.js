@@ -49,6 +49,20 @@ export function keepingPlace(pane, rows, change) {
   if (moved.length) pane.scrollTop += moved.sort((one, other) => one - other)[moved.length >> 1];
 }
 
+/** Act when an element comes near what is seen of a pane, and again as long as it stays there. */
+export function whenNear(node, pane, act) {
+  const observer = new IntersectionObserver(
+    (changes) => {
+      if (!changes.some((change) => change.isIntersecting)) return;
+      act();
+      observer.unobserve(node);
+      observer.observe(node);
+    },
+    { root: pane, rootMargin: "400px" },
+  );
+  observer.observe(node);
+}
+
 const GLYPHS = {
   queued: "◌", initiated: "◌", ringing: "◔", "in-progress": "●", completed: "✓",
   busy: "○", "no-answer": "○", canceled: "○", failed: "✗",

@@ -20,7 +20,7 @@ class Family {
     this.root = root;
     this.legs = []; // calls, the parent first, then as they were made
     this.records = [];
-    this.failures = 0;
+    this.failed = new Set(); // the URLs of requests that failed
     this.version = 0; // grows with whatever is shown of it
     this.urls = new Set();
     this.counts = new Map(); // of requests and failures, by the leg's SID
@@ -34,12 +34,14 @@ class Family {
     return this.legs[0]?.created ?? "";
   }
 
-  get problems() {
-    return this.legs.reduce((sum, leg) => sum + errorsOf(leg), this.failures);
+  get hasFailure() {
+    return this.failed.size > 0 || this.legs.some((leg) => leg.status === "failed" || this.problemsOf(leg) > 0);
   }
 
-  get hasFailure() {
-    return this.problems > 0 || this.legs.some((leg) => leg.status === "failed");
+  /** What went wrong in a leg: requests that failed, and errors that are not of such a request. */
+  problemsOf(leg) {
+    const others = leg.notifications.filter((note) => note.level === "error" && !this.failed.has(note.url));
+    return this.countOf(leg.sid).failures + others.length;
   }
 
   add(record) {
@@ -50,7 +52,7 @@ class Family {
     const failed = isFailure(record) ? 1 : 0;
     const count = this.countOf(record.call);
     this.counts.set(record.call, { all: count.all + 1, failures: count.failures + failed });
-    this.failures += failed;
+    if (failed) this.failed.add(record.url);
     this.version += 1;
   }
 
@@ -73,10 +75,6 @@ class Family {
     for (const url of this.urls) if (url.includes(text)) return true;
     return false;
   }
-}
-
-export function errorsOf(call) {
-  return call.notifications.filter((note) => note.level === "error").length;
 }
 
 export class Store {

@@ -121,7 +121,9 @@ async def test_a_request_opens_to_its_form_and_its_document(setup: SimulatorSetu
     pairs = await page.ask(
         f"[...{OPENED}.querySelectorAll('.form tbody tr')].map(row => [...row.cells].map(cell => cell.textContent))"
     )
-    assert dict(pairs) == arrived.form
+    assert dict(pairs) == {name: value for name, value in arrived.form.items() if value}
+    empty = [name for name, value in arrived.form.items() if not value]
+    assert f"Empty: {', '.join(empty)}" in await page.ask(f"{OPENED}.textContent")
     assert await page.ask(f"{OPENED}.querySelector('pre').textContent") == LAID_OUT
     assert "200 · text/xml" in await page.ask(f"{OPENED}.textContent")
     assert f"POST {setup.listener.url}/voice" in await page.ask(f"{OPENED}.textContent")
@@ -216,6 +218,20 @@ async def test_it_goes_on_by_itself_and_leaves_what_one_reads_alone(setup: Simul
     await page.until("document.querySelectorAll('.family').length === 76")
     assert await page.ask("mark.getBoundingClientRect().top") == pytest.approx(before, abs=1)
     assert await page.ask("call.scrollTop") == scrolled
+
+
+async def test_after_a_reset_it_shows_the_new_run(setup: SimulatorSetup, page: Page) -> None:
+    sid = await call_in(setup)
+    await setup.advance(1)
+    await select(page, sid)
+    await page.until(f"{SEQUENCE}.length > 3")
+    await setup.sim.reset_async()
+    await page.until("document.querySelectorAll('.family').length === 0")
+    assert "began anew" in await page.ask("notice.textContent")
+    await page.until("call.textContent.includes('is not here')")
+    other = (await setup.place(BUSY))["sid"]
+    await page.until(f"{SHOWN_CALLS}.flat().length === 1")
+    assert await page.ask("document.querySelector('a.open').hash") == f"#{other}"
 
 
 async def test_it_says_when_the_simulator_is_gone_and_when_it_is_back(devtools: str) -> None:
@@ -405,6 +421,12 @@ async def test_every_text_stands_out_enough(setup: SimulatorSetup, page: Page, s
 
 async def no_sideways_scrolling(page: Page) -> None:
     for pane in ("document.documentElement", "calls", "call"):
+        wide = (
+            f"[...{pane}.querySelectorAll('*')].filter(node => {pane}.scrollWidth > {pane}.clientWidth &&"
+            f" node.getBoundingClientRect().right > {pane}.clientWidth + {pane}.getBoundingClientRect().left)"
+            ".map(node => `${node.tagName} ${node.className} ${node.textContent.slice(0, 40)}`)"
+        )
+        assert await page.ask(wide) == [], pane
         assert await page.ask(f"{pane}.scrollWidth <= {pane}.clientWidth"), pane
 
 
