@@ -392,6 +392,16 @@ async def test_who_says_no_more_is_not_waited_for(monkeypatch: pytest.MonkeyPatc
         await nothing_is_left(setup)  # though this client has not closed its side
 
 
+async def test_who_has_said_what_it_wants_may_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proxy, "HEAD_SECONDS", 0.5)
+    until_then = asyncio.get_running_loop().time() + 1.0
+    async with simulator_setup(proxy=True) as setup, connected(setup, CONNECT) as stream:
+        await start_tls(stream, trusting(setup), "api.twilio.com")
+        while asyncio.get_running_loop().time() < until_then:
+            stream[1].write(b"GET /simulator/survey HTTP/1.1\r\nHost: api.twilio.com\r\n\r\n")
+            await asyncio.wait_for(stream[0].readuntil(b"</Response>"), PATIENCE)
+
+
 async def test_within_tls_who_says_no_more_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "IDLE_SECONDS", 0.2)
     async with simulator_setup(proxy=True) as setup, connected(setup, CONNECT) as stream:
@@ -412,6 +422,14 @@ async def test_clients_that_close_in_the_middle_leave_nothing() -> None:
             stream[1].transport.abort()
         await nothing_is_left(setup)
         await setup.check_goes_on(sid)
+
+
+async def test_a_tunnel_that_makes_its_own_client_give_way_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "most_connections", lambda: 1)
+    async with served(echo) as port, simulator_setup(proxy=True, allow_hosts=["127.0.0.1"]) as setup:
+        with suppress(ConnectionError):
+            assert await answer_to(setup, b"CONNECT 127.0.0.1:%d HTTP/1.1\r\n\r\n" % port) == b""
+        await nothing_is_left(setup)
 
 
 async def test_a_client_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:

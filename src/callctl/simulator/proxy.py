@@ -25,7 +25,7 @@ TLS_SECONDS = 10.0  # for the handshake
 CONNECT_SECONDS = 15.0  # to a host that is allowed
 LINGER_SECONDS = 1.0  # how long what a refused client still sends is thrown away, so that it reads the refusal
 GOODBYE_SECONDS = 1.0  # for a client's part of the end of TLS
-MAX_HEAD = 65_536  # bytes
+MAX_HEAD = 16_384  # bytes
 _TURNS = 4  # of the loop, until what was aborted is closed
 # Twilio's API, also by its names with a region, or an edge and a region (docs/twilio.md, "Regions and edges").
 _TWILIO = re.compile(r"api(\.[a-z0-9-]{1,63}){0,2}\.twilio\.com")
@@ -307,13 +307,7 @@ class _Client(asyncio.Protocol):
             reason = reason_of(error) if isinstance(error, OSError) else "no such name"
             why = f"Can't connect to {request.host}:{request.port}: {reason}."
             self._refuse(_RefusedError(HTTPStatus.BAD_GATEWAY, why))
-        except asyncio.CancelledError:
-            far.abort()
-            raise
         else:
-            if far.transport.is_closing():
-                self._refuse(_RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "Too many connections are open."))
-                return
             if request.scheme:
                 far.transport.write(request.head)
             else:
@@ -365,11 +359,6 @@ class _End(asyncio.Protocol):
         transport.pause_reading()
         if self._proxy.connections.add(self, transport):
             self._proxy.transports.add(transport)
-
-    def abort(self) -> None:
-        """Drop the connection, where there is one already."""
-        if hasattr(self, "transport"):
-            self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         self._proxy.connections.received(self)
