@@ -440,6 +440,28 @@ def test_of_several_none_waits_for_another(setup: CliSetup) -> None:
     assert sorted(outcome.out.splitlines()) == sorted([f"{talking}\tin-progress\tredirected", f"{ringing}\t\tfailed"])
 
 
+def test_of_many_that_ring_none_keeps_one_that_talks_waiting(setup: CliSetup) -> None:
+    """More than there are requests at once: each is followed from the beginning."""
+    ringing = [setup.place(NEVER) for _ in range(22)]
+    talking = setup.place(after=4)
+    redirected_while_they_rang: list[bool] = []
+
+    def end_the_others() -> None:
+        until = time.monotonic() + LIMIT
+        while not setup.sent() and time.monotonic() < until:
+            time.sleep(0.01)
+        redirected_while_they_rang.append(bool(setup.sent()))
+        setup.callctl("hangup", *ringing)
+
+    ending = threading.Thread(target=end_the_others)
+    ending.start()
+    outcome = setup.callctl("redirect", *ringing, talking, "--url", "survey", "--when", "answered")
+    ending.join()
+    assert redirected_while_they_rang == [True]
+    assert outcome.code == 8
+    assert f"{talking}\tin-progress\tredirected\n" in outcome.out
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [

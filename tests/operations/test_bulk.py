@@ -1,13 +1,13 @@
 """Work on many calls at once: every call once, none lost, fewer at a time when the API has too many."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 import pytest
 from thread_limit import ThreadLimit
 
 from callctl.errors import AuthenticationError, CallctlError, NetworkError, NoThreadError, RateLimitedError
-from callctl.operations.bulk import Done, Failed, for_each
+from callctl.operations.bulk import Done, Failed, for_each, for_each_waiting
 from callctl.support.threads import start_in_thread
 
 SIDS = [f"CA{number:032d}" for number in range(40)]
@@ -314,3 +314,67 @@ def test_who_is_left_alone_while_a_request_is_refused_sends_it_again() -> None:
     groups = for_each(SIDS[:2], work, parallel=2)
     assert {type(result) for group in groups for result in group} == {Done}
     assert sorted(requested) == [SIDS[0], *SIDS[:2]]
+
+
+# Work that waits in between
+
+
+@pytest.mark.timeout(60)
+def test_what_waits_keeps_no_other_from_its_turn() -> None:
+    done_by_others = threading.Event()
+
+    def work(sid: str) -> Generator[float, None, str]:
+        while sid in SIDS[:20] and not done_by_others.is_set():
+            yield 0.01
+        return sid
+
+    order = []
+    for group in for_each_waiting(SIDS, work, parallel=2):
+        order += [result.sid for result in group]
+        if set(order) == set(SIDS[20:]):
+            done_by_others.set()
+    assert set(order[:20]) == set(SIDS[20:])
+    assert sorted(order) == SIDS
+
+
+def test_all_are_begun_before_any_is_gone_on_with_and_then_in_the_order_of_their_pauses() -> None:
+    steps: list[tuple[str, int]] = []
+
+    def work(sid: str) -> Generator[float, None, str]:
+        steps.append((sid, 0))
+        yield 0.0
+        steps.append((sid, 1))
+        return sid
+
+    assert [one.sid for group in for_each_waiting(SIDS, work, parallel=1) for one in group] == SIDS
+    assert steps == [(sid, 0) for sid in SIDS] + [(sid, 1) for sid in SIDS]
+
+
+def test_what_is_refused_for_too_many_at_once_after_a_pause_is_begun_again() -> None:
+    refusals = iter([True])
+
+    def work(sid: str) -> Generator[float, None, str]:
+        yield 0.0
+        if sid == SIDS[0] and next(refusals, False):
+            raise refused(RateLimitedError)
+        return sid
+
+    outcomes = [one for group in for_each_waiting(SIDS[:2], work, parallel=2) for one in group]
+    assert sorted(outcomes) == [Done(sid, sid) for sid in SIDS[:2]]
+
+
+def test_nothing_is_gone_on_with_when_nobody_reads_on() -> None:
+    threads: set[threading.Thread] = set()
+
+    def work(sid: str) -> Generator[float, None, str]:
+        threads.add(threading.current_thread())
+        while sid != SIDS[-1]:
+            yield 60.0
+        return sid
+
+    groups = for_each_waiting(SIDS, work, parallel=3)
+    assert next(groups) == [Done(SIDS[-1], SIDS[-1])]
+    groups.close()
+    for thread in threads:
+        thread.join(30)
+    assert not any(thread.is_alive() for thread in threads)

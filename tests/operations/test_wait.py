@@ -214,3 +214,14 @@ def test_words_that_are_no_goal_are_refused_with_those_that_are(word: str) -> No
 def test_answered_is_another_word_and_case_does_not_count() -> None:
     assert goal("Answered") == goal("in-progress")
     assert goal("ENDED").name == "ended"
+
+
+def test_the_limit_of_many_counts_from_the_same_moment() -> None:
+    setup = wait_setup(ANSWERED)
+    work = setup.waiter.waiting(goal("answered"), limit=5, since=-4.0)
+    pauses = []
+    with pytest.raises(WaitTimeoutError, match="is not in-progress after 5 s"):
+        for pause in work:
+            pauses.append(pause)
+            setup.rest.time.sleep(pause)
+    assert sum(pauses) == pytest.approx(1.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,9 +36,10 @@ from callctl.errors import (
     without_secrets,
 )
 from callctl.operations import redirect as operation
-from callctl.operations.bulk import Done, Failed, for_each
+from callctl.operations.bulk import Done, Failed, for_each, for_each_waiting
 from callctl.operations.family import CallAndChildren, children_of, fetch_with_children, parent_of
 from callctl.operations.reported_status import with_reported_status
+from callctl.support.backoff import with_pauses
 from callctl.support.clock import elapsed
 from callctl.support.dates import read_duration
 
@@ -48,7 +49,8 @@ if TYPE_CHECKING:
     from callctl.operations.wait import Goal
     from callctl.settings import Settings
 
-_PARALLEL = 20
+_PARALLEL = 20  # requests at once
+_OFTEN = 100  # for so many calls it is looked several times a second what callbacks reported; for more, less often
 _SHOWN = 60  # characters of a document, in the command for the other leg
 
 
@@ -484,15 +486,21 @@ def redirect_call(
     Raises:
         CallctlError: The request was refused or not answered.
     """
+    return with_pauses(redirecting_call(client, history, sid, request, where=where, command=command), sleep=time.sleep)
+
+
+def redirecting_call(
+    client: ApiClient, history: History, sid: str, request: RedirectRequest, *, where: str, command: str
+) -> Generator[float, None, Outcome]:
+    """Do what ``redirect_call`` does, and yield the pauses, in seconds, instead of sleeping."""
     form = tuple(request.parameters())
     with history.requesting(sid, "redirect", form):
-        call = operation.redirect(
+        call = yield from operation.redirecting(
             client,
             sid,
             request,
             command=command,
             reported=lambda: history.leg(sid),
-            sleep=time.sleep,
             monotonic=elapsed,
             now=history.now,
         )
@@ -520,10 +528,7 @@ class Redirects:
             CallctlError: The only one was not redirected.
             PartlyFailedError: Some of several were not.
         """
-        if len(sids) == 1:
-            self._report_single(self._redirect_one(sids[0]))
-        else:
-            self._redirect_several(self._preview.batches(sids), self._redirect_one)
+        self._redirect_all(sids, self._redirect_one, batches=lambda: self._preview.batches(sids))
 
     def redirect_when(self, goal: Goal, sids: Sequence[str], *, limit: float | None) -> None:
         """Redirect each call as soon as it gets to the goal; ``limit`` is for how many seconds to wait for that.
@@ -532,20 +537,38 @@ class Redirects:
             CallctlError: The only one was not redirected; WaitTimeoutError: it did not get there in time.
             PartlyFailedError: Some of several were not redirected.
         """
+        from callctl.cli.wait import WatchedStore, waiter_for
+        from callctl.operations.wait import LOOK
 
-        def work(sid: str) -> Outcome:
-            return self._redirect_one_when(goal, sid, limit=limit)
+        since, look = elapsed(), LOOK * max(1.0, len(sids) / _OFTEN)
+        with WatchedStore(self._runtime, self._settings) as store:
+            waiters = {sid: waiter_for(self._runtime, self._client, sid, store=store, placed=False) for sid in sids}
 
+            def work(sid: str) -> Generator[float, None, Outcome]:
+                yield from waiters[sid].waiting(goal, limit=limit, since=since, look=look)
+                return (yield from self._redirect_one(sid))
+
+            self._redirect_all(sids, work, batches=lambda: [sids])
+
+    def _redirect_all(
+        self,
+        sids: Sequence[str],
+        work: Callable[[str], Generator[float, None, Outcome]],
+        *,
+        batches: Callable[[], Sequence[Sequence[str]]],
+    ) -> None:
         if len(sids) == 1:
-            self._report_single(work(sids[0]))
+            self._report_single(with_pauses(work(sids[0]), sleep=time.sleep))
         else:
-            self._redirect_several([sids], work)
+            self._redirect_several(batches(), work)
 
-    def _redirect_several(self, batches: Sequence[Sequence[str]], work: Callable[[str], Outcome]) -> None:
+    def _redirect_several(
+        self, batches: Sequence[Sequence[str]], work: Callable[[str], Generator[float, None, Outcome]]
+    ) -> None:
         failed: dict[str, CallctlError | None] = {}
         asked = 0
         for batch in batches:
-            for group in for_each(batch, work, parallel=_PARALLEL, accepted=asked > len(failed)):
+            for group in for_each_waiting(batch, work, parallel=_PARALLEL, accepted=asked > len(failed)):
                 failed |= self._report(group)
                 asked += len(group)
         if failed:
@@ -558,20 +581,14 @@ class Redirects:
 
     # One call
 
-    def _redirect_one_when(self, goal: Goal, sid: str, *, limit: float | None) -> Outcome:
-        from callctl.cli.wait import WatchedStore, waiter_for
-
-        with WatchedStore(self._runtime, self._settings) as store:
-            waiter = waiter_for(self._runtime, self._client, sid, store=store, placed=False)
-            waiter.until(goal, limit=limit)
-        return self._redirect_one(sid)
-
-    def _redirect_one(self, sid: str) -> Outcome:
+    def _redirect_one(self, sid: str) -> Generator[float, None, Outcome]:
         self._preview.check_turn(sid, redirected=self._redirected)
         effects = self._preview.say_effects(sid)
         self._history.record_intent([sid])
         command = self._preview.command(sid)
-        outcome = redirect_call(self._client, self._history, sid, self._request, where=self._where, command=command)
+        outcome = yield from redirecting_call(
+            self._client, self._history, sid, self._request, where=self._where, command=command
+        )
         self._redirected.add(sid)
         return outcome._replace(more=effects.to_json())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 # How long a watch that answered is taken to be running, in seconds: asking it is a request on loopback.
 _RUNNING_FOR = 5.0
+# How long a reading of the store that is under way at the end is waited for, in seconds.
+_LEAVING = 0.5
 # How long REST may not find a call that was placed just now, in seconds.
 _NOT_FOUND_FOR = 5.0
 
@@ -109,6 +112,7 @@ class WatchedStore:
     """What callbacks reported to a running watch, from its store; one that can't be read is mentioned on stderr.
 
     The watch must run for the same account at the same API address. It is asked now and then whether it runs.
+    ``statuses`` may be called in several threads.
     """
 
     def __init__(self, runtime: Runtime, settings: Settings) -> None:
@@ -117,23 +121,33 @@ class WatchedStore:
         self._reader: EventStore | None = None
         self._next_check = float("-inf")
         self._is_running = False
+        self._is_closed = False
+        self._reading = threading.Lock()
 
     def __enter__(self) -> WatchedStore:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        if self._reader is not None:
-            self._reader.close()
+        self._is_closed = True
+        if not self._reading.acquire(timeout=_LEAVING):
+            return
+        try:
+            if self._reader is not None:
+                self._reader.close()
+        finally:
+            self._reading.release()
 
     def statuses(self, sid: str) -> Sequence[str]:
         """Return the statuses that callbacks reported of a call, the present one last; none while no watch is running.
 
         If one of its events is not verified, anybody may have sent it, and none of them counts.
         """
+        with self._reading:
+            return () if self._is_closed or not self._has_watch() else self._read(sid)
+
+    def _read(self, sid: str) -> Sequence[str]:
         from callctl.calls.event import CALLBACK
 
-        if not self._has_watch():
-            return ()
         try:
             reader = self._open()
             row = reader.call(sid) if reader else None

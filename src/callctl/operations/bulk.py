@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import heapq
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from itertools import islice
+from itertools import count, islice
 from queue import Empty, SimpleQueue
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar, cast
 
 from callctl.errors import AuthenticationError, CallctlError, NoThreadError, RateLimitedError
 from callctl.support.backoff import Backoff
+from callctl.support.clock import elapsed
 from callctl.support.threads import describe, start
 
 T = TypeVar("T")
@@ -64,6 +66,32 @@ def for_each(
         TimeoutError: The time is over. What was begun goes on, and is no longer waited for.
         NoThreadError: The system has no thread left, so nothing was begun.
     """
+
+    def at_once(sid: str) -> Generator[float, None, T]:
+        yield from ()  # it never pauses
+        return work(sid)
+
+    return for_each_waiting(sids, at_once, parallel=parallel, accepted=accepted, time_left=time_left)
+
+
+def for_each_waiting(
+    sids: Sequence[str],
+    work: Callable[[str], Generator[float, None, T]],
+    *,
+    parallel: int,
+    accepted: bool = False,
+    time_left: Callable[[], float] | None = None,
+) -> Generator[list[Done[T] | Failed], None, None]:
+    """Do work that waits in between, as ``for_each`` does; no call that waits keeps another from its turn.
+
+    ``work`` yields the pauses, in seconds, that it makes, and returns its result. Only what it does between two pauses
+    counts for ``parallel``. Calls of which nothing was done yet come first, then those whose pauses ended first.
+
+    Raises:
+        AuthenticationError: As ``for_each``.
+        TimeoutError: As ``for_each``.
+        NoThreadError: As ``for_each``.
+    """
     queue = _WorkQueue(sids, work, workers=max(1, min(parallel, len(sids))), accepted=accepted)
     try:
         waiting = len(sids)
@@ -75,13 +103,29 @@ def for_each(
         queue.close()
 
 
+class _Step(NamedTuple, Generic[T]):
+    """What a thread does next: begin the work on a call, or go on with it after a pause."""
+
+    sid: str
+    begun: Generator[float, None, T] | None = None
+
+
 class _WorkQueue(Generic[T]):
     """The waiting calls, and the threads that work on one after another."""
 
-    def __init__(self, sids: Sequence[str], work: Callable[[str], T], *, workers: int, accepted: bool) -> None:
+    def __init__(
+        self,
+        sids: Sequence[str],
+        work: Callable[[str], Generator[float, None, T]],
+        *,
+        workers: int,
+        accepted: bool,
+    ) -> None:
         self._work = work
-        self._lock = threading.Lock()  # of the next four
+        self._lock = threading.Condition()  # of the next six; notified of each call that pauses, and of the closing
         self._waiting = deque(sids)
+        self._pausing: list[tuple[float, int, _Step[T]]] = []  # a heap: until when, and the order of equals
+        self._numbers = count()
         self._workers = workers
         self._accepted = accepted
         self._refusals = 0  # of the credentials, since work was done
@@ -126,15 +170,19 @@ class _WorkQueue(Generic[T]):
         """Begin nothing further."""
         with self._lock:
             self._waiting.clear()
-        self._closed.set()
+            self._pausing.clear()
+            self._closed.set()
+            self._lock.notify_all()
 
     def _run(self) -> None:
-        while (next_call := self._next_call()) is not None:
-            sid, is_last_worker = next_call
+        while (next_step := self._next_step()) is not None:
+            step, is_last_worker = next_step
+            sid = step.sid
             try:
-                done = Done(sid, self._work_on(sid, is_last_worker=is_last_worker))
+                done = self._work_on(step, is_last_worker=is_last_worker)
                 self._accept()
-                self._results.put(done)
+                if done is not None:
+                    self._results.put(done)
             except (RateLimitedError, NoThreadError) as error:
                 if is_last_worker or (isinstance(error, NoThreadError) and error.may_be_done):
                     self._results.put(Failed(sid, error))
@@ -151,21 +199,43 @@ class _WorkQueue(Generic[T]):
                 self._results.put(error)
                 return
 
-    def _work_on(self, sid: str, *, is_last_worker: bool) -> T:
+    def _work_on(self, step: _Step[T], *, is_last_worker: bool) -> Done[T] | None:
         if is_last_worker:
             for pause in islice(_THREAD_PAUSES.pauses(), _THREAD_TRIES):
                 try:
-                    return self._work(sid)
+                    return self._do(step)
                 except NoThreadError as error:  # those that stepped back, or other programs, end just now
                     if error.may_be_done or self._closed.wait(pause):
                         raise
-        return self._work(sid)
+                    step = _Step(step.sid)
+        return self._do(step)
 
-    def _next_call(self) -> tuple[str, bool] | None:
-        """Return a call, and whether no other thread is at work; None for the thread that is no longer needed."""
+    def _do(self, step: _Step[T]) -> Done[T] | None:
+        """Work on a call until it is done, or pauses: then it gets its turn again, and None is returned."""
+        work = self._work(step.sid) if step.begun is None else step.begun
+        try:
+            pause = next(work)
+        except StopIteration as end:
+            return Done(step.sid, cast("T", end.value))
         with self._lock:
+            if not self._closed.is_set():
+                heapq.heappush(self._pausing, (elapsed() + pause, next(self._numbers), _Step(step.sid, work)))
+                self._lock.notify()
+        return None
+
+    def _next_step(self) -> tuple[_Step[T], bool] | None:
+        """Return what to do, and whether no other thread is at work; None for the thread that is no longer needed.
+
+        While each call that is left pauses, it waits for the first of them.
+        """
+        with self._lock:
+            while not self._waiting and self._pausing:
+                left = self._pausing[0][0] - elapsed()
+                if left <= 0:
+                    return heapq.heappop(self._pausing)[2], self._workers == 1
+                self._lock.wait(left)
             if self._waiting:
-                return self._waiting.popleft(), self._workers == 1
+                return _Step(self._waiting.popleft()), self._workers == 1
             self._workers -= 1
             return None
 
@@ -180,7 +250,7 @@ class _WorkQueue(Generic[T]):
         """
         with self._lock:
             self._refusals += 1
-            is_enough = self._refusals >= _REFUSALS or not self._waiting
+            is_enough = self._refusals >= _REFUSALS or not (self._waiting or self._pausing)
             if error.status == 401:
                 concerns_all = not self._accepted or self._refusals >= _REFUSALS
             else:
@@ -197,6 +267,7 @@ class _WorkQueue(Generic[T]):
         """Put a call back; return whether this thread ends, so that fewer requests are sent at once."""
         with self._lock:
             self._waiting.appendleft(sid)
+            self._lock.notify()  # others may wait for a pause to end
             if self._workers == 1:
                 return False
             self._workers -= 1

@@ -7,7 +7,7 @@ latest step counts, and callbacks, which the store holds, are often ahead.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -19,7 +19,7 @@ from callctl.api.calls_api import CallsApi
 from callctl.calls.call import Call, CallStatus, Direction, rank_of
 from callctl.errors import ApiError, CallctlError, NetworkError, NoThreadError, WrongCallStateError
 from callctl.operations.reported_status import with_reported_status
-from callctl.support.backoff import LAST_QUESTION, Backoff, until
+from callctl.support.backoff import LAST_QUESTION, Backoff, asking, with_pauses
 from callctl.support.threads import run_with_time_limit
 
 if TYPE_CHECKING:
@@ -88,10 +88,15 @@ def hang_up(api: CallsApi, sid: str, *, reported: ReportedLeg, sleep: Sleep) -> 
     Raises:
         WrongCallStateError: The API refused, and a callback or a fetch that is newer shows the call as live.
     """
+    return with_pauses(hanging_up(api, sid, reported=reported), sleep=sleep)
+
+
+def hanging_up(api: CallsApi, sid: str, *, reported: ReportedLeg) -> Generator[float, None, HangupOutcome]:
+    """Do what ``hang_up`` does, and yield the pauses, in seconds, instead of sleeping."""
     try:
         call = api.hangup(sid)
     except WrongCallStateError as error:
-        return _refused(api, sid, error, reported=reported, sleep=sleep)
+        return (yield from _refused(api, sid, error, reported=reported))
     if call.status in _OTHER_ENDS or _had_ended(call, reported(sid), since=_BEFORE):
         return HangupOutcome(Result.ALREADY_OVER, call)
     return HangupOutcome(Result.ENDED if call.is_final else Result.ACCEPTED, call)
@@ -111,12 +116,12 @@ def _ended_by_earlier_try(call: Call, leg: Leg | None, refusal: WrongCallStateEr
 
 
 def _refused(
-    api: CallsApi, sid: str, refusal: WrongCallStateError, *, reported: ReportedLeg, sleep: Sleep
-) -> HangupOutcome:
+    api: CallsApi, sid: str, refusal: WrongCallStateError, *, reported: ReportedLeg
+) -> Generator[float, None, HangupOutcome]:
     def is_clear(call: Call) -> bool:
         return with_reported_status(call, reported(sid)).is_final or _lives(call, reported(sid), since=refusal.at)
 
-    call, _ = _read_back(api, Call(sid, ""), is_clear=is_clear, sleep=sleep)
+    call, _ = yield from _read_back(api, Call(sid, ""), is_clear=is_clear)
     leg = reported(sid)
     known = with_reported_status(call, leg)
     if known.is_final:
@@ -146,6 +151,11 @@ def cancel(api: CallsApi, sid: str, *, reported: ReportedLeg, sleep: Sleep) -> H
     ``<Dial>``. A leg counts as ringing on only if REST shows that until the last read-back, since the caller may
     then hang it up.
     """
+    return with_pauses(canceling(api, sid, reported=reported), sleep=sleep)
+
+
+def canceling(api: CallsApi, sid: str, *, reported: ReportedLeg) -> Generator[float, None, HangupOutcome]:
+    """Do what ``cancel`` does, and yield the pauses, in seconds, instead of sleeping."""
     refusal: WrongCallStateError | None = None
     call = Call(sid, "")
     try:
@@ -158,7 +168,7 @@ def cancel(api: CallsApi, sid: str, *, reported: ReportedLeg, sleep: Sleep) -> H
 
     was_read = True
     if refusal is not None or not call.is_final:
-        call, was_read = _read_back(api, call, is_clear=is_clear, sleep=sleep)
+        call, was_read = yield from _read_back(api, call, is_clear=is_clear)
     known = with_reported_status(call, reported(sid))
     if known.is_final:
         by_earlier = refusal is not None and _ended_by_earlier_try(known, reported(sid), refusal)
@@ -176,7 +186,9 @@ def _end_of_cancel(call: Call, refusal: WrongCallStateError | None) -> Result:
     return Result.ENDED if refusal is None and call.status == CallStatus.CANCELED else Result.ALREADY_OVER
 
 
-def _read_back(api: CallsApi, call: Call, *, is_clear: Callable[[Call], bool], sleep: Sleep) -> tuple[Call, bool]:
+def _read_back(
+    api: CallsApi, call: Call, *, is_clear: Callable[[Call], bool]
+) -> Generator[float, None, tuple[Call, bool]]:
     """Fetch a call until it is clear what it does, for a second and a half at most.
 
     Return the latest step seen, and whether every fetch was answered. One that fails adds nothing, and is no failure of
@@ -187,7 +199,7 @@ def _read_back(api: CallsApi, call: Call, *, is_clear: Callable[[Call], bool], s
         for pause in islice(READ_BACK_PAUSES.pauses(), READ_BACKS):
             if is_clear(call):
                 break
-            sleep(pause)
+            yield pause
             call = later_of(call, api.fetch(call.sid))
         return call, True
     return call, False
@@ -220,6 +232,29 @@ def wait_until_ended(
     while is no failure, since the end was accepted before: ``on_outage`` is called with the error, and with None once
     the API answers again.
     """
+    work = waiting_until_ended(
+        api,
+        ending,
+        reported=reported,
+        limit=limit,
+        monotonic=monotonic,
+        only_ringing=only_ringing,
+        on_outage=on_outage,
+    )
+    return with_pauses(work, sleep=sleep)
+
+
+def waiting_until_ended(
+    api: CallsApi,
+    ending: HangupOutcome,
+    *,
+    reported: ReportedLeg,
+    limit: float,
+    monotonic: Monotonic,
+    only_ringing: bool,
+    on_outage: Callable[[CallctlError | None], None],
+) -> Generator[float, None, HangupOutcome]:
+    """Do what ``wait_until_ended`` does, and yield the pauses, in seconds, instead of sleeping."""
     if ending.result is not Result.ACCEPTED:
         return ending
     sid = ending.call.sid
@@ -244,7 +279,7 @@ def wait_until_ended(
     def is_clear(call: Call) -> bool:
         return call.is_final or (only_ringing and call.status == CallStatus.IN_PROGRESS)
 
-    call = until(ask, done=is_clear, limit=limit, sleep=sleep, monotonic=monotonic)
+    call = yield from asking(ask, done=is_clear, limit=limit, monotonic=monotonic)
     if call.is_final:
         return ending._replace(result=_end_of_cancel(call, None) if only_ringing else Result.ENDED, call=call)
     return ending._replace(result=Result.NOT_ENDED if is_clear(call) else Result.ACCEPTED, call=call)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -21,7 +21,7 @@ from callctl.errors import (
 )
 from callctl.operations.family import CallAndChildren, live_children
 from callctl.operations.reported_status import with_reported_status
-from callctl.support.backoff import until
+from callctl.support.backoff import asking, with_pauses
 from callctl.support.dates import time_of_day
 
 # How long REST may refuse a call that callbacks say is in progress, in seconds.
@@ -217,6 +217,21 @@ def redirect(
         WrongCallStateError: It was refused; the message says what the call does now, the hint what would work.
         OutcomeUnknownError: No answer came; the call may have been redirected.
     """
+    work = redirecting(api, sid, request, command=command, reported=reported, monotonic=monotonic, now=now)
+    return with_pauses(work, sleep=sleep)
+
+
+def redirecting(
+    api: CallsApi,
+    sid: str,
+    request: RedirectRequest,
+    *,
+    command: str,
+    reported: Callable[[], Leg | None],
+    monotonic: Callable[[], float],
+    now: Callable[[], datetime],
+) -> Generator[float, None, Call]:
+    """Do what ``redirect`` does, and yield the pauses, in seconds, instead of sleeping."""
 
     def attempt() -> Call | WrongCallStateError:
         try:
@@ -230,18 +245,17 @@ def redirect(
         leg = reported()
         return leg is None or leg.status != CallStatus.IN_PROGRESS
 
-    answer = until(attempt, done=will_do, limit=LAG, sleep=sleep, monotonic=monotonic)
+    answer = yield from asking(attempt, done=will_do, limit=LAG, monotonic=monotonic)
     if isinstance(answer, Call):
         return answer
     leg = reported()
     # A call that REST shows as in progress has ended, most likely, and REST is behind.
     patience = 0.0 if leg is not None and leg.status == CallStatus.IN_PROGRESS else LAG
     try:
-        call = until(
+        call = yield from asking(
             lambda: with_reported_status(api.fetch(sid), reported()),
             done=lambda call: call.status != CallStatus.IN_PROGRESS,
             limit=patience,
-            sleep=sleep,
             monotonic=monotonic,
         )
     except CallctlError:

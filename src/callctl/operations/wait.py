@@ -8,7 +8,7 @@ callback.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from math import isinf
 
@@ -16,7 +16,7 @@ from callctl.api.calls_api import CallsApi
 from callctl.api.retries import NoReplyError
 from callctl.calls.call import FINAL_STATUSES, Call, CallStatus, rank_of
 from callctl.errors import CallctlError, ConditionNotMetError, NetworkError, NotFoundError, UsageError, WaitTimeoutError
-from callctl.support.backoff import LAST_QUESTION, Backoff
+from callctl.support.backoff import LAST_QUESTION, Backoff, with_pauses
 from callctl.support.threads import run_with_time_limit
 
 GAPS = Backoff(first=0.5, factor=1.5, longest=5.0)  # between two questions to REST
@@ -143,8 +143,17 @@ class Waiter:
             ApiError: The API refused the request.
             NetworkError: It could not be asked: never yet and without a limit, or for a reason that does not pass.
         """
-        deadline = None if limit is None else self._now() + limit
-        left = float("inf") if limit is None else limit
+        return with_pauses(self.waiting(goal, limit=limit), sleep=self._sleep)
+
+    def waiting(
+        self, goal: Goal, *, limit: float | None, since: float | None = None, look: float = LOOK
+    ) -> Generator[float, None, Waited]:
+        """Do what ``until`` does, and yield the pauses, in seconds, instead of sleeping.
+
+        The limit counts from ``since``, by the waiter's clock, if it is given. ``look`` is the longest pause.
+        """
+        deadline = None if limit is None else (self._now() if since is None else since) + limit
+        left = float("inf") if deadline is None else deadline - self._now()
         while True:
             try:
                 self._look(max(left, LAST_QUESTION))
@@ -167,7 +176,7 @@ class Waiter:
                     f"{self._sid} is not {goal.name} after {limit:g} s{self._standing()}",
                     hint=self._goes_on,
                 )
-            self._sleep(min(LOOK, left))
+            yield min(look, left)
 
     def _unknown(self, goal: Goal, limit: float | None) -> WaitTimeoutError:
         return WaitTimeoutError(

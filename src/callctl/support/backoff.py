@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Generator, Iterator
+from typing import NamedTuple, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -44,10 +44,27 @@ def until(
     monotonic: Callable[[], float],
 ) -> T:
     """Ask until the answer will do, for ``limit`` seconds at most; return the last answer."""
+    return with_pauses(asking(ask, done=done, limit=limit, monotonic=monotonic), sleep=sleep)
+
+
+def asking(
+    ask: Callable[[], T], *, done: Callable[[T], bool], limit: float, monotonic: Callable[[], float]
+) -> Generator[float, None, T]:
+    """Do what ``until`` does, and yield the pauses, in seconds, instead of sleeping."""
     deadline = monotonic() + limit
     pauses = POLLING.pauses()
     answer = ask()
     while not done(answer) and (rest := deadline - monotonic()) > 0:
-        sleep(min(next(pauses), rest))
+        yield min(next(pauses), rest)
         answer = ask()
     return answer
+
+
+def with_pauses(work: Generator[float, None, T], *, sleep: Callable[[float], None]) -> T:
+    """Do work to its end, sleeping for each pause that it yields; return its result."""
+    while True:
+        try:
+            pause = next(work)
+        except StopIteration as end:
+            return cast("T", end.value)
+        sleep(pause)
