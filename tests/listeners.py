@@ -20,6 +20,7 @@ from callctl.watch.listener.listener import Listener
 
 TOKEN = "12345"
 PUBLIC = "https://example.com/status"
+VOICE_DOCUMENT = "<Response><Say>What the application answers</Say></Response>"
 
 
 def sign(url: str, form: Mapping[str, str] | None = None, *, token: str = TOKEN) -> dict[str, str]:
@@ -86,11 +87,11 @@ async def raw(listener: Listener | TcpServer, request: bytes) -> bytes:
         writer.close()
 
 
-async def post(url: str, fields: dict[str, str], **headers: str) -> tuple[int, str]:
-    """Send a signed form; return the status and the text of the answer."""
+async def post(url: str, fields: dict[str, str], *, signed_url: str = "", **headers: str) -> tuple[int, str]:
+    """Send a form signed over this URL, or another; return the status and the text of the answer."""
     async with (
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as http,
-        http.post(url, data=fields, headers={**sign(url, fields), **headers}) as answer,
+        http.post(url, data=fields, headers={**sign(signed_url or url, fields), **headers}) as answer,
     ):
         return answer.status, await answer.text()
 

@@ -6,12 +6,15 @@ from pathlib import Path
 import aiohttp
 import pytest
 from events import ACCOUNT, WORLD
-from listeners import PUBLIC, TOKEN, FailingStore, Reports, Start
+from listeners import PUBLIC, TOKEN, VOICE_DOCUMENT, FailingStore, Reports, Start
+from watches import Application
 
 from callctl.store.sqlite.store import SqliteStore
 from callctl.watch.listener.address import Address
+from callctl.watch.listener.forward import Forwarder
 from callctl.watch.listener.listener import Listener, ListenerConfig
 from callctl.watch.listener.server import Limits
+from callctl.watch.listener.twiml_responder import Documents, TwimlResponder
 
 
 @pytest.fixture
@@ -40,6 +43,7 @@ async def start(store: SqliteStore, reports: Reports) -> AsyncIterator[Start]:
         port: int = 0,
         limits: Limits | None = None,
         documents: tuple[str, ...] = (),
+        responder: TwimlResponder | None = None,
     ) -> Listener:
         config = ListenerConfig(
             address=Address("127.0.0.1", port, "/status", public_url, documents),
@@ -57,6 +61,7 @@ async def start(store: SqliteStore, reports: Reports) -> AsyncIterator[Start]:
             on_trouble=reports.troubles.append,
             on_ambiguous=lambda call_sids: reports.ambiguous.append(list(call_sids)),
             now=reports.now,
+            responder=responder,
         )
         await listener.start()
         started.append(listener)
@@ -65,6 +70,16 @@ async def start(store: SqliteStore, reports: Reports) -> AsyncIterator[Start]:
     yield start
     for listener in started:
         await listener.stop()
+
+
+@pytest.fixture
+async def voice(application: Application, reports: Reports) -> AsyncIterator[TwimlResponder]:
+    """Answer requests for TwiML with what the application answers."""
+    application.text, application.content_type = VOICE_DOCUMENT, "text/xml"
+    forwarder = Forwarder(application.url, note=lambda _note: None, trouble=reports.troubles.append)
+    forwarder.start()
+    yield TwimlResponder(Documents(), forwarder=forwarder, trouble=reports.troubles.append)
+    await forwarder.stop()
 
 
 @pytest.fixture

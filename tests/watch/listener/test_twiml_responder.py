@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from events import sid
-from listeners import post, sign, twiml_form
+from events import form, sid
+from listeners import PUBLIC, VOICE_DOCUMENT, FailingStore, Reports, Start, post, sign, twiml_form
 from watches import running_watch, settings_in
 
-from callctl.errors import UsageError
-from callctl.watch.listener.twiml_responder import Documents
+from callctl.errors import StoreAwayError, StoreError, UsageError
+from callctl.store.sqlite.store import SqliteStore
+from callctl.watch.listener.server import Limits
+from callctl.watch.listener.twiml_responder import Documents, TwimlResponder
 from callctl.watch.options import WatchOptions
 
 DOCUMENT = "<Response><Say>Hello</Say></Response>"
@@ -81,3 +83,44 @@ async def test_a_document_lies_beside_the_public_callback_url(tmp_path: Path) ->
             fields = twiml_form(1)
             signature = sign(expected, fields)
             assert await post(local, fields, **signature) == (200, DOCUMENT)
+
+
+@pytest.mark.parametrize(
+    ("failure", "status"),
+    [(StoreError("disk is full"), 500), (KeyError("x"), 500), (StoreAwayError("can't reach it"), 503)],
+    ids=repr,
+)
+async def test_a_call_that_can_not_be_stored_gets_its_twiml(
+    start: Start, reports: Reports, store: SqliteStore, voice: TwimlResponder, failure: Exception, status: int
+) -> None:
+    listener = await start(kept_by=FailingStore(store, failure), responder=voice)
+    url = listener.url + "/status"
+    assert await post(url, twiml_form(1), signed_url=PUBLIC) == (200, VOICE_DOCUMENT)
+    assert f"callbacks are answered with {status}" in reports.troubles[0]
+    assert not listener.store_works
+    assert (await post(url, form(1, "ringing"), signed_url=PUBLIC))[0] == status
+    assert (listener.failed, listener.accepted, reports.events) == (2, 0, [])
+
+
+async def test_a_call_gets_its_twiml_while_the_store_hangs_and_is_stored_once_it_goes_on(
+    start: Start, reports: Reports, store: SqliteStore, voice: TwimlResponder
+) -> None:
+    listener = await start(responder=voice, limits=Limits(twiml_store_seconds=0.05, store_seconds=1000))
+    with store._writing._lock:  # as while its thread is in a write that hangs
+        assert await post(listener.url + "/status", twiml_form(1), signed_url=PUBLIC) == (200, VOICE_DOCUMENT)
+        assert (listener.accepted, listener.counts.pending) == (0, 1)
+    (event,) = await reports.of(1)
+    assert (event.kind, event.call_sid) == ("twiml-request", sid(1))
+    assert (listener.accepted, listener.counts.pending, reports.troubles) == (1, 0, [])
+
+
+async def test_a_store_that_hangs_keeps_no_listener_from_stopping(
+    start: Start, store: SqliteStore, voice: TwimlResponder
+) -> None:
+    listener = await start(
+        responder=voice, limits=Limits(twiml_store_seconds=0.05, store_seconds=1000, stop_seconds=0.05)
+    )
+    with store._writing._lock:
+        assert (await post(listener.url + "/status", twiml_form(1), signed_url=PUBLIC))[0] == 200
+        await listener.stop()
+    assert listener.counts.pending == 0

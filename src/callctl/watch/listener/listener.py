@@ -130,6 +130,7 @@ class Listener:
         self._ambiguous: dict[str, None] = {}  # keys of ambiguous callbacks, the newest last
         # Keys of events that were answered with 500, and may be in the store all the same; the newest last.
         self._unreported: dict[str, None] = {}
+        self._keeping: set[asyncio.Task[int | None]] = set()  # events of requests for TwiML, which don't wait for them
         self.features: Counter[str] = Counter()
         self.counts = Counts()
         self.last_callback_at: datetime | None = None
@@ -157,10 +158,15 @@ class Listener:
         self.move_to(replace(address, port=self._server.port))
 
     async def stop(self) -> None:
-        """Stop listening, and answer what is under way, for ``limits.stop_seconds`` at most."""
+        """Stop listening, and answer and store what is under way, for ``limits.stop_seconds`` at most each."""
         server, self._server = self._server, None
         if server is not None:
             await server.close()
+        if keeping := list(self._keeping):
+            await asyncio.wait(keeping, timeout=self.config.limits.stop_seconds)
+            for task in keeping:
+                task.cancel()
+            await asyncio.gather(*keeping, return_exceptions=True)
 
     @property
     def is_listening(self) -> bool:
@@ -287,6 +293,18 @@ class Listener:
         return await self._responder.answer(path, received)
 
     async def _store(self, event: CallEvent, path: str, received: ReceivedRequest) -> web.Response:
+        if event.kind == TWIML_REQUEST or (path != self.address.path and event.kind not in FEATURES):
+            keeping = asyncio.create_task(self._keep(event))
+            self._keeping.add(keeping)
+            keeping.add_done_callback(self._keeping.discard)
+            # The call goes on, stored or not: without TwiML it would end.
+            await asyncio.wait({keeping}, timeout=self.config.limits.twiml_store_seconds)
+            return await self._answer_twiml(path, received)
+        status = await self._keep(event)
+        return self._acknowledge(received) if status is None else web.Response(status=status)
+
+    async def _keep(self, event: CallEvent) -> int | None:
+        """Store an event and have it reported; return the status that says it could not be stored, None if it was."""
         self.counts.pending += 1
         try:
             outcome = asyncio.ensure_future(self._append(event))
@@ -296,13 +314,11 @@ class Listener:
             task = asyncio.current_task()
             if task is None or task.cancelling():  # it is not the time limit
                 raise
-            why = f"the event store takes longer than {self._time_limit.seconds:g} s"
-            return await self._not_stored(why, event, path, received)
+            return self._not_stored(f"the event store takes longer than {self._time_limit.seconds:g} s", event)
         except StoreError as error:
-            status = 503 if isinstance(error, StoreAwayError) else 500
-            return await self._not_stored(error.message, event, path, received, status=status)
+            return self._not_stored(error.message, event, status=503 if isinstance(error, StoreAwayError) else 500)
         except Exception as error:  # whatever it is, the request is answered in time and it is reported
-            return await self._not_stored(f"can't keep an event: {describe(error)}", event, path, received)
+            return self._not_stored(f"can't keep an event: {describe(error)}", event)
         finally:
             self.counts.pending -= 1
         self.store_works_again()
@@ -318,13 +334,9 @@ class Listener:
             self.counts.events[event.kind, event.status if event.status in _STATUSES else "other"] += 1
         self.last_callback_at = event.received_at
         self._stored.put(event, is_new)  # reported once this task, which goes on to write the answer, has let go
-        if event.kind == TWIML_REQUEST or (path != self.address.path and event.kind not in FEATURES):
-            return await self._answer_twiml(path, received)
-        return self._acknowledge(received)
+        return None
 
-    async def _not_stored(
-        self, why: str, event: CallEvent, path: str, received: ReceivedRequest, *, status: int = 500
-    ) -> web.Response:
+    def _not_stored(self, why: str, event: CallEvent, *, status: int = 500) -> int:
         self.failed += 1
         if (
             status == 500
@@ -337,9 +349,7 @@ class Listener:
         self.store_works = False
         # Not why: anybody may ask, and that names files of this machine.
         self.health |= {"status": "failing", "answers_with": status}
-        if path == self.address.path or event.kind in FEATURES:
-            return web.Response(status=status)
-        return await self._answer_twiml(path, received)  # the call goes on, reported or not
+        return status
 
     def store_works_again(self) -> None:
         """Take it that events can be stored."""

@@ -42,7 +42,8 @@ class Limits:
     """What a client may cost: ``body_bytes``, seconds for the header, the body and an idle connection, connections.
 
     ``store_seconds`` is how long an event may take to be stored: Twilio waits 15 s for an answer (docs/twilio.md,
-    "Delivery"). ``stop_seconds`` is how long requests under way may still be answered once the server is to stop.
+    "Delivery"). ``twiml_store_seconds`` is how long a request for TwiML waits for that: a call must have its answer,
+    stored or not. ``stop_seconds`` is how long requests under way may still be answered once the server is to stop.
     """
 
     body_bytes: int = 64 * 1024
@@ -51,6 +52,7 @@ class Limits:
     idle_seconds: float = 60.0
     connections: int = 256
     store_seconds: float = 10.0
+    twiml_store_seconds: float = 1.0
     stop_seconds: float = 0.5
 
 
