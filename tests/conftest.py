@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -17,6 +18,16 @@ from running import Callctl, run
 from stage import handlers_kept
 
 from callctl.simulator import Simulator
+
+# Where the tests that wait most are.
+LONG = {
+    "demo",
+    "test_readme.py",
+    "test_command_reachability.py",
+    "test_fleet.py",
+    "test_deploy_page.py",
+    "test_guard.py",
+}
 
 # No deadline: how long an example takes says nothing on a busy machine, and no test here asserts a duration.
 settings.register_profile("callctl", deadline=None)
@@ -47,9 +58,19 @@ def _file_of(module: ModuleType) -> str | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tests that wait most, so that no worker waits for them alone in the end."""
-    long = ("demo", "test_readme.py", "test_command_reachability.py")
-    items.sort(key=lambda item: not any(part in long for part in item.path.parts))
+    """Let each worker begin with some of the tests that wait most, so that none waits for them alone in the end."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    long = [item for item in items if not LONG.isdisjoint(item.path.parts)]
+    rest = [item for item in items if LONG.isdisjoint(item.path.parts)]
+    # Each worker gets a run of so many tests first, and later some of who has most of them left.
+    parts = [rest[len(rest) * n // workers : len(rest) * (n + 1) // workers] for n in range(workers)]
+    items[:] = [item for n in range(workers) for item in (*long[n::workers], *parts[n])]
+
+
+def pytest_collection_finish() -> None:
+    """Have the collection of garbage pass over all that was loaded for the tests, which stays until the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
