@@ -1,6 +1,6 @@
 // One family: its legs, and the sequence of what was asked, answered, and what became of it.
 
-import { append, arrange, clock, element, keepingPlace, plural, setStatus, statusMark, whenNear, write } from "./elements.js";
+import { append, arrange, clock, copier, element, keepingPlace, plural, setStatus, statusMark, whenNear, write } from "./elements.js";
 import { lengthOf } from "./calls.js";
 import { isFailure, isLive, OTHERS, sequenceOf } from "./store.js";
 import { layOut } from "./twiml.js";
@@ -14,12 +14,12 @@ export class CallPage {
   }
 
   /** Show a family, in which one leg was chosen; or say what there is to choose. */
-  open(family, sid, isKnown) {
-    if (family && family === this.family && this.sid === sid) return;
+  open(family, sid, absent) {
+    if (family === this.family && this.sid === sid && this.absent === absent) return;
     const isSame = family && family === this.family;
     this.family = family;
     this.sid = sid;
-    this.absent = family ? "" : absence(sid, isKnown);
+    this.absent = absent;
     if (isSame) {
       this.version = -1;
       return;
@@ -27,9 +27,10 @@ export class CallPage {
     this.#begin();
   }
 
-  /** Show what is new of the family; `at` is the present simulated second. */
-  draw(at) {
+  /** Show what is new of the family at the present simulated second; requests before `completeSince` may be missing. */
+  draw(at, completeSince) {
     if (!this.family) return;
+    this.completeSince = completeSince;
     for (const leg of this.family.legs) {
       if (isLive(leg) && this.legs.has(leg.sid)) write(this.legs.get(leg.sid).length, lengthOf(leg, at));
     }
@@ -107,7 +108,7 @@ export class CallPage {
   #drawLegs(at) {
     const { family } = this;
     write(this.title, this.name);
-    this.names = new Map(family.legs.map((leg, number) => [leg.sid, family.legs.length > 1 ? letter(number) : ""]));
+    this.names = new Map(family.legs.map((leg, number) => [leg.sid, letter(number)]));
     arrange(this.legBody, family.legs.map((leg) => this.#leg(leg, at)));
   }
 
@@ -124,7 +125,7 @@ export class CallPage {
     }
     row.node.toggleAttribute("data-chosen", this.#isChosen(leg.sid));
     setStatus(row.mark, leg.status);
-    write(row.name, this.names.get(leg.sid) || "–");
+    write(row.name, this.names.get(leg.sid));
     write(row.facts, [leg.answered_by, leg.room && `in ${leg.room}`].filter(Boolean).join(", "));
     write(row.length, lengthOf(leg, at));
     return row.node;
@@ -135,8 +136,10 @@ export class CallPage {
     const failed = all.filter(isProblem);
     const requests = this.family.records.length;
     const { legs } = this.family;
+    const lost = (legs[0]?.timeline[0]?.at ?? 0) < this.completeSince;
     const problems = legs.length ? legs.reduce((sum, leg) => sum + this.family.problemsOf(leg), 0) : failed.length;
-    write(this.summary, `${plural(requests, "request")}${problems ? `, ✗ ${plural(problems, "failure")}` : ""}`);
+    const parts = [plural(requests, "request"), problems && `✗ ${plural(problems, "failure")}`, lost && "some earlier ones are no longer kept"];
+    write(this.summary, parts.filter(Boolean).join(", "));
     this.failuresOnly.hidden = !failed.length;
     const wanted = this.failures.checked && failed.length ? failed : all;
     const shown = wanted.slice(0, this.limit);
@@ -214,11 +217,6 @@ export class CallPage {
   }
 }
 
-function absence(sid, isKnown) {
-  if (!sid) return "Choose a call to see what was asked and answered in it.";
-  return isKnown ? `${sid} is not here: it was deleted, or belongs to another run of the simulator.` : "";
-}
-
 function end(name, address) {
   return element("td", { class: `end ${name}` }, element("span", {}, address));
 }
@@ -258,8 +256,8 @@ function particulars(record, leg) {
   const { reply } = record;
   const isSent = record.direction === "sent";
   const facts = [
-    `${isSent ? "Made" : "Received"} as number ${record.number}`,
-    leg && `of leg ${leg}`,
+    `Request ${record.number}`,
+    `${isSent ? "made" : "received"}${leg ? ` about leg ${leg}` : ""}`,
     reply?.attempts > 1 && `tried ${reply.attempts} times`,
   ].filter(Boolean).join(", ");
   return [
@@ -323,18 +321,4 @@ function indented(text) {
   } catch {
     return text; // cut short, or no JSON
   }
-}
-
-function copier(text) {
-  const button = element("button", { type: "button", class: "copy" }, "Copy");
-  button.addEventListener("click", async () => {
-    try {
-      await navigator.clipboard.writeText(text);
-      button.textContent = "Copied";
-    } catch {
-      button.textContent = "Not allowed";
-    }
-    setTimeout(() => (button.textContent = "Copy"), 1500);
-  });
-  return button;
 }

@@ -1,6 +1,6 @@
 // The list of calls: a family is a group of rows, one for each leg.
 
-import { arrange, clock, element, keepingPlace, length, plural, setStatus, statusMark, whenNear, write } from "./elements.js";
+import { arrange, clock, copier, element, keepingPlace, length, plural, setStatus, statusMark, whenNear, write } from "./elements.js";
 import { isLive, OTHERS } from "./store.js";
 
 const AT_ONCE = 100; // families; more are drawn as one scrolls to them
@@ -147,11 +147,13 @@ function makeRow(leg, isChild) {
 
 function firstCall() {
   const base = location.href.replace(/\/simulator\/.*$/, "");
-  const command = `callctl simulator call --url ${base} --from +12025550107 --to +15005550006 --voice-url ${base}/simulator/survey`;
+  const command = [
+    "callctl simulator call", `--url ${base}`, "--from +12025550107 --to +15005550006", `--voice-url ${base}/simulator/survey`,
+  ].join(" \\\n  ");
   return [
     element("h2", {}, "No call yet"),
     element("p", {}, "Let the first one come in, from a terminal:"),
-    element("pre", { tabindex: "0" }, element("code", {}, command)),
-    element("p", {}, "It asks a small document of the simulator's own. Name your application's instead of it, or place a call by the API."),
+    element("div", { class: "code" }, element("pre", { tabindex: "0" }, element("code", {}, command)), copier(command)),
+    element("p", {}, "It asks for a small document of the simulator's own. Give your application's address instead, or place a call by the API."),
   ];
 }

@@ -63,6 +63,21 @@ export function whenNear(node, pane, act) {
   observer.observe(node);
 }
 
+/** A button that copies a text. */
+export function copier(text) {
+  const button = element("button", { type: "button", class: "copy" }, "Copy");
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(text);
+      button.textContent = "Copied";
+    } catch {
+      button.textContent = "Not allowed";
+    }
+    setTimeout(() => (button.textContent = "Copy"), 1500);
+  });
+  return button;
+}
+
 const GLYPHS = {
   queued: "◌", initiated: "◌", ringing: "◔", "in-progress": "●", completed: "✓",
   busy: "○", "no-answer": "○", canceled: "○", failed: "✗",

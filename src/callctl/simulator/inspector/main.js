@@ -58,7 +58,7 @@ async function update() {
 function take(records) {
   store.takeRecords(records);
   for (const { method, url, reply } of records) {
-    const deleted = method === "DELETE" && reply?.status === 204 && /\/Calls\/(\w+)\.json$/.exec(url);
+    const deleted = method === "DELETE" && reply?.status === 204 && /\/Calls\/([^/]+)\.json$/.exec(url);
     if (deleted) store.drop(deleted[1]);
   }
 }
@@ -108,8 +108,9 @@ function draw() {
   const filter = { text: field.value, failuresOnly: failures.checked };
   const families = list.draw(store, filter, at);
   const sid = selected();
-  page.open(sid ? store.familyOf(sid) ?? null : null, sid, isKnown);
-  page.draw(at);
+  const family = sid ? store.familyOf(sid) ?? null : null;
+  page.open(family, sid, family ? "" : absence(sid));
+  page.draw(at, store.completeSince);
   list.select(sid);
   const all = [...store.families.values()];
   const live = all.filter((family) => family.isLive).length;
@@ -117,6 +118,13 @@ function draw() {
   write(document.getElementById("facts"), isKnown ? `${shown}, ${live} live, at ${at.toFixed(1)} s` : "");
   document.title = `${page.family?.legs.length ? page.name : "Calls"} · callctl simulator`;
   performance.measure("drawn", "draw");
+}
+
+/** What stands in place of a call. */
+function absence(sid) {
+  if (!isKnown) return "";
+  if (sid) return `${sid} is not here: it was deleted, or belongs to another run of the simulator.`;
+  return store.families.size ? "Choose a call to see what was asked and answered in it." : "";
 }
 
 function selected() {
@@ -161,7 +169,7 @@ function onKey(event) {
 function toEnd(items) {
   if (page.pane.contains(document.activeElement) && page.family) {
     page.drawAll();
-    page.draw(at);
+    page.draw(at, store.completeSince);
   }
   move(items(), Infinity);
 }

@@ -88,10 +88,11 @@ export class Store {
     this.others = new Family(OTHERS);
     this.rooms = new Map(); // a conference's SID, to the families that have been in it
     this.count = 0;
-    this.version = 0;
+    this.last = 0; // the number of the newest
+    this.completeSince = 0; // simulated seconds; the simulator has kept no more before
   }
 
-  /** Take calls as they are now; return whether anything is new. */
+  /** Take calls as they are now. */
   takeCalls(calls) {
     let changed = false;
     for (const call of calls) {
@@ -107,16 +108,16 @@ export class Store {
         family.put(this.calls.get(call.sid).call);
       }
     }
-    this.version += 1;
   }
 
   /** Take further requests, in the order of their numbers. */
   takeRecords(records) {
     for (const record of records) {
+      if (record.number !== this.last + 1) this.completeSince = record.at;
+      this.last = record.number;
       for (const family of this.#concerned(record)) family.add(record);
       this.count += 1;
     }
-    if (records.length) this.version += 1;
     if (this.count > MOST_RECORDS) this.#forget();
   }
 
@@ -128,7 +129,6 @@ export class Store {
     family.legs = family.legs.filter((leg) => leg.sid !== sid);
     family.version += 1;
     if (!family.legs.length) this.families.delete(family.root);
-    this.version += 1;
   }
 
   /** The family of a call, or of the requests about none. */

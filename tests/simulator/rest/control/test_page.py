@@ -279,6 +279,28 @@ async def test_of_very_many_calls_it_draws_what_is_seen(setup: SimulatorSetup, p
     await page.until(f"{SEQUENCE}.length > 5")
 
 
+async def test_a_call_that_is_deleted_goes(setup: SimulatorSetup, page: Page) -> None:
+    first, second = [(await setup.place(BUSY))["sid"] for _ in range(2)]
+    await setup.advance(10)
+    await page.until(f"{SHOWN_CALLS}.length === 2")
+    assert (await setup.request("DELETE", f"{setup.account}/Calls/{first}.json"))[0] == 204
+    await page.until(f"{SHOWN_CALLS}.length === 1")
+    assert await page.ask("document.querySelector('a.open').hash") == f"#{second}"
+
+
+async def test_it_says_where_requests_are_no_longer_kept(devtools: str) -> None:
+    async with simulator_setup(keep_records=4) as setup, new_page(devtools) as page:
+        sids = []
+        for _ in range(4):
+            sids.append((await setup.place(BUSY))["sid"])
+            await setup.advance(10)
+        await page.open(f"{setup.sim.url}/simulator/#{sids[0]}")
+        await page.until("call.textContent.includes('some earlier ones are no longer kept')")
+        await page.ask(f"location.hash = '#{sids[-1]}'")
+        await page.until(f"{SEQUENCE}.length > 6")
+        assert await page.ask("document.querySelector('.summary').textContent") == "4 requests"
+
+
 # To find and to choose
 
 
@@ -351,7 +373,7 @@ async def test_keys(setup: SimulatorSetup, page: Page) -> None:
 
 async def test_the_first_call_is_let_in_by_the_command_that_the_page_shows(page: Page, tmp_path: Path) -> None:
     await page.until("!empty.hidden")
-    program, *arguments = shlex.split(await page.ask("empty.querySelector('code').textContent"))
+    program, *arguments = shlex.split((await page.ask("empty.querySelector('code').textContent")).replace("\\\n", ""))
     assert program == "callctl"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "callctl", *arguments, cwd=tmp_path, env=environment(tmp_path),
