@@ -352,6 +352,43 @@ def test_wait_gives_up_with_exit_9(callctl: Callctl) -> None:
         assert f"the hang-up of {sid} was accepted, but after 0.05 s it is still ringing" in said
 
 
+def test_all_hang_ups_are_sent_before_any_end_is_waited_for(callctl: Callctl) -> None:
+    """With one request at a time as well: each call goes on until the other one is hung up, too."""
+    sids = ["CA" + digit * 32 for digit in "123"]
+    hung_up: list[str] = []
+
+    def answer(handler: Handler) -> None:
+        sid = handler.path.split("/")[-1].removesuffix(".json")
+        if handler.command == "POST":
+            hung_up.append(sid)
+        status = "completed" if len(hung_up) == len(sids) and handler.command == "GET" else "in-progress"
+        reply(200, {**call(status=status), "sid": sid})(handler)
+
+    with Server(answer) as server:
+        code, out, _ = scripted(callctl, server, *sids, "--parallel", "1", "--wait", "--wait-timeout", "5s")
+        assert (code, sorted(out.splitlines())) == (0, [f"{sid}\tcompleted\tended" for sid in sids])
+        methods = [request.method for request in server.received]
+    last = len(methods) - methods[::-1].index("POST")
+    assert methods[last - 3 : last] == ["POST"] * 3
+    assert hung_up == sids
+
+
+def test_calls_that_are_read_back_hold_no_other_up(callctl: Callctl) -> None:
+    sids = ["CA" + digit * 32 for digit in "123"]
+    canceled: list[str] = []
+
+    def answer(handler: Handler) -> None:
+        sid = handler.path.split("/")[-1].removesuffix(".json")
+        if handler.command == "POST":
+            canceled.append(sid)
+        status = "canceled" if len(canceled) == len(sids) and handler.command == "GET" else "ringing"
+        reply(200, {**call(status=status), "sid": sid})(handler)
+
+    with Server(answer) as server:
+        code, out, _ = scripted(callctl, server, *sids, "--parallel", "1", "--only-ringing")
+    assert (code, sorted(out.splitlines())) == (0, [f"{sid}\tcanceled\tended" for sid in sids])
+
+
 def test_waiting_in_vain_for_one_of_several_is_a_part_that_failed(callctl: Callctl) -> None:
     first, second = "CA" + "1" * 32, "CA" + "2" * 32
     with Server(reply(200, call(status="ringing"))) as server:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from callctl.calls.call import Call, CallStatus
 from callctl.calls.family import parents_first
 from callctl.calls.filter import CallFilter
-from callctl.cli.hangup.single import END_ALL_THE_SAME, HangupOptions, hang_up, outcome_of
+from callctl.cli.hangup.single import (
+    END_ALL_THE_SAME,
+    HangupOptions,
+    hanging_up,
+    is_waited_for,
+    outcome_of,
+    waiting_until_ended,
+)
 from callctl.cli.io.progress import Progress
 from callctl.cli.io.results import (
     DRY_RUN,
@@ -30,7 +37,7 @@ from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.options.filters import find_calls, without_answered
 from callctl.cli.options.history import History, StatusSince
 from callctl.errors import CallctlError, NotEndedError, PartlyFailedError, UsageError, WaitTimeoutError
-from callctl.operations.bulk import Done, Failed, for_each
+from callctl.operations.bulk import Done, Failed, for_each, for_each_waiting
 from callctl.operations.family import family_of, find_parents
 from callctl.support.backoff import LAST_QUESTION
 from callctl.support.clock import elapsed
@@ -265,41 +272,75 @@ class BulkHangup:
     def _end(
         self, batches: Iterable[Sequence[str]], *, check: Callable[[str], HangupOutcome | None] | None = None
     ) -> None:
-        def end(sid: str) -> HangupOutcome:
-            return hang_up(
-                self._client,
-                self._history,
-                sid,
-                options=self._options,
-                on_outage=self._runtime.report_outage,
-                check=check,
-            )
+        """End the calls, one batch after the other; then wait for the ends of all that have not ended yet."""
+
+        def end(sid: str) -> Generator[float, None, HangupOutcome]:
+            return hanging_up(self._client, self._history, sid, options=self._options, check=check)
 
         sids = [list(batch) for batch in batches]
         total = sum(len(batch) for batch in sids)
         done: set[str] = set()
+        ending: dict[str, HangupOutcome] = {}  # accepted; the end is still to be waited for
         left = self._time_for_requests()
         with Progress(self._runtime, lambda count: _bar(count, total)) as progress:
+
+            def take(results: Sequence[Done[HangupOutcome] | Failed]) -> None:
+                for one in results:
+                    done.add(one.sid)
+                    ending.pop(one.sid, None)
+                progress.count = len(done)
+                self._report([self._outcome(result) for result in results])
+                progress.draw_again()
+
             try:
                 for batch in sids:
                     self._history.record_intent(batch)
-                    accepted = any(outcome.result != FAILED for outcome in self._outcomes.values())
-                    for group in for_each(batch, end, parallel=self._parallel, accepted=accepted, time_left=left):
-                        done.update(one.sid for one in group)
-                        progress.count = len(done)
-                        self._report([self._outcome(result) for result in group])
-                        progress.draw_again()
+                    accepted = bool(ending) or any(outcome.result != FAILED for outcome in self._outcomes.values())
+                    work = for_each_waiting(batch, end, parallel=self._parallel, accepted=accepted, time_left=left)
+                    for group in work:
+                        ending |= {
+                            one.sid: one.value
+                            for one in group
+                            if isinstance(one, Done) and is_waited_for(one.value, self._options)
+                        }
+                        take([one for one in group if one.sid not in ending])
+                if ending:
+                    for group in self._wait_for_ends(dict(ending), time_left=left):
+                        take(group)
             except TimeoutError:
+                unended = list(ending)
+                take([Done(sid, outcome) for sid, outcome in ending.items()])
                 unknown = [sid for sid in chain.from_iterable(sids) if sid not in done]
+                what = f"to the hang-up of {calls(len(unknown))}: {name_some(unknown)}"
+                if not unknown:
+                    what = f"whether {calls(len(unended))} ended: {name_some(unended)}"
                 raise WaitTimeoutError(
-                    f"the API has not answered in time to the hang-up of {calls(len(unknown))}: {name_some(unknown)}",
-                    hint="`callctl list --live` shows what is left",
+                    f"the API has not answered in time {what}", hint="`callctl list --live` shows what is left"
                 ) from None
             except KeyboardInterrupt:
                 self._runtime.say(
                     f"callctl: stopped after {len(done)} of {calls(total)}; some more may have been ended"
                 )
                 raise
+
+    def _wait_for_ends(
+        self, ending: Mapping[str, HangupOutcome], *, time_left: Callable[[], float] | None
+    ) -> Iterator[list[Done[HangupOutcome] | Failed]]:
+        """Wait for the ends of calls whose hang-ups were accepted, with one limit for all of them."""
+        limit = math.inf if self._options.wait is None else self._options.wait
+        end = min(elapsed() + limit, math.inf if self._deadline is None else self._deadline)
+
+        def wait(sid: str) -> Generator[float, None, HangupOutcome]:
+            return waiting_until_ended(
+                self._client,
+                self._history,
+                ending[sid],
+                options=self._options,
+                limit=max(end - elapsed(), 0.0),
+                on_outage=self._runtime.report_outage,
+            )
+
+        return for_each_waiting(list(ending), wait, parallel=self._parallel, accepted=True, time_left=time_left)
 
     def _time_for_requests(self) -> Callable[[], float] | None:
         """Return how to know the seconds left for hang-ups that begin now; None if there is no limit."""

@@ -38,8 +38,8 @@ def hangup(
         typer.Option(
             "--wait",
             help="Wait until each has ended.\n\n"
-            "--wait-timeout counts from when the hang-up was accepted; the requests themselves are limited by "
-            "--request-timeout.",
+            "All hang-ups are sent first. --wait-timeout counts from when they were accepted, for all together; the "
+            "requests themselves are limited by --request-timeout.",
             rich_help_panel=WAITING,
         ),
     ] = False,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, NamedTuple
 
 from callctl.calls.call import CallStatus
@@ -12,6 +13,7 @@ from callctl.cli.io.results import Outcome, show_alone, show_among_others
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.options.history import History
 from callctl.errors import NoLongerWantedError, NotEndedError, WaitTimeoutError
+from callctl.support.backoff import with_pauses
 from callctl.support.clock import elapsed
 
 if TYPE_CHECKING:
@@ -49,7 +51,13 @@ def end_call(runtime: Runtime, client: ApiClient, history: History, sid: str, *,
         CallctlError: The request was refused or not answered.
     """
     history.record_intent([sid])
-    ended = hang_up(client, history, sid, options=options, on_outage=runtime.report_outage)
+    ended = hang_up(client, history, sid, options=options)
+    if is_waited_for(ended, options):
+        limit = math.inf if options.wait is None else options.wait
+        work = waiting_until_ended(
+            client, history, ended, options=options, limit=limit, on_outage=runtime.report_outage
+        )
+        ended = with_pauses(work, sleep=time.sleep)
     outcome = outcome_of(ended, history, sid=sid, options=options)
     error = error_of(ended, options)
     try:  # shown first: the store may be locked
@@ -73,18 +81,28 @@ def hang_up(
     sid: str,
     *,
     options: HangupOptions,
-    on_outage: Callable[[CallctlError | None], None],
     check: Callable[[str], HangupOutcome | None] | None = None,
 ) -> HangupOutcome:
-    """End a call, and wait for its end if the options say so; the request is recorded before the waiting.
+    """End a call; where its end is to be waited for, record the request, and leave the waiting to the caller.
 
     ``check`` is called just before each try; it returns why a call is left alone, or None if it is to be ended. What
     it raises is raised here.
-    ``on_outage`` is called with the error while the API can't be asked, and with None once it answers again.
 
     Raises:
         CallctlError: The request was refused or not answered.
     """
+    return with_pauses(hanging_up(client, history, sid, options=options, check=check), sleep=time.sleep)
+
+
+def hanging_up(
+    client: ApiClient,
+    history: History,
+    sid: str,
+    *,
+    options: HangupOptions,
+    check: Callable[[str], HangupOutcome | None] | None = None,
+) -> Generator[float, None, HangupOutcome]:
+    """Do what ``hang_up`` does, and yield the pauses, in seconds, instead of sleeping."""
     from callctl.operations import hangup
 
     if check is not None and (left_alone := check(sid)) is not None:
@@ -99,25 +117,49 @@ def hang_up(
         changed.append(found)
         return False
 
-    send = hangup.cancel if options.only_ringing else hangup.hang_up
+    send = hangup.canceling if options.only_ringing else hangup.hanging_up
     try:
         with history.requesting(sid, options.action, options.request):
-            ended = send(client.while_wanted(is_wanted), sid, reported=history.leg, sleep=time.sleep)
+            ended = yield from send(client.while_wanted(is_wanted), sid, reported=history.leg)
     except NoLongerWantedError:
         if not changed:
             raise
         return changed[-1]
     if ended.may_be_by_earlier_try:
         history.record_unclear(sid, options.action, options.request, "the first request was not answered")
-    if options.wait is None or ended.result is not hangup.Result.ACCEPTED:
-        return ended
-    history.record_early(outcome_of(ended, history, sid=sid, options=options))
-    return hangup.wait_until_ended(
+    if is_waited_for(ended, options):
+        history.record_early(outcome_of(ended, history, sid=sid, options=options))
+    return ended
+
+
+def is_waited_for(ended: HangupOutcome, options: HangupOptions) -> bool:
+    """Return whether the end of a call that was hung up is still to be waited for."""
+    return options.wait is not None and ended.result == "accepted"
+
+
+def waiting_until_ended(
+    client: ApiClient,
+    history: History,
+    ended: HangupOutcome,
+    *,
+    options: HangupOptions,
+    limit: float,
+    on_outage: Callable[[CallctlError | None], None],
+) -> Generator[float, None, HangupOutcome]:
+    """Ask for a call whose hang-up was accepted until it has ended, for ``limit`` seconds; yield the pauses.
+
+    ``on_outage`` is called with the error while the API can't be asked, and with None once it answers again.
+
+    Raises:
+        CallctlError: The API refused to tell.
+    """
+    from callctl.operations import hangup
+
+    return hangup.waiting_until_ended(
         client,
         ended,
         reported=history.leg,
-        limit=options.wait,
-        sleep=time.sleep,
+        limit=limit,
         monotonic=elapsed,
         only_ringing=options.only_ringing,
         on_outage=on_outage,

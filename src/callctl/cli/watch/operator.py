@@ -333,7 +333,6 @@ class TableOperator:
             history,
             target.sid,
             options=options,
-            on_outage=self._runtime.report_outage,
             check=check,
         )
         result = self._recorded(history, outcome_of(ended, history, sid=target.sid, options=options))
