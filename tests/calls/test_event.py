@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from itertools import chain
 from urllib.parse import urlencode
 
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callctl.calls.call import Call
-from callctl.calls.event import CallEvent, NotACallEventError
+from callctl.calls.event import AmbiguousEventError, CallEvent, NotACallEventError
 from callctl.support.dates import from_microseconds, microseconds
 
 
@@ -128,7 +129,31 @@ def test_a_request_for_twiml_is_told_from_a_callback() -> None:
     assert (event_of(fields).kind, event_of(fields).event) == ("twiml-request", "twiml-request")
     assert event_of(fields | {"CallStatus": "completed"}).kind == "callback"
     assert event_of(fields | {"CallStatus": "completed", "DialCallStatus": "busy"}).kind == "twiml-request"
-    assert event_of(fields | {"SequenceNumber": "0"}).kind == "callback"
+    assert event_of(fields | {"CallbackSource": "call-progress-events"}).kind == "callback"
+    transferred = fields | {"CallStatus": "completed", "DialCallStatus": "busy", "CallDuration": "7"}
+    assert event_of(transferred).kind == "callback"
+
+
+@pytest.mark.parametrize("status", ["ringing", "in-progress"])
+def test_what_a_voice_sdk_client_sends_of_its_own_makes_its_call_no_callback(status: str) -> None:
+    own = {"Timestamp": format_datetime(moment(3600)), "SequenceNumber": "9", "CallDuration": "5", "Duration": "1"}
+    fields = form(1, status, From="client:ann") | {"ApiVersion": "2010-04-01", "Direction": "inbound"} | own
+    del fields["CallbackSource"]
+    for name in own:
+        alone = {key: value for key, value in fields.items() if key == name or key not in own}
+        assert event_of(alone).kind == "twiml-request"
+    read = event_of(fields)
+    assert (read.kind, read.timestamp, read.sequence_number, read.duration) == ("twiml-request", None, None, None)
+    assert dict(read.form) == fields
+    assert read.order < event(1, status, at=1, number=0).order
+
+
+def test_a_status_callback_that_is_cut_like_a_request_for_twiml_is_no_event() -> None:
+    fields = form(1, "ringing", number=1, at=1) | {"ApiVersion": "2010-04-01"}
+    source = fields.pop("CallbackSource")
+    with pytest.raises(AmbiguousEventError) as raised:
+        event_of(fields | {f"CallbackSource{source}": ""})
+    assert raised.value.asks_for_twiml
 
 
 def test_a_poll_reports_what_rest_showed() -> None:

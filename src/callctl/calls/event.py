@@ -63,8 +63,8 @@ _FINAL_WEIGHTS: dict[str, int] = {
 }
 # In the form of what REST reported of a call whose callback could be read in more than one way.
 _SENT_CALLBACK = ("callback", "ambiguous")
-# What only status callbacks have.
-_MARKS = frozenset(("CallbackSource", "SequenceNumber", "Timestamp", "CallDuration"))
+# What of Twilio's own only status callbacks have.
+_MARKS = frozenset(("SequenceNumber", "Timestamp", "CallDuration"))
 # Callbacks count before requests for TwiML, and those before polls.
 _KIND_WEIGHTS = {CALLBACK: 2, TWIML_REQUEST: 1}
 
@@ -76,12 +76,12 @@ class NotACallEventError(ValueError):
 class AmbiguousEventError(NotACallEventError):
     """What was signed can be read as reports about several calls; ``call_sids`` are those that it may be about.
 
-    ``key`` is the same for all its readings.
+    ``key`` is the same for all its readings. ``asks_for_twiml`` is whether this one is a request for TwiML.
     """
 
-    def __init__(self, key: str, call_sids: Sequence[str]) -> None:
+    def __init__(self, key: str, call_sids: Sequence[str], *, asks_for_twiml: bool) -> None:
         super().__init__("CallSid, CallStatus or ParentCallSid may stand elsewhere in what was signed")
-        self.key, self.call_sids = key, call_sids
+        self.key, self.call_sids, self.asks_for_twiml = key, call_sids, asks_for_twiml
 
 
 @dataclass(slots=True)
@@ -162,7 +162,7 @@ class CallEvent:
         key = signed_key(text if covered is None else covered, world=world)
         event = _read_form(form, fields, key=key, received_at=received_at, verified=verified)
         if verified and (_hides_status(event, fields, text) or is_ambiguous(fields, text)):
-            raise AmbiguousEventError(key, sids_in(text))
+            raise AmbiguousEventError(key, sids_in(text), asks_for_twiml=event.kind == TWIML_REQUEST)
         return event
 
     @classmethod
@@ -290,6 +290,7 @@ def _read_form(form: Form, fields: Mapping[str, str], *, key: str, received_at: 
     status = _SAME_STATUS.get(sent_status, sent_status)
     parent = fields.get("ParentCallSid", "").strip()
     kind = feature or (TWIML_REQUEST if _is_twiml_request(fields, status) else CALLBACK)
+    marks = {} if kind == TWIML_REQUEST else fields  # in a request for TwiML these are the client's own, if any
     return CallEvent(
         key=key,
         kind=kind,
@@ -302,9 +303,9 @@ def _read_form(form: Form, fields: Mapping[str, str], *, key: str, received_at: 
         direction=fields.get("Direction", ""),
         from_=fields.get("From") or fields.get("Caller", ""),
         to=fields.get("To") or fields.get("Called", ""),
-        sequence_number=parse_int(fields.get("SequenceNumber")),
-        timestamp=parse_timestamp(fields.get("Timestamp")),
-        duration=parse_int(fields.get("CallDuration")),
+        sequence_number=parse_int(marks.get("SequenceNumber")),
+        timestamp=parse_timestamp(marks.get("Timestamp")),
+        duration=parse_int(marks.get("CallDuration")),
         # SignalWire calls it otherwise.
         sip_response_code=fields.get("SipResponseCode") or fields.get("SipResultCode") or None,
         error_code=fields.get("ErrorCode") or None,
@@ -347,20 +348,18 @@ def _read_call(form: Form, *, key: str, received_at: datetime, kind: str) -> Cal
 
 def _is_twiml_request(fields: Mapping[str, str], status: str) -> bool:
     """Tell a request for TwiML from a status callback."""
-    # Twilio marks progress events with CallbackSource, SequenceNumber and Timestamp, and requests for TwiML with none
-    # of them, but always with ApiVersion and Direction (samples, docs/twilio.md, "Callback parameters"). Compatible
-    # services leave out the marks too, so what has neither is taken for a callback.
-    if not _MARKS.isdisjoint(fields):
+    # Twilio marks progress events with CallbackSource, and requests for TwiML with none, but always with ApiVersion and
+    # Direction (samples, docs/twilio.md, "Callback parameters"). Compatible services leave out the mark too, so what
+    # has none of these is taken for a callback. A Voice SDK client may send the other marks, as parameters of its own.
+    if "CallbackSource" in fields or "ApiVersion" not in fields or "Direction" not in fields:
         return False
-    if "ApiVersion" not in fields or "Direction" not in fields:
-        return False
-    return not is_final(status) or "DialCallStatus" in fields
+    return not is_final(status) or ("DialCallStatus" in fields and _MARKS.isdisjoint(fields))
 
 
 def _hides_status(event: CallEvent, fields: Mapping[str, str], text: str) -> bool:
-    """Return whether what is read as another callback may have been signed as a status callback."""
-    # Transcriptions have a CallStatus too, but not what status callbacks have beside it.
-    return event.kind in FEATURES and "CallStatus" in fields and "CallbackSource" in text
+    """Return whether what is read as something else may have been signed as a status callback."""
+    # Transcriptions and requests for TwiML have a CallStatus too, but not what status callbacks have beside it.
+    return event.kind != CALLBACK and "CallStatus" in fields and "CallbackSource" in text
 
 
 def _facts_of(call: Call) -> list[tuple[str, str]]:

@@ -124,3 +124,28 @@ async def test_a_store_that_hangs_keeps_no_listener_from_stopping(
         assert (await post(listener.url + "/status", twiml_form(1), signed_url=PUBLIC))[0] == 200
         await listener.stop()
     assert listener.counts.pending == 0
+
+
+@pytest.mark.parametrize("name", ["ParentCallSid", "AgentCallSid"])
+async def test_a_call_gets_its_twiml_whatever_parameters_its_client_gave_it(
+    start: Start, reports: Reports, store: SqliteStore, voice: TwimlResponder, name: str
+) -> None:
+    listener = await start(responder=voice)
+    fields = twiml_form(1) | {name: sid(2)}
+    assert await post(listener.url + "/status", fields, signed_url=PUBLIC) == (200, VOICE_DOCUMENT)
+    (trouble,) = reports.troubles
+    assert trouble.startswith("a request for TwiML, signed, of ")
+    assert sid(1) in trouble
+    assert (listener.ignored, list(store.replay(since=None))) == (1, [])
+    callback = form(1, "ringing") | {name: sid(2), "Direction": "inbound"}
+    assert (await post(listener.url + "/status", callback, signed_url=PUBLIC))[0] == 204
+
+
+async def test_a_clients_own_timestamp_makes_its_call_no_callback(
+    start: Start, reports: Reports, voice: TwimlResponder
+) -> None:
+    listener = await start(responder=voice)
+    fields = twiml_form(1) | {"Timestamp": "1764432000"}
+    assert await post(listener.url + "/status", fields, signed_url=PUBLIC) == (200, VOICE_DOCUMENT)
+    (event,) = await reports.of(1)
+    assert (event.kind, event.timestamp) == ("twiml-request", None)

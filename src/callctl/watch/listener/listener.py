@@ -252,21 +252,24 @@ class Listener:
         return await self._store(event, path, received)
 
     async def _answer_ambiguous(self, error: AmbiguousEventError, path: str, received: ReceivedRequest) -> web.Response:
-        """Answer a callback as any other, and say that it is no event."""
+        """Answer a callback or a request for TwiML as any other, and say that it is no event."""
         self.ignored += 1
         if error.key not in self._ambiguous:
             self._ambiguous[error.key] = None
             if len(self._ambiguous) > _MOST_AMBIGUOUS:
                 del self._ambiguous[next(iter(self._ambiguous))]
             calls = ", ".join(error.call_sids[:2]) or "a call"
+            request = "a request for TwiML" if error.asks_for_twiml else "a callback"
             what = (
-                f"a callback, signed, of {calls} can be read in more than one way, as by what a caller calls himself: "
+                f"{request}, signed, of {calls} can be read in more than one way, as by what a caller calls himself: "
                 "it is no event"
             )
             sid = error.call_sids[0] if len(error.call_sids) == 1 else None
             self._on_trouble(Trouble(what, Cause.AMBIGUOUS, call_sid=sid))
             self._on_ambiguous(error.call_sids)
-        return self._acknowledge(received) if path == self.address.path else await self._answer_twiml(path, received)
+        if error.asks_for_twiml or path != self.address.path:
+            return await self._answer_twiml(path, received)
+        return self._acknowledge(received)
 
     def _answer_selftest(self, received: ReceivedRequest) -> web.Response:
         self.awaited_selftests.discard((received.method, received.pairs[0][1]))
