@@ -60,11 +60,11 @@ class Switchboard:
 
     def answer(self, sid: str) -> None:
         """Have the phone answered that rings."""
-        self._open(f"{self.simulator.url}/simulator/calls/{sid}/answer", b"")
+        self.simulator.answer(sid)
 
     def hang_up(self, sid: str) -> None:
         """Have the called side hang up."""
-        self._open(f"{self.simulator.url}/simulator/calls/{sid}/hangup", b"")
+        self.simulator.hang_up(sid)
 
     def status(self, sid: str) -> str:
         """Return what REST says of a call."""

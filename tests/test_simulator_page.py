@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from paths import ROOT
 
-from callctl.simulator import DIALECTS, READINGS, load_far_ends
+from callctl.simulator import DIALECTS, READINGS, Simulator, load_far_ends
 from callctl.simulator.far_end import BY_NUMBER
 
 DOC = ROOT / "docs" / "simulator.md"
@@ -39,6 +39,14 @@ def test_the_fixture_and_its_test(tmp_path: Path) -> None:
 def test_the_fixture_is_short() -> None:
     fixture = blocks("python")[0].partition("@pytest.fixture")[2]
     assert len(fixture.strip().splitlines()) <= 10
+
+
+def test_the_seed_file(tmp_path: Path) -> None:
+    path = tmp_path / "seed.toml"
+    path.write_text(blocks("toml")[1])
+    with Simulator(seed_file=path) as sim:
+        (number,) = sim.client.incoming_phone_numbers.list()
+        assert sim.client.applications(number.voice_application_sid).fetch().friendly_name == "Menu"
 
 
 def test_the_far_end_file(tmp_path: Path) -> None:

@@ -48,7 +48,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _turn(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
-        form = parse_qsl(body, keep_blank_values=True, strict_parsing=bool(body))
+        is_form = bool(body) and self.headers.get("Content-Type", "") != "application/json"
+        form = parse_qsl(body, keep_blank_values=True, strict_parsing=is_form)
         turn = self.server.take(ReceivedRequest(self.command, self.path, dict(self.headers), form))
         turn(self)
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from callctl.simulator import Simulator
+from callctl.simulator.faults import Chance
+from callctl.simulator.rest.control.service import DESCRIPTION
 
 DATA = Path(__file__).parents[1] / "data"  # it is run by itself, without the tests' path
 ACCOUNT = "AC" + "a" * 32  # the only account that the descriptions' paths may hold
@@ -31,14 +33,19 @@ REFUSAL = {
 def main() -> int:
     calls = json.loads((DATA / "calls_openapi_live.json").read_text())
     voice = fit(json.loads((DATA / "voice_openapi.json").read_text()))
-    return max(fuzz("calls", calls, examples=40), fuzz("what belongs to calls", voice, examples=12))
+    control = aim(json.loads(DESCRIPTION.read_text()))
+    return max(
+        fuzz("calls", calls, examples=40),
+        fuzz("what belongs to calls", voice, examples=12),
+        fuzz("the control surface", control, examples=30, manual_clock=True, seed=SEED),
+    )
 
 
-def fuzz(name: str, description: Any, *, examples: int) -> int:
+def fuzz(name: str, description: Any, *, examples: int, **options: Any) -> int:
     """Try each operation of a description so many times; return 0 where every answer was as described."""
     command = shutil.which("schemathesis", path=str(Path(sys.executable).parent)) or "schemathesis"
     # Fast, so that the calls it places also ring, answer and end under it; a callback to a closed port is soon refused.
-    with tempfile.TemporaryDirectory() as folder, Simulator(account_sid=ACCOUNT, speed=20) as sim:
+    with tempfile.TemporaryDirectory() as folder, Simulator(account_sid=ACCOUNT, speed=20, **options) as sim:
         file = Path(folder) / "openapi.json"
         file.write_text(json.dumps(description))
         arguments = ["run", str(file), "--url", sim.url, "--auth", f"{ACCOUNT}:{sim.auth_token}"]
@@ -49,7 +56,7 @@ def fuzz(name: str, description: Any, *, examples: int) -> int:
         if done.returncode:
             sys.stderr.buffer.write(done.stdout)
         verdict = "failed" if done.returncode else "every answer as described"
-        sys.stderr.write(f"fuzz: {name}: {len(sim.requests)} requests, {verdict}\n")
+        sys.stderr.write(f"fuzz: {name}: {len(sim.requests) or 'some'} requests, {verdict}\n")
     return done.returncode
 
 
@@ -69,6 +76,21 @@ def fit(description: Any) -> Any:
         if resource.get("properties"):
             resource |= {"required": list(resource["properties"]), "additionalProperties": False}
     leave_out_formats(description)
+    return description
+
+
+def aim(description: Any) -> Any:
+    """Have the control surface asked for calls that are there: the first two, whose SIDs are known from the seed."""
+    sids = ["CA" + Chance(SEED).hexadecimal("CA", number) for number in "12"]
+    for operation in operations_of(description):
+        for parameter in operation.get("parameters", ()):
+            if parameter["name"] == "sid":
+                parameter["schema"] = {"type": "string", "enum": [*sids, "CA0"]}
+    incoming = description["components"]["schemas"]["IncomingCall"]["properties"]
+    for name in ("to", "from", "application_sid"):
+        incoming[name] = {"type": "string", "enum": [*NUMBERS, ""] if name != "application_sid" else [""]}
+    for name in ("url", "fallback_url", "status_callback"):
+        incoming[name] = {"type": "string", "enum": ADDRESSES}
     return description
 
 

@@ -153,14 +153,14 @@ class SimulatorSetup:
         assert self.statuses(sid)[-1] == "completed"
 
     async def incoming(self, url: str, *, caller: str = "+12025550199", **params: Any) -> Json:
-        form = {
-            "To": FROM,
-            "From": caller,
-            "Url": url,
-            "StatusCallback": self.status,
-            "StatusCallbackEvent": ALL_EVENTS,
+        given = {
+            "to": FROM,
+            "from": caller,
+            "url": url,
+            "status_callback": self.status,
+            "status_callback_event": ALL_EVENTS,
         }
-        status, body = await self.request("POST", "/simulator/calls", form | params)
+        status, body = await self.control("POST", "/calls", given | params)
         assert status == 201, body
         return body
 
@@ -188,8 +188,8 @@ class SimulatorSetup:
         assert status == 200, body
         return [(note["error_code"], note["log"]) for note in reversed(body["notifications"])]
 
-    async def by_hand(self, sid: str, action: str, **form: str) -> tuple[int, Json]:
-        return await self.request("POST", f"/simulator/calls/{sid}/{action}", form)
+    async def by_hand(self, sid: str, action: str, **given: object) -> tuple[int, Json]:
+        return await self.control("POST", f"/calls/{sid}/{action}", given)
 
     async def advance(self, seconds: float) -> None:
         await self.sim.advance_async(seconds)

@@ -9,7 +9,8 @@ from callctl.simulator.far_end import load as load_far_ends
 from callctl.simulator.faults import Faults
 from callctl.simulator.http_requests import Noted, Received, Reply, Sent
 from callctl.simulator.records import Call, CallNote, Change
-from callctl.simulator.server import MissingLibraryError, PortInUseError, SimulatorError
+from callctl.simulator.rest.control.seed import SeedError
+from callctl.simulator.server import MissingLibraryError, PortInUseError, SeedRefusedError, SimulatorError
 from callctl.simulator.settings import DIALECTS, READINGS, Settings
 from callctl.simulator.simulator import Simulator
 
@@ -28,6 +29,8 @@ __all__ = [
     "PortInUseError",
     "Received",
     "Reply",
+    "SeedError",
+    "SeedRefusedError",
     "Sent",
     "Settings",
     "Simulator",

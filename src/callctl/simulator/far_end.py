@@ -151,8 +151,8 @@ def _far_end(address: str, table: object, *, as_json: bool) -> FarEnd:
     return FarEnd(**values)  # type: ignore[arg-type]  # each value was checked by its key
 
 
-def _seconds(value: object, *, as_json: bool) -> float | None:
-    """Return how many seconds a value stands for; None where it is no time."""
+def seconds_of(value: object, *, as_json: bool = True) -> float | None:
+    """Return the seconds that a value stands for: a text with a unit or, as JSON, a number; None for neither."""
     if as_json and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value) if 0 <= value <= MAX_SECONDS else None
     time = _TIME.fullmatch(value) if isinstance(value, str) else None
@@ -194,7 +194,7 @@ def _checked(address: str, key: str, value: object, *, as_json: bool) -> object:
             good = isinstance(value, int) and 400 <= value <= 699
             wanted = "a SIP error code, 400 to 699"
         case _:
-            seconds = _seconds(value, as_json=as_json)
+            seconds = seconds_of(value, as_json=as_json)
             if seconds is not None:
                 return seconds
             good = False

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from callctl.simulator.errors import ApiError
 from callctl.simulator.faults import Chance
 from callctl.simulator.http_requests import OnTraffic, Received, Reply, logging_failures
 from callctl.simulator.rest.api import Api
 from callctl.simulator.rest.control.operations import Control
+from callctl.simulator.rest.control.seed import Seed
 from callctl.simulator.rest.routing import Endpoint
 from callctl.simulator.settings import Settings
 from callctl.simulator.switch.world import World, utc_now
@@ -40,6 +42,10 @@ class SimulatorError(Exception):
 
 class PortInUseError(SimulatorError):
     """Something else listens there."""
+
+
+class SeedRefusedError(SimulatorError):
+    """The seed file asks for what can't be."""
 
 
 class MissingLibraryError(SimulatorError):
@@ -71,6 +77,7 @@ class SimulatorServer:
         manual: bool,
         wall: Callable[[], datetime] | None,
         on_traffic: OnTraffic,
+        seed: Seed,
         proxy: ProxySettings | None = None,
     ) -> None:
         self._settings = settings
@@ -80,6 +87,7 @@ class SimulatorServer:
         self._wall = wall
         self._on_traffic = logging_failures(on_traffic)
         self._is_manual = manual
+        self._seed = seed
         self._endpoint: Endpoint | None = None
         self.control: Control | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -108,8 +116,12 @@ class SimulatorServer:
 
         self.loop = asyncio.get_running_loop()
         endpoint = self._endpoint = Endpoint(settings, make_world)
-        self.control = Control(endpoint)
-        application = Api(endpoint, chance=chance, wall=self._wall or utc_now).application()
+        try:
+            control = self.control = Control(endpoint, self._seed)
+        except ApiError as error:
+            await self.stop()
+            raise SeedRefusedError(error.message) from error
+        application = Api(endpoint, control, chance=chance, wall=self._wall or utc_now).application()
         runner = web.AppRunner(
             application,
             access_log=None,

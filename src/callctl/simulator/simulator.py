@@ -8,6 +8,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from callctl.simulator.callbacks import Callback
@@ -15,7 +16,8 @@ from callctl.simulator.errors import ApiError
 from callctl.simulator.far_end import FarEnd
 from callctl.simulator.http_requests import OnTraffic, Received, Sent, ignore
 from callctl.simulator.records import Call
-from callctl.simulator.rest.control.operations import Control
+from callctl.simulator.rest.control.operations import LIMIT, Control
+from callctl.simulator.rest.control.seed import Seed, SeedError, load
 from callctl.simulator.server import ProxySettings, SimulatorError, SimulatorServer
 from callctl.simulator.settings import DIALECTS, Settings
 from callctl.simulator.switch.world import World
@@ -35,11 +37,12 @@ class Simulator:
 
     Options, all by keyword: account_sid, auth_token, api_key, api_secret, account_name,
     account_status (active, suspended, closed), test_credentials, host, port (0: a free one), manual_clock,
-    speed, seed, far_end (address to FarEnd), readings, faults, latency, cps, concurrency, lag, keep_finished,
-    keep_records, strict, cookies, allow_remote, base_path, dialect (twilio, somleng, signalwire), wall (returns what
-    every time stamp is; without it they are the real time, with a manual clock that of the start and what was advanced
-    since), on_traffic (is given each Received, Sent and Noted, in the simulator's event loop), proxy (True: be a proxy
-    that stands for api.twilio.com, too), proxy_port (0: a free one), allow_hosts (where else the proxy leads).
+    speed, seed, seed_file (a file for `seed`), far_end (address to FarEnd), readings, faults, latency, cps,
+    concurrency, lag, keep_finished, keep_records, strict, cookies, allow_remote, base_path, dialect (twilio, somleng,
+    signalwire), wall (returns what every time stamp is; without it they are the real time, with a manual clock that of
+    the start and what was advanced since), on_traffic (is given each Received, Sent and Noted, in the simulator's own
+    loop), proxy (True: be a proxy that stands for api.twilio.com, too), proxy_port (0: a free one), allow_hosts (where
+    else the proxy leads).
     Raises ValueError for what makes no sense, and SimulatorError on entering when a port is taken or a library missing.
     """
 
@@ -56,6 +59,7 @@ class Simulator:
         proxy: bool = False,
         proxy_port: int = 0,
         allow_hosts: Iterable[str] = (),
+        seed_file: str | Path | None = None,
         **options: Any,
     ) -> None:
         if dialect not in DIALECTS:
@@ -66,6 +70,7 @@ class Simulator:
         self._manual = manual_clock
         self._wall = wall
         self._on_traffic = on_traffic
+        self._seed = Seed() if seed_file is None else load(Path(seed_file))
         self._server: SimulatorServer | None = None
         self._thread: _ServerThread | None = None
 
@@ -268,7 +273,7 @@ class Simulator:
         call: str | None = None,
         request: str | None = None,
         idle: bool = False,
-        limit: float = 3600.0,
+        limit: float = LIMIT,
     ) -> float:
         """Let simulated time pass until something is so, and return how many seconds have passed.
 
@@ -291,7 +296,7 @@ class Simulator:
         call: str | None = None,
         request: str | None = None,
         idle: bool = False,
-        limit: float = 3600.0,
+        limit: float = LIMIT,
     ) -> float:
         """Do what advance_until() does, in the event loop of `async with`."""
         return await self._wait_async(
@@ -310,6 +315,23 @@ class Simulator:
         """Do what reset() does, in the event loop of `async with`."""
         await self._wait_async("reset", lambda control: control.reset())
 
+    def seed(self, source: str | Path | Mapping[str, object]) -> None:
+        """Set numbers, applications and far ends as a file says (TOML or JSON), or a mapping of the same shape as JSON.
+
+        A number that is there already, and an application of the same name, is changed. docs/simulator.md shows one.
+
+        Raises:
+            SimulatorError: It can't be read, or something of it can't be; then nothing of it was set.
+        """
+        if isinstance(source, Mapping):
+            self._do(lambda control: control.seed(source))
+            return
+        try:
+            seed = load(Path(source))
+        except SeedError as error:
+            raise SimulatorError(str(error)) from error
+        self._do(lambda control: control.plant(seed))
+
     # Inside
 
     @property
@@ -327,6 +349,7 @@ class Simulator:
             manual=self._manual,
             wall=self._wall,
             on_traffic=self._on_traffic,
+            seed=self._seed,
             proxy=self._proxy,
         )
 

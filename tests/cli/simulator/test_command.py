@@ -159,6 +159,8 @@ def test_a_port_that_is_taken_ends_in_one_line(tmp_path: Path) -> None:
         ["--base-path", "api"],
         ["--speed", "inf"],
         ["--far-end", "none.toml"],
+        ["--seed-file", "none.toml"],
+        ["--clock", "stopped"],
     ],
 )
 def test_what_makes_no_sense_is_said_before_anything_runs(tmp_path: Path, arguments: list[str]) -> None:
@@ -231,6 +233,26 @@ def test_a_process_of_its_own_does_as_its_options_say(tmp_path: Path) -> None:
         while call.fetch().status != "busy" and time.monotonic() < until:
             time.sleep(0.05)
         assert client.calls(call.sid).update(status="completed").status == "busy"
+
+
+def test_a_process_with_a_manual_clock_and_a_seed(tmp_path: Path) -> None:
+    (tmp_path / "seed.toml").write_text('[[numbers]]\nphone-number = "+12025550142"\n')
+    with started(tmp_path, "--clock", "manual", "--seed-file", str(tmp_path / "seed.toml")) as (_, settings):
+        client = Client(settings["TWILIO_ACCOUNT_SID"], settings["TWILIO_AUTH_TOKEN"])
+        client.api.base_url = settings["CALLCTL_API_URL"]
+        assert [each.phone_number for each in client.incoming_phone_numbers.list()] == ["+12025550142"]
+        call = client.calls.create(to="+12025550102", from_=settings["CALLCTL_FROM"], twiml="<Response/>")
+        advanced = requests.post(
+            f"{settings['CALLCTL_API_URL']}/simulator/advance", json={"seconds": "10m"}, timeout=60
+        )
+        assert advanced.json() == {"at": 600, "advanced": 600}
+        assert call.fetch().status == "busy"
+
+
+def test_a_seed_that_is_refused_ends_the_command(tmp_path: Path) -> None:
+    (tmp_path / "seed.toml").write_text('[[numbers]]\nphone-number = "x"\n')
+    with pytest.raises(UsageError, match=r"seed.toml: numbers 1: PhoneNumber is invalid: x"):
+        run(simulator, "--port", "0", "--seed-file", "seed.toml", cwd=tmp_path)
 
 
 def test_help_tells_the_far_ends_and_the_readings() -> None:

@@ -285,7 +285,7 @@ async def test_redirect_during_gather_drops_its_action(setup: SimulatorSetup) ->
     }
     call = await setup.place(ANSWERS, Url=f"{url}/menu")
     await setup.advance(5)
-    await setup.by_hand(call["sid"], "digits", Digits="12")
+    await setup.by_hand(call["sid"], "press", digits="12")
     await setup.update(call["sid"], Url=f"{url}/next")
     await setup.advance(40)
     assert (len(setup.listener.at("/next")), setup.listener.at("/choice")) == (1, [])

@@ -82,12 +82,6 @@ async def test_at_a_participant(setup: SimulatorSetup) -> None:
     assert (await setup.fetch(body["call_sid"]))["status"] == "in-progress"
 
 
-async def test_at_a_call_that_comes_in(setup: SimulatorSetup) -> None:
-    setup.listener.documents["/in"] = PAUSE
-    call = await setup.incoming(f"{setup.listener.url}/in", StirVerstat="TN-Validation-Passed-A")
-    assert await setup.notes(call["sid"]) == [NOTED]
-
-
 class TestStrict:
     async def test_a_call(self) -> None:
         async with simulator_setup(strict=True) as setup:

@@ -40,8 +40,9 @@ async def test_a_call_that_comes_in_to_a_configured_number(setup: SimulatorSetup
     listed = await asyncio.to_thread(client.incoming_phone_numbers.list, phone_number="+1202555014*")
     assert [each.sid for each in listed] == [number.sid]
 
-    status, call = await setup.request("POST", "/simulator/calls", {"To": number.phone_number, "From": DIGITS})
-    assert (status, call["direction"], call["phone_number_sid"]) == (201, "inbound", number.sid)
+    status, call = await setup.control("POST", "/calls", {"to": number.phone_number, "from": DIGITS})
+    assert (status, call["direction"]) == (201, "inbound")
+    assert (await setup.fetch(call["sid"]))["phone_number_sid"] == number.sid
     await setup.advance(30)
 
     (welcomed,) = setup.listener.at("/welcome")
@@ -66,7 +67,7 @@ async def test_where_its_application_is_away_its_fallback_answers(setup: Simulat
     client = Client(setup.sim.account_sid, setup.sim.auth_token)
     client.api.base_url = setup.sim.url
     number = await asyncio.to_thread(set_up, client, setup.listener.url)
-    _, call = await setup.request("POST", "/simulator/calls", {"To": number.phone_number, "From": DIGITS})
+    _, call = await setup.control("POST", "/calls", {"to": number.phone_number, "from": DIGITS})
     await setup.advance(10)
     (sorry,) = setup.listener.at("/sorry")
     assert (sorry.form["ErrorCode"], sorry.form["ErrorUrl"]) == ("11200", f"{setup.listener.url}/welcome")

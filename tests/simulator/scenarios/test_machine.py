@@ -54,7 +54,7 @@ async def test_a_machine_gets_the_message_and_a_person_the_question() -> None:
         machine = await asyncio.to_thread(place, setup, VOICEMAIL, **options)
         person = await asyncio.to_thread(place, setup, ANSWERS, **options)
         await setup.advance(8)
-        await setup.by_hand(person, "digits", Digits="1")
+        await setup.by_hand(person, "press", digits="1")
         await setup.advance(40)
         assert reminder.done == {machine: ["left a message"], person: ["asked", "confirmed with 1"]}
         assert (await answered_by(setup, machine), await answered_by(setup, person)) == ("machine_end_beep", "human")

@@ -79,7 +79,7 @@ async def test_an_agent_takes_a_choice_and_hands_over(setup: SimulatorSetup, age
     await setup.advance(5)
     assert agent.stream_events == ["stream-started"]
     assert agent.media.events("media") == ["connected", "start"]  # the greeting takes 30 s
-    await setup.by_hand(call["sid"], "digits", Digits="2")
+    await setup.by_hand(call["sid"], "press", digits="2")
     await setup.advance(1)
     assert agent.plan == "2"
     assert [message["mark"]["name"] for message in agent.media.of("mark")] == ["greeting"]

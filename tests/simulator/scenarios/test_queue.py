@@ -109,7 +109,7 @@ async def test_an_agent_takes_one_after_the_other(setup: SimulatorSetup, desk: H
     assert desk.places[CARLA][-1] == "1"
     # Carla would rather leave a message.
     while desk.results == [(ANN, "bridged")]:
-        await setup.by_hand(carla, "digits", Digits="9")
+        await setup.by_hand(carla, "press", digits="9")
         await setup.advance(0.5)
     await setup.advance(1)
     assert desk.results[1:] == [(CARLA, "leave")]

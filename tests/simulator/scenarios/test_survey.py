@@ -70,11 +70,11 @@ async def test_answers_by_hand(key: str) -> None:
     async with served(survey.handle) as url, simulator_setup() as setup:
         sid = await surveyed(setup, url)
         await setup.advance(5)
-        await setup.by_hand(sid, "digits", Digits="2")
+        await setup.by_hand(sid, "press", digits="2")
         await setup.advance(5)
-        await setup.by_hand(sid, "say", Words=OPINION)
+        await setup.by_hand(sid, "say", words=OPINION)
         await setup.advance(2.5)
         if key:
-            await setup.by_hand(sid, "digits", Digits=key)
+            await setup.by_hand(sid, "press", digits=key)
         await setup.advance(20)
         assert survey.answers[sid] == ["2", "2", OPINION]

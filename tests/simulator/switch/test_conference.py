@@ -135,8 +135,8 @@ class TestStartAndEnd:
         limited = await enter(setup, dialled(room(setup), timeLimit=20))
         starred = await enter(setup, dialled(room(setup), hangupOnStar="true"))
         staying = await enter(setup, dialled(room(setup)))
-        await setup.by_hand(staying, "digits", Digits="*")
-        await setup.by_hand(starred, "digits", Digits="1*")
+        await setup.by_hand(staying, "press", digits="*")
+        await setup.by_hand(starred, "press", digits="1*")
         await setup.advance(1)
         assert (await setup.fetch(starred))["status"] == "completed"
         await setup.advance(20)
@@ -195,13 +195,12 @@ class TestCallbacks:
 
     async def test_who_speaks_and_falls_silent(self, setup: SimulatorSetup) -> None:
         first = await enter(setup, dialled(room(setup, events="speaker")))
-        say = f"/simulator/calls/{first}/say"
-        await setup.request("POST", say, {"Words": "is anybody there"})
+        await setup.by_hand(first, "say", words="is anybody there")
         await setup.advance(5)
         assert events(setup) == []  # nobody hears one who waits
         await enter(setup, dialled(room(setup)))
         for _ in range(2):  # the second words behind the first
-            await setup.request("POST", say, {"Words": "a" * 50})
+            await setup.by_hand(first, "say", words="a" * 50)
         await setup.advance(5.9)
         assert events(setup) == ["participant-speech-start"]
         await setup.advance(0.2)
@@ -212,10 +211,10 @@ class TestCallbacks:
     async def test_who_is_muted_or_leaves_is_not_heard(self, setup: SimulatorSetup) -> None:
         first = await enter(setup, dialled(room(setup, events="speaker")))
         second = await enter(setup, dialled(room(setup, muted="true")))
-        await setup.request("POST", f"/simulator/calls/{second}/say", {"Words": "can you hear me"})
+        await setup.by_hand(second, "say", words="can you hear me")
         await setup.advance(5)
         assert events(setup) == []
-        await setup.request("POST", f"/simulator/calls/{first}/say", {"Words": "a" * 50})
+        await setup.by_hand(first, "say", words="a" * 50)
         await setup.update(first, Status="completed")
         await setup.advance(5)
         assert events(setup) == ["participant-speech-start"]

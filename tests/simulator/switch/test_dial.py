@@ -297,7 +297,7 @@ async def test_a_whisper_may_ask_for_a_digit_and_not_dial(setup: SimulatorSetup)
 async def test_a_star_ends_the_conversation_where_it_may(setup: SimulatorSetup) -> None:
     call = await dials(setup, noun(setup, ANSWERS), action="/after", hangupOnStar="true")
     await setup.advance(6)
-    await setup.by_hand(call["sid"], "digits", Digits="1*")
+    await setup.by_hand(call["sid"], "press", digits="1*")
     await setup.advance(1)
     assert action(setup)["DialCallStatus"] == "completed"
 
@@ -305,7 +305,7 @@ async def test_a_star_ends_the_conversation_where_it_may(setup: SimulatorSetup) 
 async def test_a_star_ends_nothing_by_itself(setup: SimulatorSetup) -> None:
     call = await dials(setup, noun(setup, ANSWERS), action="/after")
     await setup.advance(6)
-    await setup.by_hand(call["sid"], "digits", Digits="*")
+    await setup.by_hand(call["sid"], "press", digits="*")
     await setup.advance(1)
     assert setup.listener.at("/after") == []
 

@@ -62,7 +62,7 @@ async def test_it_hears_the_keys_of_the_caller(setup: SimulatorSetup, far_end: s
     call = await dials(setup, f"<Application>{app}</Application>", far_end)
     await setup.advance(2.8)
     if far_end == ANSWERS:
-        await setup.by_hand(call["sid"], "digits", Digits="1")
+        await setup.by_hand(call["sid"], "press", digits="1")
     await setup.advance(10)
     (chosen,) = setup.listener.at("/chosen")
     (child,) = await setup.children(call["sid"])

@@ -237,11 +237,11 @@ class TestTaking:
     async def test_a_star_ends_the_talk(self, setup: SimulatorSetup) -> None:
         await enqueued(setup)
         starred = await agent(setup, dial={"hangupOnStar": "true"})
-        await setup.by_hand(starred, "digits", Digits="*")
+        await setup.by_hand(starred, "press", digits="*")
         await setup.advance(1)
         assert result(setup).form["QueueResult"] == "bridged"
         assert talked(setup)["DialCallStatus"] == "completed"
-        await setup.by_hand(starred, "digits", Digits="*")
+        await setup.by_hand(starred, "press", digits="*")
         await setup.check_goes_on(starred)
 
     async def test_the_other_one_hears_a_document_before(self, setup: SimulatorSetup) -> None:

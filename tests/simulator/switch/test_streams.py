@@ -53,7 +53,7 @@ async def test_an_application_hears_all_messages_in_order(setup: SimulatorSetup,
     report = f"statusCallback='{setup.status}/stream'"
     call = await setup.place(ANSWERS, Twiml=connect(media, parameters, attributes=f"name='agent' {report}"))
     await setup.advance(5)
-    await setup.by_hand(call["sid"], "digits", Digits="1#")
+    await setup.by_hand(call["sid"], "press", digits="1#")
     await setup.advance(1)
     await setup.update(call["sid"], Status="completed")
     await setup.advance(0)
@@ -134,7 +134,7 @@ async def test_clear_brings_back_the_marks_that_wait(setup: SimulatorSetup, medi
     call = await setup.place(ANSWERS, Twiml=connect(media))
     await setup.advance(5)
     assert not media.of("mark")
-    await setup.by_hand(call["sid"], "digits", Digits="*")
+    await setup.by_hand(call["sid"], "press", digits="*")
     await setup.advance(0)
     assert [message["mark"]["name"] for message in media.of("mark")] == ["one", "two", "after"]
 
@@ -152,7 +152,7 @@ async def test_the_call_goes_on_when_the_application_closes(
     call = await setup.place(ANSWERS, Twiml=connect(media, attributes=report, action=action))
     await setup.advance(120)
     assert (await setup.fetch(call["sid"]))["status"] == "in-progress"  # as long as the socket
-    await setup.by_hand(call["sid"], "digits", Digits="0")
+    await setup.by_hand(call["sid"], "press", digits="0")
     await setup.advance(1)
     assert (await setup.fetch(call["sid"]))["status"] == "in-progress"
     assert len(setup.listener.at("/after")) == with_action
@@ -204,7 +204,7 @@ async def test_it_listens_until_the_call_ends_through_a_redirect(
     await setup.update(call["sid"], Twiml="<Response><Pause length='7'/></Response>")
     await setup.advance(5)
     assert "stop" not in media.events()
-    await setup.by_hand(call["sid"], "digits", Digits="1")
+    await setup.by_hand(call["sid"], "press", digits="1")
     await setup.advance(5)
     assert media.events("media") == ["connected", "start", "stop"]  # keys are for those who talk (STRM)
     assert (await setup.fetch(call["sid"]))["status"] == "completed"
@@ -372,7 +372,7 @@ async def test_whatever_an_application_says_its_call_goes_on(texts: list[str]) -
         media.url = url.replace("http:", "wss:")
         call = await setup.place(ANSWERS, Twiml=connect(media))
         await setup.advance(10)
-        await setup.by_hand(call["sid"], "digits", Digits="1")
+        await setup.by_hand(call["sid"], "press", digits="1")
         await setup.advance(1)
         assert heard[:2] == ["connected", "start"]
         assert "dtmf" in heard

@@ -218,7 +218,7 @@ class TestGather:
         setup.listener.documents["/got"] = "<Response><Pause length='30'/></Response>"
         sid = await run(setup, '<Response><Gather action="/got" timeout="9"/></Response>', seconds=1)
         for digits in ("1", "23#9"):
-            await setup.by_hand(sid, "digits", Digits=digits)
+            await setup.by_hand(sid, "press", digits=digits)
             await setup.advance(1)
         (form,) = [request.form for request in setup.listener.at("/got")]
         assert (form["Digits"], form["FinishedOnKey"], form["msg"]) == ("123", "#", "Gather End")
@@ -260,14 +260,14 @@ class TestGather:
             '<Response><Gather numDigits="2" action="/got"><Play loop="0">x</Play></Gather></Response>',
             seconds=1,
         )
-        await setup.by_hand(sid, "digits", Digits="42")
+        await setup.by_hand(sid, "press", digits="42")
         await setup.advance(0)
         assert [arrived.form["Digits"] for arrived in setup.listener.at("/got")] == ["42"]
 
     async def test_no_finish_key(self, setup: SimulatorSetup) -> None:
         setup.listener.documents["/got"] = "<Response/>"
         sid = await run(setup, '<Response><Gather finishOnKey="" action="/got"/></Response>', seconds=1)
-        await setup.by_hand(sid, "digits", Digits="1#2")
+        await setup.by_hand(sid, "press", digits="1#2")
         await setup.advance(5.2)
         assert [arrived.form["Digits"] for arrived in setup.listener.at("/got")] == ["1#2"]
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from callctl.simulator import Simulator
 
 KEEP_RECORDS = 2000
+SEED_HINT = "docs/simulator.md shows such a file"
 
 
 def simulator(
@@ -52,6 +53,12 @@ def simulator(
         str | None, typer.Option("--api-key", metavar="SID", help="Its API key; given, it is among the settings.")
     ] = None,
     api_secret: Annotated[str | None, typer.Option("--api-secret", metavar="SECRET", help="The key's secret.")] = None,
+    clock: Annotated[
+        str, typer.Option("--clock", metavar="KIND", help="manual: time passes by advance alone.")
+    ] = "real",
+    seed_file: Annotated[
+        Path | None, typer.Option("--seed-file", metavar="FILE", help="TOML: numbers, applications and far ends.")
+    ] = None,
     far_end: Annotated[
         Path | None, typer.Option("--far-end", metavar="FILE", help="TOML: what other addresses do when called.")
     ] = None,
@@ -150,7 +157,7 @@ def simulator(
     cancel-spares-dial-legs, cancel-refused-in-progress, hang-up-twice,
     time-limit-alone, empty-recording-falls-through.
     """
-    from callctl.simulator import Faults, MissingLibraryError, PortInUseError, SimulatorError
+    from callctl.simulator import Faults, MissingLibraryError, PortInUseError, SeedRefusedError, SimulatorError
 
     if ctx.invoked_subcommand is not None:
         return
@@ -168,6 +175,8 @@ def simulator(
         **{name: value for name, value in credentials.items() if value is not None},
         host=host,
         port=port,
+        manual_clock=_is_manual(clock),
+        seed_file=None if seed_file is None else runtime.cwd / seed_file,
         far_end=_far_ends(runtime, far_end),
         speed=speed,
         seed=seed,
@@ -201,6 +210,8 @@ def simulator(
         raise PortTakenError(str(error), hint=hint) from error
     except MissingLibraryError as error:
         raise CallctlError(error.message, hint=error.hint) from error
+    except SeedRefusedError as error:
+        raise UsageError(f"{seed_file}: {error}", hint=SEED_HINT) from error
     except SimulatorError as error:
         raise CallctlError(str(error), hint="--host says where to listen, --port at which port") from error
     raise typer.Exit(code)
@@ -214,10 +225,12 @@ def _check_goes_with_proxy(proxy: bool, options: Mapping[str, object]) -> None:
 
 
 def _create(**chosen: Any) -> Simulator:
-    from callctl.simulator import Simulator
+    from callctl.simulator import SeedError, Simulator
 
     try:
         return Simulator(**chosen)
+    except SeedError as error:
+        raise UsageError(str(error), hint=SEED_HINT) from error
     except ValueError as error:
         raise UsageError(str(error), hint="see `callctl simulator --help`") from error
 
@@ -273,6 +286,12 @@ def _show_settings(
         runtime.say(f"callctl: it listens on {exposed}: who reaches this machine and knows the token can use it")
         if has_proxy:
             runtime.say("callctl: its proxy leads everybody to the hosts that --allow-host names, without a token")
+
+
+def _is_manual(clock: str) -> bool:
+    if clock not in ("manual", "real"):
+        raise UsageError(f"--clock has no such kind: {clock}", hint="manual, or real")
+    return clock == "manual"
 
 
 def _far_ends(runtime: Runtime, path: Path | None) -> Mapping[str, Any]:

@@ -12,13 +12,13 @@ from callctl.simulator.errors import ApiError
 from callctl.simulator.faults import Chance
 from callctl.simulator.http_requests import Moment, Received, Reply
 from callctl.simulator.rest import access, serializers
+from callctl.simulator.rest.control.operations import Control
 from callctl.simulator.rest.control.surface import ControlSurface
 from callctl.simulator.rest.requests import MAX_BODY, Handler
 from callctl.simulator.rest.resources.applications import Applications
 from callctl.simulator.rest.resources.call_events import CallEvents
 from callctl.simulator.rest.resources.calls import Calls
 from callctl.simulator.rest.resources.conferences import Conferences
-from callctl.simulator.rest.resources.far_ends import FarEnds
 from callctl.simulator.rest.resources.notifications import Notifications
 from callctl.simulator.rest.resources.participants import Participants
 from callctl.simulator.rest.resources.phone_numbers import PhoneNumbers
@@ -32,7 +32,6 @@ RESOURCES = (
     Applications,
     CallEvents,
     Conferences,
-    FarEnds,
     Notifications,
     Participants,
     PhoneNumbers,
@@ -47,14 +46,14 @@ SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie"})
 class Api:
     """The web application: it authenticates, answers and records each request."""
 
-    def __init__(self, endpoint: Endpoint, *, chance: Chance, wall: Callable[[], datetime]) -> None:
+    def __init__(self, endpoint: Endpoint, control: Control, *, chance: Chance, wall: Callable[[], datetime]) -> None:
         self._settings = endpoint.settings
         self._chance = chance
         self._wall = wall
         self._endpoint = endpoint
         self._calls = Calls(endpoint)
         self._survey = Survey(endpoint)
-        self._control = ControlSurface(endpoint)
+        self._control = ControlSurface(endpoint, control)
         self._running = 0
 
     def application(self) -> web.Application:

@@ -9,8 +9,6 @@ from urllib.parse import parse_qsl, urlsplit
 from aiohttp import web
 
 from callctl.simulator.errors import ApiError
-from callctl.simulator.far_end import MAX_WORDS, FarEnd, FarEndError
-from callctl.simulator.far_end import parse as far_ends
 from callctl.simulator.models import (
     DETECTION_MODES,
     EVENTS,
@@ -303,50 +301,6 @@ def recording_of(
     return asked.reporting(url, method, " ".join(form.get(f"{name}Event", ())), known=known)
 
 
-def read_words(form: Form) -> str:
-    """Read what the far end is to say."""
-    words = text_of(form, "Words")
-    if not 0 < len(words) <= MAX_WORDS:
-        raise ApiError(20001, f"Words must be 1 to {MAX_WORDS} characters")
-    return words
-
-
-def read_answers(form: Form) -> tuple[str, ...]:
-    """Read what the far end is to press or say at one Gather after the other."""
-    return _far_end({"answers": list(form.get("Answers", ()))}).answers
-
-
-def read_far_end(form: Form) -> tuple[str, FarEnd]:
-    """Read an address, and what it is to do: the keys of a far-end file in the API's spelling, as HangUpAfter."""
-    address = text_of(form, "Address")
-    if not address:
-        raise ApiError(20001, "Address is required")
-    table: dict[str, object] = {}
-    for name, values in form.items():
-        if name == "Address":
-            continue
-        key = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()
-        table[key] = list(values) if key == "answers" else _value(key, values[-1].strip())
-    return address, _far_end(table, address)
-
-
-def _value(key: str, text: str) -> object:
-    """Return a value of a form as a far-end file has it."""
-    if key in ("voicemail", "confidence") and text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    try:
-        return int(text) if key == "sip-code" else float(text) if key == "confidence" else text
-    except ValueError:
-        return text
-
-
-def _far_end(table: Mapping[str, object], address: str = "far end") -> FarEnd:
-    try:
-        return far_ends({address: table})[address]
-    except FarEndError as error:
-        raise ApiError(20001, str(error)) from error
-
-
 def check_callback_url(url: str) -> None:
     """Raise ApiError for what can't be a callback's URL."""
     host = urlsplit(url).hostname if is_url(url) else None
@@ -449,11 +403,3 @@ def whole_of(form: Form, name: str, default: int, *, least: int) -> int:
 def time_limit_of(form: Form) -> float | None:
     """Return after how many seconds the call ends; None where nothing is said."""
     return float(whole_of(form, "TimeLimit", 0, least=1)) or None
-
-
-def read_digits(form: Form) -> str:
-    """Read the keys that the far end is to press."""
-    digits = text_of(form, "Digits")
-    if not re.fullmatch(r"[0-9A-D#*]{1,64}", digits):
-        raise ApiError(20001, "Digits must be 1 to 64 of 0-9, A-D, # and *")
-    return digits

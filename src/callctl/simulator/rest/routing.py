@@ -34,6 +34,7 @@ class Endpoint:
 
     settings: Settings
     make_world: Callable[[], World]
+    prepare: Callable[[], None] = lambda: None  # what is done to each new world
     origin: str = ""  # the address that it listens at, without a path
     world: World = field(init=False)
     exchanges: dict[int, Exchange] = field(default_factory=dict)
@@ -50,6 +51,7 @@ class Endpoint:
         """Drop everything without a callback, and begin as at the start."""
         old, self.world = self.world, self.make_world()
         self.listens_at(self.origin)
+        self.prepare()
         await old.close()
 
     @property

@@ -96,6 +96,19 @@ class Shelf:
         self._owned.pop(owned.sid, None)
         self._by_address.pop(owned.address, None)
 
+    def restorer(self) -> Callable[[], None]:
+        """Return what puts everything back as it is now."""
+        owned, count = {each: (each.fields, each.updated) for each in self._owned.values()}, self._count
+
+        def restore() -> None:
+            self._count = count
+            self._owned = {each.sid: each for each in owned}
+            self._by_address = {each.address: each for each in owned}
+            for each, (kept_fields, updated) in owned.items():
+                each.fields, each.updated = kept_fields, updated
+
+        return restore
+
     def newest_first(self) -> Iterator[Owned]:
         """Yield all, the newest first."""
         return reversed(self._owned.values())
@@ -107,6 +120,16 @@ class Possessions:
     def __init__(self, *, new_sid: NewSid, wall: Callable[[], datetime]) -> None:
         self.numbers = Shelf("PN", new_sid=new_sid, wall=wall)
         self.applications = Shelf("AP", new_sid=new_sid, wall=wall)
+
+    def restorer(self) -> Callable[[], None]:
+        """Return what puts everything back as it is now."""
+        shelves = self.numbers.restorer(), self.applications.restorer()
+
+        def restore() -> None:
+            for each in shelves:
+                each()
+
+        return restore
 
     def number(self, address: str) -> Owned | None:
         """Return the account's phone number with this address."""

@@ -31,8 +31,11 @@ async def test_the_description_is_served_and_sound(setup: SimulatorSetup) -> Non
         jsonschema.Draft202012Validator.check_schema(schema)
 
 
-async def test_what_is_described_is_there(setup: SimulatorSetup) -> None:
+async def test_what_is_described_is_there_and_nothing_else(setup: SimulatorSetup) -> None:
     description = json.loads(DESCRIPTION.read_text())
-    for path in description["paths"]:
-        status, _ = await setup.control("GET", path.removeprefix("/simulator").replace("{sid}", "CA0"))
-        assert status == (404 if "{sid}" in path else 200)
+    for path, operations in description["paths"].items():
+        for method in ("get", "post", "delete"):
+            status, _ = await setup.control(method, path.removeprefix("/simulator").replace("{sid}", "CA0"))
+            assert (status == 405) == (method not in operations), (method, path)
+    for path in ("/calls/CA0/digits", "/far-ends/a", "/seed/x"):
+        assert (await setup.control("GET", path))[0] == 404

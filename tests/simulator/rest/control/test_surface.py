@@ -6,6 +6,7 @@ from simulator.setup import SimulatorSetup, basic, check_control, simulator_setu
 
 from callctl.simulator.rest import access
 
+CHANGES = ["/calls", "/calls/CA0/answer", "/far-ends", "/advance", "/reset", "/seed"]
 READS = ["/calls", "/requests", "/openapi.json", "/calls/CA1"]
 PAGE = {"Sec-Fetch-Site": "cross-site"}
 
@@ -52,6 +53,20 @@ async def test_a_browser_reads_from_the_simulators_own_page_alone(
     setup: SimulatorSetup, headers: dict[str, str], status: int
 ) -> None:
     assert (await setup.control("GET", "/calls", headers=headers))[0] == status
+
+
+@pytest.mark.parametrize("headers", [{"Sec-Fetch-Site": "same-origin"}, {"Origin": "null"}, {"Referer": "x"}], ids=str)
+@pytest.mark.parametrize("path", CHANGES)
+async def test_no_page_changes_anything(setup: SimulatorSetup, path: str, headers: dict[str, str]) -> None:
+    status, body = await setup.control("POST", path, {}, headers=headers)
+    assert (status, body["code"]) == (403, 20403)
+
+
+@pytest.mark.parametrize("path", CHANGES)
+async def test_others_sign_in_to_change_anything(setup: SimulatorSetup, path: str) -> None:
+    for headers in ({"Host": "example.com"}, basic("nobody", "x")):
+        assert (await setup.control("POST", path, {}, headers=headers))[0] == 401
+    assert (await setup.control("POST", path, {}, headers={"Host": "example.com"} | setup.headers))[0] != 401
 
 
 async def test_a_page_of_the_simulator_may_name_itself(setup: SimulatorSetup) -> None:

@@ -71,8 +71,8 @@ async def test_an_application_without_url_or_that_is_none_can_not_be_called_with
 async def test_a_clients_call_reaches_its_application_with_its_own_parameters(setup: SimulatorSetup) -> None:
     setup.listener.documents["/app"] = "<Response><Pause length='5'/></Response>"
     app = await create(setup, VoiceUrl=f"{setup.listener.url}/app", StatusCallback=setup.status)
-    form = {"From": "client:alice", "ApplicationSid": app, "room": "7", "CallSid": "CA"}
-    status, call = await setup.request("POST", "/simulator/calls", form)
+    given = {"from": "client:alice", "application_sid": app, "parameters": {"room": "7", "CallSid": "CA"}}
+    status, call = await setup.control("POST", "/calls", given)
     assert (status, call["direction"], call["from"], call["to"]) == (201, "inbound", "client:alice", f"app:{app}")
     await setup.advance(10)
     (asked_for,) = setup.listener.at("/app")

@@ -27,7 +27,7 @@ async def application(setup: SimulatorSetup, **form: Any) -> str:
 
 
 async def called(setup: SimulatorSetup, to: str = MINE, **form: Any) -> tuple[int, Json]:
-    return await setup.request("POST", "/simulator/calls", {"To": to, "From": DIGITS} | form)
+    return await setup.control("POST", "/calls", {"to": to, "from": DIGITS} | form)
 
 
 async def test_a_new_number_has_its_defaults(setup: SimulatorSetup) -> None:
@@ -161,8 +161,8 @@ async def test_test_credentials_may_try_to_buy_one(form: dict[str, str], code: i
 async def test_a_call_to_a_number_without_url_fails_at_once(setup: SimulatorSetup) -> None:
     number = await create(setup, StatusCallback=setup.status)
     status, call = await called(setup)
-    assert (status, call["status"], call["duration"]) == (201, "failed", "0")
-    assert call["phone_number_sid"] == number["sid"]
+    assert (status, call["status"], call["duration"]) == (201, "failed", 0)
+    assert (await setup.fetch(call["sid"]))["phone_number_sid"] == number["sid"]
     await setup.advance(1)
     last = setup.last(call["sid"])
     assert (last["CallStatus"], last["CallDuration"]) == ("failed", "0")
@@ -189,7 +189,7 @@ async def test_an_application_beats_the_numbers_own_urls_until_it_is_gone(setup:
 async def test_a_url_of_its_own_beats_the_number(setup: SimulatorSetup) -> None:
     setup.listener.documents["/other"] = "<Response/>"
     await create(setup, VoiceUrl=VOICE)
-    _, call = await called(setup, Url=f"{setup.listener.url}/other")
+    _, call = await called(setup, url=f"{setup.listener.url}/other")
     await setup.advance(5)
     assert ((await setup.fetch(call["sid"]))["status"], len(setup.listener.at("/other"))) == ("completed", 1)
 

@@ -31,7 +31,7 @@ def results(setup: SimulatorSetup) -> list[dict[str, str]]:
 class TestSpeech:
     async def test_a_pause_ends_it(self, setup: SimulatorSetup) -> None:
         sid = await asked(setup, 'input="speech" speechTimeout="2"')
-        await setup.by_hand(sid, "say", Words="sales please")  # 0.72 s
+        await setup.by_hand(sid, "say", words="sales please")  # 0.72 s
         await setup.advance(2.7)
         assert results(setup) == []
         await setup.advance(0.2)
@@ -46,7 +46,7 @@ class TestSpeech:
         self, setup: SimulatorSetup, attributes: str, pause: float
     ) -> None:
         sid = await asked(setup, f'input="speech" {attributes}')
-        await setup.by_hand(sid, "say", Words="0123456789")  # 0.6 s
+        await setup.by_hand(sid, "say", words="0123456789")  # 0.6 s
         await setup.advance(pause + 0.5)
         assert results(setup) == []
         await setup.advance(0.2)
@@ -55,20 +55,20 @@ class TestSpeech:
     async def test_words_within_the_pause_belong_to_it(self, setup: SimulatorSetup) -> None:
         sid = await asked(setup, 'input="speech" speechTimeout="2"')
         for words in ("sales", "no", "support"):
-            await setup.by_hand(sid, "say", Words=words)
+            await setup.by_hand(sid, "say", words=words)
             await setup.advance(1.5)
         await setup.advance(2)
         assert [each["SpeechResult"] for each in results(setup)] == ["sales no support"]
 
     async def test_it_cuts_the_prompt_short(self, setup: SimulatorSetup) -> None:
         sid = await asked(setup, 'input="speech" speechTimeout="1"', inside='<Play loop="0">x</Play>')
-        await setup.by_hand(sid, "say", Words="yes")
+        await setup.by_hand(sid, "say", words="yes")
         await setup.advance(1.3)
         assert [each["SpeechResult"] for each in results(setup)] == ["yes"]
 
     async def test_a_minute_of_it_at_most(self, setup: SimulatorSetup) -> None:
         sid = await asked(setup, 'input="speech" speechTimeout="2"')
-        await setup.by_hand(sid, "say", Words="0123456789" * 110)  # 66 s
+        await setup.by_hand(sid, "say", words="0123456789" * 110)  # 66 s
         await setup.advance(59.9)
         assert results(setup) == []
         await setup.advance(0.3)
@@ -76,7 +76,7 @@ class TestSpeech:
 
     async def test_keys_end_nothing_and_are_no_input(self, setup: SimulatorSetup) -> None:
         sid = await asked(setup, 'input="speech" timeout="5" numDigits="1"')
-        await setup.by_hand(sid, "digits", Digits="1#")
+        await setup.by_hand(sid, "press", digits="1#")
         await setup.advance(10)
         assert results(setup) == []
         assert (await setup.fetch(sid))["status"] == "in-progress"  # in the verb behind it
@@ -87,7 +87,7 @@ class TestSpeech:
 
     async def test_what_is_said_into_a_gather_for_keys_is_lost(self, setup: SimulatorSetup) -> None:
         sid = await asked(setup, 'numDigits="1"')
-        await setup.by_hand(sid, "say", Words="one")
+        await setup.by_hand(sid, "say", words="one")
         await setup.advance(10)
         assert results(setup) == []
 
@@ -100,22 +100,22 @@ class TestSpeech:
 class TestEither:
     async def test_words_first_leave_no_meaning_to_keys(self, setup: SimulatorSetup) -> None:
         sid = await asked(setup, f'{BOTH} speechTimeout="1" numDigits="1"')
-        await setup.by_hand(sid, "say", Words="one")
-        await setup.by_hand(sid, "digits", Digits="1#")
+        await setup.by_hand(sid, "say", words="one")
+        await setup.by_hand(sid, "press", digits="1#")
         await setup.advance(3)
         assert results(setup) == [{"SpeechResult": "one", "Confidence": "0.92"}]
 
     async def test_a_star_is_no_key_of_its_own_while_somebody_speaks(self, setup: SimulatorSetup) -> None:
         sid = await asked(setup, f'{BOTH} speechTimeout="1" finishOnKey="*"')
-        await setup.by_hand(sid, "say", Words="one")
-        await setup.by_hand(sid, "digits", Digits="*")
+        await setup.by_hand(sid, "say", words="one")
+        await setup.by_hand(sid, "press", digits="*")
         await setup.advance(3)
         assert [each["SpeechResult"] for each in results(setup)] == ["one"]
 
     async def test_a_key_first_leaves_no_ear_for_words(self, setup: SimulatorSetup) -> None:
         sid = await asked(setup, f'{BOTH} timeout="2"')
-        await setup.by_hand(sid, "digits", Digits="4")
-        await setup.by_hand(sid, "say", Words="two")
+        await setup.by_hand(sid, "press", digits="4")
+        await setup.by_hand(sid, "say", words="two")
         await setup.advance(3)
         assert results(setup) == [{"Digits": "4"}]
 
@@ -123,7 +123,7 @@ class TestEither:
 class TestPartialResults:
     async def test_each_second_of_it_is_told(self, setup: SimulatorSetup) -> None:
         sid = await asked(setup, 'input="speech" speechTimeout="1" partialResultCallback="/status-partial"')
-        await setup.by_hand(sid, "say", Words="I would like to talk to sales, please")  # 37 characters: 2.22 s
+        await setup.by_hand(sid, "say", words="I would like to talk to sales, please")  # 37 characters: 2.22 s
         await setup.advance(5)
         forms = [arrived.form for arrived in setup.listener.at("/status-partial")]
         assert [(form["UnstableSpeechResult"], form["SequenceNumber"]) for form in forms] == [
@@ -137,13 +137,13 @@ class TestPartialResults:
     async def test_they_are_posted_unless_it_says_otherwise(self, setup: SimulatorSetup) -> None:
         partial = 'partialResultCallback="/status-partial" partialResultCallbackMethod="GET"'
         sid = await asked(setup, f'input="speech" speechTimeout="1" {partial}')
-        await setup.by_hand(sid, "say", Words="yes")
+        await setup.by_hand(sid, "say", words="yes")
         await setup.advance(3)
         assert [arrived.method for arrived in setup.listener.at("/status-partial")] == ["GET"]
 
     async def test_one_that_fails_is_noted_and_changes_nothing(self, setup: SimulatorSetup) -> None:
         sid = await asked(setup, 'input="speech" speechTimeout="1" partialResultCallback="/gone"')
-        await setup.by_hand(sid, "say", Words="yes")
+        await setup.by_hand(sid, "say", words="yes")
         await setup.advance(3)
         assert len(results(setup)) == 1
         assert await setup.notes(sid) == [("11200", "0")]
@@ -188,8 +188,7 @@ class TestAnswers:
         setup.listener.documents |= {"/doc": asking, "/got": asking}
         call = await setup.place(ANSWERS, Url=f"{setup.listener.url}/doc")
         await setup.advance(4)
-        form = {"Answers": ["no", "2"]}
-        status, _ = await setup.request("POST", f"/simulator/calls/{call['sid']}/answers", form)
+        status, _ = await setup.by_hand(call["sid"], "answers", answers=["no", "2"])
         assert status == 200
         await setup.advance(10)
         assert [each.get("SpeechResult") or each["Digits"] for each in results(setup)] == ["no", "2"]
@@ -198,10 +197,10 @@ class TestAnswers:
         setup.listener.documents |= {"/doc": '<Response><Gather numDigits="1" action="/got"/></Response>'}
         setup.listener.documents |= {"/got": "<Response/>"}
         call = await setup.place(ANSWERS, Url=f"{setup.listener.url}/doc")
-        await setup.by_hand(call["sid"], "answers", Answers="3")
+        await setup.by_hand(call["sid"], "answers", answers=["3"])
         await setup.advance(10)
         assert results(setup) == [{"Digits": "3"}]
-        status, body = await setup.by_hand(call["sid"], "answers", Answers="3")
+        status, body = await setup.by_hand(call["sid"], "answers", answers=["3"])
         assert (status, body["code"]) == (400, 21220)
 
     async def test_of_an_incoming_call_who_calls_answers(self) -> None:

@@ -67,7 +67,7 @@ async def test_a_key_ends_it(finish_on: str, key: str) -> None:
     async with simulator_setup(far_end=talker()) as setup:
         sid = await takes_a_message(setup, **({"finishOnKey": finish_on} if finish_on else {}))
         await setup.advance(1.1)
-        await setup.by_hand(sid, "digits", Digits=key)
+        await setup.by_hand(sid, "press", digits=key)
         await setup.advance(1)
         form = action(setup).form
         assert (form["Digits"], form["RecordingDuration"]) == (key, "1")
@@ -78,7 +78,7 @@ async def test_another_key_does_not(finish_on: str) -> None:
     async with simulator_setup(far_end=talker()) as setup:
         sid = await takes_a_message(setup, finishOnKey=finish_on)
         await setup.advance(1.1)
-        await setup.by_hand(sid, "digits", Digits="12")
+        await setup.by_hand(sid, "press", digits="12")
         await setup.advance(20)
         assert action(setup).at == pytest.approx(0.1 + 8)
         assert "Digits" not in action(setup).form
@@ -123,9 +123,9 @@ async def test_in_the_other_reading_silence_goes_on_with_the_next_verb() -> None
 async def test_what_is_said_meanwhile_is_heard(setup: SimulatorSetup) -> None:
     sid = await takes_a_message(setup, transcribe="true", transcribeCallback="/status/text")
     await setup.advance(2.1)
-    assert (await setup.by_hand(sid, "say", Words=WORDS))[0] == 200
+    assert (await setup.by_hand(sid, "say", words=WORDS))[0] == 200
     await setup.advance(1)
-    await setup.by_hand(sid, "say", Words="And thanks.")
+    await setup.by_hand(sid, "say", words="And thanks.")
     await setup.advance(20)
     assert action(setup).at == pytest.approx(0.1 + 2 + 3.66 + 5)
     assert action(setup).form["RecordingDuration"] == "4"
@@ -135,10 +135,10 @@ async def test_what_is_said_meanwhile_is_heard(setup: SimulatorSetup) -> None:
 
 async def test_where_nobody_listens_words_are_lost(setup: SimulatorSetup) -> None:
     sid = await setup.running_call()
-    assert (await setup.by_hand(sid, "say", Words="Hello?"))[0] == 200
+    assert (await setup.by_hand(sid, "say", words="Hello?"))[0] == 200
     assert (await setup.by_hand(sid, "say"))[0] == 400
     await setup.check_goes_on(sid)
-    assert (await setup.by_hand(sid, "say", Words="Hello?"))[0] == 400
+    assert (await setup.by_hand(sid, "say", words="Hello?"))[0] == 400
 
 
 async def test_its_callbacks(setup: SimulatorSetup) -> None:

@@ -1,17 +1,24 @@
-"""Calls as a test sees them: each with all that happened to it, the oldest first."""
+"""Calls as a test sees them, each with all that happened to it; those that come in; and what their far ends do."""
 
+from collections.abc import Awaitable, Callable
 from itertools import islice
 
 from aiohttp import web
 
-from callctl.simulator.errors import ControlError
 from callctl.simulator.models import Leg
 from callctl.simulator.records import Call
-from callctl.simulator.rest.control import query, shown
+from callctl.simulator.rest.control import body, query, shown
+from callctl.simulator.rest.control.operations import Control
 from callctl.simulator.rest.routing import Endpoint, Routes, get
 
+INCOMING = (
+    "to", "from", "url", "method", "twiml", "fallback_url", "status_callback", "status_callback_event",
+    "application_sid", "time_limit", "parameters",
+)  # fmt: skip
+Act = Callable[[web.Request, str], Awaitable[Call]]  # what is done to the call with a SID
 
-def routes(endpoint: Endpoint, path: str) -> Routes:
+
+def routes(endpoint: Endpoint, control: Control, path: str) -> Routes:
     """Return what is answered here."""
 
     async def list_(request: web.Request) -> web.Response:
@@ -23,18 +30,60 @@ def routes(endpoint: Endpoint, path: str) -> Routes:
         return web.json_response({"run": world.run, "at": world.clock.now(), "calls": calls})
 
     async def fetch(request: web.Request) -> web.Response:
-        return web.json_response(shown.call(Call.of(_leg(endpoint, request.match_info["sid"]))))
+        return web.json_response(shown.call(control.find(request.match_info["sid"])))
 
-    return (get(f"{path}/calls", list_), get(f"{path}/calls/{{sid}}", fetch))
+    async def come_in(request: web.Request) -> web.Response:
+        given = await body.read(request, *INCOMING)
+        call = control.call(
+            to=given.text("to"),
+            from_=given.text("from"),
+            url=given.text("url"),
+            method=given.text("method"),
+            twiml=given.text("twiml"),
+            fallback_url=given.text("fallback_url"),
+            status_callback=given.text("status_callback"),
+            status_callback_event=given.texts("status_callback_event"),
+            application_sid=given.text("application_sid"),
+            time_limit=given.whole("time_limit"),
+            parameters=given.pairs("parameters"),
+        )
+        return web.json_response(shown.call(call), status=201)
+
+    async def answer(request: web.Request, sid: str) -> Call:
+        await body.read(request)
+        return control.answer(sid)
+
+    async def hang_up(request: web.Request, sid: str) -> Call:
+        await body.read(request)
+        return control.hang_up(sid)
+
+    async def press(request: web.Request, sid: str) -> Call:
+        return control.press(sid, (await body.read(request, "digits")).text("digits", None))
+
+    async def say(request: web.Request, sid: str) -> Call:
+        return control.say(sid, (await body.read(request, "words")).text("words", None))
+
+    async def answers(request: web.Request, sid: str) -> Call:
+        return control.answer_gathers(sid, (await body.read(request, "answers")).texts("answers"))
+
+    def acting(name: str, act: Act) -> web.RouteDef:
+        async def handle(request: web.Request) -> web.Response:
+            return web.json_response(shown.call(await act(request, request.match_info["sid"])))
+
+        return web.post(f"{path}/calls/{{sid}}/{name}", handle)
+
+    return (
+        get(f"{path}/calls", list_),
+        web.post(f"{path}/calls", come_in),
+        get(f"{path}/calls/{{sid}}", fetch),
+        acting("answer", answer),
+        acting("hangup", hang_up),
+        acting("press", press),
+        acting("say", say),
+        acting("answers", answers),
+    )
 
 
 def _changed(leg: Leg) -> float:
     """Return when a leg got its status or its last notification, in simulated seconds."""
     return max(leg.timeline[-1][0].at, leg.notifications[-1].at if leg.notifications else 0.0)
-
-
-def _leg(endpoint: Endpoint, sid: str) -> Leg:
-    leg = endpoint.switch.register.find(sid)
-    if leg is None:
-        raise ControlError(20404, f"there is no call {sid}")
-    return leg

@@ -12,11 +12,14 @@ from callctl.simulator.models import Leg
 from callctl.simulator.records import Call
 from callctl.simulator.rest import requests
 from callctl.simulator.rest.control.conditions import Condition, idle, request_seen, status_reached
+from callctl.simulator.rest.control.seed import Seed, SeedError, apply, read
 from callctl.simulator.rest.routing import Endpoint
+from callctl.simulator.switch.owned import Owned
 from callctl.simulator.switch.switch import Switch
 from callctl.simulator.switch.world import World
 
 MAX_ADDRESS = 1000  # characters
+LIMIT = 3600.0  # simulated seconds in which something is to become so
 MAX_KEYS = 64  # pressed at once
 MAX_SECONDS = 10 * 366 * 86400.0  # since the start or the last reset
 NO_MANUAL_CLOCK = (
@@ -25,10 +28,16 @@ NO_MANUAL_CLOCK = (
 
 
 class Control:
-    """The operations on a running simulator, in its event loop."""
+    """The operations on a running simulator, in its event loop; `initial` is applied at once, and after each reset."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, initial: Seed) -> None:
         self._endpoint = endpoint
+
+        def prepare() -> None:
+            apply(initial, endpoint)
+
+        endpoint.prepare = prepare
+        prepare()
 
     @property
     def _switch(self) -> Switch:
@@ -132,7 +141,7 @@ class Control:
         call: str | None = None,
         request: str | None = None,
         is_idle: bool = False,
-        limit: float = 3600.0,
+        limit: float = LIMIT,
     ) -> float:
         """Let time pass until something is so, and no longer; return how many seconds have passed."""
         wanted = sum((status is not None, request is not None, is_idle))
@@ -179,6 +188,18 @@ class Control:
     async def reset(self) -> None:
         """Begin again, as at the start: calls are dropped without a callback, the clock is at 0."""
         await self._endpoint.begin_again()
+
+    def seed(self, values: object) -> list[Owned]:
+        """Set numbers, applications and far ends as a seed says, or nothing of it; return numbers and applications."""
+        try:
+            seed = read(values, as_json=True)
+        except SeedError as error:
+            raise ControlError(20001, str(error)) from error
+        return self.plant(seed)
+
+    def plant(self, seed: Seed) -> list[Owned]:
+        """Set what a seed says that was read already."""
+        return apply(seed, self._endpoint)
 
     # Inside
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from callctl.simulator.rest.control.operations import Control
 from callctl.simulator.rest.routing import Endpoint, Routes, get
 
 FOLDER = Path(__file__).parents[2] / "inspector"
@@ -25,7 +26,7 @@ HEADERS = {
 }
 
 
-def routes(_endpoint: Endpoint, path: str) -> Routes:
+def routes(_endpoint: Endpoint, _control: Control, path: str) -> Routes:
     """Return what is answered here."""
 
     async def page(_request: web.Request) -> web.Response:

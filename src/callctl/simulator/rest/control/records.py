@@ -5,13 +5,14 @@ from itertools import islice
 from aiohttp import web
 
 from callctl.simulator.rest.control import query, shown
+from callctl.simulator.rest.control.operations import Control
 from callctl.simulator.rest.routing import Endpoint, Routes, get
 
 DIRECTIONS = ("received", "sent")
 KINDS = ("api", "document", "callback", "stream")
 
 
-def routes(endpoint: Endpoint, path: str) -> Routes:
+def routes(endpoint: Endpoint, _control: Control, path: str) -> Routes:
     """Return what is answered here."""
 
     async def list_(request: web.Request) -> web.Response:

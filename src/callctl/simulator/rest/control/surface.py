@@ -6,32 +6,34 @@ from aiohttp import web
 
 from callctl.simulator.errors import ApiError, ControlError
 from callctl.simulator.rest import access
-from callctl.simulator.rest.control import calls, page, records, service
-from callctl.simulator.rest.requests import Handler
+from callctl.simulator.rest.control import calls, far_ends, page, records, service
+from callctl.simulator.rest.control.operations import Control
+from callctl.simulator.rest.requests import MAX_BODY, Handler
 from callctl.simulator.rest.routing import Endpoint, Routes
 
 PATH = "/simulator"
 OPEN = "/health"  # to everybody
 
-Make = Callable[[Endpoint, str], Routes]  # the routes of a file, below a path
-PARTS: tuple[Make, ...] = (service.routes, calls.routes, records.routes, page.routes)
+Make = Callable[[Endpoint, Control, str], Routes]  # the routes of a file, below a path
+PARTS: tuple[Make, ...] = (service.routes, calls.routes, far_ends.routes, records.routes, page.routes)
 
 
 class ControlSurface:
     """The control surface over HTTP: JSON in and out, described by openapi.json. Nothing of it is recorded."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, control: Control) -> None:
         self._endpoint = endpoint
+        self._control = control
         self._path = f"{endpoint.settings.base_path}{PATH}"
 
     def routes(self) -> Routes:
         """Return what is answered here."""
-        return tuple(route for make in PARTS for route in make(self._endpoint, self._path))
+        return tuple(route for make in PARTS for route in make(self._endpoint, self._control, self._path))
 
     def is_for(self, request: web.Request) -> bool:
         """Return whether a request is for the control surface."""
         path = request.path
-        return f"{path}/".startswith(f"{self._path}/") and path != f"{self._path}/survey" and request.method == "GET"
+        return f"{path}/".startswith(f"{self._path}/") and path != f"{self._path}/survey"
 
     async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Check and answer a request."""
@@ -42,7 +44,16 @@ class ControlSurface:
                 access.admit_to_control(request, self._endpoint.settings)
             return await handler(request)
         except ApiError as error:
-            return _refusal(error)
+            response = _refusal(error)
+            if error.status == 408:
+                response.force_close()  # the rest of the body may still come, and is no request
+            return response
+        except web.HTTPRequestEntityTooLarge:
+            return _refusal(ControlError(20001, f"the body is longer than {MAX_BODY // 1024} KiB", status=413))
+        except web.RequestPayloadError:
+            response = _refusal(ControlError(20001, "the body is not encoded as its headers say"))
+            response.force_close()  # what follows on this connection can't be read either
+            return response
         except web.HTTPMethodNotAllowed as error:
             allowed = ",".join(sorted(error.allowed_methods))
             sentence = f"{request.method} is not answered at {request.path}, but {allowed}"

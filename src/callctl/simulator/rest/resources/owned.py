@@ -56,12 +56,20 @@ class OwnedResource(ABC):
         """Own it no longer."""
         self.shelf.remove(owned)
 
-    async def _create(self, request: web.Request) -> web.Response:
-        form = await self._endpoint.form(request)
+    def create(self, form: Form) -> Owned:
+        """Own a new one, as a form says; raise ApiError where that can't be."""
         new = self.fields_of_new(form)
         set_now = new | self.check(form, fields.changes(form, self.parameters, before=new))
         is_kept = not self._endpoint.settings.test_credentials  # these change nothing in the account
-        owned = self.shelf.add(set_now, is_kept=is_kept)
+        return self.shelf.add(set_now, is_kept=is_kept)
+
+    def change(self, owned: Owned, form: Form) -> Owned:
+        """Set what a form says; raise ApiError where that can't be."""
+        self.shelf.change(owned, self.check(form, fields.changes(form, self.parameters, before=owned.fields)))
+        return owned
+
+    async def _create(self, request: web.Request) -> web.Response:
+        owned = self.create(await self._endpoint.form(request))
         return web.json_response(self._shown(owned), status=201)
 
     async def _list(self, request: web.Request) -> web.Response:
@@ -78,8 +86,7 @@ class OwnedResource(ABC):
         owned = self._named(request)
         form = await self._endpoint.form(request)
         owned = self._named(request)  # it may have been deleted while the form came
-        self.shelf.change(owned, self.check(form, fields.changes(form, self.parameters, before=owned.fields)))
-        return web.json_response(self._shown(owned))
+        return web.json_response(self._shown(self.change(owned, form)))
 
     async def _delete(self, request: web.Request) -> web.Response:
         self.remove(self._named(request))
