@@ -49,7 +49,8 @@ async def test_those_that_are_live_or_have_changed_since(setup: SimulatorSetup) 
     assert await since(repr(busy_at)) == [live, ended, noted]
     assert await since(repr(noted_at)) == [live, noted]
     assert await since("10") == [live]
-    for wrong in ("-1", "soon", "nan", ""):
+    assert await since("5e-324") == await since("-0.0") == [live, ended, noted]
+    for wrong in ("-1", "soon", "nan", "", "1_0", "1e999", "1e", "."):
         assert (await setup.control("GET", f"/calls?since={wrong}"))[0] == 400
 
 

@@ -7,7 +7,8 @@ from aiohttp import web
 
 from callctl.simulator.errors import ControlError
 
-SECONDS = re.compile(r"[0-9]{1,12}(\.[0-9]{1,20})?(e-[0-9]{1,2})?")
+MOST_SECONDS = 999_999_999_999
+NUMBER = re.compile(r"[0-9.eE+-]{1,40}")  # float() takes spaces, underscores and nan as well
 
 
 def whole(request: web.Request, name: str) -> int | None:
@@ -25,9 +26,13 @@ def seconds(request: web.Request, name: str) -> float | None:
     text = request.query.get(name)
     if text is None:
         return None
-    if not SECONDS.fullmatch(text):
+    try:
+        value = float(text) if NUMBER.fullmatch(text) else -1.0
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= MOST_SECONDS:
         raise ControlError(20001, f"{name} must be seconds, such as 12.5, and not {text[:40]!r}")
-    return float(text)
+    return value
 
 
 def one_of(request: web.Request, name: str, known: Collection[str]) -> str | None:
