@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from calls_api import UnexpectedRequest
@@ -14,7 +15,7 @@ from callctl.calls.call import Call
 from callctl.calls.event import MISSED, POLLED, CallEvent
 from callctl.calls.filter import CallFilter
 from callctl.errors import NetworkError, NotFoundError
-from callctl.watch.poll import FETCHES, Poller
+from callctl.watch.poll import FETCHES, INTERVAL, NOT_FOUND_TRIES, Poller
 
 LATER = START + timedelta(minutes=5)
 
@@ -119,13 +120,43 @@ def test_absence_from_the_list_alone_ends_nothing() -> None:
     assert rest.fetched == [PARENT]
 
 
-def test_a_leg_that_rest_does_not_know_is_asked_for_once() -> None:
+def test_a_leg_that_rest_does_not_know_is_asked_for_a_few_times_with_growing_pauses() -> None:
     board = board_of([callback(PARENT, "ringing", second=0, sequence=0)])
-    rest = Rest()
-    asking = poller(rest)
+    rest, now = Rest(), LATER
+    asked_at: list[datetime] = []
+    asking = Poller(rest, world="test", clock=clock_of(lambda: now))
+    for _ in range(200):
+        assert list(asking.round(board.snapshot())) == []
+        if len(rest.fetched) > len(asked_at):
+            asked_at.append(now)
+        now += timedelta(seconds=INTERVAL)
+    pauses = [later - earlier for earlier, later in pairwise(asked_at)]
+    assert len(asked_at) == len(rest.fetched) == NOT_FOUND_TRIES
+    assert pauses == sorted(pauses)
+    assert pauses[0] == timedelta(seconds=INTERVAL)
+    assert pauses[-1] > 8 * pauses[0]
+
+
+def test_the_end_of_a_leg_that_rest_did_not_know_yet_is_found() -> None:
+    board = board_of([callback(PARENT, "ringing", second=0, sequence=0)])
+    rest, now = Rest(), LATER
+    asking = Poller(rest, world="test", clock=clock_of(lambda: now))
     assert list(asking.round(board.snapshot())) == []
+    rest.calls[PARENT] = Call(PARENT, "completed")
+    now += timedelta(seconds=INTERVAL)
+    (event,) = asking.round(board.snapshot())
+    assert (event.kind, event.status) == (MISSED, "completed")
+
+
+def test_legs_that_rest_does_not_know_keep_no_other_end_back() -> None:
+    unknown = [f"CA{number:032d}" for number in range(100, 100 + FETCHES)]
+    board = board_of([callback(sid, "ringing", second=0, sequence=0) for sid in unknown])
+    board.apply(callback(PARENT, "ringing", second=1, sequence=0))
+    rest, now = Rest({PARENT: Call(PARENT, "completed")}), LATER
+    asking = Poller(rest, world="test", clock=clock_of(lambda: now))
     assert list(asking.round(board.snapshot())) == []
-    assert rest.fetched == [PARENT]
+    now += timedelta(seconds=INTERVAL)
+    assert [event.call_sid for event in asking.round(board.snapshot())] == [PARENT]
 
 
 def test_a_round_asks_for_a_bounded_number_of_legs() -> None:

@@ -13,7 +13,9 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import NamedTuple
 
 from callctl.api.calls_api import CallsApi
 from callctl.calls.board import Snapshot
@@ -27,6 +29,7 @@ from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import CallctlError, NotFoundError
 from callctl.operations.live_calls import list_in_turn
 from callctl.operations.missed_ends import has_just_ended, is_settled
+from callctl.support.backoff import Backoff
 from callctl.support.clock import Clock, repeat
 from callctl.support.threads import failure_reason, run_in_thread
 
@@ -41,6 +44,10 @@ SLEPT = timedelta(seconds=5)
 GRACE = 2.0
 # One round fetches at most so many legs; the others wait for the next.
 FETCHES = 20
+# REST may not know a new call yet. What it does not know is asked for so many times, with pauses in between, in
+# seconds: for a quarter of an hour.
+NOT_FOUND_TRIES = 6
+NOT_FOUND_PAUSES = Backoff(first=25.0, factor=2, longest=600.0)
 
 
 def is_news(status: str, leg: Leg | None) -> bool:
@@ -178,6 +185,13 @@ def _without_parent(snapshot: Snapshot) -> Iterator[str]:
                 yield leg.call_sid
 
 
+class NotFound(NamedTuple):
+    """How often REST did not know a leg, and from when on it may be asked for again; None: never."""
+
+    times: int
+    ask_from: datetime | None
+
+
 class Poller:
     """Compares REST with the board, round by round. Its requests block: call it in a thread of its own."""
 
@@ -185,7 +199,7 @@ class Poller:
         self._api = api
         self._world = world
         self._clock = clock
-        self._gone: set[str] = set()  # legs that REST knows nothing of: asking again is of no use
+        self._not_found: dict[str, NotFound] = {}  # live legs that REST knows nothing of
         self._failures: dict[str, int] = {}  # of legs that could not be fetched, in how many rounds
         self.awaits_callbacks = False  # whether the last round left something to callbacks that may still come
 
@@ -211,15 +225,30 @@ class Poller:
                 yield call
 
     def _unlisted(self, snapshot: Snapshot, listed: set[str]) -> list[Leg]:
-        legs = (leg for family in snapshot.families if family.is_live for leg in family.legs if leg.is_live)
+        legs = [leg for family in snapshot.families if family.is_live for leg in family.legs if leg.is_live]
         unlisted = [leg for leg in legs if leg.call_sid not in listed and self._may_be_fetched(leg.call_sid)]
+        self._not_found = {
+            leg.call_sid: self._not_found[leg.call_sid] for leg in legs if leg.call_sid in self._not_found
+        }
         suspects = [leg for leg in unlisted if self._is_settled(leg)]
         self.awaits_callbacks = len(suspects) < len(unlisted)
         self._failures = {leg.call_sid: self._failures.get(leg.call_sid, 0) for leg in suspects}
-        return sorted(suspects, key=lambda leg: (self._failures[leg.call_sid], leg.last_event_at))[:FETCHES]
+        return sorted(suspects, key=lambda leg: (self._tries_in_vain(leg.call_sid), leg.last_event_at))[:FETCHES]
+
+    def _tries_in_vain(self, sid: str) -> int:
+        not_found = self._not_found.get(sid)
+        return self._failures[sid] + (0 if not_found is None else not_found.times)
 
     def _may_be_fetched(self, sid: str) -> bool:
-        return sid not in self._gone and is_call_sid(sid)
+        not_found = self._not_found.get(sid)
+        is_due = not_found is None or (not_found.ask_from is not None and self._clock.now() >= not_found.ask_from)
+        return is_due and is_call_sid(sid)
+
+    def _note_not_found(self, sid: str) -> None:
+        times = 1 + (self._not_found[sid].times if sid in self._not_found else 0)
+        pause = next(islice(NOT_FOUND_PAUSES.pauses(), times - 1, None))
+        is_last = times == NOT_FOUND_TRIES
+        self._not_found[sid] = NotFound(times, None if is_last else self._clock.now() + timedelta(seconds=pause))
 
     def _ends(self, legs: list[Leg]) -> Iterator[CallEvent]:
         """Yield the ends of legs; odd answers of REST do not keep the others back.
@@ -247,8 +276,9 @@ class Poller:
         try:
             call = self._api.fetch(leg.call_sid)
         except NotFoundError:
-            self._gone.add(leg.call_sid)
+            self._note_not_found(leg.call_sid)
             return
+        self._not_found.pop(leg.call_sid, None)
         if not call.is_final:
             return
         if leg.source == CALLBACK and has_just_ended(call, now=self._clock.wall()):
