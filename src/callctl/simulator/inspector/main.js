@@ -20,6 +20,7 @@ const notice = document.getElementById("notice");
 let run = null; // names a run of the simulator, from its start or a reset to the next
 let after = 0; // the number of the last request that is known
 let at = 0; // the present simulated second
+let kind = ""; // what is unusual about the simulator
 let gone = 0; // how often it has not answered, one time after the other
 let isKnown = false; // whether the first answer is there
 let timer = 0;
@@ -38,6 +39,10 @@ async function update() {
   if (run !== null && news.run !== run) {
     restart();
     return update();
+  }
+  if (run === null) {
+    const { clock: time, strict } = await ask("health");
+    kind = `${time === "manual" ? ", manual clock" : ""}${strict ? ", strict" : ""}`;
   }
   run = news.run;
   // Asked for after them, the calls are all there that those requests are about.
@@ -115,7 +120,7 @@ function draw() {
   const all = [...store.families.values()];
   const live = all.filter((family) => family.isLive).length;
   const shown = families.length < all.length ? `${families.length} shown of ${all.length} calls` : plural(all.length, "call");
-  write(document.getElementById("facts"), isKnown ? `${shown}, ${live} live, at ${at.toFixed(1)} s` : "");
+  write(document.getElementById("facts"), isKnown ? `${shown}, ${live} live, at ${at.toFixed(1)} s${kind}` : "");
   document.title = `${page.family?.legs.length ? page.name : "Calls"} · callctl simulator`;
   performance.measure("drawn", "draw");
 }
