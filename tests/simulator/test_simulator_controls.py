@@ -361,13 +361,35 @@ class TestWhere:
         _, call = await asyncio.to_thread(elsewhere)
         assert call.has_ended
 
-    async def test_under_with_the_caller_may_have_a_loop(self) -> None:
+    async def test_under_with_a_coroutine_waits_by_the_same_names(self, setup: SimulatorSetup) -> None:
+        """An application in its loop answers meanwhile; what would hold up that loop is refused at once."""
+        setup.listener.documents["/doc"] = PAUSE
         with Simulator(manual_clock=True) as sim:
-            call = sim.call(to=FROM, from_=CALLER, twiml=PAUSE)
-            sim.advance(100)
+            call = sim.call(to=FROM, from_=CALLER, url=f"{setup.listener.url}/doc")
+            for act in (lambda: sim.advance(100), lambda: sim.advance_until(idle=True)):
+                with pytest.raises(
+                    SimulatorError, match=r"would hold up the event loop .*: await advance\w*_async\(\)"
+                ):
+                    act()
+            await sim.advance_async(100)
+            assert [each.reply and each.reply.status for each in sim.sent] == [200]
             assert sim.find(call.sid).status == "completed"
-            with pytest.raises(SimulatorError, match=r"under `with`, call reset\(\)"):
-                await sim.reset_async()
+            assert await sim.advance_until_async(idle=True) == 0
+            with pytest.raises(SimulatorError, match="there is no call CA0"):
+                await sim.advance_until_async(status="busy", call="CA0")
+            await sim.reset_async()
+            assert sim.calls == ()
+            sim.reset()  # waits for nothing of the application's
+
+    def test_a_loop_without_a_coroutine_may_be_held_up(self) -> None:
+        """As with Playwright's synchronous API, whose callers can't await."""
+        loop = asyncio.new_event_loop()
+        with Simulator(manual_clock=True) as sim:
+            loop.call_soon(sim.advance, 5)
+            loop.call_soon(loop.stop)
+            loop.run_forever()
+            assert sim.simulated_seconds() == 5
+        loop.close()
 
     def test_before_and_after_it_runs_nothing_can_be_done(self) -> None:
         sim = Simulator(manual_clock=True)

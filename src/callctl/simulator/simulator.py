@@ -258,13 +258,13 @@ class Simulator:
         """Let simulated seconds pass; return when every fetch and callback due has been answered.
 
         Raises:
-            SimulatorError: It has no manual clock, or takes very long.
+            SimulatorError: It has no manual clock, takes very long, or is called in a coroutine.
         """
         self._wait("advance", lambda control: control.advance(seconds))
 
     async def advance_async(self, seconds: float) -> None:
-        """Do what advance() does, in the event loop of `async with`."""
-        await self._wait_async("advance", lambda control: control.advance(seconds))
+        """Do what advance() does, while the event loop goes on: that of `async with`, or any other under `with`."""
+        await self._wait_async(lambda control: control.advance(seconds))
 
     def advance_until(
         self,
@@ -298,9 +298,8 @@ class Simulator:
         idle: bool = False,
         limit: float = LIMIT,
     ) -> float:
-        """Do what advance_until() does, in the event loop of `async with`."""
+        """Do what advance_until() does, while the event loop goes on."""
         return await self._wait_async(
-            "advance_until",
             lambda control: control.advance_until(status=status, call=call, request=request, is_idle=idle, limit=limit),
         )
 
@@ -312,8 +311,8 @@ class Simulator:
         self._wait("reset", lambda control: control.reset())
 
     async def reset_async(self) -> None:
-        """Do what reset() does, in the event loop of `async with`."""
-        await self._wait_async("reset", lambda control: control.reset())
+        """Do what reset() does, while the event loop goes on."""
+        await self._wait_async(lambda control: control.reset())
 
     def seed(self, source: str | Path | Mapping[str, object]) -> None:
         """Set numbers, applications and far ends as a file says (TOML or JSON), or a mapping of the same shape as JSON.
@@ -406,6 +405,8 @@ class Simulator:
         control, server = self._control(), self._running
         if self._thread is None or server.loop is None:
             raise SimulatorError(f"{name}() belongs to `with`; under `async with`, await {name}_async()")
+        if name != "reset" and _is_in_coroutine():  # an application in that loop could not answer what is waited for
+            raise SimulatorError(f"{name}() would hold up the event loop that it is called in: await {name}_async()")
         future = asyncio.run_coroutine_threadsafe(begin(control), server.loop)
         try:
             return _clear(lambda: future.result(ADVANCE_SECONDS))
@@ -413,12 +414,12 @@ class Simulator:
             future.cancel()
             raise SimulatorError(f"{name}() was not done within {ADVANCE_SECONDS:g} s") from error
 
-    async def _wait_async(self, name: str, begin: Callable[[Control], Coroutine[Any, Any, T]]) -> T:
-        control = self._control()
-        if self._thread is not None:
-            raise SimulatorError(f"{name}_async() belongs to `async with`; under `with`, call {name}()")
+    async def _wait_async(self, begin: Callable[[Control], Coroutine[Any, Any, T]]) -> T:
+        control, loop = self._control(), self._running.loop
         try:
-            return await begin(control)
+            if loop is None or loop is _running_loop():
+                return await begin(control)
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(begin(control), loop))
         except ApiError as error:
             raise SimulatorError(error.message) from error
 
@@ -428,6 +429,11 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
+
+
+def _is_in_coroutine() -> bool:
+    # A loop may run without: Playwright's synchronous API runs one below its callers, who can't await anything.
+    return _running_loop() is not None and asyncio.current_task() is not None
 
 
 def _clear(work: Callable[[], T]) -> T:
