@@ -35,7 +35,20 @@ def of_rest(status: str, *, kind: str, received: float) -> CallEvent:
 
 @pytest.mark.parametrize("is_stored", [False, True])
 @pytest.mark.parametrize(
-    ("delays", "least"), [((5, 2, 4), 2), ((5, 0, 4), 0), ((5, -60, 4), -60), ((0, 3), 0), ((7,), 7), ((), 0)]
+    ("delays", "least"),
+    [
+        ((5, 2, 4), 2),
+        ((5, 0, 4), 0),
+        ((5, -15, 4), -15),
+        ((5, -60, 4), 4),  # one call alone may be wrong
+        ((5, -60, 4, -50), -60),  # another call agrees
+        ((-HOUR, -60, -7200), 0),
+        ((-HOUR, -60, -HOUR + 5), -HOUR),
+        ((-60, -60, -61, -70), -70),
+        ((0, 3), 0),
+        ((7,), 7),
+        ((), 0),
+    ],
 )
 def test_the_least_delay_counts(delays: tuple[float, ...], least: float, is_stored: bool) -> None:
     result = evidence()
@@ -47,7 +60,8 @@ def test_the_least_delay_counts(delays: tuple[float, ...], least: float, is_stor
 @pytest.mark.parametrize("recalled", [-HOUR, 0, 2])
 def test_what_the_store_knew_of_delays_counts_until_a_callback_arrives(recalled: float) -> None:
     result = evidence()
-    result.add(delayed(1, recalled), now=moment(1000), is_stored=True)
+    for call in (1, 4):
+        result.add(delayed(call, recalled), now=moment(1000), is_stored=True)
     assert result.skew == seconds(recalled)
     result.add(delayed(2, 4), now=moment(1000))
     result.add(delayed(3, recalled), now=moment(1000), is_stored=True)

@@ -74,12 +74,8 @@ class Engine:
 
     @property
     def clock_ahead(self) -> timedelta | None:
-        """How far this machine's clock seems to be ahead, if that makes all events too old for rules; else None.
-
-        The least delay of a few callbacks may itself be long, so such a clock is reported and not corrected: old
-        events must not become fresh.
-        """
-        return self._evidence.skew if self._evidence.skew > FRESH else None
+        """How far this machine's clock seems to be ahead, if that makes all events too old for rules; else None."""
+        return self._evidence.clock_ahead
 
     def restore(self, change: Change, *, now: datetime) -> None:
         """Take in a change that the store holds from before."""
@@ -198,11 +194,12 @@ class Engine:
         age = self._evidence.age(change.event, now=now)
         if leg is not change.after and leg.ended_at is not None:  # one of two ends is fresh, which is enough
             age = min(age, self._evidence.age_of_end(leg, now=now))
+        age_by_clock = age + max(self._evidence.correction(now=now), timedelta())
         trigger = _trigger_of(change.event, now=now)
         age_of_call = self._evidence.age_of_call(change.event, now=now)
         reason = ""
         if age > FRESH:
-            reason = f"too old: it happened {age.total_seconds():.0f} s ago"
+            reason = f"too old: it happened {age_by_clock.total_seconds():.0f} s ago"
         elif age_of_call is not None and age_of_call > FOUND_SOON:
             reason = f"too old: the call began {age_of_call.total_seconds():.0f} s before REST showed it like this"
         if reason:
@@ -211,7 +208,8 @@ class Engine:
         elif rule.settle:
             self._settling.append(_Settling(rule, leg.call_sid, now + rule.settle, trigger))
         else:
-            check = needs_precheck or _is_polled(change.event)
+            # Where it is fresh only if this clock runs fast, REST is asked, which tells the time.
+            check = needs_precheck or _is_polled(change.event) or age_by_clock > FRESH
             yield from self._decide(rule, leg, snapshot, needs_precheck=check, now=now, trigger=trigger)
 
     def _is_old_enough(self, rule: Rule, leg: Leg, *, now: datetime) -> bool:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from callctl.calls.call import CallStatus
 from callctl.calls.event import CALLBACK, MISSED, POLLED, CallEvent
 from callctl.calls.leg import Leg
+from callctl.rules.clock_skew import ClockSkew
 
 
 class Evidence:
@@ -17,8 +18,8 @@ class Evidence:
     def __init__(self, *, steady_time: Callable[[datetime], datetime]) -> None:
         self._steady_time = steady_time
         self._legs: dict[str, LegEvidence] = {}
-        self._least_delay: timedelta | None = None
-        self._least_stored_delay: timedelta | None = None  # by the wall clock of an earlier process
+        self._clock = ClockSkew()
+        self._stored_clock = ClockSkew()  # by the wall clock of an earlier process
 
     def add(self, event: CallEvent, *, now: datetime, is_stored: bool = False) -> None:
         """Take in an event; ``is_stored``: it comes from the store, from before this process."""
@@ -28,11 +29,8 @@ class Evidence:
             known = self._legs[event.call_sid] = LegEvidence(arrived)
         known.add(event, arrived=arrived, now=now)
         if event.kind == CALLBACK and event.verified and event.timestamp is not None:
-            delay = arrived - event.timestamp
-            if is_stored:
-                self._least_stored_delay = _lesser(delay, self._least_stored_delay)
-            else:
-                self._least_delay = _lesser(delay, self._least_delay)
+            clock = self._stored_clock if is_stored else self._clock
+            clock.add(event.call_sid, arrived - event.timestamp, at=arrived, now=now)
 
     def retain(self, sids: Container[str]) -> None:
         """Drop all legs but these."""
@@ -40,14 +38,28 @@ class Evidence:
 
     @property
     def skew(self) -> timedelta:
-        """How far the steady clock is ahead of Twilio's: the least delay of a callback, since none arrives early.
+        """How far the steady clock is ahead of Twilio's: the least delay of late, since no callback arrives early.
 
         That is too much, by the time the callback took and by the part of a second that its Timestamp leaves out. It
         makes legs younger than they are, so that a rule acts late rather than early. The store's delays count only
         until a callback arrives: the wall clock may have been set since.
         """
-        least = self._least_stored_delay if self._least_delay is None else self._least_delay
-        return least or timedelta()
+        return (self._clock or self._stored_clock).skew
+
+    @property
+    def clock_ahead(self) -> timedelta | None:
+        """How far this machine's clock seems to be ahead, if that makes all events too old for rules; else None."""
+        return (self._clock or self._stored_clock).unexplained
+
+    def correction(self, *, now: datetime) -> timedelta:
+        """Return what is taken off the age of an event: less than zero where this machine's clock is behind.
+
+        It is more than zero only where this clock runs fast: the least delay of a few callbacks may itself be long, and
+        must not make old events fresh.
+        """
+        if self._clock:
+            return self._clock.correction(now=now)
+        return min(self._stored_clock.skew, timedelta())
 
     def has_callback(self, call_sid: str) -> bool:
         """Return whether a verified callback reported a leg."""
@@ -101,11 +113,7 @@ class Evidence:
         return now - known.arrivals[leg.status] if timestamp is None else self._age_of(timestamp, now=now)
 
     def age(self, event: CallEvent, *, now: datetime) -> timedelta:
-        """Return how long ago an event happened, by its own Timestamp; a poll of a live call reports the present.
-
-        Only a clock that is behind is corrected: the least delay of a few callbacks may itself be long, and must not
-        make old events fresh.
-        """
+        """Return how long ago an event happened, by its own Timestamp; a poll of a live call reports the present."""
         has_own_time = event.kind in (CALLBACK, MISSED) or (event.kind == POLLED and event.is_final)
         if not has_own_time or event.timestamp is None:
             return now - self._steady_time(event.received_at)
@@ -118,7 +126,7 @@ class Evidence:
         return self._age_of(event.timestamp, now=now)
 
     def _age_of(self, timestamp: datetime, *, now: datetime) -> timedelta:
-        return now - timestamp - min(self.skew, timedelta())
+        return now - timestamp - self.correction(now=now)
 
 
 @dataclass(slots=True)
@@ -150,11 +158,6 @@ class LegEvidence:
             self.timestamps[event.status] = min(self.timestamps.get(event.status, event.timestamp), event.timestamp)
         elif event.kind == POLLED:
             self.started_at = min(self.started_at or event.timestamp, event.timestamp)
-
-
-def _lesser(delay: timedelta, before: timedelta | None) -> timedelta:
-    # Not ``before or delay``: a delay of zero is one, and the least there can be by clocks that agree.
-    return delay if before is None else min(delay, before)
 
 
 def _counted_from(status: str) -> tuple[str, ...]:

@@ -93,7 +93,7 @@ def _unless_related(api: CallsApi, action: Action, *, clock: Clock) -> Outcome |
 def _declined_if_too_old(call: Call, action: Action, *, clock: Clock) -> Outcome | None:
     """Return that what made the rule match was no news when it was seen, by Twilio's own dates; None if it was.
 
-    This machine's clock may be behind, as after a start without a clock that runs on its own.
+    This machine's clock may be behind, as after a start without a clock that runs on its own, or not run fast.
     """
     trigger = action.trigger
     if trigger is None or call.as_of is None:
@@ -101,9 +101,7 @@ def _declined_if_too_old(call: Call, action: Action, *, clock: Clock) -> Outcome
     age = call.as_of - trigger.timestamp - (clock.now() - trigger.observed_at)
     if age <= trigger.fresh + _TOLERANCE:
         return None
-    return Outcome(
-        DECLINED, f"too old: it happened {age.total_seconds():.0f} s ago, and this machine's clock is behind"
-    )
+    return Outcome(DECLINED, f"too old: it happened {age.total_seconds():.0f} s ago by Twilio's clock")
 
 
 def _postponed_if_too_young(call: Call, action: Action, *, clock: Clock) -> Postponed | None:

@@ -254,7 +254,8 @@ class RuleRunner:
         self._reports.append(
             Trouble(
                 f"rules find all events too old: no callback took less than {least} by this machine's clock, "
-                "so it is probably that far ahead. Set it (`callctl doctor` measures it) and start the watch again",
+                "so it is probably that far ahead (`callctl doctor` measures it), or its elapsed time runs fast. "
+                "Set it and start the watch again",
                 Cause.CLOCK,
             )
         )

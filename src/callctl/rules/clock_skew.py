@@ -1,0 +1,111 @@
+"""How far a machine's steady clock is ahead of Twilio's, as the delays of callbacks tell: none arrives early.
+
+Each delay is the difference of the two clocks and the time that the callback took, so the least one of late is the
+best. It is not that of all times: a steady clock runs fast or slow, by seconds in a day, and may jump where a machine
+is moved. And one call's alone may be wrong, so that one far below the others counts once another call agrees.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from callctl.rules.rule import FRESH
+
+# By how much a steady clock runs fast at most: quartz by some 50 millionths, a bad one by 200.
+DRIFT: Final = 250e-6
+# A delay counts for one or two periods, and longer where few calls come.
+PERIOD: Final = timedelta(hours=1)
+_FEWEST_CALLS = 3  # in a period
+_MOST_ODD = 8  # calls whose delay is far below the others'
+
+
+class ClockSkew:
+    """What the delays of callbacks tell of the steady clock; all times are its own."""
+
+    def __init__(self) -> None:
+        self._least = _RecentLeast()
+        self._bound = _RecentLeast()  # of what each delay would be at the first one's time, if the clock ran fast
+        self._began: datetime | None = None
+        self._last = timedelta()
+        self._odd: dict[str, timedelta] = {}  # by call, the newest last
+        self._newest: dict[str, timedelta] = {}  # the least delays of the last few calls, the newest last
+
+    def __bool__(self) -> bool:
+        """Return whether a delay counts."""
+        return self._least.value is not None
+
+    def add(self, call_sid: str, delay: timedelta, *, at: datetime, now: datetime) -> None:
+        """Take in the delay of a callback that arrived at ``at``."""
+        if self._began is None:
+            self._began = now
+            self._bound.add("", timedelta(), at=now)  # the steady clock begins with the wall clock, which is right
+        self._last = at - self._began
+        least = self._agreed(call_sid, delay, lowest=min(self.correction(now=at), timedelta()) - FRESH)
+        if least is not None:
+            self._least.add(call_sid, least, at=at)
+            self._bound.add(call_sid, least - DRIFT * self._last, at=at)
+        self._newest[call_sid] = min(delay, self._newest.pop(call_sid, delay))
+        if len(self._newest) > _FEWEST_CALLS:
+            del self._newest[next(iter(self._newest))]
+
+    @property
+    def skew(self) -> timedelta:
+        """How far the clock is ahead at most; nothing where no delay counts."""
+        return self._least.value or timedelta()
+
+    def correction(self, *, now: datetime) -> timedelta:
+        """Return what to take off the age of an event: the skew, as far as a clock that runs fast explains it.
+
+        A few callbacks may all take long, so a clock that seems to be ahead is believed only so far, and wholly once
+        that has gone on for some periods.
+        """
+        if self._began is None or self._bound.value is None:
+            return timedelta()
+        return self._bound.value + DRIFT * (now - self._began)
+
+    @property
+    def unexplained(self) -> timedelta | None:
+        """How far the clock seems to be ahead by the last few calls, if that makes all events too old; else None."""
+        ahead = min(self._newest.values(), default=timedelta())
+        correction = timedelta() if self._began is None else self.correction(now=self._began + self._last)
+        return ahead if ahead - correction > FRESH else None
+
+    def _agreed(self, call_sid: str, delay: timedelta, *, lowest: timedelta) -> timedelta | None:
+        """Return a delay that counts: one that is not below the lowest, or that another call's agrees with."""
+        if delay >= lowest:
+            return delay
+        agreeing = [odd for sid, odd in self._odd.items() if sid != call_sid and abs(odd - delay) <= FRESH]
+        if agreeing:
+            return min(delay, *agreeing)
+        self._odd[call_sid] = min(delay, self._odd.pop(call_sid, delay))
+        if len(self._odd) > _MOST_ODD:
+            del self._odd[next(iter(self._odd))]
+        return None
+
+
+class _RecentLeast:
+    """The least of what was added of late, in this period and the one before."""
+
+    def __init__(self) -> None:
+        self._before: timedelta | None = None
+        self._least: timedelta | None = None
+        self._until: datetime | None = None
+        self._calls: set[str] = set()  # of this period, as many as it needs
+
+    def add(self, call_sid: str, value: timedelta, *, at: datetime) -> None:
+        """Take in what a call's callback tells; begin a period if this one is over and had calls enough."""
+        if self._until is None:
+            self._until = at + PERIOD
+        elif at >= self._until and len(self._calls) >= _FEWEST_CALLS:
+            self._before, self._least, self._until = self._least, None, at + PERIOD
+            self._calls.clear()
+        self._least = value if self._least is None else min(value, self._least)
+        if len(self._calls) < _FEWEST_CALLS:
+            self._calls.add(call_sid)
+
+    @property
+    def value(self) -> timedelta | None:
+        """The least; None if nothing was added. A value of zero counts."""
+        known = [value for value in (self._before, self._least) if value is not None]
+        return min(known, default=None)

@@ -1,0 +1,133 @@
+"""The steady clock runs fast or slow for weeks, jumps, or one call's Timestamp is wrong: what callbacks tell of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pytest
+from engine_run import EngineRun, seconds
+from events import START, sid
+from hypothesis import given
+from hypothesis import strategies as st
+
+from callctl.rules.clock_skew import PERIOD, ClockSkew
+from callctl.rules.rule import FRESH, Action, Hangup, Rule, When
+
+DAY = 86400
+WORST = 200e-6  # of a second in each second
+EXACT = seconds(0.001)
+SLOWEST = 5.0  # seconds that a callback takes, but for a few
+TALKING = Rule(name="talking", when=When(statuses=frozenset({"in-progress"})), then=Hangup())
+
+drifts = st.sampled_from([-WORST, WORST]) | st.floats(-WORST, WORST)
+# By call: the true time from the one before, and how long its callback took, in seconds.
+streams = st.lists(
+    st.tuples(st.floats(600, 3600), st.floats(0, SLOWEST) | st.floats(SLOWEST, 600)), min_size=20, max_size=300
+)
+
+
+@dataclass
+class Machine:
+    """A machine whose steady clock runs wrong: callbacks arrive, and it is asked how wrong its clock is."""
+
+    drift: float
+    skew: ClockSkew = field(default_factory=ClockSkew)
+    true: float = 0.0
+    jumped: float = 0.0
+    calls: int = 0
+
+    @property
+    def ahead(self) -> timedelta:
+        """How far its clock really is ahead."""
+        return seconds(self.true * self.drift + self.jumped)
+
+    @property
+    def correction(self) -> timedelta:
+        return self.skew.correction(now=START + seconds(self.true) + self.ahead)
+
+    def receive(self, gap: float, delay: float) -> None:
+        """Receive a callback of another call, so long after the one before."""
+        self.true += gap
+        self.calls += 1
+        now = START + seconds(self.true) + self.ahead
+        self.skew.add(sid(self.calls), seconds(delay) + self.ahead, at=now, now=now)
+
+
+@given(drifts, st.lists(st.tuples(st.floats(0, 4 * DAY), st.floats(0, 600)), min_size=1, max_size=100))
+def test_no_drift_makes_an_event_older_than_it_is(drift: float, stream: list[tuple[float, float]]) -> None:
+    machine = Machine(drift)
+    machine.receive(0, 0)
+    for gap, delay in stream:
+        machine.receive(gap, delay)
+        assert machine.correction >= machine.ahead - EXACT
+
+
+@given(drifts, streams)
+def test_while_calls_come_each_hour_no_old_event_becomes_fresh(drift: float, stream: list[tuple[float, float]]) -> None:
+    machine = Machine(drift)
+    for gap, delay in stream:
+        for call_delay in (delay, SLOWEST):  # one of two is as fast as usual
+            machine.receive(gap, call_delay)
+            assert machine.correction <= machine.ahead + FRESH
+
+
+@given(drifts, streams, st.floats(-3600, 3600), streams)
+def test_after_a_jump_events_are_as_old_as_they_are_within_hours(
+    drift: float, before: list[tuple[float, float]], jump: float, after: list[tuple[float, float]]
+) -> None:
+    machine = Machine(drift)
+    for gap, delay in before:
+        machine.receive(gap, delay)
+    machine.jumped = jump
+    for gap, _ in after[:20]:
+        machine.receive(gap, SLOWEST)
+    assert machine.ahead - EXACT <= machine.correction <= machine.ahead + FRESH
+    assert machine.skew.skew >= machine.ahead - EXACT - WORST * 20 * PERIOD
+
+
+@given(st.floats(0, 1e6), st.integers(1, 4))
+def test_one_calls_timestamps_rule_out_no_other_call(ahead: float, times: int) -> None:
+    machine = Machine(0)
+    machine.receive(0, 1)
+    for _ in range(times):
+        machine.calls = 1
+        machine.receive(1, -ahead)
+    machine.receive(1, 1)
+    assert machine.correction >= -FRESH
+    assert machine.skew.skew >= -FRESH
+    assert machine.skew.unexplained is None
+
+
+@given(st.floats(16, 1e6), st.floats(0, 14))
+def test_a_clock_that_is_behind_is_known_by_two_calls(behind: float, slower: float) -> None:
+    machine = Machine(0, jumped=-behind)
+    machine.receive(0, slower)
+    machine.receive(1, 0)
+    assert machine.correction == machine.skew.skew == seconds(-behind)
+
+
+@pytest.mark.parametrize("drift", [-WORST, WORST])
+def test_a_steady_clock_that_runs_wrong_for_weeks_stops_no_rule(drift: float) -> None:
+    run, days = EngineRun(TALKING), 21
+    for hour in range(24 * days):
+        run.seconds = hour * 3600.0
+        run.report(hour + 1, "in-progress", at=run.seconds * (1 - drift) - 1)
+    actions = [(at, one) for at, one in run.proposals if isinstance(one, Action)]
+    assert (len(actions), run.declined) == (24 * days, [])
+    # Where this clock alone would not have it so, REST is asked first.
+    assert all(one.needs_precheck == (at * drift + 1 > FRESH.total_seconds()) for at, one in actions)
+    assert run.engine.clock_ahead is None
+
+
+def test_a_clock_that_runs_faster_than_any_is_reported() -> None:
+    run = EngineRun(TALKING)
+    for call in range(5):
+        run.seconds = call * 20.0
+        run.report(call + 1, "in-progress", at=run.seconds / 1.2)
+    assert run.declined == []
+    run.seconds = 200.0
+    for call in (7, 8, 9):
+        run.report(call, "in-progress", at=run.seconds / 1.2)
+    assert len(run.declined) == 3
+    assert run.engine.clock_ahead == seconds(200 - 200 // 1.2)  # a Timestamp has whole seconds
