@@ -379,6 +379,27 @@ def test_what_callbacks_say_is_in_progress_is_tried_again(setup: CliSetup) -> No
         assert [request.method for request in server.received].count("POST") == 4
 
 
+@pytest.mark.parametrize("over", ["parent", "child"])
+def test_nothing_is_said_of_another_leg_that_has_ended_by_its_callback(setup: CliSetup, over: str) -> None:
+    """REST may be behind: here it shows both as live."""
+    parent, child = setup.talking()
+    ended, named = (parent, child) if over == "parent" else (child, parent)
+    setup.add_callback(ended, "completed", at=datetime.now(UTC), parent=parent if over == "child" else None)
+    outcome = setup.callctl("redirect", named, "--url", "survey")
+    assert outcome.code == 0
+    assert ended not in outcome.err
+
+
+def test_nothing_is_said_of_the_other_legs_of_a_call_that_is_over(setup: CliSetup) -> None:
+    """The child was redirected out of the Dial, and goes on by itself."""
+    parent, child = setup.talking()
+    setup.add_callback(parent, "completed", at=datetime.now(UTC))
+    outcome = setup.callctl("redirect", parent, "--url", "survey", "--dry-run")
+    assert outcome.code == 5
+    assert child not in outcome.err
+    assert "it has no other leg" not in outcome.err
+
+
 @pytest.mark.parametrize("status", ["answered", "in-progress"])
 def test_when_answered_waits_for_the_answer(callctl: Callctl, setup: CliSetup, status: str) -> None:
     with Simulator(port=0, speed=20) as simulator:

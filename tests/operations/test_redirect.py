@@ -190,6 +190,12 @@ def test_a_child_that_was_redirected_out_of_the_dial_goes_on_and_so_does_its_par
     assert parent.effect == f"goes on: this leg was redirected out of its Dial at {time_of_day(NOW)}"
 
 
+def test_nothing_becomes_of_another_leg_where_the_call_or_its_parent_is_over() -> None:
+    child = call("in-progress", "CA3", parent_call_sid=SID)
+    assert preview(CallAndChildren(call("completed"), (child,)), known=Known({"CA3": NOW})) == []
+    assert preview(CallAndChildren(child, (), is_parent_over=True), known=Known()) == []
+
+
 @pytest.mark.parametrize(
     ("direction", "words"),
     [

@@ -324,13 +324,29 @@ class RedirectPreview:
         """
         if sid not in self._fetched:
             self._fetched[sid] = self._fetch(sid)
-        call = self._fetched[sid]
-        if call is None:
+        fetched = self._fetched[sid]
+        if fetched is None:
             return Effects(None, ())
-        effects = operation.preview(call, known=self.history)
+        found = self._as_reported(fetched)
+        effects = operation.preview(found, known=self.history)
         if effects or of_none:
-            self._say(call.call, effects)
-        return Effects(call.call, effects)
+            self._say(found.call, effects)
+        return Effects(found.call, effects)
+
+    def _as_reported(self, found: CallAndChildren) -> CallAndChildren:
+        """Return a call and its children, without those that have ended by what callbacks reported.
+
+        REST may be behind.
+        """
+
+        def reported(call: Call) -> Call:
+            return with_reported_status(call, self.history.leg(call.sid))
+
+        call = reported(found.call)
+        live = tuple(child for child in map(reported, found.children) if not child.is_final)
+        parent = call.parent_call_sid
+        is_over = parent is not None and reported(Call(parent, "")).is_final
+        return CallAndChildren(call, live, is_parent_over=is_over)
 
     def batches(self, sids: Sequence[str]) -> list[list[str]]:
         """Fetch all of them; return the children before their parents, whose redirects end their Dials.
@@ -377,7 +393,7 @@ class RedirectPreview:
     def _say(self, call: Call, effects: Sequence[operation.OtherLeg]) -> None:
         lines = [f"callctl: {call.sid} is {operation.whose_phone(call)}"]
         lines += [f"callctl: its {other.relation} leg {other.sid}: {other.effect}" for other in effects]
-        lines += [] if effects else ["callctl: it has no other leg"]
+        lines += [] if effects or call.is_final else ["callctl: it has no other leg"]
         lines += [f"hint: for the other leg: {self.command(other.sid)}" for other in effects if other.goes_on]
         self.runtime.say("\n".join(lines))
 

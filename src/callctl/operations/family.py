@@ -21,10 +21,11 @@ _PAGE = 1000  # calls
 
 @dataclass(frozen=True, slots=True)
 class CallAndChildren:
-    """A call, and its child legs that have not ended."""
+    """A call, and its child legs that have not ended; ``is_parent_over`` where its parent is known to have ended."""
 
     call: Call
     children: tuple[Call, ...]
+    is_parent_over: bool = False
 
     @property
     def parent_sid(self) -> str | None:

@@ -56,13 +56,15 @@ class KnownLegs(Protocol):
 
 
 def preview(call: CallAndChildren, *, known: KnownLegs) -> list[OtherLeg]:
-    """Return what happens to the other legs when a call is redirected.
+    """Return what happens to the other legs when a call is redirected: nothing, if it is over or they are.
 
     Source: docs/twilio.md, "Redirects and the other leg".
     """
+    if call.call.is_final:
+        return []
     if call.children:
         return [_of_child(child, known.redirected_at(child.sid)) for child in call.children]
-    if call.parent_sid is not None:
+    if call.parent_sid is not None and not call.is_parent_over:
         child, parent = call.call.sid, call.parent_sid
         goes_on = known.redirected_at(child) is not None or known.dial_action(parent) != ""
         return [OtherLeg(parent, "parent", effect_on_parent(known, child, parent=parent), goes_on)]

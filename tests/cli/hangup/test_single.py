@@ -105,6 +105,12 @@ def test_a_store_that_cannot_be_written_is_reported_and_no_failure(setup: CliSet
     assert "done, but not written down" in messages(outcome)
 
 
+def test_of_a_child_it_says_nothing_of_a_parent_that_has_ended(setup: CliSetup) -> None:
+    parent, child = setup.dialled()
+    setup.add_callback(parent, "completed", at=datetime.now(UTC))
+    assert messages(setup.callctl("hangup", child)) == f"callctl: ended: {child} is completed\n"
+
+
 def test_of_a_child_it_says_what_the_parent_does(setup: CliSetup) -> None:
     parent, child = setup.dialled()
     outcome = setup.callctl("hangup", child)

@@ -244,6 +244,9 @@ def error_of(ended: HangupOutcome, options: HangupOptions) -> NotEndedError | Wa
 def _say_effect_on_parent(runtime: Runtime, history: History, call: Call, *, parent: str) -> None:
     from callctl.operations.redirect import effect_on_parent
 
+    leg = history.leg(parent)
+    if leg is not None and leg.verified and leg.is_final:
+        return  # nothing more becomes of it
     redirected_at = history.redirected_at(call.sid)
     # A leg that nobody answered may be one of several that the Dial rings.
     may_ring_others = redirected_at is None and call.status != CallStatus.COMPLETED
