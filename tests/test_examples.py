@@ -1,0 +1,56 @@
+"""The examples, as who copies one of their folders runs them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from paths import ROOT
+from processes import Piped
+from simulator.libraries.clients import node_with
+
+EXAMPLES = ROOT / "examples"
+
+
+@pytest.fixture
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Return a copy of one of the examples."""
+    copy = tmp_path / "example"
+    shutil.copytree(EXAMPLES / request.param, copy, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
+    return copy
+
+
+@pytest.mark.parametrize("folder", ["python"], indirect=True)
+def test_python(folder: Path) -> None:
+    (folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:asyncio\n")  # it warns of settings that it misses
+    command = [sys.executable, "-m", "pytest", "-W", "error"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert "4 passed" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("folder", ["node"], indirect=True)
+@pytest.mark.parametrize("strict", [True, False])
+def test_node(folder: Path, home: Path, *, strict: bool) -> None:
+    """What the simulator does not know passes where it is not strict, and the example's test of it fails."""
+    node, modules = node_with("twilio", "jest")
+    (folder / "node_modules").symlink_to(modules)
+    settings = folder / ".env.simulator"
+    options = ["--proxy", "--clock", "manual", "--write-env", str(settings), *(["--strict"] if strict else [])]
+    with Piped("simulator", "--port", "0", "--proxy-port", "0", *options, home=home) as simulator:
+        simulator.until_said("Ctrl-C ends it")
+        jest = shlex.join([node, "node_modules/jest/bin/jest.js", "--ci", "--watchman=false"])
+        done = subprocess.run(
+            ["sh", "-c", f"set -a; . ./.env.simulator; set +a; exec {jest}"],
+            cwd=folder,
+            env={"PATH": os.environ["PATH"], "HOME": str(home)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    expected = "Tests:       3 passed, 3 total" if strict else "Tests:       1 failed, 2 passed, 3 total"
+    assert expected in done.stderr, done.stdout + done.stderr
