@@ -10,6 +10,7 @@ from callctl.simulator.faults import Faults
 from callctl.simulator.http_requests import Noted, Received, Reply, Sent
 from callctl.simulator.records import Call, CallNote, Change
 from callctl.simulator.rest.control.seed import SeedError
+from callctl.simulator.rest.control.seed import load_as_json as load_seed
 from callctl.simulator.server import MissingLibraryError, PortInUseError, SeedRefusedError, SimulatorError
 from callctl.simulator.settings import DIALECTS, READINGS, Settings
 from callctl.simulator.simulator import Simulator
@@ -36,4 +37,5 @@ __all__ = [
     "Simulator",
     "SimulatorError",
     "load_far_ends",
+    "load_seed",
 ]

@@ -9,7 +9,7 @@ import typer
 from callctl.cli.options import common, completion
 from callctl.cli.options.checks import check_endpoint, check_method
 from callctl.cli.simulator.client import SimulatorClient, Url
-from callctl.cli.simulator.show import show_call
+from callctl.cli.simulator.show import show_new_call
 from callctl.errors import UsageError
 
 
@@ -75,7 +75,7 @@ def simulator_call(
         document = runtime.settings(env_file=env_file).named_url(voice_url)
         given |= {"url": document.url, "method": check_method(method) or document.method}
     body = {name: value for name, value in given.items() if value}
-    show_call(runtime, client.post("/calls", body, changes="the call may have come in"), sid_alone=True)
+    show_new_call(runtime, client.post("/calls", body, changes="the call may have come in"))
 
 
 def _check_together(

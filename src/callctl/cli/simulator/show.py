@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
+from callctl.calls.call import Call
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.support.dates import parse_timestamp, time_of_day
 from callctl.views.terminal_safe import json_text, printable
@@ -13,12 +14,23 @@ from callctl.views.terminal_safe import json_text, printable
 Json = Mapping[str, Any]
 
 
-def show_call(runtime: Runtime, call: Json, *, sid_alone: bool = False) -> None:
-    """Write a call; on a pipe its SID alone, where it is wanted so."""
+def show_new_call(runtime: Runtime, call: Json) -> None:
+    """Write a call that has just come in as a command shows one that it has placed: on a pipe its SID alone."""
     if runtime.form is Form.JSON:
         runtime.write_json(call)
-    elif sid_alone and runtime.form is Form.PLAIN:
+    elif runtime.form is Form.PLAIN:
         runtime.write(printable(str(call["sid"])))
+    else:
+        from callctl.views.table import print_calls
+
+        resource = {**call, "date_created": call["created"], "start_time": call["started"]}
+        print_calls(runtime.console(), [Call.from_resource(resource)])
+
+
+def show_call(runtime: Runtime, call: Json) -> None:
+    """Write a call as it is now."""
+    if runtime.form is Form.JSON:
+        runtime.write_json(call)
     else:
         runtime.write(printable(call_line(call)))
 
@@ -55,7 +67,7 @@ def request_line(record: Json) -> str:
     code = f" {reply['code']}" if reply and reply["code"] is not None else ""
     tries = f" (try {reply['attempts']})" if reply and reply["attempts"] > 1 else ""
     arrow = "<--" if record["direction"] == "received" else "-->"
-    about = f" {record['about']} {record['call']}".rstrip()
+    about = "".join(f" {word}" for word in (record["about"], record["call"]) if word)
     why = f" ({reply['error']})" if reply and reply["error"] else ""
     moment = parse_timestamp(record["time"])
     time = "" if moment is None else f"{time_of_day(moment)} "

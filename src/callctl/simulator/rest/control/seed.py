@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from callctl.simulator.errors import ApiError, ControlError
 from callctl.simulator.far_end import FarEnd, FarEndError, parse
@@ -60,6 +61,25 @@ def load(path: Path) -> Seed:
         return read(values, as_json=as_json)
     except SeedError as error:
         raise SeedError(f"{path}: {error}") from error
+
+
+def load_as_json(path: Path) -> dict[str, object]:
+    """Read a file, and return it as it is sent over HTTP; raise SeedError."""
+    load(path)
+    text = path.read_text(encoding="utf-8-sig")
+    values: dict[str, object] = json.loads(text) if path.suffix == ".json" else _underscored(tomllib.loads(text))
+    return values
+
+
+def _underscored(tables: Mapping[str, Any]) -> dict[str, object]:
+    def spelled(table: Mapping[str, object]) -> dict[str, object]:
+        return {key.replace("-", "_"): value for key, value in table.items()}
+
+    return {
+        "numbers": [spelled(each) for each in tables.get("numbers", [])],
+        "applications": [spelled(each) for each in tables.get("applications", [])],
+        "far_ends": {address: spelled(table) for address, table in tables.get("far-ends", {}).items()},
+    }
 
 
 def read(values: object, *, as_json: bool) -> Seed:
