@@ -87,6 +87,13 @@ def feature_of(fields: Fields) -> str | None:
     return AMD if fields.get("CallSid") and fields.get("AnsweredBy") else None
 
 
+def asks_for_announcement(fields: Fields) -> bool:
+    """Return whether a form of no known kind asks for TwiML to play to a conference: it is about that, and no event."""
+    return bool(fields.get("ConferenceSid")) and not any(
+        name in fields for name in ("StatusCallbackEvent", "RecordingSid")
+    )
+
+
 def owner_of(fields: Fields) -> str:
     """Return the SID under which it is kept: the call's, else the conference's."""
     return fields.get("CallSid", "").strip() or fields.get("ConferenceSid", "").strip()

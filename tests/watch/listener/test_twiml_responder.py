@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from events import form, sid
+from events import ACCOUNT, form, sid
 from listeners import PUBLIC, VOICE_DOCUMENT, FailingStore, Reports, Start, post, sign, twiml_form
 from watches import running_watch, settings_in
 
@@ -149,3 +149,26 @@ async def test_a_clients_own_timestamp_makes_its_call_no_callback(
     assert await post(listener.url + "/status", fields, signed_url=PUBLIC) == (200, VOICE_DOCUMENT)
     (event,) = await reports.of(1)
     assert (event.kind, event.timestamp) == ("twiml-request", None)
+
+
+ANNOUNCEMENT = {"AccountSid": ACCOUNT, "ConferenceSid": "CF" + "1" * 32, "FriendlyName": "room"}
+
+
+async def test_an_announcement_to_a_conference_gets_its_document(tmp_path: Path) -> None:
+    (tmp_path / "one.xml").write_text(DOCUMENT)
+    documents = Documents.read_options(["one=one.xml"], folder=tmp_path)
+    async with running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0, documents=documents)) as watch:
+        assert await post(watch.ready.documents["one"], ANNOUNCEMENT) == (200, DOCUMENT)
+        assert watch.view.events == []
+
+
+async def test_an_announcement_at_the_callback_url_is_answered_by_the_application(
+    start: Start, voice: TwimlResponder
+) -> None:
+    listener = await start(responder=voice)
+    url = listener.url + "/status"
+    assert await post(url, ANNOUNCEMENT, signed_url=PUBLIC) == (200, VOICE_DOCUMENT)
+    for other in ({"StatusCallbackEvent": "conference-end"}, {"RecordingSid": "RE1"}):
+        assert (await post(url, ANNOUNCEMENT | other, signed_url=PUBLIC))[0] == 204
+    assert (await post(url, {"AccountSid": ACCOUNT, "StreamSid": "MZ1"}, signed_url=PUBLIC))[0] == 204
+    assert (listener.ignored, listener.accepted) == (3, 0)

@@ -19,7 +19,7 @@ from aiohttp import web
 from callctl import __version__
 from callctl.calls.call import CallStatus
 from callctl.calls.event import TWIML_REQUEST, AmbiguousEventError, CallEvent, NotACallEventError
-from callctl.calls.other_callbacks import FEATURES
+from callctl.calls.other_callbacks import FEATURES, asks_for_announcement
 from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import StoreAwayError, StoreError
 from callctl.settings import Settings, may_be_token
@@ -248,6 +248,8 @@ class Listener:
             return await self._answer_ambiguous(error, path, received)
         except NotACallEventError:
             self.ignored += 1  # valid, but nothing to show
+            if path != self.address.path or asks_for_announcement(dict(received.pairs)):
+                return await self._answer_twiml(path, received)
             return self._acknowledge(received)
         return await self._store(event, path, received)
 
