@@ -48,6 +48,11 @@ class WatchOptions:
         """Whether it is to do more than show calls, so that following another watch is not enough."""
         return bool(self.is_service or self.tunnel or self.documents.files or self.forward_to)
 
+    @property
+    def drains(self) -> bool:
+        """Whether SIGTERM lets what is under way be answered: calls may wait for the TwiML of an application."""
+        return self.is_service or self.forward_to is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Ready:

@@ -77,7 +77,8 @@ _GC_THRESHOLDS = (20_000, 5, 1000)
 SHUT_DOWN_LIMIT = 0.9
 # A shared store gets so many of these seconds, for all that it is still to do.
 SHARED_STORE_LIMIT = 0.5
-# Seconds for which a service that is to end may answer what is under way: as long as an event may take to be stored.
+# Seconds for which what is under way may be answered on SIGTERM, by a service or where an application is asked for
+# TwiML: as long as an event may take to be stored.
 DRAIN_LIMIT = 10.0
 
 Work = Callable[[], Coroutine[Any, Any, None]]
@@ -107,7 +108,7 @@ class Session:
         self._api = api
         address = Address(options.host, options.port, options.path, options.public_url, tuple(options.documents.files))
         config = ListenerConfig.of(settings, address, unverified=options.unverified)
-        limits = Limits(stop_seconds=DRAIN_LIMIT) if options.is_service else config.limits
+        limits = Limits(stop_seconds=DRAIN_LIMIT) if options.drains else config.limits
         self.listener_config = replace(config, limits=limits)
         self._feed = BoardFeed(header=self.header)
         self._make_rules = make_rules
@@ -622,12 +623,17 @@ class Session:
         """Return the board as it is now."""
         return self._feed.board.snapshot()
 
+    @property
+    def drains(self) -> bool:
+        """Whether SIGTERM lets what is under way be answered."""
+        return self._options.drains
+
     async def shut_down(self, *, limit: float = SHUT_DOWN_LIMIT) -> None:
         """Remove the record, stop listening, close the view and the store; each step even if one before fails.
 
-        What is under way may be answered for ``limit`` seconds at most; of a watch it is half a second. What is beyond
-        the usual limit is also for what waits to be forwarded. A shared store may stand still: all that is asked of it
-        has a part of the usual limit.
+        What is under way may be answered for ``limit`` seconds at most; of a watch that asks no application for TwiML
+        it is half a second. What is beyond the usual limit is also for what waits to be forwarded. A shared store may
+        stand still: all that is asked of it has a part of the usual limit.
         """
         store, left = self._store, TimeLeft(SHARED_STORE_LIMIT)
         async with contextlib.AsyncExitStack() as stack:

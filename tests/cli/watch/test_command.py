@@ -3,6 +3,7 @@
 import json
 import socket
 import sys
+import threading
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -12,8 +13,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from processes import CALLCTL, OnTerminal, Piped
+from api.scripted import Handler, Server
+from processes import CALLCTL, LIMIT, OnTerminal, Piped
 from running import Callctl, env_for
+from services import get
 
 from callctl.simulator import Simulator
 from callctl.watch.listener.signature import signature_of
@@ -331,3 +334,36 @@ def test_idle_connections_beyond_the_limit_of_files_keep_no_callback_out(home: P
         assert post(url, urlencode(form).encode(), **{"X-Twilio-Signature": signature}) == 204
         assert watch.record()["status"] == "ringing"
         assert "Traceback" not in watch.until_said("")
+
+
+def test_sigterm_lets_a_call_that_waits_for_the_application_have_its_twiml(home: Path, simulator: Simulator) -> None:
+    received = threading.Semaphore(0)
+
+    def turn(handler: Handler) -> None:
+        received.release()
+        handler.server.released.wait(2)  # a slow application
+        handler.answer(200, b"<Response/>", {"Content-Type": "text/xml"})
+
+    answers: list[tuple[int, str]] = []
+    fields = {
+        "CallSid": "CA" + "1" * 32,
+        "AccountSid": simulator.account_sid,
+        "CallStatus": "ringing",
+        "ApiVersion": "2010-04-01",
+        "Direction": "inbound",
+        "From": "+12025550100",
+        "To": "+15005550006",
+    }
+    with Server(turn) as application:
+        options = ("--json", "--port", "0", "--forward-to", application.url)
+        with Piped("watch", *options, home=home, env=env_for(simulator)) as watch:
+            url = f"http://127.0.0.1:{watch.record()['port']}/status"
+            signature = signature_of(url, list(fields.items()), key=simulator.auth_token)
+            headers = {"X-Twilio-Signature": signature}
+            body = urlencode(fields).encode()
+            caller = threading.Thread(target=lambda: answers.append(get(url, data=body, headers=headers)))
+            caller.start()
+            assert received.acquire(timeout=LIMIT)
+            assert watch.terminate() == 0
+            caller.join()
+    assert answers == [(200, "<Response/>")]

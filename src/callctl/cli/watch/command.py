@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -244,7 +245,7 @@ async def _show(runtime: Runtime, settings: Settings, session: Session | Followe
     import asyncio
 
     from callctl.cli.io.signals import stop_on_signals
-    from callctl.watch.session import prepare_to_serve
+    from callctl.watch.session import DRAIN_LIMIT, SHUT_DOWN_LIMIT, Session, prepare_to_serve
 
     with stop_on_signals(session.stop) as stopped:
         try:
@@ -258,7 +259,10 @@ async def _show(runtime: Runtime, settings: Settings, session: Session | Followe
         except asyncio.CancelledError:
             pass  # stopped while it was starting
         finally:
-            await session.shut_down()
+            if isinstance(session, Session) and session.drains and stopped.number == signal.SIGTERM:
+                await session.shut_down(limit=SHUT_DOWN_LIMIT + DRAIN_LIMIT)
+            else:
+                await session.shut_down()
     return stopped.exit_code
 
 
