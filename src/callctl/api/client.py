@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 
 from callctl.api.pages import MAX_PAGE_SIZE, rows
 from callctl.api.replies import Reply, sid_in
-from callctl.api.retries import NoReplyError, Resend, Retry, Sender, check_text
+from callctl.api.retries import Attempt, NoReplyError, Resend, Retry, Sender, check_text
 from callctl.calls.call import Call
 from callctl.calls.sid import is_call_sid
 from callctl.errors import ApiError, CallctlError, NetworkError, OutcomeUnknownError, UsageError
@@ -63,6 +63,7 @@ class ApiClient:
         self._settings = settings
         self._sender = Sender(settings, timeout=request_timeout, sleep=sleep, random=random, on_retry=on_retry)
         self._wanted: Callable[[bool], bool] | None = None
+        self._attempt: Attempt | None = None
         self._on_call: Callable[[Call], None] = lambda _call: None
 
     def while_wanted(self, wanted: Callable[[bool], bool]) -> Self:
@@ -73,6 +74,12 @@ class ApiClient:
         """
         client = copy(self)
         client._wanted = wanted
+        return client
+
+    def seen_by(self, attempt: Attempt) -> Self:
+        """Return the same client; ``attempt`` knows at any time whether its change may have been carried out."""
+        client = copy(self)
+        client._attempt = attempt
         return client
 
     def observed(self, on_call: Callable[[Call], None]) -> Self:
@@ -248,7 +255,9 @@ class ApiClient:
         """
         reply: Reply | None = None
         try:
-            reply = self._sender.post(url, parameters, resend=Resend.IF_UNPROCESSED, wanted=self._wanted)
+            reply = self._sender.post(
+                url, parameters, resend=Resend.IF_UNPROCESSED, wanted=self._wanted, attempt=self._attempt
+            )
             call = self._call(reply)
             return call if sid is None else self._same(sid, call)
         except NetworkError as error:
@@ -271,7 +280,9 @@ class ApiClient:
     def _update(self, sid: str, parameters: Parameters, *, doubt: str = "the call may have been ended") -> Call:
         """Send what may be sent again; ``doubt`` is said where it is not known whether it was done."""
         try:
-            reply = self._sender.post(self._call_url(sid), parameters, resend=Resend.ALWAYS, wanted=self._wanted)
+            reply = self._sender.post(
+                self._call_url(sid), parameters, resend=Resend.ALWAYS, wanted=self._wanted, attempt=self._attempt
+            )
             return self._updated(sid, reply)
         except CallctlError as error:
             if error.may_be_done:

@@ -48,6 +48,37 @@ class Retry(NamedTuple):
     tries: int = TRIES
 
 
+class Attempt:
+    """A request that changes something, seen by who may not wait for its end: whether it may have been carried out."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._may_be_done = False
+        self._is_abandoned = False
+
+    def begin(self) -> None:
+        """Count the request as sent, from just before it is.
+
+        Raises:
+            NoLongerWantedError: It was abandoned, so nothing may be sent.
+        """
+        with self._lock:
+            if self._is_abandoned:
+                raise NoLongerWantedError("it was left before the request was sent")
+            self._may_be_done = True
+
+    def fail(self, *, may_be_done: bool) -> None:
+        """Note what is known once a try has failed."""
+        with self._lock:
+            self._may_be_done = may_be_done
+
+    def abandon(self) -> bool:
+        """Have nothing sent any more; return whether it may have been carried out."""
+        with self._lock:
+            self._is_abandoned = True
+            return self._may_be_done
+
+
 class NoReplyError(NetworkError):
     """No whole reply came.
 
@@ -99,11 +130,18 @@ class Sender:
         return self._send(lambda client: client.get(url), url=url, resend=Resend.ALWAYS, changes=False)
 
     def post(
-        self, url: str, form: Parameters, *, resend: Resend, wanted: Callable[[bool], bool] | None = None
+        self,
+        url: str,
+        form: Parameters,
+        *,
+        resend: Resend,
+        wanted: Callable[[bool], bool] | None = None,
+        attempt: Attempt | None = None,
     ) -> Reply:
         """Return the successful reply to a form.
 
         ``wanted`` is called before the form is sent again, with whether an earlier try may have been carried out.
+        ``attempt`` is kept up to date about that.
 
         Raises:
             NoLongerWantedError: It was not sent again, since it was not wanted any more.
@@ -114,7 +152,9 @@ class Sender:
             NoThreadError: The system has no thread left for the request; the caller may have one to give back.
         """
         check_text(form)
-        return self._send(lambda client: client.post(url, form), url=url, resend=resend, changes=True, wanted=wanted)
+        return self._send(
+            lambda client: client.post(url, form), url=url, resend=resend, changes=True, wanted=wanted, seen=attempt
+        )
 
     def _send(
         self,
@@ -124,6 +164,7 @@ class Sender:
         resend: Resend,
         changes: bool,
         wanted: Callable[[bool], bool] | None = None,
+        seen: Attempt | None = None,
     ) -> Reply:
         client = self._ready_client()
         attempt, pauses = 1, BACKOFF.pauses(self._random)
@@ -131,6 +172,8 @@ class Sender:
         while True:
             reply: Reply | None = None
             failure: CallctlError
+            if seen is not None:
+                seen.begin()
             try:
                 reply = request(client)
             except NoThreadError as error:
@@ -144,6 +187,8 @@ class Sender:
                     return reply
                 failure, may_resend = self._refused(reply, resend=resend)
             failure.may_be_done = may_be_done = changes and (may_be_done or failure.may_be_done)
+            if seen is not None:
+                seen.fail(may_be_done=may_be_done)
             if not may_resend or attempt == TRIES:
                 raise failure
             self._pause(pause_before_retry(next(pauses), reply), failure, attempt=attempt)

@@ -263,6 +263,22 @@ def test_a_place_that_a_signal_ends_says_that_it_may_be_placed_and_last_is_not_t
     assert len(server.received) == 2
 
 
+@pytest.mark.parametrize("more", [(), ("--watch",)], ids=["alone", "watch"])
+def test_a_place_that_is_interrupted_while_it_waits_to_try_again_was_certainly_not_placed(
+    callctl: Callctl, home: Path, more: tuple[str, ...]
+) -> None:
+    busy = reply(429, {"code": 20429, "message": "Too Many Requests", "status": 429}, Retry_After="30")
+    with Server(reply(201, call()), busy, reply(200, call(status="completed"))) as server:
+        env = env_of(server)
+        assert callctl(*PLACE, env=env).code == 0
+        with Piped(*PLACE, *more, home=home, env=env) as command:
+            command.until_said("trying again in 30.0 s")
+            assert command.interrupt() == 130
+            assert "may have been placed" not in command.until_said("callctl: interrupted")
+        assert callctl("hangup", "@last", env=env).code == 0  # the one before
+        assert [request.path.split("/")[-1] for request in server.received[:2]] == ["Calls.json"] * 2
+
+
 def test_a_place_that_is_killed_leaves_last_standing_for_no_call(
     callctl: Callctl, home: Path, server: Server, received: threading.Semaphore
 ) -> None:

@@ -145,11 +145,12 @@ def place(
         show_request(runtime, settings, client.calls_url, request)
         say_nothing_was_sent(runtime)
         return
-    with placing(runtime, settings):
+    with placing(runtime, settings) as attempt:
         try:
-            call = client.place(request)
+            call = client.seen_by(attempt).place(request)
         except KeyboardInterrupt:
-            say_it_may_be_placed(runtime, request.to)
+            if attempt.abandon():
+                say_it_may_be_placed(runtime, request.to)
             raise
     if goal is None:
         try:  # shown first: the store may be locked

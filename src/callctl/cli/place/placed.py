@@ -19,6 +19,7 @@ from callctl.support.threads import failure_reason, run_in_thread
 
 if TYPE_CHECKING:
     from callctl.api.requests import PlaceRequest
+    from callctl.api.retries import Attempt
     from callctl.settings import Settings
 
 
@@ -56,35 +57,40 @@ def _noting(runtime: Runtime, call: Call, *, dial_action: str | None) -> Iterato
 
 
 @contextmanager
-def placing(runtime: Runtime, settings: Settings) -> Iterator[None]:
+def placing(runtime: Runtime, settings: Settings) -> Iterator[Attempt]:
     """Have ``@last`` stand for no call before one is placed in the block, until it is remembered.
 
     It would stand for the call before, and a command that is meant for the new one would change that: also where this
     process is killed before the answer. If the call was certainly not placed, the call before is the last one again.
+    What is yielded is to see the request.
     """
-    last = LastPlaced(settings)
+    from callctl.api.retries import Attempt
+
+    last, attempt = LastPlaced(settings), Attempt()
     with _warning(runtime):
         last.forget(at=runtime.now())
     try:
-        yield
+        yield attempt
     except BaseException as error:  # Ctrl-C too
         with suppress(Exception):  # what became of the request is what counts
-            _after_failure(runtime, last, error)
+            _after_failure(runtime, last, error, attempt)
         raise
 
 
 @asynccontextmanager
-async def placing_in_threads(runtime: Runtime, settings: Settings) -> AsyncIterator[None]:
+async def placing_in_threads(runtime: Runtime, settings: Settings) -> AsyncIterator[Attempt]:
     """Do what ``placing`` does, without holding up an event loop."""
-    last = LastPlaced(settings)
+    from callctl.api.retries import Attempt
+
+    last, attempt = LastPlaced(settings), Attempt()
     with _warning(runtime):
         await run_in_thread(lambda: last.forget(at=runtime.now()))
     try:
-        yield
+        yield attempt
     except BaseException as error:
         failure = error
         with suppress(Exception):
-            await run_in_thread(lambda: _after_failure(runtime, last, failure))
+            await run_in_thread(lambda: _after_failure(runtime, last, failure, attempt))
         raise
 
 
@@ -96,8 +102,9 @@ def _warning(runtime: Runtime) -> Iterator[None]:
         runtime.warn(_as_store_error(error), before="@last may go on standing for the call before this one: ")
 
 
-def _after_failure(runtime: Runtime, last: LastPlaced, error: BaseException) -> None:
-    if isinstance(error, CallctlError) and not error.may_be_done:
+def _after_failure(runtime: Runtime, last: LastPlaced, error: BaseException, attempt: Attempt) -> None:
+    may_be_placed = error.may_be_done if isinstance(error, CallctlError) else attempt.abandon()
+    if not may_be_placed:
         last.restore()
     else:  # another command may have placed a call meanwhile: which came last is not known
         last.forget(at=runtime.now())
