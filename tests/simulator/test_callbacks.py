@@ -10,7 +10,7 @@ from aiohttp import web
 from simulator.setup import ANSWERS, BUSY, FROM, HANGS_UP, SimulatorSetup, served, simulator_setup
 
 from callctl.simulator import Received, Reply, Sent
-from callctl.simulator import web as simulator_web
+from callctl.simulator.outgoing import web as simulator_web
 
 
 def moved_to(location: str, *, status: int = 302) -> Callable[[object], web.Response]:

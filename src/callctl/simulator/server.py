@@ -27,7 +27,7 @@ from callctl.support.server import OpenConnections, TcpServer, room_for_connecti
 from callctl.support.urls import reason_of
 
 if TYPE_CHECKING:
-    from callctl.simulator.proxy import Proxy
+    from callctl.simulator.proxy.server import Proxy
 
 IDLE_SECONDS = 75.0  # real ones, without a request or in the midst of its header
 LINGER_SECONDS = 1.0  # how long what a refused client still sends is thrown away, so that it reads the refusal
@@ -158,8 +158,8 @@ class SimulatorServer:
         make_connection: Callable[[], asyncio.Protocol],
         connections: OpenConnections[Any],
     ) -> None:
-        from callctl.simulator.authority import Authority
-        from callctl.simulator.proxy import Proxy
+        from callctl.simulator.proxy.authority import Authority
+        from callctl.simulator.proxy.server import Proxy
 
         try:
             authority = Authority()

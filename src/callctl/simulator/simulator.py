@@ -445,7 +445,7 @@ def _clear(work: Callable[[], T]) -> T:
 
 
 def _proxy_settings(port: int, allow_hosts: Iterable[str], settings: Settings) -> ProxySettings:
-    from callctl.simulator.proxy import check_allowed
+    from callctl.simulator.proxy.server import check_allowed
 
     if settings.base_path:
         raise ValueError("a proxy stands for api.twilio.com, which has no base path")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from simulator.media_application import CLEAR, MediaApplication, Message, mark, sound
 from simulator.setup import ANSWERS, SimulatorSetup, served, simulator_setup
 
-from callctl.simulator import websocket
+from callctl.simulator.outgoing import websocket
 from callctl.simulator.switch import streams
 
 JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=9), lambda inner: st.lists(inner))

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from callctl.simulator.errors import ApiError
+from callctl.simulator.outgoing.web import is_loopback
 from callctl.simulator.settings import ACTIVE, Settings
-from callctl.simulator.web import is_loopback
 
 READING = frozenset({"GET", "HEAD"})
 FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host")  # what a proxy adds, which passes on others' requests
@@ -61,7 +61,7 @@ def admit_to_control(request: web.Request, settings: Settings) -> None:
 
 
 def admit_reader(request: web.Request, settings: Settings) -> None:
-    """Let in whoever is on this machine, and others with the account's credentials; wrong ones are refused to all."""
+    """Let in who is on this machine, and others with the account's credentials; wrong ones are refused to all."""
     if "Authorization" in request.headers or not is_from_here(request):
         authenticate(request, settings, of_account=False)
 

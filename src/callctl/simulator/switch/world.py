@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from callctl.simulator.clock import Clock, ManualClock, RealClock
-from callctl.simulator.cookies import CookieJars
 from callctl.simulator.faults import Chance
 from callctl.simulator.http_requests import OnTraffic
+from callctl.simulator.outgoing.cookies import CookieJars
+from callctl.simulator.outgoing.web import Web
 from callctl.simulator.records import Records
 from callctl.simulator.settings import Settings
 from callctl.simulator.switch.switch import Switch
-from callctl.simulator.web import Web
 
 
 def utc_now() -> datetime:
@@ -45,7 +45,7 @@ class World:
         chance: Chance,
         on_traffic: OnTraffic,
     ) -> None:
-        self.run = uuid4().hex  # names this run to whoever asks again and again
+        self.run = uuid4().hex  # names this run to those who ask again and again
         self.manual_clock = ManualClock() if is_manual else None
         self.clock: Clock = self.manual_clock or RealClock(settings.speed)
         self.wall = wall or (utc_now if self.manual_clock is None else _simulated(self.clock))

@@ -7,8 +7,8 @@ import pytest
 from aiohttp import web
 from simulator.setup import ANSWERS, FROM, LATE, SimulatorSetup, simulator_setup
 
-from callctl.simulator import cookies
-from callctl.simulator.cookies import CookieJars
+from callctl.simulator.outgoing import cookies
+from callctl.simulator.outgoing.cookies import CookieJars
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 SITE = "http://127.0.0.1:5000/voice/menu"

@@ -14,11 +14,11 @@ from aiohttp import web
 from simulator.setup import served
 from twilio.request_validator import RequestValidator
 
-from callctl.simulator import websocket
 from callctl.simulator.http_requests import Sent, Traffic
+from callctl.simulator.outgoing import websocket
+from callctl.simulator.outgoing.web import Web
 from callctl.simulator.records import Records
 from callctl.simulator.sockets import SocketRequest
-from callctl.simulator.web import Web
 
 OPENSSL = shutil.which("openssl")
 TOKEN = "0123456789abcdef0123456789abcdef"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import trustme
 
-MOST_NAMES = 100  # for which certificates are kept; whoever asks for more makes them anew
+MOST_NAMES = 100  # for which certificates are kept; those for more are made anew each time
 # Where systems have their roots in one file: Debian and Alpine, Fedora, SUSE, macOS and the BSDs.
 _ROOTS = (
     "/etc/ssl/certs/ca-certificates.crt",

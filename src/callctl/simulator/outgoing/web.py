@@ -20,11 +20,11 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from callctl.simulator.cookies import CookieJars
 from callctl.simulator.http_requests import Cancel, Moment, OutgoingRequest, Reply, Sent
+from callctl.simulator.outgoing.cookies import CookieJars
+from callctl.simulator.outgoing.websocket import WebSockets
 from callctl.simulator.records import Records
 from callctl.simulator.sockets import Socket, SocketEvents, SocketRequest
-from callctl.simulator.websocket import WebSockets
 from callctl.support.urls import without_user_and_fragment
 
 MAX_REPLY_BYTES = 256 * 1024

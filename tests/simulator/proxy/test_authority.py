@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from callctl.simulator import authority
-from callctl.simulator.authority import Authority, system_roots
+from callctl.simulator.proxy import authority
+from callctl.simulator.proxy.authority import Authority, system_roots
 
 
 def certificates(pem: bytes) -> list[bytes]:
@@ -80,7 +80,7 @@ def test_certificates_are_made_once_and_not_kept_without_end(monkeypatch: pytest
 
 
 def test_nothing_of_it_is_loaded_without_a_proxy() -> None:
-    modules = ("trustme", "cryptography", "callctl.simulator.proxy", "callctl.simulator.authority")
+    modules = ("trustme", "cryptography", "callctl.simulator.proxy.server", "callctl.simulator.proxy.authority")
     code = f"""
 import sys
 from callctl.simulator import Simulator

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from callctl.simulator.authority import Authority
 from callctl.simulator.errors import more_info
 from callctl.simulator.http_requests import Reply
+from callctl.simulator.proxy.authority import Authority
 from callctl.support.server import OpenConnections, TcpServer
 from callctl.support.urls import reason_of
 

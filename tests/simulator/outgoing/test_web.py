@@ -12,7 +12,7 @@ from events import samples
 from simulator.setup import ANSWERS, BUSY, SimulatorSetup, served
 
 from callctl.simulator.http_requests import OutgoingRequest
-from callctl.simulator.web import Overrides, Web, overrides, sign, wire_url
+from callctl.simulator.outgoing.web import Overrides, Web, overrides, sign, wire_url
 from callctl.support.urls import without_user_and_fragment
 
 

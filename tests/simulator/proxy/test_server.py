@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from simulator.setup import ANSWERS, SimulatorSetup, simulator_setup
 from watches import until
 
-from callctl.simulator import PortInUseError, Simulator, SimulatorError, proxy, server
-from callctl.simulator.proxy import _read_head, _RefusedError, is_twilio
+from callctl.simulator import PortInUseError, Simulator, SimulatorError, server
+from callctl.simulator.proxy import server as proxy
+from callctl.simulator.proxy.server import _read_head, _RefusedError, is_twilio
 
 PATIENCE = 30.0
 CONNECT = b"CONNECT api.twilio.com:443 HTTP/1.1\r\nHost: api.twilio.com:443\r\n\r\n"
