@@ -510,9 +510,9 @@ def redirecting_call(
 ) -> Generator[float, None, Outcome]:
     """Do what ``redirect_call`` does, and yield the pauses, in seconds, instead of sleeping."""
     form = tuple(request.parameters())
-    with history.requesting(sid, "redirect", form):
+    with history.requesting(sid, "redirect", form) as attempt:
         call = yield from operation.redirecting(
-            client,
+            client.seen_by(attempt),
             sid,
             request,
             command=command,

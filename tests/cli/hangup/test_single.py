@@ -350,6 +350,28 @@ def test_where_the_terminal_is_gone_too_it_records_what_may_have_been_ended(home
     assert actions_of(home) == [("hangup", "unknown", "outcome unknown: the answer was not waited for")]
 
 
+@pytest.mark.parametrize("command", [("hangup",), ("redirect", "--url", "https://a.example/x")], ids=lambda one: one[0])
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_waits_to_be_tried_again_at_ctrl_c_is_not_said_to_be_unknown(
+    home: Path, command: tuple[str, ...], count: int
+) -> None:
+    busy = reply(429, {"code": 20429, "message": "Too Many Requests", "status": 429}, Retry_After="30")
+
+    def answer(handler: Handler) -> None:
+        sid = handler.path.split("/")[-1].removesuffix(".json")
+        found = {"calls": []} if sid.startswith("Calls") else {**call(status="in-progress"), "sid": sid}
+        (busy if handler.command == "POST" else reply(200, found))(handler)
+
+    sids = [f"CA{number:032d}" for number in range(count)]
+    with Server(answer) as server:
+        env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "fake", "CALLCTL_API_URL": server.url}
+        with Piped(command[0], *sids, *command[1:], home=home, env=env) as process:
+            process.until(lambda: process.said.count("trying again in 30.0 s") == count)
+            assert process.interrupt() == 130
+            assert "may have been ended:" not in process.said
+            assert "may have been redirected" not in process.said
+
+
 def test_wait_gives_up_with_exit_9(callctl: Callctl) -> None:
     sid = "CA" + "1" * 32
     with Server(reply(200, call(status="ringing"))) as server:

@@ -119,8 +119,8 @@ def hanging_up(
 
     send = hangup.canceling if options.only_ringing else hangup.hanging_up
     try:
-        with history.requesting(sid, options.action, options.request):
-            ended = yield from send(client.while_wanted(is_wanted), sid, reported=history.leg)
+        with history.requesting(sid, options.action, options.request) as attempt:
+            ended = yield from send(client.while_wanted(is_wanted).seen_by(attempt), sid, reported=history.leg)
     except NoLongerWantedError:
         if not changed:
             raise

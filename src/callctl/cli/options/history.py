@@ -24,6 +24,7 @@ from callctl.support.threads import run_with_time_limit
 
 if TYPE_CHECKING:
     from callctl.api.client import ApiClient
+    from callctl.api.retries import Attempt
     from callctl.calls.action import ActionEvent
     from callctl.calls.leg import Leg
     from callctl.cli.io.results import Outcome, Request
@@ -64,6 +65,7 @@ class History:
         self._intended_before: set[str] = set()  # by other commands, whose intents are not to be removed
         self._request_times: dict[str, datetime] = {}
         self._pending: dict[str, tuple[str, Request]] = {}  # requests whose outcome is not shown yet, by SID
+        self._attempts: dict[str, Attempt] = {}  # the latest of each call
         self._legs: dict[str, Leg | None] = {}  # as they were read last
         self._over: dict[str, Call] = {}  # calls that REST showed as over
 
@@ -273,8 +275,10 @@ class History:
             self._intended_before |= before - own
 
     @contextmanager
-    def requesting(self, sid: str, action: str, request: Request) -> Iterator[None]:
+    def requesting(self, sid: str, action: str, request: Request) -> Iterator[Attempt]:
         """Count the request that is sent in the block, to change a call, as pending until ``settle``.
+
+        What is yielded is to see the request: one that certainly was not carried out is not said to be unknown.
 
         If it is not known whether it was carried out, that is recorded at once: no rule may take what comes of it for
         the end of a conversation. A refusal is recorded too: a watch shows what could not be changed.
@@ -282,13 +286,16 @@ class History:
         Raises:
             NoLongerWantedError: The history was abandoned, so nothing may be sent.
         """
+        from callctl.api.retries import Attempt
+
         with self._sending:
             if self._is_abandoned:
                 raise NoLongerWantedError("it was left before the request was sent")
             self._request_times[sid] = self.now()
             self._pending[sid] = action, request
+            self._attempts[sid] = attempt = Attempt()
         try:
-            yield
+            yield attempt
         except (NoLongerWantedError, NoThreadError) as error:
             if error.may_be_done:
                 self.record_unclear(sid, action, request, error.message)
@@ -314,11 +321,12 @@ class History:
     def abandon(self) -> frozenset[str]:
         """Have no further request sent, and record those that are pending as unknown in their outcome.
 
-        It is for a thread that is not waited for. Return the calls for which a request was sent.
+        It is for a thread that is not waited for. Return the calls whose requests were sent, and not refused.
         """
         with self._sending:
             self._is_abandoned = True
-            requested, pending = frozenset(self._request_times), dict(self._pending)
+            requested = frozenset(sid for sid, attempt in self._attempts.items() if attempt.abandon())
+            pending = {sid: request for sid, request in dict(self._pending).items() if sid in requested}
         self._record_as_unclear(pending)
         self._write_all()
         self._give_up()
@@ -347,7 +355,7 @@ class History:
 
     def _record_pending(self) -> None:
         """Say and record which calls may have been changed: those still pending, after Ctrl-C."""
-        pending = dict(self._pending)
+        pending = {sid: request for sid, request in dict(self._pending).items() if self._attempts[sid].abandon()}
         if not pending:
             return
         from callctl.cli.io.results import name_some
