@@ -107,7 +107,7 @@ def test_curl(sim: Simulator) -> None:
 @pytest.mark.parametrize("package", ["twilio", "twilio-5"])
 def test_twilios_library_for_node_under_jest(sim: Simulator, package: str, tmp_path: Path) -> None:
     node, modules = node_with(package, "jest")
-    folder = Path(__file__).parent / "libraries"
+    folder = Path(__file__).parent.parent / "libraries"
     settings = {"rootDir": str(folder), "cacheDirectory": str(tmp_path), "modulePaths": [modules]}
     command = [node, f"{modules}/jest/bin/jest.js", "--runInBand", "--ci", "--json", "--watchman=false"]
     env = environment(sim, TWILIO_PACKAGE=package, NODE_PATH=modules)
