@@ -169,12 +169,48 @@ def test_an_address_has_one_spelling_so_that_it_is_one_world(tmp_path: Path, giv
     settings, plain = from_env(tmp_path, CALLCTL_API_URL=given), from_env(tmp_path, CALLCTL_API_URL=url)
     assert settings.api_url == plain.api_url == url
     assert settings.world == plain.world
-    assert plain.former_world is None
+    assert plain.former_worlds == ()
     if given == url:
-        assert settings.former_world is None
+        assert settings.former_worlds == ()
     elif "2010" not in given:  # with that no request of 0.1.0 went through
-        assert settings.former_world == replace(plain, api_url=given.rstrip("/")).world != plain.world
-    assert replace(settings, api_url="http://127.0.0.1:9").former_world is None
+        assert settings.former_worlds == (replace(plain, api_url=given.rstrip("/")).world,)
+        assert settings.former_worlds != (plain.world,)
+    assert replace(settings, api_url="http://127.0.0.1:9").former_worlds == ()
+
+
+@pytest.mark.parametrize(
+    ("plain", "others"),
+    [
+        (
+            {},
+            [
+                {"TWILIO_EDGE": "ashburn"},
+                {"TWILIO_REGION": "us1"},
+                {"TWILIO_REGION": "us1", "TWILIO_EDGE": "ashburn"},
+                {"TWILIO_EDGE": "dublin"},
+                {"CALLCTL_API_URL": "https://API.ashburn.us1.twilio.com"},
+            ],
+        ),
+        (
+            {"TWILIO_REGION": "ie1"},
+            [{"TWILIO_REGION": "ie1", "TWILIO_EDGE": "dublin"}, {"TWILIO_REGION": "ie1", "TWILIO_EDGE": "frankfurt"}],
+        ),
+    ],
+)
+def test_a_region_is_one_world_through_whichever_edge_it_is_reached(
+    tmp_path: Path, plain: dict[str, str], others: list[dict[str, str]]
+) -> None:
+    usual = from_env(tmp_path, **plain)
+    assert usual.former_worlds == ()  # stores of before are as they were
+    for other in (from_env(tmp_path, **each) for each in others):
+        assert other.world == usual.world
+        assert (other.former_worlds == ()) == (other.api_url == usual.api_url)
+        assert usual.world not in other.former_worlds
+
+
+def test_regions_are_worlds_of_their_own(tmp_path: Path) -> None:
+    regions = [from_env(tmp_path, **each).world for each in ({}, {"TWILIO_REGION": "ie1"}, {"TWILIO_REGION": "au1"})]
+    assert len(set(regions)) == 3
 
 
 @pytest.mark.parametrize(

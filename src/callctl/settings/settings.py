@@ -22,6 +22,7 @@ from callctl.settings.values import (
     may_be_token,
     signing_tokens,
     url_name,
+    without_edge,
     wrong_kind_of_sid,
 )
 from callctl.support.own_folder import check_own_folder, has_own_owner
@@ -93,19 +94,22 @@ class Settings:
 
     @property
     def world(self) -> str:
-        """A short name for this account at this API address, which separates stores and records."""
-        return self._world_at(self.api_url)
+        """A short name for this account at this API address, which separates stores and records.
+
+        Through whichever edge a region of Twilio's is reached, its calls are the same.
+        """
+        return self._world_at(without_edge(self.api_url))
 
     @property
-    def former_world(self) -> str | None:
-        """The world in stores of callctl 0.1.0, which knew it by the address as it was spelled; None if it is the same.
+    def former_worlds(self) -> tuple[str, ...]:
+        """The other names of the world in stores of before, for the address as it is set.
 
-        Upper and lower case of the host counted, a dot at its end, and a port that is the usual one.
+        With another edge it was another world. In callctl 0.1.0 so it was with another spelling of the address: upper
+        and lower case of the host counted, a dot at its end, and a port that is the usual one.
         """
-        former = (self.api_url_as_set or self.api_url).rstrip("/")
-        if former == self.api_url or one_spelling(former) != self.api_url:
-            return None
-        return self._world_at(former)
+        as_set = (self.api_url_as_set or self.api_url).rstrip("/")
+        former = [self.api_url, as_set] if one_spelling(as_set) == self.api_url else [self.api_url]
+        return tuple(world for world in dict.fromkeys(map(self._world_at, former)) if world != self.world)
 
     def _world_at(self, api_url: str) -> str:
         text = f"{self.account_sid or ''}\n{api_url}"

@@ -191,6 +191,20 @@ def _twilio_url(*, region: str | None, edge: str | None) -> str:
     return "https://" + ".".join(part for part in ("api", edge, region, "twilio.com") if part)
 
 
+def without_edge(url: str) -> str:
+    """Return the address of Twilio's at which a region is reached where no edge is set; any other as it is.
+
+    Source: docs/twilio.md, "Regions and edges".
+    """
+    found = re.fullmatch(r"https://api(?:\.([a-z0-9-]+))?\.([a-z0-9]+)\.twilio\.com", url)
+    if found is None:
+        return url
+    region = found[2]
+    if region == "us1":
+        return _twilio_url(region=None, edge=None)
+    return _twilio_url(region=region, edge=OWN_EDGES[region]) if region in OWN_EDGES else url
+
+
 def _right_region(given: str, edge: str | None) -> str:
     """Say what to set for a region that is given by the name of an edge."""
     region = {own: name for name, own in ({"us1": "ashburn"} | OWN_EDGES).items()}.get(given)

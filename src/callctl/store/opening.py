@@ -116,9 +116,10 @@ def open_readonly(settings: Settings, *, busy_timeout: float = _BUSY_TIMEOUT) ->
         return None
     from callctl.store.sqlite.store import SqliteStore
 
-    if settings.former_world is not None:
+    if settings.former_worlds:
         with suppress(StoreError), closing(SqliteStore.open_existing(settings.store, world=settings.world)) as writable:
-            writable.adopt(settings.former_world)
+            for former in settings.former_worlds:
+                writable.adopt(former)
     return SqliteStore.open_readonly(settings.store, world=settings.world, busy_timeout=busy_timeout)
 
 
@@ -134,13 +135,13 @@ def open_file_readonly(path: Path, *, world: str) -> EventStore:
 
 
 def _adopting(store: SqliteStore, settings: Settings) -> SqliteStore:
-    """Return a store, with the rows of 0.1.0 that belong to it."""
-    if settings.former_world is not None:
-        try:
-            store.adopt(settings.former_world)
-        except BaseException:
-            store.close()
-            raise
+    """Return a store, with the rows that belong to it by a former name of its world."""
+    try:
+        for former in settings.former_worlds:
+            store.adopt(former)
+    except BaseException:
+        store.close()
+        raise
     return store
 
 

@@ -36,10 +36,11 @@ def claim_on(call: int) -> OpenClaim:
 
 
 @pytest.mark.parametrize("open_again", [open_store, as_watch, open_existing, open_readonly])
-def test_rows_of_the_address_as_it_was_spelled_are_found(tmp_path: Path, open_again: Open) -> None:
-    settings = settings_at(tmp_path, "https://API.twilio.com:443/")
-    assert settings.former_world is not None
-    with closing(SqliteStore.open(settings.store, world=settings.former_world)) as before:
+@pytest.mark.parametrize("url", ["https://API.twilio.com:443/", "https://api.ashburn.us1.twilio.com"])
+def test_rows_of_the_address_as_it_was_spelled_are_found(tmp_path: Path, open_again: Open, url: str) -> None:
+    settings = settings_at(tmp_path, url)
+    (former_world,) = settings.former_worlds
+    with closing(SqliteStore.open(settings.store, world=former_world)) as before:
         before.append(event(1, "ringing"))
         before.append(event(1, "completed"))
         before.append(event(2, "ringing"))
@@ -74,7 +75,7 @@ def test_rows_of_the_address_as_it_was_spelled_are_found(tmp_path: Path, open_ag
             assert store.claim_keys() == {("rule", sid(1)), ("rule", sid(2))}
             assert [one.outcome for one in store.actions(sid(1))] == ["done"]
             assert store.had_intent(sid(2))
-    with closing(SqliteStore.open(settings.store, world=settings.former_world)) as before:
+    with closing(SqliteStore.open(settings.store, world=former_world)) as before:
         assert list(before.replay(since=None)) == []
 
 

@@ -1,4 +1,4 @@
-"""Rows of callctl 0.1.0, which knew a world by its API address as it was spelled: they are moved to that of today."""
+"""Rows of a world by a former name, such as that of its API address with an edge: they are moved to that of today."""
 
 from __future__ import annotations
 
