@@ -4,24 +4,27 @@ Calls are placed evenly, so that many are in flight: of ten, seven have two chil
 conference. All legs and conferences tell all events to a receiver in another process. The simulator runs in a third.
 What is measured is measured from outside: processor time of the simulator's process, and for each callback the time
 from when it was due (counted from just before the call was placed) to its arrival, which includes both ways over HTTP.
+
+For tests: what an hour of an IVR takes with a manual clock, besides the requests that it makes of the application.
 """
 
 import asyncio
 import multiprocessing
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from urllib.parse import parse_qsl
 
 import aiohttp
 from aiohttp import web
-from measuring import Row, share, within
+from measuring import Row, amount, share, within
 
-from callctl.simulator import Simulator
+from callctl.simulator import FarEnd, Simulator
 
 WINNER, LOSER = "+12025550100", "+12025550101"
 EVENTS = "initiated ringing answered completed"
+CALLER = "+12025550199"
 IN_TEN = 3  # calls of ten that meet in a conference
 BY_CONFERENCE = ("conference-start", "conference-end")  # once each; the other events are its participants'
 
@@ -177,8 +180,78 @@ def run(plan: WatchOptions, placer: Placer, simulator: Connection) -> float:
     return asyncio.run(main())
 
 
+MENU = b"""<Response>
+  <Say>One moment.</Say><Pause length="57"/><Gather numDigits="1" action="/voice"><Say>Press one.</Say></Gather>
+</Response>"""
+
+
+def ask_again(pipe: Connection) -> None:
+    """Be an IVR in a process of its own."""
+
+    async def answer(request: web.Request) -> web.Response:
+        await request.post()
+        return web.Response(body=MENU, content_type="text/xml")
+
+    async def main() -> None:
+        app = web.Application()
+        app.router.add_post("/voice", answer)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        pipe.send(f"http://127.0.0.1:{runner.addresses[0][1]}/voice")
+        await asyncio.to_thread(pipe.recv)
+
+    asyncio.run(main())
+
+
+async def hour(url: str) -> tuple[float, list[Mapping[str, str]]]:
+    """Let a caller press a key each minute of an hour; return the real seconds, and what was asked."""
+    presses = FarEnd(digits="1", digits_after=1.0)
+    async with Simulator(manual_clock=True, strict=True, seed=1, far_end={CALLER: presses}) as sim:
+        sim.call(from_=CALLER, to="+15005550006", url=url, time_limit=3600)
+        await sim.advance_async(0)  # the connection is made
+        began = time.perf_counter()
+        await sim.advance_async(3601)
+        took = time.perf_counter() - began
+        (call,) = sim.calls
+        if (call.status, call.duration, call.notifications) != ("completed", 3600, ()):
+            raise RuntimeError(f"not an hour of an IVR: {call}")
+        return took, [sent.params for sent in sim.sent[1:]]
+
+
+async def exchanges(url: str, forms: Iterable[Mapping[str, str]]) -> float:
+    """Make the same requests one after the other, and nothing else; return the real seconds."""
+    async with aiohttp.ClientSession() as session:
+        await (await session.post(url)).read()
+        began = time.perf_counter()
+        for form in forms:
+            await (await session.post(url, data=form)).read()
+        return time.perf_counter() - began
+
+
+def measure_hour(rounds: int) -> Row:
+    """Measure an hour of an IVR and its requests alone, in turns."""
+    context = multiprocessing.get_context("spawn")
+    near, far = context.Pipe()
+    process = context.Process(target=ask_again, args=(far,), daemon=True)
+    process.start()
+    url = near.recv()
+    hours, alone, forms = [], [], list[Mapping[str, str]]()
+    for _ in range(rounds):
+        took, forms = asyncio.run(hour(url))
+        hours.append(took)
+        alone.append(asyncio.run(exchanges(url, forms)))
+    near.send(False)
+    process.join(10)
+    beyond = min(hours) - min(alone)
+    what = f"one simulated hour of an IVR by a manual clock, beyond its {len(forms)} HTTP exchanges"
+    measured = f"{amount(beyond, 's')} ({amount(min(hours), 's')} in all)"
+    return Row(what, measured, "≤ 20 ms", beyond <= 0.02)
+
+
 def measure(*, quick: bool) -> Iterator[Row]:
     """Measure a simulator at work."""
+    yield measure_hour(5 if quick else 40)
     plan = WatchOptions(200, 15, 10) if quick else WatchOptions(1000, 60, 60)
     context = multiprocessing.get_context("spawn")
     (near, far), (listener, other) = context.Pipe(), context.Pipe()
