@@ -52,6 +52,14 @@ def test_what_a_marker_said_is_forgotten(twilio_simulator):
     assert twilio_simulator.settings.strict and not twilio_simulator.far_ends
     twilio_simulator.advance(1)
 
+def test_it_is_stopped_as_if_twilio_were_gone(twilio_simulator):
+    twilio_simulator.__exit__()
+    with pytest.raises(OSError):
+        twilio_simulator.client.calls.list()
+
+def test_and_is_there_again(twilio_simulator):
+    assert twilio_simulator.client.calls.list() == []
+
 @pytest.mark.usefixtures("twilio_simulator")
 class TestByName:
     def test_used_by_name(self):
@@ -120,6 +128,14 @@ def test_its_setup_fails(broken):
 def test_no_such_option(twilio_simulator):
     pass
 
+@pytest.mark.twilio_simulator("strict")
+def test_no_keyword(twilio_simulator):
+    pass
+
+def test_what_happened_is_not_to_be_had(twilio_simulator, monkeypatch):
+    monkeypatch.setattr("callctl.simulator.summary.Summary.text", lambda _: 1 / 0)
+    assert False
+
 def test_without_it():
     assert False
 """
@@ -184,12 +200,12 @@ def test_it_is_registered() -> None:
 
 
 def test_each_test_has_a_simulator_in_which_nothing_has_happened(tmp_path: Path) -> None:
-    assert "6 passed" in pytest_in(tmp_path, USUAL)
+    assert "8 passed" in pytest_in(tmp_path, USUAL)
 
 
 def test_each_worker_has_one(tmp_path: Path) -> None:
     output = pytest_in(tmp_path, USUAL, "-n", "2", "--dist", "loadfile")
-    assert "6 passed" in output
+    assert "8 passed" in output
     assert "2 workers" in output
 
 
@@ -257,7 +273,12 @@ class TestFailures:
 
     def test_what_can_not_start_is_said_without_a_traceback(self, output: str) -> None:
         assert re.search(r"^twilio_simulator can't start: .*speeed", output, re.MULTILINE)
+        assert "\nthe marker twilio_simulator takes options by keyword, such as strict=False\n" in output
+
+    def test_the_failure_is_reported_whatever_becomes_of_what_happened(self, output: str) -> None:
+        shown = self.section(output, "test_what_happened_is_not_to_be_had")
+        assert shown == "can't say what happened: ZeroDivisionError('division by zero')\n"
 
     def test_tests_without_it_show_nothing(self, output: str) -> None:
         assert self.section(output, "test_without_it") == ""
-        assert output.count("- twilio_simulator -") == 4
+        assert output.count("- twilio_simulator -") == 5

@@ -51,6 +51,8 @@ def twilio_simulator(
     """
     options = {**DEFAULTS, **twilio_simulator_options}
     for marker in reversed(list(request.node.iter_markers("twilio_simulator"))):
+        if marker.args:
+            pytest.fail("the marker twilio_simulator takes options by keyword, such as strict=False", pytrace=False)
         options |= marker.kwargs
     simulator = _twilio_simulator_server.fresh(options)
     from callctl.simulator.summary import Summary
@@ -58,7 +60,7 @@ def twilio_simulator(
     request.node.stash[_WHAT_HAPPENED] = lambda: Summary.of(simulator).text()
     yield simulator
     request.node.stash[_WHAT_HAPPENED] = Summary.of(simulator).text  # for what fails behind this
-    simulator.reset()
+    _twilio_simulator_server.drop_calls()
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -70,9 +72,16 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         return
     report = outcome.get_result()
     if report.failed:
-        report.sections.append(("twilio_simulator", what_happened()))
+        report.sections.append(("twilio_simulator", _text(what_happened)))
     if call.when == "teardown":
         del item.stash[_WHAT_HAPPENED]
+
+
+def _text(what_happened: Callable[[], str]) -> str:
+    try:
+        return what_happened()
+    except Exception as error:  # nothing may keep the report of the failure itself from being shown
+        return f"can't say what happened: {error!r}"
 
 
 class _Server:
@@ -84,9 +93,10 @@ class _Server:
 
     def fresh(self, options: Mapping[str, Any]) -> Simulator:
         """Return a simulator with these options in which nothing has happened."""
-        if self._running is not None and options == self._options:
-            self._running.reset()
-            return self._running
+        if options == self._options:
+            self.drop_calls()
+            if self._running is not None:
+                return self._running
         from callctl.simulator import Simulator, SimulatorError
 
         self.stop()
@@ -97,6 +107,16 @@ class _Server:
             pytest.fail(f"twilio_simulator can't start: {error}", pytrace=False)
         self._running, self._options = simulator, options
         return simulator
+
+    def drop_calls(self) -> None:
+        """Forget all that has happened; one that was stopped meanwhile, as a test may, is started anew for the next."""
+        from callctl.simulator import SimulatorError
+
+        if self._running is not None:
+            try:
+                self._running.reset()
+            except SimulatorError:
+                self.stop()
 
     def stop(self) -> None:
         """Stop the one that runs, if any."""
