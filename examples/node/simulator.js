@@ -2,7 +2,9 @@
 const ADDRESS = process.env.CALLCTL_API_URL ?? "http://127.0.0.1:8766";
 
 async function ask(method, path, body) {
-  const reply = await fetch(`${ADDRESS}/simulator${path}`, { method, body: body && JSON.stringify(body) });
+  const reply = await fetch(`${ADDRESS}/simulator${path}`, { method, body: body && JSON.stringify(body) }).catch(() => {
+    throw new Error(`no simulator answers at ${ADDRESS}: is \`callctl simulator\` running?`);
+  });
   const answer = await reply.json();
   if (!reply.ok) throw new Error(`${method} /simulator${path}: ${answer.message}`);
   return answer;
