@@ -104,7 +104,8 @@ def test_identity_comes_whole_from_the_first_source_that_has_any_of_it(
     known = {"CALLCTL_PORT", "CALLCTL_STORE", "CALLCTL_URL_SURVEY"} & frozenset().union(*sources)
     first = {key: next(layer[key] for layer in layers if key in layer) for key in known}
     assert str(settings.port) == first.get("CALLCTL_PORT", "8765")
-    assert str(settings.store) == first.get("CALLCTL_STORE", "/home/ann/.local/state/callctl/events.db")
+    store = tmp_path / first.get("CALLCTL_STORE", "/home/ann/.local/state/callctl/events.db")
+    assert settings.store == store
     assert [named.url for named in settings.urls.values()] == [
         first[key] for key in first if key == "CALLCTL_URL_SURVEY"
     ]
@@ -162,31 +163,52 @@ def test_an_env_file_above_is_used_and_named(tmp_path: Path) -> None:
     assert from_env(below).account_sid is None
 
 
-def test_a_file_that_was_found_keeps_events_below_the_working_and_the_state_folder_only(
+def test_a_file_that_was_found_keeps_events_below_its_own_and_the_state_folder_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     working, state = tmp_path / "repository" / "part", tmp_path / ".state" / "callctl"
     working.mkdir(parents=True)
-    (working / "link").symlink_to(tmp_path)
+    (working.parent / "link").symlink_to(tmp_path)
     env = {"HOME": str(tmp_path), "XDG_STATE_HOME": str(state.parent)}
     for inside in (
         "events.db",
         "deep/events.db",
         str(working / "events.db"),
+        str(working.parent / "events.db"),
         f"{state}/other.db",
         "~/.state/callctl/x.db",
     ):
         write(working.parent / ".env", {"CALLCTL_STORE": inside})
-        assert load(env, cwd=working).store == Path(inside).expanduser()
+        assert load(env, cwd=working).store == working.parent / Path(inside).expanduser()
     outside = ["../events.db", "~/events.db", "/etc/passwd", "link/events.db", f"{state}/../x.db", "~"]
     for text in outside:
         file = write(working.parent / ".env", {"CALLCTL_STORE": text})
-        with pytest.raises(SettingsError, match="neither below the working folder") as refused:
+        with pytest.raises(SettingsError, match="neither below that folder") as refused:
             load(env, cwd=working)
         assert "CALLCTL_STORE" in refused.value.message
-        named = load(env, cwd=working, env_file=file)
-        assert load({**env, "CALLCTL_STORE": text}, cwd=working).store == named.store == Path(text).expanduser()
+        assert load(env, cwd=working, env_file=file).store == file.parent / Path(text).expanduser()
+        assert load({**env, "CALLCTL_STORE": text}, cwd=working).store == working / Path(text).expanduser()
+
+
+def test_a_relative_store_lies_where_the_file_that_names_it_does(tmp_path: Path) -> None:
+    project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    (project / "part").mkdir(parents=True)
+    elsewhere.mkdir()
+    file = write(project / ".env", {"CALLCTL_STORE": "calls.db"})
+    home = {"HOME": str(tmp_path)}
+    of_project = [
+        load(home, cwd=project),
+        load(home, cwd=project / "part"),
+        load(home, cwd=elsewhere, env_file=file),
+        load(home, cwd=elsewhere, env_file=Path("../project/.env")),
+        load({**home, "CALLCTL_ENV_FILE": "../.env"}, cwd=project / "part"),
+    ]
+    assert {settings.store for settings in of_project} == {project / "calls.db"}
+    assert load({**home, "CALLCTL_STORE": "calls.db"}, cwd=project / "part").store == project / "part" / "calls.db"
+    with file.open() as stream:
+        passed_on = Path(f"/dev/fd/{stream.fileno()}")
+        assert load(home, cwd=elsewhere, env_file=passed_on).store == elsewhere / "calls.db"
 
 
 @pytest.mark.parametrize("text", ["mysql://ann:fake-password@example.com/calls", "file:///tmp/x", "x://"])

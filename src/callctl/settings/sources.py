@@ -233,20 +233,34 @@ def _store_url(
 def _store(
     values: Mapping[str, str], sources: Mapping[str, str], *, cwd: Path, state_dir: Path, unnamed: Path | None
 ) -> Path:
-    """Return where events are kept. An ``unnamed`` .env may be of another project: the store it sets must be nearby."""
+    """Return where events are kept: below the folder of the file that says so, wherever the command is typed.
+
+    An ``unnamed`` .env may be of another project: the store it sets must be nearby.
+    """
     text = values.get("CALLCTL_STORE")
     if text is None:
         return state_dir / "events.db"
-    path = read.path(text, what="CALLCTL_STORE")
-    if unnamed is not None and sources["CALLCTL_STORE"] == str(unnamed):
-        real = read.real_path(cwd / path, what="CALLCTL_STORE")
-        if not any(real.is_relative_to(read.real_path(folder, what="the state folder")) for folder in (cwd, state_dir)):
+    source = sources["CALLCTL_STORE"]
+    folder = _folder_of(source, cwd=cwd)
+    path = folder / read.path(text, what="CALLCTL_STORE")
+    if unnamed is not None and source == str(unnamed):
+        real = read.real_path(path, what="CALLCTL_STORE")
+        if not any(real.is_relative_to(read.real_path(near, what="the state folder")) for near in (folder, state_dir)):
             raise SettingsError(
-                f"CALLCTL_STORE in {unnamed} leads to {real}, which is neither below the working folder nor below "
-                f"{state_dir}",
+                f"CALLCTL_STORE in {unnamed} leads to {real}, which is neither below that folder nor below {state_dir}",
                 hint="that file was found, not named: name it with --env-file, or set CALLCTL_STORE in the environment",
             )
     return path
+
+
+def _folder_of(source: str, *, cwd: Path) -> Path:
+    """Return the folder from which a source's relative paths count: that of a file, else the working folder.
+
+    What a shell passes on as a device, as for ``--env-file <(…)``, has no folder that means anything.
+    """
+    if source in (ENVIRONMENT, FLAG) or source.startswith(("/dev/", "/proc/")):
+        return cwd
+    return Path(os.path.realpath(Path(source).parent))
 
 
 def _state_dir(environ: Mapping[str, str]) -> Path:
