@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
 import pytest
+from cli.local_store import add_callback, store_of
 from processes import Piped
 from running import Callctl, env_for
+from web_site import closed_port
 
 from callctl.simulator import Simulator
 
@@ -135,3 +138,29 @@ def test_callbacks_that_another_watch_received_do_not_count_once_it_has_gone(
     outcome = callctl("wait", sid, "--for", "answered", "--json", env=env)
     assert json.loads(outcome.out)["source"] == "rest"
     assert len(quick.requests) == requests_before + 1
+
+
+def test_rest_is_asked_while_the_watch_says_that_no_callbacks_come_through(
+    callctl: Callctl, home: Path, env: dict[str, str], quick: Simulator
+) -> None:
+    with closed_port() as port:
+        gone = f"http://127.0.0.1:{port}"
+        with Piped("watch", "--port", "0", "--no-poll", "--json", "--public-url", gone, home=home, env=env) as watch:
+            watch.until_health(str(watch.record()["health_url"]), lambda health: health.get("reachable") is False)
+            sid = place(callctl, env, ANSWERS, "--status-callback", "none", "--wait-for", "answered")
+            with store_of(home, quick) as store:
+                add_callback(store, sid, "ringing", at=datetime.now(UTC))
+            outcome = callctl("wait", sid, "--for", "answered", env=env)
+    assert (outcome.code, outcome.out) == (0, f"{sid}\tin-progress\n")
+    assert f"callctl: {sid} is ringing\ncallctl: {sid} is in-progress\n" in outcome.err
+
+
+def test_rest_is_asked_where_the_call_does_not_report_what_is_waited_for(
+    callctl: Callctl, home: Path, env: dict[str, str]
+) -> None:
+    with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=env) as watch:
+        watch.line()
+        events = ("--event", "initiated,ringing,completed")
+        outcome = callctl("place", HANGS_UP, "--say", "Hello. " * 400, *events, "--wait-for", "answered", env=env)
+    assert outcome.code == 0
+    assert f"callctl: {outcome.out.strip()} is in-progress\n" in outcome.err

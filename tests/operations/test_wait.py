@@ -12,7 +12,7 @@ from operations.fake_api import SID, Time, Unanswered, call
 
 from callctl.calls.call import Call
 from callctl.errors import ConditionNotMetError, NotFoundError, UsageError, WaitTimeoutError
-from callctl.operations.wait import GAP_WITH_CALLBACKS, GAPS, LOOK, Goal, Waiter
+from callctl.operations.wait import GAP_WITH_CALLBACKS, GAPS, LOOK, Goal, Reported, Waiter
 
 # When each status begins, in seconds.
 Life = Sequence[tuple[float, str]]
@@ -43,10 +43,14 @@ class Watch:
     time: Time
     life: Life = ()
     runs: Callable[[float], bool] = lambda _now: True
+    is_reached: Callable[[float], bool] = lambda _now: True
 
-    def statuses(self, sid: str) -> Sequence[str]:
+    def reported(self, sid: str) -> Reported:
         assert sid == SID
-        return [status for begins, status in self.life if begins <= self.time.now] if self.runs(self.time.now) else []
+        now = self.time.now
+        so_far = [(begins, status) for begins, status in self.life if begins <= now] if self.runs(now) else []
+        age = now - so_far[-1][0] if so_far else 0.0
+        return Reported([status for _, status in so_far], age, is_complete=self.is_reached(now))
 
 
 @dataclass
@@ -65,6 +69,7 @@ def wait_setup(
     *,
     reported: Life = (),
     watch_runs: Callable[[float], bool] = lambda _now: True,
+    watch_is_reached: Callable[[float], bool] = lambda _now: True,
     missing_until: float = 0.0,
     missing_for: float = 0.0,
 ) -> WaitSetup:
@@ -74,7 +79,7 @@ def wait_setup(
     waiter = Waiter(
         SID,
         api=rest,
-        reported=Watch(time, reported, watch_runs).statuses,
+        reported=Watch(time, reported, watch_runs, watch_is_reached).reported,
         sleep=time.sleep,
         now=time.monotonic,
         on_status=statuses.append,
@@ -110,6 +115,59 @@ def test_a_lost_callback_is_made_up_for_by_asking_after_a_long_silence() -> None
     assert (reached.status, reached.source) == ("completed", "rest")
     assert len(setup.rest.requests_at) == 2
     assert setup.rest.requests_at[0] == pytest.approx(8 + GAP_WITH_CALLBACKS, abs=0.3)
+
+
+def test_rest_is_asked_once_more_before_a_wait_ends_in_vain() -> None:
+    setup = wait_setup(
+        [(0, "queued"), (1, "ringing"), (20, "in-progress")], reported=[(0, "initiated"), (1, "ringing")]
+    )
+    reached = setup.waiter.until(goal("answered"), limit=27)
+    assert (reached.status, reached.source) == ("in-progress", "rest")
+    assert setup.rest.requests_at == [pytest.approx(27)]
+
+
+def test_the_limit_is_over_only_once_rest_says_so_too() -> None:
+    setup = wait_setup([(0, "ringing")], reported=[(0, "ringing")])
+    with pytest.raises(WaitTimeoutError, match="is not in-progress after 7 s: it is ringing"):
+        setup.waiter.until(goal("answered"), limit=7)
+    assert setup.rest.requests_at == [pytest.approx(7)]
+
+
+def test_what_callbacks_say_is_not_certain_where_the_last_question_is_not_answered(unanswered: Unanswered) -> None:
+    waiter = wait_setup([], reported=[(0, "ringing")]).waiter
+    waiter._api = unanswered
+    with pytest.raises(WaitTimeoutError, match="is not known to be in-progress after 1 s: it was ringing"):
+        waiter.until(goal("answered"), limit=1)
+
+
+@pytest.mark.parametrize(("age", "asked_after"), [(20, 10), (29, 1), (30, 0), (900, 0)])
+def test_old_news_at_the_beginning_has_rest_asked_the_earlier(age: float, asked_after: float) -> None:
+    setup = wait_setup([(-1000, "in-progress"), (-1, "completed")], reported=[(-age, "in-progress")])
+    assert setup.waiter.until(goal("ended"), limit=None).source == "rest"
+    assert setup.rest.requests_at == [pytest.approx(asked_after, abs=2 * LOOK)]
+
+
+def test_old_news_that_is_enough_has_nobody_asked() -> None:
+    setup = wait_setup([(-900, "in-progress")], reported=[(-900, "in-progress")])
+    assert setup.waiter.until(goal("answered"), limit=0).source == "callbacks"
+    assert setup.rest.requests_at == []
+
+
+def test_rest_is_asked_as_without_callbacks_while_none_come_through() -> None:
+    life = [(0, "queued"), (1, "ringing"), (12, "in-progress"), (25, "completed")]
+    setup = wait_setup(life, reported=life[:2], watch_is_reached=lambda now: now < 5)
+    reached = setup.waiter.until(goal("answered"), limit=None)
+    assert (reached.status, reached.source) == ("in-progress", "rest")
+    assert setup.rest.requests_at[0] == pytest.approx(5, abs=0.3)
+    assert max(setup.gaps) <= GAPS.longest + 2 * LOOK
+    assert setup.rest.requests_at[-1] < 20
+
+
+@pytest.mark.parametrize(
+    ("name", "event"), [("ringing", "ringing"), ("answered", "answered"), ("ended", "completed"), ("busy", "completed")]
+)
+def test_each_status_is_reported_by_the_callback_of_an_event(name: str, event: str) -> None:
+    assert goal(name).event == event
 
 
 def test_when_the_watch_goes_away_rest_is_requests_at_once() -> None:

@@ -20,7 +20,7 @@ from callctl.support.dates import read_duration
 
 if TYPE_CHECKING:
     from callctl.api.client import ApiClient
-    from callctl.operations.wait import Goal, Waited, Waiter
+    from callctl.operations.wait import Goal, Reported, Waited, Waiter
     from callctl.store.event_store import EventStore
 
 # How long a watch that answered is taken to be running, in seconds: asking it is a request on loopback.
@@ -98,7 +98,7 @@ def waiter_for(
     return Waiter(
         sid,
         api=client,
-        reported=store.statuses,
+        reported=store.reported,
         sleep=time.sleep,
         now=elapsed,
         on_status=lambda status: runtime.say(f"callctl: {sid} is {status}"),
@@ -111,16 +111,19 @@ def waiter_for(
 class WatchedStore:
     """What callbacks reported to a running watch, from its store; one that can't be read is mentioned on stderr.
 
-    The watch must run for the same account at the same API address. It is asked now and then whether it runs.
-    ``statuses`` may be called in several threads.
+    The watch must run for the same account at the same API address. It is asked now and then whether it runs, and
+    whether callbacks arrive. ``reported`` may be called in several threads.
     """
 
-    def __init__(self, runtime: Runtime, settings: Settings) -> None:
+    def __init__(self, runtime: Runtime, settings: Settings, *, is_complete: bool = True) -> None:
+        """Prepare; ``is_complete`` is False where it is known that no callback will report what is waited for."""
         self._runtime = runtime
         self._settings = settings
         self._reader: EventStore | None = None
         self._next_check = float("-inf")
         self._is_running = False
+        self._is_complete = is_complete
+        self._may_lose = False  # callbacks, as the watch says itself
         self._is_closed = False
         self._reading = threading.Lock()
 
@@ -138,28 +141,38 @@ class WatchedStore:
             self._reading.release()
 
     def statuses(self, sid: str) -> Sequence[str]:
-        """Return the statuses that callbacks reported of a call, the present one last; none while no watch is running.
+        """Return the statuses that callbacks reported of a call, the present one last; as ``reported`` does."""
+        return self.reported(sid).statuses
+
+    def reported(self, sid: str) -> Reported:
+        """Return what callbacks reported of a call; nothing while no watch is running.
 
         If one of its events is not verified, anybody may have sent it, and none of them counts.
         """
-        with self._reading:
-            return () if self._is_closed or not self._has_watch() else self._read(sid)
+        from callctl.operations.wait import Reported
 
-    def _read(self, sid: str) -> Sequence[str]:
+        with self._reading:
+            return Reported() if self._is_closed or not self._has_watch() else self._read(sid)
+
+    def _read(self, sid: str) -> Reported:
         from callctl.calls.event import CALLBACK
+        from callctl.operations.wait import Reported
 
         try:
             reader = self._open()
             row = reader.call(sid) if reader else None
             if reader is None or row is None:
-                return ()
+                return Reported()
             events = [event for event in reader.family(sid) if event.call_sid == sid]
         except StoreError as error:
             self._runtime.warn(error)
-            return ()
+            return Reported()
         if not any(event.kind == CALLBACK for event in events) or not all(event.verified for event in events):
-            return ()
-        return [*(event.status for event in events if event.status not in ("", row.status)), row.status]
+            return Reported()
+        statuses = [*(event.status for event in events if event.status not in ("", row.status)), row.status]
+        arrived_at = max(event.received_at for event in events)
+        age = (self._runtime.now() - arrived_at).total_seconds()
+        return Reported(statuses, age, is_complete=self._is_complete and not self._may_lose)
 
     def _open(self) -> EventStore | None:
         if self._reader is None:
@@ -168,10 +181,12 @@ class WatchedStore:
 
     def _has_watch(self) -> bool:
         from callctl.cli.options.callback_url import look_for_watch
+        from callctl.watch.registry import trouble_of
 
         if elapsed() >= self._next_check:
             record, _ = look_for_watch(self._runtime, self._settings)
             self._is_running = record is not None
+            self._may_lose = record is not None and trouble_of(record) is not None
             self._next_check = elapsed() + _RUNNING_FOR
         return self._is_running
 

@@ -2,7 +2,7 @@
 
 Callbacks are quicker and cost nothing, and REST is eventually consistent (docs/twilio.md, "Eventual consistency"). So
 as long as they report the call, REST is only asked after a long pause: by default Twilio doesn't repeat a lost
-callback.
+callback. Before the waiting ends in vain it is asked once more.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ LOOK = 0.1
 ENDED = "ended"
 GOALS = (CallStatus.RINGING.value, CallStatus.IN_PROGRESS.value, ENDED, *sorted(FINAL_STATUSES))
 _OTHER_WORDS = {"answered": CallStatus.IN_PROGRESS.value}
+_EVENTS = {CallStatus.RINGING.value: "ringing", CallStatus.IN_PROGRESS.value: "answered"}
 # The statuses that a call has only after a step. A far end that was busy or did not answer was rung; a call that
 # failed or was canceled may never have been.
 _PASSED: dict[str, frozenset[str]] = {
@@ -67,9 +68,27 @@ class Goal:
             )
         return cls(name, _PASSED.get(name, frozenset({name})))
 
+    @property
+    def event(self) -> str:
+        """The event whose callback reports it. Source: docs/twilio.md, "Creating a call"."""
+        return _EVENTS.get(self.name, "completed")
+
     def is_met(self, statuses: Iterable[str]) -> bool:
         """Return whether a call that went through some statuses has got there; one already passed counts."""
         return any(status in self.fulfilled_by for status in statuses)
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """What callbacks reported of a call: nothing while no watch is running, or without callbacks.
+
+    ``statuses`` are those that it had, the present one last. ``age`` is for how many seconds that has been known.
+    ``is_complete`` is False where it is known that the callback that is waited for may not come.
+    """
+
+    statuses: Sequence[str] = ()
+    age: float = 0.0
+    is_complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +112,7 @@ class Waiter:
         sid: str,
         *,
         api: CallsApi,
-        reported: Callable[[str], Sequence[str]],
+        reported: Callable[[str], Reported],
         sleep: Callable[[float], None],
         now: Callable[[], float],
         on_status: Callable[[str], None],
@@ -106,8 +125,7 @@ class Waiter:
         Args:
             sid: The call.
             api: The API.
-            reported: Returns the statuses that callbacks reported of a call, the present one last; empty while no watch
-                is running, or without callbacks.
+            reported: Returns what callbacks reported of a call.
             sleep: Waits for some seconds.
             now: Seconds on a clock that never goes back.
             on_status: Called with each status when it is first seen.
@@ -124,7 +142,7 @@ class Waiter:
         self._missing_until = now() + missing_for
         self._gaps = GAPS.pauses()
         self._ask_at = now()
-        self._reported: Sequence[str] = ()
+        self._reported = Reported()
         self._shown: list[str] = []
         self.last: Waited | None = None
 
@@ -152,23 +170,21 @@ class Waiter:
 
         The limit counts from ``since``, by the waiter's clock, if it is given. ``look`` is the longest pause.
         """
-        deadline = None if limit is None else (self._now() if since is None else since) + limit
-        left = float("inf") if deadline is None else deadline - self._now()
+        deadline = float("inf") if limit is None else (self._now() if since is None else since) + limit
         while True:
+            left = deadline - self._now()
             try:
-                self._look(max(left, LAST_QUESTION))
+                self._look(goal, left)
             except TimeoutError:
                 raise self._unknown(goal, limit) from None
             if self.last is not None:
                 self._on_look(self.last.status)
-                if goal.is_met([*self._reported, *self._shown]):
+                if self._is_met(goal):
                     return self.last
                 if self.last.status in FINAL_STATUSES:
                     raise ConditionNotMetError(
                         _ended(self.last, goal), hint=f"`callctl show {shlex.quote(self._sid)}` tells what became of it"
                     )
-            if deadline is not None:
-                left = deadline - self._now()
             if left <= 0 and self._is_out:
                 raise self._unknown(goal, limit)
             if left <= 0:
@@ -176,7 +192,7 @@ class Waiter:
                     f"{self._sid} is not {goal.name} after {limit:g} s{self._standing()}",
                     hint=self._goes_on,
                 )
-            yield min(look, left)
+            yield min(look, max(deadline - self._now(), 0.0))
 
     def _unknown(self, goal: Goal, limit: float | None) -> WaitTimeoutError:
         return WaitTimeoutError(
@@ -190,23 +206,32 @@ class Waiter:
         sid = shlex.quote(self._sid)
         return f"it goes on: `callctl show {sid}` looks at it, `callctl hangup {sid}` ends it"
 
-    def _look(self, left: float) -> None:
-        """Note what callbacks reported, and what REST shows if it is time to ask.
+    def _look(self, goal: Goal, left: float) -> None:
+        """Note what callbacks reported, and what REST shows if it is time to ask or no time is left.
 
         Raises:
             TimeoutError: REST has not answered in the seconds that are left, with all that is repeated.
         """
-        reported = self._reported_by(self._sid)
-        if reported and reported != self._reported:
-            self._ask_at = self._now() + GAP_WITH_CALLBACKS
-        elif self._reported and not reported:  # the watch has stopped, and reports no more
-            self._ask_at = self._now()
-        self._reported = reported
-        if reported:
+        self._note_reported()
+        is_settled = self._is_over() or self._is_met(goal)
+        if not is_settled and (left <= 0 or self._now() >= self._ask_at):
+            self._ask(max(left, LAST_QUESTION))
+
+    def _note_reported(self) -> None:
+        """Note what callbacks reported, and when REST is to be asked by that."""
+        before, now = self._reported, self._now()
+        self._reported = reported = self._reported_by(self._sid)
+        if not reported.statuses or not reported.is_complete:
+            # The watch has stopped and reports no more, or what it reports is no longer to be relied on.
+            if before.statuses and before.is_complete:
+                self._ask_at = now
+        elif not before.statuses:
+            self._ask_at = now + max(0.0, GAP_WITH_CALLBACKS - reported.age)
+        elif reported.statuses != before.statuses:
+            self._ask_at = now + GAP_WITH_CALLBACKS
+        if reported.statuses:
             self._has_answered = True
-            self._note(reported[-1], source="callbacks")
-        if self._now() >= self._ask_at and not self._is_over():
-            self._ask(left)
+            self._note(reported.statuses[-1], source="callbacks")
 
     def _ask(self, left: float) -> None:
         try:
@@ -225,7 +250,8 @@ class Waiter:
             self._shown = list(dict.fromkeys([*self._shown, call.status]))
             self._note(call.status, source="rest", call=call)
         gap = next(self._gaps)
-        self._ask_at = self._now() + (GAP_WITH_CALLBACKS if self._reported else gap)
+        by_callbacks = self._reported.statuses and self._reported.is_complete
+        self._ask_at = self._now() + (GAP_WITH_CALLBACKS if by_callbacks else gap)
 
     def _waits_out(self, error: CallctlError, left: float) -> bool:
         """Return whether it is asked again: where nothing answered yet as the API does, the address may be wrong."""
@@ -241,6 +267,9 @@ class Waiter:
             return
         self.last = Waited(self._sid, status, source, call)
         self._on_status(status)
+
+    def _is_met(self, goal: Goal) -> bool:
+        return self.last is not None and goal.is_met([*self._reported.statuses, *self._shown])
 
     def _is_over(self) -> bool:
         return self.last is not None and self.last.status in FINAL_STATUSES

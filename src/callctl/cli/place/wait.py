@@ -44,7 +44,8 @@ def wait_for_placed(
     try:
         if runtime.form is not Form.JSON:
             show_placed(runtime, call)
-        with WatchedStore(runtime, settings) as store:
+        is_complete = goal.event in request.status_callback_events
+        with WatchedStore(runtime, settings, is_complete=is_complete) as store:
             look = _callback_check(runtime, settings, client, call, request, store=store)
             waiter_for(runtime, client, call.sid, store=store, placed=True, on_look=look).until(goal, limit=limit)
     except KeyboardInterrupt:
