@@ -152,7 +152,7 @@ def test_an_end_that_a_key_comes_across_is_stored_before_the_outcome_is_said(out
     streams = [(outage.setup.home / name).open("w+") for name in ("in", "out", "err")]
     operator = TableOperator(
         Runtime(environ, outage.setup.home, *streams),
-        outage.settings,
+        lambda: outage.settings,
         listens=False,
         may_act=True,
         stop=lambda: None,

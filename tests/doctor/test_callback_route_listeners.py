@@ -69,6 +69,12 @@ def test_the_round_trip_goes_through_the_address_that_another_users_listener_ann
     env = env_for(simulator)
     with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=env) as watch:
         ready = watch.record()
+        assert "same store" not in doctor(callctl, env)[1]
+        _, findings = doctor(callctl, env | {"CALLCTL_STORE": str(home / "other.db")})
+        assert level(findings, "same store") == "warning"
+        store = home / ".local" / "state" / "callctl" / "events.db"
+        assert f"keeps events in {store}, not in {home / 'other.db'}" in findings["same store"]["text"]
+        assert findings["same store"]["fix"] == f"set CALLCTL_STORE={store} to use the same store"
         nonce = str(watch.until_health(str(ready["health_url"]), bool)["nonce"])
         settings = settings_of(simulator, home, shared_store)
         shared = env | {"CALLCTL_STORE": shared_store, "XDG_STATE_HOME": str(home / "another")}

@@ -11,6 +11,7 @@ import typer
 
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.options import common, completion
+from callctl.cli.options.another_store import warn_of_another_store
 from callctl.cli.options.calls import one_call, open_store_to_read
 from callctl.cli.options.common import WAITING
 from callctl.errors import CallctlError, StoreError
@@ -69,6 +70,7 @@ def wait(
     limit = None if wait_timeout is None else read_duration(wait_timeout, option="--wait-timeout")
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid}, needs_found=False)
     client = runtime.client(settings)
+    warn_of_another_store(runtime, settings)
     sid = one_call(runtime, settings, client, call)
     started = elapsed()
     with WatchedStore(runtime, settings) as store:
@@ -181,11 +183,12 @@ class WatchedStore:
 
     def _has_watch(self) -> bool:
         from callctl.cli.options.callback_url import look_for_watch
-        from callctl.watch.registry import trouble_of
+        from callctl.watch.registry import keeps_another_store, trouble_of
 
         if elapsed() >= self._next_check:
             record, _ = look_for_watch(self._runtime, self._settings)
-            self._is_running = record is not None
+            # One that keeps another store writes nothing that is read here.
+            self._is_running = record is not None and not keeps_another_store(self._settings, record)
             self._may_lose = record is not None and trouble_of(record) is not None
             self._next_check = elapsed() + _RUNNING_FOR
         return self._is_running

@@ -91,6 +91,7 @@ async def route_findings(
         return [
             _watch_at_port(watch, settings),
             *_beside(running.watches),
+            *_another_store(running.watches, settings),
             *_impairment(watch),
             await _public(settings, watch.callback_url, source=f"of the running {watch.noun}"),
             # A refusal would say nothing of the route.
@@ -191,6 +192,13 @@ def _beside(watches: Sequence[registry.WatchRecord]) -> list[Finding]:
         return []
     others = ", ".join(f"a {watch.noun} at {_where(watch)}" for watch in watches[1:])
     return [fine("listeners", f"{len(watches)}; beside that one {others}")]
+
+
+def _another_store(watches: Sequence[registry.WatchRecord], settings: Settings) -> list[Finding]:
+    """Return a warning for each that keeps events in another store: commands and its rules don't know of each other."""
+    elsewhere = (watch for watch in watches if registry.keeps_another_store(settings, watch))
+    told = (registry.another_store_in_words(settings, watch) for watch in elsewhere)
+    return [warning("same store", what, fix=fix) for what, fix in told]
 
 
 def _impairment(watch: registry.WatchRecord) -> list[Finding]:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from math import ceil
 from pathlib import Path
@@ -58,6 +59,12 @@ class Follower:
         self._impairment: str | None = None  # why callbacks to the one that listens may be lost, as it says itself
         self._nobody_polls = False
         self._alive_at = now()  # when the other watch was last there
+
+    @property
+    def settings(self) -> Settings:
+        """The settings, with the store that is followed."""
+        path = self._path
+        return self._settings if path is None else replace(self._settings, store=path, store_url=None)
 
     async def start_up(self) -> Ready:
         """Open the other watch's store; ``run`` reads what it has shown so far.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import socket
 import stat
 import tempfile
@@ -243,6 +244,42 @@ def keepers(store: EventStore, *, other_than: str) -> list[WatchRecord]:
     """
     found = (record for record in _all_in(store) if record.nonce != other_than and not _is_gone(record))
     return [replace(record, host="") if _is_in_own_space(record) else record for record in found]
+
+
+def keeps_another_store(settings: Settings, record: WatchRecord) -> bool:
+    """Return whether one that listens is known to keep events in another store than these settings name.
+
+    Which database it is a record does not say, nor an older version's where it keeps them; and a path in another
+    container may be that of another file.
+    """
+    if not record.keep_days or not _is_in_own_space(record):
+        return False
+    if settings.store_url is not None or not record.store:
+        return bool(record.store) == (settings.store_url is not None)
+    try:
+        return not settings.store.samefile(record.store)
+    except OSError:
+        return os.path.realpath(record.store) != os.path.realpath(settings.store)
+
+
+def listening_with_another_store(settings: Settings) -> WatchRecord | None:
+    """Return the record of the newest one here that keeps events in another store, where none keeps them in this one.
+
+    Nobody is asked whether it answers: a process that is there counts.
+
+    Raises:
+        CallctlError: The folder of the records can't be looked at, or is not to be trusted.
+    """
+    found = [record for _, record in _records(settings) if _is_in_own_space(record) and not _is_gone(record)]
+    return found[0] if found and all(keeps_another_store(settings, record) for record in found) else None
+
+
+def another_store_in_words(settings: Settings, record: WatchRecord) -> tuple[str, str]:
+    """Say that one that listens keeps events in another store than these settings name, and what mends that."""
+    there = record.store or "a database"
+    what = f"the running {record.noun} (process {record.pid}) keeps events in {there}, not in {settings.store_name}"
+    how = f"CALLCTL_STORE={shlex.quote(record.store)}" if record.store else "CALLCTL_STORE as it has it"
+    return f"{what}: neither knows what was done by way of the other", f"set {how} to use the same store"
 
 
 def nobody_polls(settings: Settings, store: EventStore, record: WatchRecord) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from services import Service
 from switchboard import ANSWERS, LiveTerminal, switchboard
 from web_site import free_port
 
+from callctl.settings import load
 from callctl.simulator import Simulator
+from callctl.store.sqlite.store import SqliteStore
 
 FOLLOW = ("watch", "--no-poll", "--json")
 
@@ -102,10 +105,11 @@ def test_a_table_without_calls_names_no_process_that_is_gone(home: Path, simulat
                 assert process not in idle[0]
 
 
-def test_its_keys_hang_up_a_call(home: Path) -> None:
+def test_its_keys_hang_up_a_call_and_the_listener_finds_that_in_its_store(home: Path) -> None:
     with switchboard(home) as board, Service(home=home, env=board.env) as service:
         assert service.ready
-        with LiveTerminal("watch", "--no-poll", home=home, env=board.env) as watch:
+        other = home / "other.db"
+        with LiveTerminal("watch", "--no-poll", home=home, env={**board.env, "CALLCTL_STORE": str(other)}) as watch:
             watch.shows("No calls yet", f"127.0.0.1:{service.port}")
             sid = board.place(ANSWERS)
             watch.shows("1 in-progress")
@@ -115,6 +119,10 @@ def test_its_keys_hang_up_a_call(home: Path) -> None:
             watch.confirm()
             watch.shows("completed ended")
             assert board.status(sid) == "completed"
+        settings = load({"HOME": str(home), **board.env}, cwd=home)
+        with closing(SqliteStore.open_readonly(settings.store, world=settings.world)) as store:
+            assert [done.action for done in store.actions(sid)] == ["hangup"]
+        assert not other.exists()
 
 
 def test_wait_hears_of_the_call_from_the_listener(callctl: Callctl, home: Path, simulator: Simulator) -> None:

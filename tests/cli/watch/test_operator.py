@@ -46,12 +46,12 @@ class Table:
     def _operator(self) -> TableOperator:
         environ = {"HOME": str(self.setup.home), **env_for(self.setup.simulator), **self.api}
         environ["CALLCTL_URL_SURVEY"] = self.setup.survey
-        self.settings = settings = load(environ, cwd=self.setup.home)
+        self.settings = load(environ, cwd=self.setup.home)
         self.runtime = runtime = Runtime(
             environ, self.setup.home, io.StringIO(), io.StringIO(), self.said, back_off=self.back_off
         )
         return TableOperator(
-            runtime, settings, listens=True, may_act=True, stop=lambda: None, sent_within=self.sent_within
+            runtime, lambda: self.settings, listens=True, may_act=True, stop=lambda: None, sent_within=self.sent_within
         )
 
     def back_off(self, _seconds: float) -> None:

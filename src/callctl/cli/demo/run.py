@@ -136,7 +136,7 @@ def _open_display(runtime: Runtime, settings: Settings, session: Session, *, gui
 
     options = TableOptions(idle=["The first call is being placed."])
     # Nobody loses a call when the demo ends, so leaving it asks nothing.
-    opened = open_table(runtime, settings, options, listens=False, stop=session.stop)
+    opened = open_table(runtime, lambda: settings, options, listens=False, stop=session.stop)
     return _Display(opened.view, opened.table.put_below, opened.suspendable(), guide)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from callctl.cli.io.runtime import Runtime
+from callctl.cli.options.another_store import say_another_store
 from callctl.cli.options.checks import check_reachable
 from callctl.errors import CallctlError, UsageError, without_secrets, without_user_info
 from callctl.settings import Settings
@@ -95,8 +96,10 @@ def look_for_watch(runtime: Runtime, settings: Settings) -> tuple[WatchRecord | 
 
 
 def _of_watch(runtime: Runtime, settings: Settings, record: WatchRecord) -> str:
-    from callctl.watch.registry import trouble_of
+    from callctl.watch.registry import keeps_another_store, trouble_of
 
+    if keeps_another_store(settings, record):
+        say_another_store(runtime, settings, record)
     runtime.say(f"callctl: status callbacks go to the running {record.noun}, {without_secrets(record.callback_url)}")
     if why := trouble_of(record):
         look = f"see what the {record.noun} says; `callctl doctor` looks for the cause"

@@ -13,6 +13,7 @@ from callctl.calls.call import REST_LIVE_STATUSES, Call
 from callctl.calls.filter import CallFilter
 from callctl.calls.sid import LEAST_START, is_call_sid
 from callctl.cli.io.runtime import Runtime
+from callctl.cli.options.another_store import warn_of_another_store
 from callctl.cli.options.checks import no_sid, why_no_call_sid
 from callctl.cli.options.filters import find_calls
 from callctl.errors import StoreError, UnknownCallError, UsageError
@@ -175,6 +176,7 @@ def _last(runtime: Runtime, settings: Settings) -> str:
             f"{LAST} stands for no call: which store holds it is not known, since a settings file can't be used",
             hint="give its SID; `callctl list --live` shows the calls there are",
         )
+    warn_of_another_store(runtime, settings)
     sid = None
     try:
         sid = LastPlaced(settings).sid()
@@ -195,7 +197,11 @@ def _last(runtime: Runtime, settings: Settings) -> str:
 
 
 def open_store_to_read(runtime: Runtime, settings: Settings) -> EventStore | None:
-    """Return the local store for reading, or None, having said why, if it can't be read; without one, say nothing."""
+    """Return the local store for reading, or None, having said why, if it can't be read; without one, say nothing.
+
+    That a watch or listener runs that keeps another one is said in any case.
+    """
+    warn_of_another_store(runtime, settings)
     try:
         return open_readonly(settings)
     except StoreError as error:
@@ -208,6 +214,7 @@ def open_store_for_writing(runtime: Runtime, settings: Settings, *, busy_timeout
 
     ``busy_timeout`` is how many seconds to wait for another program's lock.
     """
+    warn_of_another_store(runtime, settings)
     try:
         return open_existing(settings, busy_timeout=busy_timeout)
     except StoreError as error:

@@ -9,6 +9,7 @@ import typer
 from callctl.cli.io.results import say_it_may_be_placed
 from callctl.cli.options import common, completion
 from callctl.cli.options import twiml as twiml_options
+from callctl.cli.options.another_store import warn_of_another_store
 from callctl.cli.options.callback_url import find_callback
 from callctl.cli.options.checks import check_endpoint
 from callctl.cli.options.common import CALL, WAITING
@@ -113,6 +114,7 @@ def place(
         dialing=twiml_options.DialOptions(then, dial_timeout, caller_id, sequential, events),
     )
     client = runtime.client(settings)
+    warn_of_another_store(runtime, settings)
 
     def request_to(callback: str | None) -> PlaceRequest:
         instructions = orders.with_callbacks_to(callback)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from callctl.calls.filter import CallFilter
     from callctl.watch.follower import Follower
     from callctl.watch.options import Ready, WatchOptions
+    from callctl.watch.registry import WatchRecord
     from callctl.watch.session import MakeRules, Session
 
 
@@ -225,6 +226,7 @@ async def _watch(
 
     services = await run_in_thread(lambda: registry.services(settings)) if may_follow else []
     if services:
+        _say_where_nothing_shows(runtime, settings, services[0])
         return await _show(runtime, settings, Follower(settings, watch_options, services[0], now=runtime.now), shown)
     if watch_options.tunnel is not None:
         runtime.say(f"callctl: starting the tunnel: {without_secrets(watch_options.tunnel)}")
@@ -237,7 +239,17 @@ async def _watch(
             raise PortTakenError(f"{error.message}, {why}", hint=error.hint) from error
         if make_rules is not None:
             runtime.say(f"callctl: no rules here: this only follows the {error.record.noun} that holds the port")
+        _say_where_nothing_shows(runtime, settings, error.record)
         return await _show(runtime, settings, Follower(settings, watch_options, error.record, now=runtime.now), shown)
+
+
+def _say_where_nothing_shows(runtime: Runtime, settings: Settings, record: WatchRecord) -> None:
+    """Say that one that is to be followed keeps events in a database, and these settings don't say in which."""
+    from callctl.cli.options.another_store import say_another_store
+    from callctl.watch.registry import keeps_another_store
+
+    if not record.store and keeps_another_store(settings, record):
+        say_another_store(runtime, settings, record)
 
 
 async def _show(runtime: Runtime, settings: Settings, session: Session | Follower, shown: ShownOptions) -> int:
@@ -277,6 +289,7 @@ async def _run_table(
 ) -> None:
     from callctl.cli.watch.table import open_table
     from callctl.views.live.screen import TableOptions
+    from callctl.watch.follower import Follower
 
     options = TableOptions(
         idle=["No calls yet.", "", *idle_guide(ready, guide)],
@@ -286,7 +299,7 @@ async def _run_table(
     )
     opened = open_table(
         runtime,
-        settings,
+        lambda: session.settings if isinstance(session, Follower) else settings,
         options,
         listens=not ready.follows,
         read_only=shown.read_only,

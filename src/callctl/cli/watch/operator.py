@@ -131,24 +131,30 @@ class TableOperator:
     """Acts through REST, for a watch that listens as well as for one that follows.
 
     ``stop`` ends the watch; it may be called in any thread. A request that could not be sent within ``sent_within``
-    seconds of its confirmation is not sent any more.
+    seconds of its confirmation is not sent any more. ``settings`` returns those that count when a key is pressed: their
+    store is the one that is shown, whose rules must know what keys do.
     """
 
     def __init__(
         self,
         runtime: Runtime,
-        settings: Settings,
+        settings: Callable[[], Settings],
         *,
         listens: bool,
         may_act: bool,
         stop: Callable[[], None],
         sent_within: float = SENT_WITHIN,
     ) -> None:
-        self._runtime, self._settings = runtime, settings
+        self._runtime, self._settings_now = runtime, settings
         self._listens, self._may_act = listens, may_act
         self._stop = stop
         self._sent_within = sent_within
         self._in_flight: list[_Action] = []
+
+    @property
+    def _settings(self) -> Settings:
+        """The settings; a table that follows another watch may have changed the store with it."""
+        return self._settings_now()
 
     @property
     def listens(self) -> bool:

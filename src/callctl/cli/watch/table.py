@@ -45,7 +45,7 @@ class OpenTable:
 
 def open_table(
     runtime: Runtime,
-    settings: Settings,
+    settings: Callable[[], Settings],
     options: TableOptions,
     *,
     listens: bool,
@@ -55,6 +55,7 @@ def open_table(
 ) -> OpenTable:
     """Return the live table, of the legs that match.
 
+    ``settings`` returns those by which keys act: what they do is recorded in the store that these name then.
     ``listens``: callbacks come to this process. With ``read_only`` no key changes a call. ``stop`` ends the command; it
     is called in this event loop.
     """

@@ -1,0 +1,36 @@
+"""The word that a command and the watch or listener that runs keep events in different stores."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from callctl.cli.io.runtime import Runtime
+from callctl.errors import CallctlError
+
+if TYPE_CHECKING:
+    from callctl.settings import Settings
+    from callctl.watch.registry import WatchRecord
+
+
+def warn_of_another_store(runtime: Runtime, settings: Settings) -> None:
+    """Say once where whoever listens keeps events, if that is another store than the one of these settings.
+
+    Its rules don't learn from there what a command does, and ``@last`` is another call. Files are read, and nobody is
+    asked: a hang-up must not wait.
+    """
+    if not (settings.state_dir / "watch").exists():  # nobody ever listened
+        return
+    from callctl.watch.registry import listening_with_another_store
+
+    with suppress(CallctlError):  # said where a watch is looked for
+        if (record := listening_with_another_store(settings)) is not None:
+            say_another_store(runtime, settings, record)
+
+
+def say_another_store(runtime: Runtime, settings: Settings, record: WatchRecord) -> None:
+    """Say once that the one of a record keeps events in another store than the one of these settings."""
+    from callctl.watch.registry import another_store_in_words
+
+    what, fix = another_store_in_words(settings, record)
+    runtime.say_once(f"callctl: warning: {what}; {fix}")
