@@ -220,6 +220,31 @@ def test_no_other_address_is_a_store(tmp_path: Path, text: str) -> None:
         assert "fake-password" not in refused.value.message
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("host=db.example.com user=ann password=fake-password", "is a list of parameters"),
+        ("application_name=x password = 'fake-password'", "is a list of parameters"),
+        ("dbname=calls", "is a list of parameters"),
+        ("postgresql//ann:fake-password@db.example.com/calls", "is neither a path nor a URL"),
+        ("postgresql:/ann:fake-password@db.example.com/calls", "is neither a path nor a URL"),
+        ("ann:fake-password@db.example.com/calls", "is neither a path nor a URL"),
+    ],
+)
+def test_a_database_that_is_named_otherwise_becomes_no_file(tmp_path: Path, text: str, message: str) -> None:
+    file = write(tmp_path / ".env", {"CALLCTL_STORE": text.replace("'", "")})
+    for env in ({}, {"CALLCTL_STORE": text}, {"CALLCTL_ENV_FILE": str(file)}):
+        with pytest.raises(SettingsError, match=message) as refused:
+            load(env, cwd=tmp_path)
+        assert "fake-password" not in refused.value.message
+        assert "postgresql://" in (refused.value.hint or "")
+
+
+@pytest.mark.parametrize("text", ["/data/host=db1/events.db", "postgresql.db", "./a:b@c.db", "postgres/events.db"])
+def test_a_path_that_only_looks_like_a_database_is_one(tmp_path: Path, text: str) -> None:
+    assert load({"CALLCTL_STORE": text}, cwd=tmp_path).store == tmp_path / text
+
+
 SHARED = "postgresql://ann:fake-password@db.example.com/calls"
 
 

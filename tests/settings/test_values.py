@@ -56,6 +56,10 @@ def from_env(cwd: Path, **values: str) -> Settings:
         ("CALLCTL_API_URL", "https://example..com"),
         ("CALLCTL_PUBLIC_URL", "https://.example.com"),
         ("CALLCTL_API_URL", "https://user:fake-password@example.com"),
+        ("CALLCTL_API_URL", "https//user:fake-password@example.com"),
+        ("CALLCTL_PUBLIC_URL", "https//user:fake-password@example.com"),
+        ("CALLCTL_PUBLIC_URL", "htps//user:fake-password@example.com"),
+        ("CALLCTL_URL_SURVEY", "GET https//user:fake-password@example.com"),
         ("CALLCTL_API_URL", "http://example.com"),
         ("CALLCTL_API_URL", "http://10.0.0.1"),
         ("CALLCTL_API_URL", "http://127.0.0.1.example.com"),
@@ -65,6 +69,16 @@ def test_malformed_values_are_named_and_never_guessed_at(tmp_path: Path, key: st
     with pytest.raises(SettingsError, match=key) as caught:
         from_env(tmp_path, **{key: value})
     assert "fake-password" not in f"{caught.value.message}{caught.value.hint}"
+
+
+@pytest.mark.parametrize("key", ["TWILIO_REGION", "TWILIO_EDGE"])
+@pytest.mark.parametrize("token", ["0123456789abcdef" * 2, "SK" + "0" * 32, "Fake/Token"])
+def test_a_token_in_the_place_of_a_region_is_not_shown(tmp_path: Path, key: str, token: str) -> None:
+    other = {"TWILIO_REGION": "ie1", "TWILIO_EDGE": "dublin"}
+    for values in ({key: token}, {**other, key: token}):
+        with pytest.raises(SettingsError, match=f"{key} is malformed") as caught:
+            from_env(tmp_path, **values)
+        assert token not in f"{caught.value.message}{caught.value.hint}"
 
 
 @pytest.mark.parametrize(

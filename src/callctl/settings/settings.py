@@ -253,7 +253,7 @@ class Settings:
         near = nearest_word(text, self.urls)
         guess = f"did you mean {near}? " if near else ""
         raise UsageError(
-            f"no URL is named {text!r} (known: {known})",
+            f"no URL is named {without_user_info(text)!r} (known: {known})",
             hint=f"{guess}set {URL_PREFIX}{_variable(text)}=https://… or give the whole URL",
         )
 

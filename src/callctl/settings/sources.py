@@ -12,7 +12,7 @@ from types import MappingProxyType
 from callctl.errors import SettingsError, why_unreadable
 from callctl.settings import values as read
 from callctl.settings.settings import LeftOut, Settings
-from callctl.settings.store_url import describe, shared_store_url
+from callctl.settings.store_url import check_is_path, describe, shared_store_url
 from callctl.settings.values import ENVIRONMENT, FLAG, URL_PREFIX
 from callctl.support.own_folder import has_own_owner
 
@@ -219,7 +219,10 @@ def _store_url(
     name one.
     """
     text = values.get("CALLCTL_STORE")
-    if text is None or "://" not in text:
+    if text is None:
+        return None
+    if "://" not in text:
+        check_is_path(text)
         return None
     url = shared_store_url(text, environ)
     if unnamed is not None and sources["CALLCTL_STORE"] == str(unnamed):

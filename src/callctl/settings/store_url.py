@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -12,6 +13,8 @@ SCHEMES = ("postgresql", "postgres")
 # The modes of TLS that fail where there is none. Others, such as libpq's own default, silently do without.
 _TLS_MODES = ("require", "verify-ca", "verify-full")
 VERIFIED = "verify-full"
+# Of libpq's parameters those without which nobody names a database.
+_PARAMETERS = "host|hostaddr|port|dbname|user|password|passfile|service|sslmode"
 
 
 def describe(url: str) -> str:
@@ -49,6 +52,18 @@ def shared_store_url(text: str, environ: Mapping[str, str]) -> str:
         f"CALLCTL_STORE leads to another machine ({describe(text)}) with sslmode={mode}: that may be unencrypted",
         hint=f"{VERIFIED} checks the server's certificate; require and verify-ca encrypt",
     )
+
+
+def check_is_path(text: str) -> None:
+    """See that a text without ``://`` is meant for a file: as its name a password would be shown, and stay there.
+
+    Raises:
+        SettingsError: It is libpq's other form, ``host=… password=…``, or a URL whose beginning is wrong.
+    """
+    if re.search(rf"(^|\s)({_PARAMETERS})\s*=", text):
+        raise SettingsError("CALLCTL_STORE is a list of parameters; a database is named by a URL", hint=_HINT)
+    if re.match(r"postgres(ql)?(:|//)|[^/.~@][^/@]*:[^/]*@", text):
+        raise SettingsError("CALLCTL_STORE is neither a path nor a URL: postgresql:// is not whole", hint=_HINT)
 
 
 def is_local(url: str, environ: Mapping[str, str]) -> bool:

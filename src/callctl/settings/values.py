@@ -29,6 +29,8 @@ EDGES = (
     *("ashburn", "dublin", "frankfurt", "sao-paulo", "singapore", "sydney", "tokyo", "umatilla", "roaming"),
     *("ashburn-ix", "san-jose-ix", "london-ix", "frankfurt-ix", "singapore-ix", "sydney-ix", "tokyo-ix"),
 )
+# Characters of a region or an edge: more than any has, and fewer than a token or a key.
+_LONGEST_LABEL = 24
 
 
 class NamedUrl(NamedTuple):
@@ -120,9 +122,9 @@ def host_label(values: Mapping[str, str], key: str) -> str | None:
     """Return a region or an edge."""
     text = values.get(key)
     # It becomes part of the host that receives the token.
-    if text is None or re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", text):
+    if text is None or (len(text) <= _LONGEST_LABEL and re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", text)):
         return text
-    raise SettingsError(f"{key} is malformed: {text!r}", hint="for example ie1 or dublin")
+    raise SettingsError(f"{key} is malformed", hint="for example ie1 or dublin")  # not shown: it may be a token
 
 
 def api_url(text: str | None, *, region: str | None, edge: str | None) -> str:

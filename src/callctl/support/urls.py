@@ -7,6 +7,8 @@ import os
 import re
 from urllib.parse import urlsplit
 
+from callctl.errors import without_secrets
+
 
 def is_loopback_host(host: str) -> bool:
     """Return whether a host name or IP literal stands for this machine."""
@@ -62,13 +64,18 @@ def one_spelling(url: str) -> str:
 
 
 def scheme_hint(text: str, *, otherwise: str) -> str:
-    """Return what to do about a text that is no http or https URL: to add the scheme, where that makes it one."""
-    rest = re.sub(r"^(https?:)?/*", "", text, flags=re.IGNORECASE)
+    """Return what to do about a text that is no http or https URL: to add the scheme, where that makes it one.
+
+    No password is shown: not that of the URL, and nothing where an ``@`` stands that would be no part of its host.
+    """
+    rest = re.sub(r"^(https?(:|(?=//)))?/*", "", text, flags=re.IGNORECASE)
     if "://" in text or not re.search(r"[./:]", rest):
         return otherwise
     scheme = "http" if is_loopback_url(f"http://{rest}") else "https"
     url = f"{scheme}://{rest}"
-    return f"{scheme}:// is missing: {url}" if is_http_url(url) else otherwise
+    if not is_http_url(url) or url.count("@") != urlsplit(url).netloc.count("@"):
+        return otherwise
+    return f"{scheme}:// is missing: {without_secrets(url)}"
 
 
 def why_unreachable(url: str) -> str | None:

@@ -160,7 +160,9 @@ def test_else_it_is_at_the_port_where_it_listens_by_itself(
     assert done.err == f"callctl: the simulator is {simulator.url}\n"
 
 
-@pytest.mark.parametrize("url", ["survey", "", "http://example.com", "http://u:secret@127.0.0.1:1"])
+@pytest.mark.parametrize(
+    "url", ["survey", "", "http://example.com", "http://u:secret@127.0.0.1:1", "http//u:secret@x:1"]
+)
 def test_what_is_no_address_of_a_simulator(callctl: Callctl, simulator: Simulator, url: str) -> None:
     done = callctl(*GIVEN, "--voice-url", URL, "--url", url, env=env_for(simulator))
     assert (done.code, done.out) == (2, "")

@@ -23,7 +23,7 @@ from callctl.errors import (
     OutcomeUnknownError,
     SettingsError,
     UsageError,
-    without_secrets,
+    without_user_info,
 )
 from callctl.settings import Settings
 from callctl.settings.values import api_url as read_api_url
@@ -144,7 +144,7 @@ def _address(url: str) -> str:
         return read_api_url(url, region=None, edge=None)
     except SettingsError as error:
         raise UsageError(
-            f"--url is not the address of a simulator: {without_secrets(url)}",
+            f"--url is not the address of a simulator: {without_user_info(url)}",
             hint=f"such as http://127.0.0.1:{DEFAULT_PORT}; where the TwiML is, --voice-url says",
         ) from error
 
