@@ -333,6 +333,78 @@ def test_of_both_legs_the_child_goes_first_with_a_warning(setup: CliSetup) -> No
     assert [one.path.rpartition("/")[2] for one in setup.sent()] == [f"{child}.json", f"{parent}.json"]
 
 
+def test_of_both_legs_the_child_goes_first_also_when_answered(callctl: Callctl) -> None:
+    """Its redirect takes longer than the parent's would."""
+    parent, child = "CA" + "1" * 32, "CA" + "2" * 32
+    begun: list[str] = []
+
+    class Slow(Server):
+        def take(self, request: ReceivedRequest) -> Turn:
+            super().take(request)
+            asked = request.path.partition("?")[0].rpartition("/")[2].removesuffix(".json")
+            if asked == "Calls":
+                return reply(200, {"calls": []})
+            if request.method == "POST":
+                begun.append(asked)
+                until = time.monotonic() + (1 if asked == child else 0)
+                while begun == [child] and time.monotonic() < until:  # the parent's must not come meanwhile
+                    time.sleep(0.01)
+                begun.append(f"{asked} done")
+            return reply(200, call(asked, status="in-progress", parent_call_sid=parent if asked == child else None))
+
+    with Slow(reply(404)) as server:
+        env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "0" * 32, "CALLCTL_API_URL": server.url}
+        outcome = callctl("redirect", parent, child, "--say", "Hello", "--when", "answered", env=env)
+    assert outcome.code == 0
+    assert begun == [child, f"{child} done", parent, f"{parent} done"]
+    assert "both legs of a <Dial> are named" in outcome.err
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_parent_that_is_known_to_hang_up_before_its_turn_is_refused_also_when_answered(
+    setup: CliSetup, more: tuple[str, ...]
+) -> None:
+    parent = setup.place(ANSWERS, "--dial", "client:ann", after=5.0)
+    child = setup.callctl("list", "--parent", parent, "-q").out.strip()
+    outcome = setup.callctl("redirect", parent, child, "--url", "survey", "--when", "answered", *more)
+    assert (outcome.code, outcome.out) == (8, "")
+    assert f"callctl: error: {parent} would hang up before its turn, and {child} be alone" in outcome.err
+    assert setup.sent() == []
+
+
+def test_a_parent_is_left_alone_while_its_child_rings_and_goes_once_that_is_over(setup: CliSetup) -> None:
+    parent = setup.place(ANSWERS, "--dial", NEVER, "--then", "survey", after=5.0)
+    child = setup.callctl("list", "--parent", parent, "-q").out.strip()
+    args = (parent, child, "--say", "Hello", "--when", "answered", "--wait-timeout")
+    outcome = setup.callctl("redirect", *args, "300ms")
+    assert outcome.code == 8
+    assert f"{child} is not in-progress after 0.3 s: it is ringing" in outcome.err
+    assert f"{parent} was left alone: its child leg {child} was not redirected, and would be dropped" in outcome.err
+    assert setup.sent() == []
+    setup.simulator.advance(35)
+    assert setup.status(child) == "no-answer"
+    outcome = setup.callctl("redirect", *args, "300ms")
+    assert f"{child} did not get to in-progress: it ended no-answer" in outcome.err
+    assert [one.path.rpartition("/")[2] for one in setup.sent()] == [f"{parent}.json"]
+
+
+def test_legs_that_are_each_others_parents_do_not_wait_for_each_other(callctl: Callctl) -> None:
+    one, two = "CA" + "1" * 32, "CA" + "2" * 32
+
+    class Nonsense(Server):
+        def take(self, request: ReceivedRequest) -> Turn:
+            super().take(request)
+            asked = request.path.partition("?")[0].rpartition("/")[2].removesuffix(".json")
+            if asked == "Calls":
+                return reply(200, {"calls": []})
+            return reply(200, call(asked, status="in-progress", parent_call_sid=two if asked == one else one))
+
+    with Nonsense(reply(404)) as server:
+        env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "0" * 32, "CALLCTL_API_URL": server.url}
+        outcome = callctl("redirect", one, two, "--say", "Hello", "--when", "answered", env=env)
+    assert (outcome.code, sorted(outcome.out.split()[::3])) == (0, [one, two])
+
+
 def test_a_ringing_call_is_refused_with_the_command_that_would_work(setup: CliSetup) -> None:
     sid = setup.place(NEVER, after=3)
     setup.add_callback(sid, "ringing", at=datetime.now(UTC) - timedelta(seconds=3600))

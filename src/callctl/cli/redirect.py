@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from callctl.calls.call import Call, CallStatus
+from callctl.calls.call import FINAL_STATUSES, Call, CallStatus
 from callctl.calls.family import parents_first
 from callctl.cli import exits
 from callctl.cli.io.dry_run import say_nothing_was_sent, show_request
@@ -33,11 +33,12 @@ from callctl.errors import (
     NotInProgressError,
     PartlyFailedError,
     UsageError,
+    WrongCallStateError,
     without_secrets,
 )
 from callctl.operations import redirect as operation
 from callctl.operations.bulk import Done, Failed, for_each, for_each_waiting
-from callctl.operations.family import CallAndChildren, children_of, fetch_with_children, parent_of
+from callctl.operations.family import CallAndChildren, children_of, fetch_with_children, find_parents, parent_of
 from callctl.operations.reported_status import with_reported_status
 from callctl.support.backoff import with_pauses
 from callctl.support.clock import elapsed
@@ -46,11 +47,12 @@ from callctl.support.dates import read_duration
 if TYPE_CHECKING:
     from callctl.api.client import ApiClient
     from callctl.api.requests import RedirectRequest
-    from callctl.operations.wait import Goal
+    from callctl.operations.wait import Goal, Waiter
     from callctl.settings import Settings
 
 _PARALLEL = 20  # requests at once
 _OFTEN = 100  # for so many calls it is looked several times a second what callbacks reported; for more, less often
+_LOOK_UP = 5.0  # seconds in which REST may tell which call dialled which, before calls are waited for
 _SHOWN = 60  # characters of a document, in the command for the other leg
 
 
@@ -108,7 +110,8 @@ def redirect(
             metavar="STATUS",
             autocompletion=completion.redirectable,
             help="Wait until it is answered (or: in-progress).\n\n"
-            "in-progress (or answered) is the one status in which a call can be redirected.",
+            "in-progress (or answered) is the one status in which a call can be redirected. Of both legs of a Dial the "
+            "parent goes after the child, and is left alone while the child rings.",
             rich_help_panel=WAITING,
         ),
     ] = None,
@@ -359,6 +362,29 @@ class RedirectPreview:
                 if isinstance(result, Done):
                     self._fetched[result.sid] = result.value
         parents = {sid: found.parent_sid for sid, found in self._fetched.items() if found is not None}
+        return self._in_order(sids, parents)
+
+    def children_before(self, sids: Sequence[str], *, time_left: Callable[[], float]) -> dict[str, list[str]]:
+        """Return which children go before which parents, for calls that are redirected as soon as each is answered.
+
+        Only what callbacks have not reported is asked of the API, for ``time_left`` seconds at most.
+
+        Raises:
+            ConditionNotMetError: A parent is known to hang up before its turn.
+        """
+        reported = self.history.parents(sids)
+        parents = {sid: reported[sid] for sid in sids if sid in reported}
+        if rest := [sid for sid in sids if sid not in parents]:
+            parents |= find_parents(self.client, rest, parallel=_PARALLEL, time_left=time_left)
+        if unknown := [sid for sid in sids if sid not in parents]:
+            self.runtime.say(f"callctl: can't tell which call dialled {name_some(unknown)}: they go in no order")
+        groups = self._in_order(sids, parents)
+        turns = {sid: turn for turn, group in enumerate(groups) for sid in group}
+        in_dial = operation.children_in_dial(parents, known=self.history).items()
+        # Legs that are each other's parents, which is an API's nonsense, don't wait for each other.
+        return {parent: [one for one in children if turns[one] < turns[parent]] for parent, children in in_dial}
+
+    def _in_order(self, sids: Sequence[str], parents: Mapping[str, str | None]) -> list[list[str]]:
         operation.check_both_legs(parents, known=self.history, command=self.command)
         in_dial = operation.children_in_dial(parents, known=self.history)
         bridged = [sid for parent in in_dial if not self.history.dial_action(parent) for sid in in_dial[parent]]
@@ -396,6 +422,13 @@ class RedirectPreview:
         lines += [] if effects or call.is_final else ["callctl: it has no other leg"]
         lines += [f"hint: for the other leg: {self.command(other.sid)}" for other in effects if other.goes_on]
         self.runtime.say("\n".join(lines))
+
+
+def _left_alone(parent: str, children: Sequence[str]) -> ConditionNotMetError:
+    return ConditionNotMetError(
+        f"{parent} was left alone: its child leg {name_some(children)} was not redirected, and would be dropped",
+        hint="see what became of the child, and try again",
+    )
 
 
 @dataclass
@@ -441,10 +474,7 @@ class ConferencePreview(RedirectPreview):
         conversation = self.conversations.get(sid)
         stayed = [] if conversation is None else [one.sid for one in conversation.children if one.sid not in redirected]
         if stayed:
-            raise ConditionNotMetError(
-                f"{sid} was left alone: its child leg {name_some(stayed)} was not redirected, and would be dropped",
-                hint="see what became of the child, and try again",
-            )
+            raise _left_alone(sid, stayed)
 
     def hint_after(self, failed: Collection[str]) -> str:
         """Return what to do about the children that are alone now, if there are any."""
@@ -535,6 +565,8 @@ class Redirects:
         self._request = request
         self._where = where
         self._redirected: set[str] = set()
+        self._failed: dict[str, CallctlError | None] = {}  # of several
+        self._reported: set[str] = set()  # of several, those whose outcome is shown and recorded
         self._writer = OutcomeWriter(preview.runtime)
 
     def redirect(self, sids: Sequence[str]) -> None:
@@ -549,22 +581,46 @@ class Redirects:
     def redirect_when(self, goal: Goal, sids: Sequence[str], *, limit: float | None) -> None:
         """Redirect each call as soon as it gets to the goal; ``limit`` is for how many seconds to wait for that.
 
+        A parent goes after its children among them, as its redirect ends the Dial and would drop them.
+
         Raises:
             CallctlError: The only one was not redirected; WaitTimeoutError: it did not get there in time.
+            ConditionNotMetError: A parent is known to hang up before its turn.
             PartlyFailedError: Some of several were not redirected.
         """
         from callctl.cli.wait import WatchedStore, waiter_for
         from callctl.operations.wait import LOOK
 
         since, look = elapsed(), LOOK * max(1.0, len(sids) / _OFTEN)
+        end = since + (_LOOK_UP if limit is None else min(limit, _LOOK_UP))
+        before = self._preview.children_before(sids, time_left=lambda: end - elapsed()) if len(sids) > 1 else {}
         with WatchedStore(self._runtime, self._settings) as store:
             waiters = {sid: waiter_for(self._runtime, self._client, sid, store=store, placed=False) for sid in sids}
 
             def work(sid: str) -> Generator[float, None, Outcome]:
                 yield from waiters[sid].waiting(goal, limit=limit, since=since, look=look)
+                children = before.get(sid, ())
+                while not self._reported.issuperset(children):
+                    yield look
+                self._check_children(sid, {child: waiters[child] for child in children})
                 return (yield from self._redirect_one(sid))
 
             self._redirect_all(sids, work, batches=lambda: [sids])
+
+    def _check_children(self, parent: str, children: Mapping[str, Waiter]) -> None:
+        """Make sure that no child that goes on in the Dial is dropped.
+
+        Raises:
+            ConditionNotMetError: One may go on.
+        """
+        stayed = [sid for sid, waiter in children.items() if sid not in self._redirected and not self._is_over(waiter)]
+        if stayed:
+            raise _left_alone(parent, stayed)
+
+    def _is_over(self, waiter: Waiter) -> bool:
+        """Return whether a call that was not redirected is over: it ended first, or Twilio refused as it is over."""
+        has_ended = waiter.last is not None and waiter.last.status in FINAL_STATUSES
+        return has_ended or isinstance(self._failed.get(waiter.sid), (WrongCallStateError, NotFoundError))
 
     def _redirect_all(
         self,
@@ -581,11 +637,12 @@ class Redirects:
     def _redirect_several(
         self, batches: Sequence[Sequence[str]], work: Callable[[str], Generator[float, None, Outcome]]
     ) -> None:
-        failed: dict[str, CallctlError | None] = {}
+        failed = self._failed
         asked = 0
         for batch in batches:
             for group in for_each_waiting(batch, work, parallel=_PARALLEL, accepted=asked > len(failed)):
-                failed |= self._report(group)
+                failed.update(self._report(group))
+                self._reported.update(result.sid for result in group)
                 asked += len(group)
         if failed:
             total = sum(map(len, batches))
@@ -645,8 +702,7 @@ class Redirects:
             CallctlError: The only call could not be redirected, as it is now.
             PartlyFailedError: Some of several could not.
         """
-        at_once = len(sids) > 1 and not when_answered
-        in_order = list(chain.from_iterable(self._preview.batches(sids))) if at_once else list(sids)
+        in_order = list(chain.from_iterable(self._preview.batches(sids))) if len(sids) > 1 else list(sids)
         failed: list[tuple[str, CallctlError]] = []
         for number, sid in enumerate(in_order):
             if number and self._runtime.form is not Form.JSON:

@@ -105,7 +105,7 @@ class Waited:
 
 
 class Waiter:
-    """Follows one call until a goal is met, or can't be any more. ``last`` is its latest known status."""
+    """Follows one call until a goal is met, or can't be any more. ``sid`` is the call, ``last`` its latest status."""
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class Waiter:
             on_look: Called with the call's status at each look.
             on_outage: Called with the error while the API can't be asked, and with None once it answers again.
         """
-        self._sid = sid
+        self.sid = sid
         self._api, self._reported_by = api, reported
         self._sleep, self._now = sleep, now
         self._on_status, self._on_look, self._on_outage = on_status, on_look, on_outage
@@ -183,27 +183,27 @@ class Waiter:
                     return self.last
                 if self.last.status in FINAL_STATUSES:
                     raise ConditionNotMetError(
-                        _ended(self.last, goal), hint=f"`callctl show {shlex.quote(self._sid)}` tells what became of it"
+                        _ended(self.last, goal), hint=f"`callctl show {shlex.quote(self.sid)}` tells what became of it"
                     )
             if left <= 0 and self._is_out:
                 raise self._unknown(goal, limit)
             if left <= 0:
                 raise WaitTimeoutError(
-                    f"{self._sid} is not {goal.name} after {limit:g} s{self._standing()}",
+                    f"{self.sid} is not {goal.name} after {limit:g} s{self._standing()}",
                     hint=self._goes_on,
                 )
             yield min(look, max(deadline - self._now(), 0.0))
 
     def _unknown(self, goal: Goal, limit: float | None) -> WaitTimeoutError:
         return WaitTimeoutError(
-            f"{self._sid} is not known to be {goal.name} after {limit:g} s{self._standing(last=True)}; "
+            f"{self.sid} is not known to be {goal.name} after {limit:g} s{self._standing(last=True)}; "
             "the API has not answered since",
             hint=self._goes_on,
         )
 
     @property
     def _goes_on(self) -> str:
-        sid = shlex.quote(self._sid)
+        sid = shlex.quote(self.sid)
         return f"it goes on: `callctl show {sid}` looks at it, `callctl hangup {sid}` ends it"
 
     def _look(self, goal: Goal, left: float) -> None:
@@ -220,7 +220,7 @@ class Waiter:
     def _note_reported(self) -> None:
         """Note what callbacks reported, and when REST is to be asked by that."""
         before, now = self._reported, self._now()
-        self._reported = reported = self._reported_by(self._sid)
+        self._reported = reported = self._reported_by(self.sid)
         if not reported.statuses or not reported.is_complete:
             # The watch has stopped and reports no more, or what it reports is no longer to be relied on.
             if before.statuses and before.is_complete:
@@ -235,7 +235,7 @@ class Waiter:
 
     def _ask(self, left: float) -> None:
         try:
-            call = run_with_time_limit(left, lambda: self._api.fetch(self._sid))
+            call = run_with_time_limit(left, lambda: self._api.fetch(self.sid))
         except NotFoundError:
             if self._now() >= self._missing_until:
                 raise
@@ -265,7 +265,7 @@ class Waiter:
             before.status == status or rank_of(status) < rank_of(before.status) or before.status in FINAL_STATUSES
         ):
             return
-        self.last = Waited(self._sid, status, source, call)
+        self.last = Waited(self.sid, status, source, call)
         self._on_status(status)
 
     def _is_met(self, goal: Goal) -> bool:
