@@ -177,7 +177,7 @@ def test_without_a_time_of_the_refusal_nothing_is_newer() -> None:
         (call("ringing"), call("in-progress"), Result.NOT_ENDED, ["cancel", "fetch"]),
         (call("in-progress"), call("in-progress"), Result.NOT_ENDED, ["cancel", "fetch"]),
         (call("in-progress"), call("completed"), Result.ALREADY_OVER, ["cancel", "fetch"]),
-        (wrong_state(), call("in-progress"), Result.NOT_ENDED, ["cancel", "fetch"]),
+        (wrong_state(), call("in-progress"), Result.NOT_ENDED, ["cancel", *["fetch"] * 5]),
         (wrong_state(), call("canceled"), Result.ALREADY_OVER, ["cancel", "fetch"]),
         (wrong_state(), call("ringing", parent_call_sid=PARENT), Result.STILL_RINGING, ["cancel", *["fetch"] * 5]),
         (call("busy"), None, Result.ALREADY_OVER, ["cancel"]),
@@ -189,12 +189,36 @@ def test_canceling(reply: Call | WrongCallStateError, shown: Call | None, result
     assert api.requests == requests
 
 
-@pytest.mark.parametrize("fetched", [call("ringing"), NetworkError("gone")])
+@pytest.mark.parametrize("fetched", [call("ringing"), call("in-progress"), NetworkError("gone")])
 def test_a_refused_cancel_never_means_over_by_itself(fetched: Call | NetworkError) -> None:
     """REST lags or fails: the call was answered or is over, and which is not known."""
     ended = canceled(FakeApi(cancels=[wrong_state()], fetches=[fetched]))
     assert (ended.result, ended.call.status) == (Result.NOT_ENDED, "")
-    assert ended.shown == ("ringing" if isinstance(fetched, Call) else "")
+    assert ended.shown == (fetched.status if isinstance(fetched, Call) else "")
+
+
+@pytest.mark.parametrize(
+    ("reported", "updated", "status"),
+    [
+        (None, NOW, ""),  # whole seconds: it may have been before
+        (None, NOW + timedelta(seconds=1), "in-progress"),
+        (leg("ringing", ago=30), NOW - timedelta(seconds=5), ""),
+        (leg("in-progress", ago=30), NOW - timedelta(seconds=30), "in-progress"),
+        (leg("in-progress", ago=30, verified=False), NOW - timedelta(seconds=30), ""),
+    ],
+)
+def test_a_call_is_known_to_be_answered_after_a_refusal_by_callbacks_or_by_what_is_newer(
+    reported: Leg | None, updated: datetime, status: str
+) -> None:
+    api = FakeApi(cancels=[refused_at()], fetches=[call("in-progress", date_updated=updated)])
+    ended = canceled(api, reported=reported)
+    assert (ended.result, ended.call.status) == (Result.NOT_ENDED, status)
+
+
+def test_a_call_that_had_ended_is_found_to_be_over_once_rest_shows_it() -> None:
+    api = FakeApi(cancels=[refused_at()], fetches=[call("in-progress"), call("in-progress"), call("completed")])
+    ended = canceled(api)
+    assert (ended.result, ended.call.status) == (Result.ALREADY_OVER, "completed")
 
 
 @pytest.mark.parametrize(

@@ -518,9 +518,12 @@ def test_a_cancel_that_came_too_late_ends_nothing(claims: SqliteStore, status: s
 
 
 @pytest.mark.parametrize("operation", [Cancel(cut_answered=True), Hangup()], ids=["cancel", "hangup"])
-def test_while_rest_is_behind_a_refused_leg_is_not_hung_up_again(claims: SqliteStore, operation: Operation) -> None:
-    """It was answered or is over, and REST still shows it as ringing."""
-    api = FailingApi([IN_DIAL], status="ringing")
+@pytest.mark.parametrize("shown", ["ringing", "in-progress"])
+def test_while_rest_is_behind_a_refused_leg_is_not_hung_up_again(
+    claims: SqliteStore, operation: Operation, shown: str
+) -> None:
+    """It was answered or is over, whatever REST still shows."""
+    api = FailingApi([IN_DIAL], status=shown)
     event = executor(api, claims, pauses=[]).execute(action(operation))
     assert isinstance(event, ActionEvent)
     assert (event.result, event.code, event.status, api.sent) == (LATE, "21220", None, [operation.action])

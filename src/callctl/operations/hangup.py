@@ -57,8 +57,9 @@ class Result(StrEnum):
 class HangupOutcome(NamedTuple):
     """The result, and the call as far as it is known.
 
-    The call's status is empty where it is not known; ``shown`` is then what REST still shows, which can't be.
-    ``refusal`` is the API's, if it refused.
+    The call's status is empty where it is not known; ``shown`` is then what REST still shows, which can't be; where a
+    call was to be canceled it may be ``in-progress``, which need not be so any more. ``refusal`` is the API's, if it
+    refused.
     """
 
     result: Result
@@ -69,7 +70,9 @@ class HangupOutcome(NamedTuple):
     @property
     def may_be_by_earlier_try(self) -> bool:
         """Whether an earlier try of the request, which was not answered, may have ended the call."""
-        is_over = self.result is Result.ALREADY_OVER or (self.result is Result.NOT_ENDED and not self.call.status)
+        # ``Status=canceled`` ends no call that was answered.
+        may_be_over = not self.call.status and self.shown != CallStatus.IN_PROGRESS
+        is_over = self.result is Result.ALREADY_OVER or (self.result is Result.NOT_ENDED and may_be_over)
         return is_over and self.refusal is not None and self.refusal.may_be_done
 
 
@@ -148,7 +151,8 @@ def cancel(api: CallsApi, sid: str, *, reported: ReportedLeg, sleep: Sleep) -> H
 
     Whether a call in progress is refused or left alone with a 200 is not settled (docs/twilio.md, "REST: updating a
     call"). A refusal alone says no more than that the call does not ring any longer, or that it rings inside
-    ``<Dial>``. A leg counts as ringing on only if REST shows that until the last read-back, since the caller may
+    ``<Dial>``. That it is in progress is then known from callbacks, or from what is newer than the refusal; a fetch
+    may be behind. A leg counts as ringing on only if REST shows that until the last read-back, since the caller may
     then hang it up.
     """
     return with_pauses(canceling(api, sid, reported=reported), sleep=sleep)
@@ -164,22 +168,32 @@ def canceling(api: CallsApi, sid: str, *, reported: ReportedLeg) -> Generator[fl
         refusal = error
 
     def is_clear(call: Call) -> bool:
-        return not _may_ring(with_reported_status(call, reported(sid)))
+        known = with_reported_status(call, reported(sid))
+        return known.is_final or _is_answered(known, reported(sid), refusal=refusal)
 
     was_read = True
     if refusal is not None or not call.is_final:
         call, was_read = yield from _read_back(api, call, is_clear=is_clear)
-    known = with_reported_status(call, reported(sid))
+    leg = reported(sid)
+    known = with_reported_status(call, leg)
     if known.is_final:
-        by_earlier = refusal is not None and _ended_by_earlier_try(known, reported(sid), refusal)
+        by_earlier = refusal is not None and _ended_by_earlier_try(known, leg, refusal)
         return HangupOutcome(_end_of_cancel(known, None if by_earlier else refusal), known, refusal=refusal)
-    if known.status == CallStatus.IN_PROGRESS:
+    if _is_answered(known, leg, refusal=refusal):
         return HangupOutcome(Result.NOT_ENDED, known, refusal=refusal)
-    if was_read and _is_dialled(known):
+    if was_read and known.status != CallStatus.IN_PROGRESS and _is_dialled(known):
         return HangupOutcome(Result.STILL_RINGING, known, refusal=refusal)
     if refusal is not None:
         return HangupOutcome(Result.NOT_ENDED, replace(call, status=""), shown=call.status, refusal=refusal)
     return HangupOutcome(Result.ACCEPTED, known)
+
+
+def _is_answered(call: Call, leg: Leg | None, *, refusal: WrongCallStateError | None) -> bool:
+    """Return whether a call is known to be in progress: after a refusal, a fetch may be behind a call that is over."""
+    if call.status != CallStatus.IN_PROGRESS or refusal is None:
+        return call.status == CallStatus.IN_PROGRESS
+    by_callbacks = leg is not None and leg.verified and leg.status == CallStatus.IN_PROGRESS
+    return by_callbacks or _lives(call, leg, since=refusal.at)
 
 
 def _end_of_cancel(call: Call, refusal: WrongCallStateError | None) -> Result:
@@ -291,10 +305,6 @@ def later_of(first: Call, second: Call) -> Call:
     Source: docs/twilio.md, "Eventual consistency".
     """
     return first if rank_of(second.status) < rank_of(first.status) else second
-
-
-def _may_ring(call: Call) -> bool:
-    return not call.is_final and call.status != CallStatus.IN_PROGRESS
 
 
 def _is_dialled(call: Call) -> bool:

@@ -143,13 +143,19 @@ def test_only_ringing_leaves_an_answered_call_alone(setup: CliSetup) -> None:
     assert setup.status(sid) == "in-progress"
 
 
-def test_only_ringing_where_the_api_refuses_it(callctl: Callctl, setup: CliSetup) -> None:
-    with Simulator(port=0, manual_clock=True, readings=["cancel-refused-in-progress"]) as simulator:
-        other = CliSetup(simulator, callctl, setup.home)
-        sid = other.place(after=4)
-        outcome = other.callctl("hangup", sid, "--only-ringing", terminal=True)
-        assert (outcome.code, outcome.out) == (5, "")
-        assert f"not ended: {sid} is in progress" in outcome.err
+def test_only_ringing_where_the_api_refuses_it(lagging: CliSetup) -> None:
+    """Whether the call was answered or had ended: what REST shows is no proof, and what callbacks reported is."""
+    over, answered, known = settled(lagging), settled(lagging), settled(lagging)
+    assert lagging.callctl("hangup", over).code == 0
+    lagging.add_callback(known, "in-progress", at=datetime.now(UTC))
+    outcome = lagging.callctl("hangup", over, answered, known, "--only-ringing", "--json")
+    assert outcome.code == 8
+    records = {record["call_sid"]: record for record in map(json.loads, outcome.out.splitlines())}
+    assert {record["result"] for record in records.values()} == {"not-ended"}
+    for sid in (over, answered):
+        why = "was answered or is over (REST, which may be behind, shows it as in-progress)"
+        assert (records[sid]["outcome"], records[sid]["call"]) == (f"not ended: {sid} {why}", None)
+    assert records[known]["outcome"] == f"not ended: {known} is in progress"
 
 
 def test_a_call_that_was_just_ended_is_over_whatever_rest_shows(lagging: CliSetup) -> None:

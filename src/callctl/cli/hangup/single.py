@@ -206,6 +206,8 @@ def _no_longer(ended: HangupOutcome) -> str:
 
 
 def _still_shown(ended: HangupOutcome) -> str:
+    if ended.result != "already-over" and ended.shown == CallStatus.IN_PROGRESS:
+        return f" (REST, which may be behind, shows it as {ended.shown})"
     return f" (REST is behind and still shows it as {ended.shown})" if ended.shown else ""
 
 
