@@ -147,6 +147,14 @@ def test_old_news_at_the_beginning_has_rest_asked_the_earlier(age: float, asked_
     assert setup.rest.requests_at == [pytest.approx(asked_after, abs=2 * LOOK)]
 
 
+def test_news_from_the_future_has_rest_asked_as_new_ones_do() -> None:
+    """The clock was set back, or is another machine's."""
+    setup = wait_setup([(0, "completed")])
+    setup.waiter._reported_by = lambda _sid: Reported(["in-progress"], age=-3600.0)
+    assert setup.waiter.until(goal("ended"), limit=None).source == "rest"
+    assert setup.rest.requests_at == [pytest.approx(GAP_WITH_CALLBACKS, abs=2 * LOOK)]
+
+
 def test_old_news_that_is_enough_has_nobody_asked() -> None:
     setup = wait_setup([(-900, "in-progress")], reported=[(-900, "in-progress")])
     assert setup.waiter.until(goal("answered"), limit=0).source == "callbacks"

@@ -82,8 +82,9 @@ class Goal:
 class Reported:
     """What callbacks reported of a call: nothing while no watch is running, or without callbacks.
 
-    ``statuses`` are those that it had, the present one last. ``age`` is for how many seconds that has been known.
-    ``is_complete`` is False where it is known that the callback that is waited for may not come.
+    ``statuses`` are those that it had, the present one last. ``age`` is for how many seconds that has been known;
+    below 0 where a clock was set back. ``is_complete`` is False where it is known that the callback that is waited for
+    may not come.
     """
 
     statuses: Sequence[str] = ()
@@ -226,7 +227,7 @@ class Waiter:
             if before.statuses and before.is_complete:
                 self._ask_at = now
         elif not before.statuses:
-            self._ask_at = now + max(0.0, GAP_WITH_CALLBACKS - reported.age)
+            self._ask_at = now + max(0.0, GAP_WITH_CALLBACKS - max(0.0, reported.age))
         elif reported.statuses != before.statuses:
             self._ask_at = now + GAP_WITH_CALLBACKS
         if reported.statuses:
