@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import socket
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,7 @@ from store_damage import empty_database, remove_index, remove_log
 from watches import RecordingView, RunningWatch, running_watch, settings_in, until
 
 from callctl.calls.event import CallEvent
-from callctl.errors import StoreError
+from callctl.errors import PortTakenError, StoreError
 from callctl.settings import Settings
 from callctl.store.opening import open_file_readonly, open_for_watch, open_store
 from callctl.store.sqlite.store import SqliteStore
@@ -147,3 +150,60 @@ async def test_who_only_reads_waits_until_the_store_is_repaired(settings: Settin
         feed.stop()
         await running
     assert {sid(number) for number in range(STORED)} <= set(feed.board.snapshot().legs)
+
+
+async def test_a_start_on_an_older_copy_beside_a_newer_log_repairs_it_and_says_so(
+    settings: Settings,
+) -> None:
+    log = settings.store.with_name("events.db-wal")
+    with closing(open_store(settings)) as store:
+        for number in range(1000, 1400):
+            store.append(event(number, "ringing"))
+        with closing(sqlite3.connect(settings.store)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        store.append(event(1400, "ringing"))
+        killed = log.read_bytes()
+    shutil.copyfile(settings.store.with_name("backup.db"), settings.store)
+    log.write_bytes(killed)
+    async with running_watch(settings, OPTIONS) as running:
+        acknowledged = await acknowledged_by(running, 3)
+        assert "the old files are beside it" in await running.view.until_noted("was changed from outside")
+    assert acknowledged <= stored_calls(settings)
+
+
+async def test_a_repair_is_said_also_where_the_start_fails_then(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.watch.session.STARTING_LIMIT", 0.05)
+    overwrite_page_of(settings.store, "actions")
+    said: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        options = replace(OPTIONS, port=other.getsockname()[1])
+        session = Session(settings, options, clock=Clock(wall=lambda: datetime.now(UTC)), say=said.append)
+        with pytest.raises(PortTakenError):
+            await session.start_up()
+        await session.shut_down()
+    assert [line for line in said if "copied to a new file; the old files are beside it" in line]
+
+
+def overwrite_page_of(path: Path, name: str) -> None:
+    """Overwrite the page at which a table or an index begins, while nobody has the store open."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        page = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (name,)).fetchone()[0]
+        size = connection.execute("PRAGMA page_size").fetchone()[0]
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xee" * size)
+
+
+@pytest.mark.parametrize("name", ["actions", "claims", "events", "intents", "placed", "placed_calls"])
+async def test_a_start_on_a_store_with_a_damaged_page_repairs_it_and_says_so(settings: Settings, name: str) -> None:
+    overwrite_page_of(settings.store, name)
+    async with running_watch(settings, OPTIONS) as running:
+        acknowledged = await acknowledged_by(running, 3)
+        assert "copied to a new file; the old files are beside it" in await running.view.until_noted("was changed from")
+        await until(lambda: acknowledged <= set(running.session.snapshot().legs))
+    assert acknowledged <= stored_calls(settings)
+    with closing(sqlite3.connect(settings.store)) as connection:
+        assert connection.execute("PRAGMA quick_check(1)").fetchall() == [("ok",)]

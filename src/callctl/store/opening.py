@@ -138,11 +138,20 @@ def _adopting(store: SqliteStore, settings: Settings) -> SqliteStore:
     """Return a store, with the rows that belong to it by a former name of its world."""
     try:
         for former in settings.former_worlds:
-            store.adopt(former)
+            _adopt(store, former)
     except BaseException:
         store.close()
         raise
     return store
+
+
+def _adopt(store: SqliteStore, former: str) -> None:
+    try:
+        store.adopt(former)
+    except StoreError:
+        if not store.mend():
+            raise
+        store.adopt(former)
 
 
 def _shared(

@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import partial
 from itertools import islice
 from operator import methodcaller
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from callctl.calls.action import DRY_RUN, ActionEvent
 from callctl.calls.board import Board, Change
@@ -40,6 +40,16 @@ _PAGE = 1000  # events read from the store at a time
 T = TypeVar("T")
 
 
+class TakesLines(Protocol):
+    """What lines that are no events are passed to: each view is one."""
+
+    def note(self, text: str) -> None:
+        """Take a line that is no event."""
+
+    def trouble(self, trouble: Trouble) -> None:
+        """Take a line about something that went wrong, or about the end of that."""
+
+
 class BoardFeed:
     """Puts events on the board, and passes to a view what changed, with lines about it and the store's actions."""
 
@@ -51,7 +61,7 @@ class BoardFeed:
         self._last_action = 0
         self._unreadable = (0, 0)  # events and actions of the store, as far as that was reported
         self._queue: deque[CallEvent] = deque()
-        self._lines: deque[Callable[[View], None]] = deque()
+        self._lines: deque[Callable[[TakesLines], None]] = deque()
         self._for_rules: list[Change] = []  # what the rules have not seen
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
@@ -326,7 +336,11 @@ class BoardFeed:
                 self.trouble(Trouble(f"the rules could not look at what came: {describe(error)}", Cause.RULE))
             self._rules_failed = True
 
-    def _pass_lines_to(self, view: View) -> None:
+    def pass_rest_to(self, taker: TakesLines) -> None:
+        """Pass on the lines that came after ``finish``, or without ``run``."""
+        self._pass_lines_to(taker)
+
+    def _pass_lines_to(self, view: TakesLines) -> None:
         while self._lines:
             self._lines.popleft()(view)
 

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from callctl import __version__
 from callctl.api.calls_api import CallsApi
@@ -46,6 +46,8 @@ from callctl.watch.poll import Poller, PollLoop, is_news
 from callctl.watch.reachability import Reachability
 from callctl.watch.retention import Retention
 from callctl.watch.silent_calls import SilentCalls
+
+T = TypeVar("T")
 
 if TYPE_CHECKING:
     from callctl.rules.runner import RuleRunner
@@ -171,7 +173,8 @@ class Session:
             await self._announce(self._store)
         if self._make_rules is not None:
             self._feed.rules = self._make_rules(self._store)
-        self._last_event = self._feed.load(self._store, since=self._clock.wall() - self._options.since)
+        since = self._clock.wall() - self._options.since
+        self._last_event = await self._once_mended(self._store, lambda store: self._feed.load(store, since=since))
         listener = self._make_listener(self._store)
         await self._listen(listener)
         self._listener = listener
@@ -186,6 +189,19 @@ class Session:
         self._retention = self._make_retention(self._store)
         self._work = self._make_work(self._store, listener, self._reachability, self._retention)
         return ready
+
+    async def _once_mended(self, store: EventStore, read: Callable[[EventStore], T]) -> T:
+        """Read a store; where a file is damaged, have it repaired, which may take minutes, and read it anew.
+
+        Raises:
+            StoreError: It can't be read, and is no file that could be repaired.
+        """
+        while True:
+            try:
+                return read(store)
+            except StoreError:
+                if store.is_shared or not await run_in_thread(store.mend):
+                    raise
 
     def _on_store_recovery(self) -> Callable[[str], None]:
         loop, say = asyncio.get_running_loop(), self._feed.store_reporter(is_over=True)
@@ -637,6 +653,7 @@ class Session:
         """
         store, left = self._store, TimeLeft(SHARED_STORE_LIMIT)
         async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(self._say_what_became_of_the_store)
             if self._view is not None:
                 stack.callback(self._view.close)  # last: it may wait for a terminal that nobody reads
             if store is not None:
@@ -659,12 +676,32 @@ class Session:
                 stack.push_async_callback(_in_time, self._listener.stop, limit)
             stack.callback(registry.remove_record, self._settings, self.listener_config.nonce)
 
+    async def _say_what_became_of_the_store(self) -> None:
+        """Say what no view could show: a repair in a start that failed then, or when the store was closed."""
+        await asyncio.sleep(0)  # what a thread reported comes with the next turn
+        self._feed.pass_rest_to(_StoreTroubleSaid(self._say))
+
     async def _show_last_events(self, view: View, left: Callable[[], float]) -> None:
         """Show what was acknowledged while the listener stopped: programs that read the view find it nowhere else."""
         await asyncio.sleep(0)  # what was answered in this turn is passed on in the next
         if self._store is not None and self._store.is_shared:
             await _in_time(partial(self._read_shared, self._store), left())
         await self._feed.finish(view, limit=left())
+
+
+class _StoreTroubleSaid:
+    """Says lines about trouble with the store, and no others."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+
+    def note(self, text: str) -> None:
+        """Leave it out."""
+
+    def trouble(self, trouble: Trouble) -> None:
+        """Say it where it is about the store."""
+        if trouble.cause is Cause.STORE:
+            self._say(f"callctl: {trouble}")
 
 
 class TimeLeft:

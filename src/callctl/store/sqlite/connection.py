@@ -26,6 +26,9 @@ _LOCK_ATTEMPTS = 100  # times that others may be first to lock a store without a
 # While a file is made, nobody else of this process may open it: closing it by hand drops this process's locks on it.
 _making = threading.Lock()
 
+# The primary codes of errors by which SQLite says that it can't make sense of what it read.
+DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
 
 # Errors
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from callctl.errors import StoreError
-from callctl.store.sqlite.connection import primary_code
+from callctl.store.sqlite.connection import DAMAGED, primary_code
 from callctl.store.sqlite.file_identity import check_identity
 from callctl.store.sqlite.files import File, Files, Log
 from callctl.store.sqlite.guarded_connection import changed_from_outside
@@ -55,7 +55,14 @@ class FileChecks:
         self._index = self._open_index()
         self._log: Log | None = None
         self._log = self._read_log()
-        self.newest = NewestEvent.of(connection)
+        self.newest: NewestEvent | None = None
+        self.found_damage = False  # whether not even the newest event could be read
+        try:
+            self.newest = NewestEvent.of(connection)
+        except sqlite3.DatabaseError as error:
+            if primary_code(error) not in DAMAGED:
+                raise
+            self.found_damage = True
         self._schema_version = _schema_version(connection)
         self._next_whole_check = 0.0  # by the monotonic clock
         self._backfilled: _Backfilled | None = None

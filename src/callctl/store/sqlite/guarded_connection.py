@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from callctl.errors import StoreError
-from callctl.store.sqlite.connection import explained, primary_code
+from callctl.store.sqlite.connection import DAMAGED, explained, primary_code
 from callctl.store.sqlite.files import Files
 
 if TYPE_CHECKING:
@@ -64,16 +64,11 @@ class GuardedConnection:
         Raises:
             StoreError: They can't be opened, or what is done with them fails.
         """
-        with self._lock, explained(self._path, doing):
+        with self._lock, explained(self._path, doing), self._noting_read_damage():
             if not (follows_commit and self._is_checked):
                 self._check_before_use()
             self._is_checked = False
-            try:
-                yield self.connection
-            except sqlite3.DatabaseError as error:
-                if primary_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-                    self._report_read_damage()
-                raise
+            yield self.connection
 
     @contextmanager
     def transaction(
@@ -104,7 +99,7 @@ class GuardedConnection:
         Raises:
             StoreError: They are not, and can't be opened anew.
         """
-        with self._lock, explained(self._path, "use"):
+        with self._lock, explained(self._path, "use"), self._noting_read_damage():
             self._check_before_use()
 
     def close(self) -> None:
@@ -139,6 +134,15 @@ class GuardedConnection:
         if self._files is not None and (damage := self._files.replaced_in(now)) is not None:
             raise StoreError(changed_from_outside(self._path, damage), hint=_HINT)
         self._files = now
+
+    @contextmanager
+    def _noting_read_damage(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            if primary_code(error) in DAMAGED:
+                self._report_read_damage()
+            raise
 
     def _report_read_damage(self) -> None:
         """Have all of the database checked before the next use, since SQLite could not make sense of it."""

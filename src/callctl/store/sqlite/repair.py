@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from callctl.errors import StoreError
-from callctl.store.sqlite.connection import locked_folder
+from callctl.store.sqlite.connection import DAMAGED, locked_folder, primary_code
 from callctl.store.sqlite.file_checks import (
     RESTORED,
     FileChecks,
@@ -143,8 +143,15 @@ class RepairingConnection(GuardedConnection):
         # Checkpoints are made only where what others write can be distinguished from them.
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute(f"PRAGMA cache_size = {-_CACHE}")
-        with suppress(sqlite3.OperationalError):  # what a killed watch left in the log is in no memory
+        found_damage = False
+        try:  # what a killed watch left in the log is in no memory
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except sqlite3.OperationalError:
+            pass
+        except sqlite3.DatabaseError as error:  # the log belongs to a much larger file
+            if primary_code(error) not in DAMAGED:
+                raise
+            found_damage = True
         self._commits, self._changes, self._read_damage = 0, connection.total_changes, False
         self._recent.connection_changed()
         with suppress(sqlite3.DatabaseError):  # its page is damaged: the file can be opened without it
@@ -153,6 +160,7 @@ class RepairingConnection(GuardedConnection):
             self._ids.add(self._id)
         super()._adopt(connection)
         self._checks = FileChecks(self._path, connection, restore=self._restore, on_trouble=self._on_trouble)
+        self._read_damage = found_damage or self._checks.found_damage
 
     def _check_before_use(self) -> None:
         if (damage := self._find_damage(after_commit=False)) is not None:
