@@ -197,6 +197,16 @@ def overwrite_page_of(path: Path, name: str) -> None:
         file.write(b"\xee" * size)
 
 
+def test_rows_of_a_former_name_of_the_world_are_looked_for_in_a_repaired_store(settings: Settings) -> None:
+    renamed = replace(settings, api_url_as_set=settings.api_url.upper())
+    assert renamed.former_worlds
+    overwrite_page_of(settings.store, "placed_calls")
+    said: list[str] = []
+    with closing(open_for_watch(renamed, on_trouble=said.append)) as store:
+        assert store.append(event(100, "ringing"))
+    assert ["the old files are beside it" in line for line in said] == [True]
+
+
 @pytest.mark.parametrize("name", ["actions", "claims", "events", "intents", "placed", "placed_calls"])
 async def test_a_start_on_a_store_with_a_damaged_page_repairs_it_and_says_so(settings: Settings, name: str) -> None:
     overwrite_page_of(settings.store, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import replace
 
 import pytest
@@ -66,6 +67,19 @@ def test_where_one_keeps_this_store_or_that_is_not_known_nothing_is_said(setup: 
     write_record(settings, other)
     write_record(settings, replace(other, nonce="n2", store=str(settings.store)))
     assert "events in" not in setup.callctl("hangup", sid).err
+
+
+def test_where_callbacks_go_to_one_with_another_store_that_is_said(
+    setup: CliSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(setup)
+    own, other = record_of(settings, store=str(settings.store)), record_of(settings, store="/data/b.db", nonce="n2")
+    for record, age in ((own, 60), (other, 0)):
+        os.utime(write_record(settings, record), times=(time.time() - age,) * 2)
+    monkeypatch.setattr("callctl.watch.registry.is_alive", lambda *_args, **_more: True)
+    outcome = setup.callctl("place", ANSWERS, "--say", "Hello")
+    assert outcome.err.count("keeps events in /data/b.db, not in") == 1
+    assert "status callbacks go to the running listener" in outcome.err
 
 
 def test_of_databases_only_the_settings_know_which_they_are(setup: CliSetup) -> None:
