@@ -86,9 +86,9 @@ async def test_neither_forged_requests_nor_self_tests_are_passed_on(tmp_path: Pa
         await watch.view.until(lambda view: view.header is not None and view.header.round_trip is not None)
         url = watch.ready.callback_url
         assert (await post(url, form(1, "ringing"), **{"X-Twilio-Signature": "forged"}))[0] == 403
-        assert (await post(url, {"ConferenceSid": "CF1"}))[0] == 204  # no call's, but verified
+        assert (await post(url, {"MessageSid": "SM1"}))[0] == 204  # no call's, but verified
         (sent,) = await application.requests(1)
-        assert sent.body == b"ConferenceSid=CF1"
+        assert sent.body == b"MessageSid=SM1"
 
 
 async def test_an_application_that_is_not_there_is_reported(tmp_path: Path, application: Application) -> None:

@@ -247,7 +247,7 @@ async def test_a_signed_request_that_is_no_calls_is_let_pass(
     start: Start, reports: Reports, http: aiohttp.ClientSession
 ) -> None:
     listener = await start()
-    fields = {"ConferenceSid": "CF1", "FriendlyName": "room"}
+    fields = {"MessageSid": "SM1", "MessageStatus": "sent"}
     async with http.post(listener.url + "/status", data=fields, headers=sign(PUBLIC, fields)) as answer:
         assert answer.status == 204
     assert (listener.ignored, listener.accepted, reports.events) == (1, 0, [])
