@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import pyte
+from fork_server import Forked, can_fork, fork
 
 from callctl.watch.registry import ask_health
 
@@ -44,17 +45,33 @@ class Piped:
     ) -> None:
         names = (f"stderr-{args[0]}{'-' * number}" for number in itertools.count())  # each has one of its own
         self._talk = next(path for name in names if not (path := home / name).exists())
-        with self._talk.open("w") as talk:
-            self._process = subprocess.Popen(
-                [*program, *args],
-                cwd=home,
-                env=environment(home, env),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=talk,
-                process_group=0,  # or the kernel discards SIGTSTP of a group that is alone in its session, as in CI
-            )
+        self._process = self._started(args, home, environment(home, env), program)
         self._buffer = b""
+
+    def _started(
+        self, args: Sequence[str], home: Path, variables: Mapping[str, str], program: Sequence[str]
+    ) -> subprocess.Popen[bytes] | Forked:
+        """Start it in a group of its own: the kernel discards SIGTSTP of one that is alone in its session, as in CI."""
+        with self._talk.open("w") as talk:
+            if program != CALLCTL or not can_fork(variables):
+                return subprocess.Popen(
+                    [*program, *args],
+                    cwd=home,
+                    env=variables,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=talk,
+                    process_group=0,
+                )
+            ours, theirs = os.pipe()
+            nothing = os.open(os.devnull, os.O_RDONLY)
+            try:
+                files = (nothing, theirs, talk.fileno())
+                pid = fork(args, cwd=home, environment=variables, files=files, terminal=False)
+            finally:
+                os.close(theirs)
+                os.close(nothing)
+            return Forked(pid, stdout=os.fdopen(ours, "rb"))
 
     def __enter__(self) -> Self:
         return self
@@ -170,10 +187,18 @@ class OnTerminal:
         self._screen = pyte.Screen(columns, lines)
         self._stream = pyte.ByteStream(self._screen)
         self.raw = b""
-        self._pid, self.descriptor = pty.fork()
-        if self._pid == 0:  # the child
-            os.chdir(home)
-            os.execve(program[0], [*program, *args], environment(home, env))
+        variables = environment(home, env)
+        if program == CALLCTL and can_fork(variables):
+            self.descriptor, inner = os.openpty()
+            try:
+                self._pid = fork(args, cwd=home, environment=variables, files=(inner, inner, inner), terminal=True)
+            finally:
+                os.close(inner)
+        else:
+            self._pid, self.descriptor = pty.fork()
+            if self._pid == 0:  # the child
+                os.chdir(home)
+                os.execve(program[0], [*program, *args], variables)
         self.resize(columns, lines)
 
     def __enter__(self) -> Self:
