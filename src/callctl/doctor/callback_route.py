@@ -197,8 +197,8 @@ def _beside(watches: Sequence[registry.WatchRecord]) -> list[Finding]:
 def _another_store(watches: Sequence[registry.WatchRecord], settings: Settings) -> list[Finding]:
     """Return a warning for each that keeps events in another store: commands and its rules don't know of each other."""
     elsewhere = (watch for watch in watches if registry.keeps_another_store(settings, watch))
-    told = (registry.another_store_in_words(settings, watch) for watch in elsewhere)
-    return [warning("same store", what, fix=fix) for what, fix in told]
+    texts = (registry.another_store_in_words(settings, watch) for watch in elsewhere)
+    return [warning("same store", what, fix=fix) for what, fix in texts]
 
 
 def _impairment(watch: registry.WatchRecord) -> list[Finding]:

@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 def warn_of_another_store(runtime: Runtime, settings: Settings) -> None:
-    """Say once where whoever listens keeps events, if that is another store than the one of these settings.
+    """Say once where a watch or a listener keeps events, if that is another store than the one of these settings.
 
     Its rules don't learn from there what a command does, and ``@last`` is another call. Files are read, and nobody is
     asked: a hang-up must not wait.
     """
-    if not (settings.state_dir / "watch").exists():  # nobody ever listened
-        return
-    from callctl.watch.registry import listening_with_another_store
+    with suppress(CallctlError, OSError):  # said where a watch is looked for
+        if not (settings.state_dir / "watch").exists():  # nobody ever listened
+            return
+        from callctl.watch.registry import listening_with_another_store
 
-    with suppress(CallctlError):  # said where a watch is looked for
         if (record := listening_with_another_store(settings)) is not None:
             say_another_store(runtime, settings, record)
 
