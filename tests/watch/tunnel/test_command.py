@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -96,6 +97,17 @@ async def test_a_tunnel_that_prints_nothing_is_ended(tmp_path: Path, monkeypatch
         await Tunnel.start_and_find(command, port=PORT, check_address=is_fine)
     with pytest.raises(ProcessLookupError):
         os.kill(int(path.read_text()), 0)
+
+
+async def test_it_can_be_given_up_at_any_moment_of_its_start() -> None:
+    for turns in range(12):  # of the event loop, in which the guard is started and its pipes are connected
+        starting = asyncio.create_task(Tunnel.start_and_find("sleep 600", port=PORT, check_address=is_fine))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            async with asyncio.timeout(60):
+                await starting
 
 
 @pytest.mark.parametrize(

@@ -99,15 +99,25 @@ class Tunnel:
         connection, guards_end = socket.socketpair()
         connection.setblocking(False)
         with guards_end:
-            guard = await asyncio.create_subprocess_exec(
-                *_GUARD,
-                *words,
-                stdin=guards_end.fileno(),
-                stdout=output,
-                stderr=output,
-                env=environ_for_others(os.environ),
-                start_new_session=True,  # Ctrl-C is for the watch, which then ends the tunnel
+            starting = asyncio.create_task(
+                asyncio.create_subprocess_exec(
+                    *_GUARD,
+                    *words,
+                    stdin=guards_end.fileno(),
+                    stdout=output,
+                    stderr=output,
+                    env=environ_for_others(os.environ),
+                    start_new_session=True,  # Ctrl-C is for the watch, which then ends the tunnel
+                )
             )
+            # It is let finish: cancelled before its pipes are connected, asyncio waits for ever for the process's end.
+            try:
+                guard = await asyncio.shield(starting)
+            except asyncio.CancelledError:
+                await asyncio.wait({starting})
+                if starting.exception() is None:
+                    await cls(starting.result(), command, connection=connection).stop()
+                raise
         tunnel = cls(guard, command, connection=connection)
         try:
             failure = await tunnel._start_failure()
