@@ -188,7 +188,7 @@ function fold(target, expanded) {
 /** A call that is entered by the key has the focus go to its sequence. */
 function enter(target) {
   if (!target.matches?.("#calls a")) return false;
-  target.click();
+  location.hash = target.hash; // at once, as a click need not be
   onAddress();
   (page.buttons()[0] ?? page.pane).focus({ preventScroll: true });
   return true;
