@@ -1,4 +1,4 @@
-"""The door to a running simulator for the commands that control it: where it is, one request, and what can go wrong.
+"""The client of a running simulator for the commands that control it: where it is, one request, what can go wrong.
 
 Its paths are its own and not Twilio's, so they don't go through the API client.
 """

@@ -128,7 +128,7 @@ def simulator(
             metavar="PORT",
             min=0,
             max=65535,
-            help=f"The proxy's port; {DEFAULT_PROXY_PORT} unless told, 0 for a free one.",
+            help=f"The proxy's port; {DEFAULT_PROXY_PORT} unless set, 0 for a free one.",
         ),
     ] = None,
     allow_host: Annotated[

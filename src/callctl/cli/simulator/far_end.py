@@ -8,7 +8,7 @@ import typer
 
 from callctl.cli.options import common
 from callctl.cli.simulator.client import Json, SimulatorClient, Url
-from callctl.cli.simulator.show import show_list
+from callctl.cli.simulator.show import show_list, show_one
 from callctl.support.dates import read_duration
 
 
@@ -89,10 +89,7 @@ def far_end(
         return
     client = SimulatorClient.find(runtime, url=url, env_file=env_file)
     made = client.post("/far-ends", {"address": address, **given}, changes="it may have been set")
-    if runtime.json:
-        runtime.write_json(made)
-    else:
-        runtime.write(_line(made))
+    show_one(runtime, made, _line(made))
 
 
 def _check_nothing(given: Json) -> None:

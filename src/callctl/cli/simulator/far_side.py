@@ -13,7 +13,7 @@ import typer
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options import common
 from callctl.cli.simulator.client import Json, SimulatorClient, Url
-from callctl.cli.simulator.show import show_call
+from callctl.cli.simulator.show import call_line, show_one
 from callctl.errors import UsageError
 
 OneCall = Annotated[
@@ -133,7 +133,8 @@ def _act(runtime: Runtime, client: SimulatorClient, sid: str, action: str, body:
     from urllib.parse import quote
 
     path = f"/calls/{quote(sid, safe='')}/{action}"
-    show_call(runtime, client.post(path, body, changes="it may have been done"))
+    call = client.post(path, body, changes="it may have been done")
+    show_one(runtime, call, call_line(call))
 
 
 def _one_or_two(given: list[str], what: str) -> tuple[str | None, str]:

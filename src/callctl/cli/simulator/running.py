@@ -10,7 +10,7 @@ import typer
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options import common
 from callctl.cli.simulator.client import Json, SimulatorClient, Url
-from callctl.cli.simulator.show import call_line, request_line, show_list
+from callctl.cli.simulator.show import call_line, request_line, show_list, show_one
 from callctl.errors import UsageError
 from callctl.support.dates import read_duration
 from callctl.views.terminal_safe import printable
@@ -34,7 +34,7 @@ def advance(
     ] = None,
     until_idle: Annotated[bool, typer.Option("--until-idle", help="Until every call has ended.")] = False,
     limit: Annotated[
-        str | None, typer.Option("--limit", metavar="DURATION", help="Go no further; 1h unless told.")
+        str | None, typer.Option("--limit", metavar="DURATION", help="Go no further; 1h unless set.")
     ] = None,
     url: Url = None,
     env_file: common.EnvFile = None,
@@ -66,10 +66,7 @@ def advance(
         body |= {} if limit is None else {"limit": read_duration(limit, option="--limit")}
     client = SimulatorClient.find(runtime, url=url, env_file=env_file)
     passed = client.post("/advance", body, changes="time may have been advanced")
-    if runtime.json:
-        runtime.write_json(passed)
-    else:
-        runtime.write(f"{passed['at']:g} s: {passed['advanced']:g} s have passed")
+    show_one(runtime, passed, f"{passed['at']:g} s: {passed['advanced']:g} s have passed")
 
 
 def reset(
@@ -181,8 +178,5 @@ def requests(
 def _shown(runtime: Runtime, answer: Json, last: int) -> int:
     """Show what came; return after which number to ask next time: from the beginning where a reset came between."""
     for record in answer["requests"]:
-        if runtime.json:
-            runtime.write_json(record)
-        else:
-            runtime.write(printable(request_line(record)))
+        show_one(runtime, record, request_line(record))
     return 0 if answer["last"] < last else int(answer["last"])

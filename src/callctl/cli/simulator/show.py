@@ -27,12 +27,12 @@ def show_new_call(runtime: Runtime, call: Json) -> None:
         print_calls(runtime.console(), [Call.from_resource(resource)])
 
 
-def show_call(runtime: Runtime, call: Json) -> None:
-    """Write a call as it is now."""
+def show_one(runtime: Runtime, value: Json, line: str) -> None:
+    """Write an object as JSON, else its line."""
     if runtime.form is Form.JSON:
-        runtime.write_json(call)
+        runtime.write_json(value)
     else:
-        runtime.write(printable(call_line(call)))
+        runtime.write(printable(line))
 
 
 def show_list(runtime: Runtime, values: Iterable[Json], lines: Iterable[str]) -> None:
