@@ -94,6 +94,9 @@ class EventStore(Protocol):
     def live_calls(self) -> list[CallRow]:
         """Return the calls of which no final status is stored."""
 
+    def calls_since(self, moment: datetime | None) -> list[CallRow]:
+        """Return the calls with an event since, in the order of their last ones; with None, all calls."""
+
     def delete_older_than(self, moment: datetime, *, limit: int = 100) -> int:
         """Delete at most ``limit`` calls without an event since, with their events; return how many.
 

@@ -268,6 +268,12 @@ class PostgresStore:
         rows = self._read(f"{_CALLS} AND NOT is_final AND status <> '' ORDER BY last_at")
         return [CallRow(*row) for row in rows]
 
+    def calls_since(self, moment: datetime | None) -> list[CallRow]:
+        """Return the calls with an event since, in the order of their last ones; with None, all calls."""
+        since = "coalesce(%(since)s::timestamptz, '-infinity')"
+        sql = f"{_CALLS} AND last_at >= {since} AND status <> '' ORDER BY last_at, sid"
+        return [CallRow(*row) for row in self._read(sql, since=moment)]
+
     def delete_older_than(self, moment: datetime, *, limit: int = 100) -> int:
         """Delete at most ``limit`` calls without an event since, with their events; return how many."""
         sql = "SELECT callctl.delete_older_than(%(world)s, %(moment)s, %(limit)s)"

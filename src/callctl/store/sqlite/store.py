@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 # How many events are read at a time, so that no long read keeps the log from being folded back into the file.
 _PAGE = 1000
 _NEWEST = 2**63 - 1
+_OLDEST = -(2**63)
 # What a test of the store writes: more than one event does.
 _FILLING = "x" * 32768
 
@@ -332,6 +333,12 @@ class SqliteStore:
     def live_calls(self) -> list[CallRow]:
         """Return the calls of which no final status is stored."""
         return [_call_row(row) for row in self._rows(f"{_CALLS} AND NOT is_final AND status <> '' ORDER BY last_at")]
+
+    def calls_since(self, moment: datetime | None) -> list[CallRow]:
+        """Return the calls with an event since, in the order of their last ones; with None, all calls."""
+        since = _OLDEST if moment is None else microseconds(moment)
+        rows = self._rows(f"{_CALLS} AND last_at >= :since AND status <> '' ORDER BY last_at, sid", since=since)
+        return [_call_row(row) for row in rows]
 
     def delete_older_than(self, moment: datetime, *, limit: int = 100) -> int:
         """Delete at most ``limit`` calls without an event since, with their events; return how many.
