@@ -1,0 +1,213 @@
+"""Charts as plain data: where each bar, line and word of them stands, in pixels. A template draws them.
+
+A chart has the same figures as rows, for who reads rather than looks, and for the title of each bar.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from callctl.views.table import clock
+
+# Pixels. A chart is drawn as wide as its column; these are what it is laid out for.
+WIDTH = 440
+_BAR, _BAR_GAP = 18, 10
+_PLOT = 150  # height of the columns
+_AXIS = 24  # height below them
+_TOP = 14
+_LEFT = 34  # for the numbers of the axis
+_CHARACTER = 7.0
+
+# Seconds of a column, from which the first is taken that makes few enough of them.
+_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400, 604800, 2592000, 31536000)
+
+
+@dataclass(frozen=True, slots=True)
+class Rect:
+    """A bar, or a part of one; ``look`` is the class that colours it, ``title`` what it says under the pointer."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    look: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A word; ``anchor`` is ``start``, ``middle`` or ``end``, ``look`` ``label``, ``value`` or ``axis``."""
+
+    x: float
+    y: float
+    words: str
+    anchor: str = "start"
+    look: str = "label"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of the grid, across the plot."""
+
+    x1: float
+    x2: float
+    y: float
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A chart. ``legend`` names the looks that stand on one another, ``note`` says what it rests on."""
+
+    title: str
+    width: float
+    height: float
+    rects: tuple[Rect, ...]
+    texts: tuple[Text, ...]
+    lines: tuple[Line, ...] = ()
+    legend: tuple[tuple[str, str], ...] = ()
+    note: str = ""
+
+    @property
+    def in_words(self) -> str:
+        """All of it as one sentence, for who can't see it."""
+        return "; ".join(rect.title for rect in self.rects)
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """One bar: what it is of, how long it is, which colour it has, and what stands behind it (else the value)."""
+
+    label: str
+    value: float
+    look: str = "plain"
+    shown: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: what stands below it, what it is of, and its parts from below, by look."""
+
+    label: str
+    whole: str
+    parts: Mapping[str, float]
+
+
+def bar_chart(title: str, slices: Iterable[Slice], *, note: str = "") -> Chart:
+    """Return a chart of bars that lie one below the other, each with its label before it and its value behind."""
+    shown = list(slices)
+    most = max((one.value for one in shown), default=0) or 1
+    left = min(190.0, max((len(one.label) for one in shown), default=0) * _CHARACTER + 12)
+    room = WIDTH - left - max((len(_shown(one)) for one in shown), default=0) * _CHARACTER - 10
+    rects, texts = [], []
+    for number, one in enumerate(shown):
+        y = _TOP / 2 + number * (_BAR + _BAR_GAP)
+        length = max(2.0, room * one.value / most) if one.value else 0.0
+        rects.append(Rect(left, y, round(length, 1), _BAR, one.look, f"{one.label}: {_shown(one)}"))
+        texts.append(Text(left - 8, y + _BAR - 5, _cut(one.label, left), "end"))
+        texts.append(Text(round(left + length + 6, 1), y + _BAR - 5, _shown(one), look="value"))
+    height = _TOP + len(shown) * (_BAR + _BAR_GAP)
+    return Chart(title, WIDTH, height, tuple(rects), tuple(texts), note=note)
+
+
+def column_chart(
+    title: str, columns: Sequence[Column], *, legend: Sequence[tuple[str, str]] = (), note: str = ""
+) -> Chart:
+    """Return a chart of columns beside one another. Of ``legend`` each pair is a look and what it stands for."""
+    most = max((sum(one.parts.values()) for one in columns), default=0)
+    ticks = _ticks(most)
+    scale = _PLOT / (ticks[-1] or 1)
+    step = (WIDTH - _LEFT) / max(1, len(columns))
+    gap = min(6.0, step * 0.2)
+    rects, texts = [], []
+    named = dict(legend)
+    every = max(1, math.ceil(max((len(one.label) for one in columns), default=0) * _CHARACTER / step))
+    for number, one in enumerate(columns):
+        x, y = _LEFT + number * step, float(_TOP + _PLOT)
+        for look, value in one.parts.items():
+            height = value * scale
+            y -= height
+            name = f" {named[look]}" if look in named else ""
+            if value:
+                words = f"{one.whole}: {value:g}{name}"
+                rects.append(
+                    Rect(round(x + gap / 2, 1), round(y, 1), round(step - gap, 1), round(height, 1), look, words)
+                )
+        if number % every == 0:
+            texts.append(Text(round(x + step / 2, 1), _TOP + _PLOT + 16, one.label, "middle", "axis"))
+    lines = tuple(Line(_LEFT, WIDTH, round(_TOP + _PLOT - tick * scale, 1)) for tick in ticks)
+    texts += [Text(_LEFT - 6, round(_TOP + _PLOT - tick * scale + 4, 1), f"{tick:g}", "end", "axis") for tick in ticks]
+    used = tuple(pair for pair in legend if any(one.parts.get(pair[0]) for one in columns))
+    return Chart(title, WIDTH, _TOP + _PLOT + _AXIS, tuple(rects), tuple(texts), lines, used, note)
+
+
+def histogram(seconds: Iterable[float], *, look: str = "plain", most: int = 12) -> list[Column]:
+    """Return how many durations lie in each span, in at most ``most`` columns of equal spans."""
+    values = sorted(seconds)
+    if not values:
+        return []
+    step = next((one for one in _STEPS if values[-1] < one * most), _STEPS[-1])
+    counts = [0] * (int(values[-1] // step) + 1)
+    for value in values:
+        counts[min(int(max(0.0, value) // step), len(counts) - 1)] += 1
+    return [
+        Column(_span(number * step), f"{_span(number * step)} to {_span((number + 1) * step)}", {look: count})
+        for number, count in enumerate(counts)
+    ]
+
+
+def over_time(moments: Iterable[tuple[datetime, str]], *, looks: Sequence[str], most: int = 24) -> list[Column]:
+    """Return how many things of each look happened in each span of local time, in at most ``most`` columns."""
+    found = sorted(moments)
+    if not found:
+        return []
+    span = (found[-1][0] - found[0][0]).total_seconds()
+    step = next((one for one in _STEPS if one >= 10 and span < one * (most - 1)), _STEPS[-1])
+    starts = _starts(found[0][0], found[-1][0], step)
+    counts: list[dict[str, float]] = [dict.fromkeys(looks, 0) for _ in starts]
+    for moment, look in found:
+        counts[max(0, bisect_right(starts, moment) - 1)][look] += 1
+    return [
+        Column(_time_label(start, step), f"{start.astimezone():%Y-%m-%d %H:%M:%S}", parts)
+        for start, parts in zip(starts, counts, strict=True)
+    ]
+
+
+def _starts(first: datetime, last: datetime, step: int) -> list[datetime]:
+    """Return where the spans begin: at whole hours, minutes or days of local time."""
+    local = first.astimezone()
+    midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
+    begin = midnight + timedelta(seconds=(local - midnight).total_seconds() // step * step)
+    count = int((last - begin).total_seconds() // step) + 1
+    return [begin + timedelta(seconds=number * step) for number in range(count)]
+
+
+def _time_label(moment: datetime, step: int) -> str:
+    local = moment.astimezone()
+    return f"{local:%H:%M:%S}" if step < 60 else f"{local:%H:%M}" if step < 86400 else f"{local:%d %b}"
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:g} s" if seconds < 60 else clock(seconds)
+
+
+def _ticks(most: float) -> list[float]:
+    """Return the numbers of an axis up to a value: three to six round ones, whole."""
+    if most <= 0:
+        return [0, 1]
+    size = 10.0 ** math.floor(math.log10(most))
+    step = next(one for part in (0.2, 0.5, 1.0, 2.0) if (one := part * size) and most / one <= 5)
+    step = max(1.0, step)
+    return [number * step for number in range(math.ceil(most / step) + 1)]
+
+
+def _shown(one: Slice) -> str:
+    return one.shown or f"{one.value:g}"
+
+
+def _cut(text: str, width: float) -> str:
+    most = int((width - 8) / _CHARACTER)
+    return text if len(text) <= most + 1 else f"{text[:most]}…"

@@ -1,0 +1,258 @@
+"""The sequence diagram of a story: where each of its lines and words stands, in pixels. A template draws it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from callctl.calls.call import is_final
+from callctl.calls.event import TWIML_REQUEST
+from callctl.reports.ending import far_end
+from callctl.reports.story import COMMAND, FEATURE, RULE, Step, Story
+from callctl.views.style import glyph
+from callctl.views.table import clock
+
+# Pixels.
+_GUTTER = 118  # for the times, at the left
+_LANE = 184  # from one lifeline to the next
+_HEAD = 66  # down to where lifelines begin
+_ROW = 34
+_PAUSE = 30
+_MARGIN = 24
+_BAR = 8  # how thick the part of a lifeline is in which the leg is there
+# How wide a character is at the size of labels, rather too wide: fonts differ.
+_CHARACTER = 6.9
+_MOST_CHARACTERS = 92  # of a label; the table has the whole
+_HEADING = 23  # characters of a lifeline's name
+
+_LEAST_PAUSE = 5  # seconds between two steps that are drawn as a pause
+# Of a longer story the first and the last steps are drawn.
+_MOST_STEPS = 160
+_FIRST_STEPS = 110
+
+CALLCTL: Final = "callctl"
+TWILIO: Final = "Twilio"
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A lifeline: where it stands, whose it is, what that is, and how far down it is drawn."""
+
+    x: float
+    title: str
+    subtitle: str
+    whole: str
+    top: float
+    bottom: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """The part of a lifeline in which a leg has one status."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arrow:
+    """Something that happened between two lifelines; from ``x1`` to ``x2``. ``anchor`` is where its label is held."""
+
+    y: float
+    x1: float
+    x2: float
+    label_x: float
+    anchor: str
+    label: str
+    whole: str
+    kind: str
+    is_bad: bool
+    is_dashed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """Something that happened at one lifeline; its label stands to the right."""
+
+    x: float
+    y: float
+    label: str
+    whole: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The end of a leg, with the glyph of how it ended."""
+
+    x: float
+    y: float
+    glyph: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """When a row happened; ``after`` is that since the first, as a clock."""
+
+    y: float
+    at: datetime
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Time in which nothing happened, or steps that are not drawn."""
+
+    y: float
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Diagram:
+    """All of it, with its size."""
+
+    width: float
+    height: float
+    lanes: tuple[Lane, ...]
+    bars: tuple[Bar, ...]
+    arrows: tuple[Arrow, ...]
+    dots: tuple[Dot, ...]
+    ends: tuple[End, ...]
+    stamps: tuple[Stamp, ...]
+    pauses: tuple[Pause, ...]
+
+
+def diagram_of(story: Story) -> Diagram:
+    """Return the diagram of a story: from the top to the bottom as time goes on, a row for each step."""
+    rows, pauses, bottom = _rows(story.steps)
+    lanes = _lanes(story, bottom=bottom)
+    twilio = len(lanes) - len(story.legs) - 1
+    drawn = [_drawn(step, y, lanes, twilio=twilio) for step, y in rows]
+    arrows = tuple(one for one in drawn if isinstance(one, Arrow))
+    dots = tuple(one for one in drawn if isinstance(one, Dot))
+    bars, ends = _lives(story, rows, lanes, bottom=bottom)
+    right = max(
+        [lane.x + _LANE / 2 for lane in lanes]
+        + [arrow.label_x + _width(arrow.label) for arrow in arrows if arrow.anchor == "start"]
+        + [dot.x + 14 + _width(dot.label) for dot in dots]
+    )
+    stamps = tuple(Stamp(y, step.at, f"+{clock(step.after)}") for step, y in _first_of_each_second(rows))
+    return Diagram(round(right + _MARGIN / 2), bottom + _MARGIN, lanes, bars, arrows, dots, ends, stamps, pauses)
+
+
+def _rows(steps: Sequence[Step]) -> tuple[list[tuple[Step, float]], tuple[Pause, ...], float]:
+    """Return the steps that are drawn, each with its height, the pauses between them, and where lifelines end."""
+    rows: list[tuple[Step, float]] = []
+    pauses: list[Pause] = []
+    y = float(_HEAD)
+    for number, step in enumerate(steps):
+        left_out = len(steps) - _MOST_STEPS
+        if left_out > 0 and _FIRST_STEPS <= number < _FIRST_STEPS + left_out:
+            if number == _FIRST_STEPS:
+                pauses.append(Pause(y + _PAUSE, f"{left_out} steps left out here"))
+                y += _PAUSE
+            continue
+        if rows and step.gap >= _LEAST_PAUSE and step.after - rows[-1][0].after == step.gap:
+            pauses.append(Pause(y + _PAUSE - 4, f"{clock(step.gap)} later"))
+            y += _PAUSE
+        y += _ROW
+        rows.append((step, y))
+    return rows, tuple(pauses), y + _ROW
+
+
+def _lanes(story: Story, *, bottom: float) -> tuple[Lane, ...]:
+    """Return the lifelines: callctl where it did something, Twilio, and each leg."""
+    acts = any(step.kind in (COMMAND, RULE, TWIML_REQUEST) for step in story.steps)
+    first = [(CALLCTL, "commands and rules", CALLCTL)] if acts else []
+    legs = [
+        (_cut(far_end(one.leg), _HEADING), _role(story, number), f"{far_end(one.leg)}  {one.leg.call_sid}")
+        for number, one in enumerate(story.legs)
+    ]
+    names = [*first, (TWILIO, "", TWILIO), *legs]
+    left = _GUTTER + (_LANE / 2 if not acts else 56)
+    return tuple(
+        Lane(left + number * _LANE, title, subtitle, whole, _HEAD - 12, bottom)
+        for number, (title, subtitle, whole) in enumerate(names)
+    )
+
+
+def _role(story: Story, number: int) -> str:
+    leg = story.legs[number].leg
+    if leg.parent_call_sid is not None:
+        return "dialled leg"
+    return "caller" if leg.direction == "inbound" else "called by API" if leg.direction == "outbound-api" else "leg"
+
+
+def _drawn(step: Step, y: float, lanes: Sequence[Lane], *, twilio: int) -> Arrow | Dot:
+    whole = ", ".join([step.words, *step.facts])
+    leg = lanes[twilio].x if step.leg is None else lanes[twilio + 1 + step.leg].x
+    if step.kind == FEATURE or step.leg is None:
+        return Dot(leg, y, _cut(whole, _MOST_CHARACTERS), whole, step.kind)
+    if step.kind in (COMMAND, RULE):
+        return _arrow(step, y, lanes[0].x, leg, whole)
+    if step.kind == TWIML_REQUEST:
+        return _arrow(step, y, lanes[twilio].x, lanes[0].x, whole)
+    x1, x2 = (leg, lanes[twilio].x) if step.is_from_far_end else (lanes[twilio].x, leg)
+    return _arrow(step, y, x1, x2, whole)
+
+
+def _arrow(step: Step, y: float, x1: float, x2: float, whole: str) -> Arrow:
+    left, right = min(x1, x2), max(x1, x2)
+    label = _cut(whole, _MOST_CHARACTERS)
+    # Where it fits, beside the leg that it is about; else from the left on, over what it crosses.
+    fits = _width(label) <= _LANE - 3 * _BAR
+    x, anchor = (right - 2 * _BAR, "end") if fits else (left + 2 * _BAR, "start")
+    is_dashed = step.is_dry or step.kind == "rest"
+    inset = _BAR / 2 + 1 if x2 > x1 else -_BAR / 2 - 1
+    return Arrow(y, x1 + inset, x2 - inset, x, anchor, label, whole, step.kind, step.is_bad, is_dashed)
+
+
+def _lives(
+    story: Story, rows: Sequence[tuple[Step, float]], lanes: Sequence[Lane], *, bottom: float
+) -> tuple[tuple[Bar, ...], tuple[End, ...]]:
+    """Return the lives of the legs, status by status, and their ends."""
+    bars: list[Bar] = []
+    ends: list[End] = []
+    offset = len(lanes) - len(story.legs)
+    for number, one in enumerate(story.legs):
+        x = lanes[offset + number].x
+        turns = list(_turns(rows, number))
+        for (status, y), (_, until) in zip(turns, [*turns[1:], ("", bottom)], strict=True):
+            if is_final(status):
+                continue
+            bars.append(Bar(x - _BAR / 2, y, _BAR, until - y, status))
+        last = [y for status, y in turns if is_final(status)]
+        if last:
+            ends.append(End(x, last[-1], glyph(one.leg.status), one.leg.status))
+    return tuple(bars), tuple(ends)
+
+
+def _turns(rows: Sequence[tuple[Step, float]], leg: int) -> Iterator[tuple[str, float]]:
+    """Yield each status of a leg with the height at which it got it; nothing comes after its end."""
+    for step, y in rows:
+        if step.leg == leg and step.status:
+            yield step.status, y
+            if is_final(step.status):
+                return
+
+
+def _first_of_each_second(rows: Sequence[tuple[Step, float]]) -> Iterator[tuple[Step, float]]:
+    before: datetime | None = None
+    for step, y in rows:
+        if step.at != before:
+            yield step, y
+        before = step.at
+
+
+def _width(text: str) -> float:
+    return len(text) * _CHARACTER
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"

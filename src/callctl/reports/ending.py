@@ -1,0 +1,209 @@
+"""How a leg ended, and whose doing that was, as far as events and actions show it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from callctl.calls.action import DONE, UNKNOWN, ActionEvent
+from callctl.calls.call import CallStatus
+from callctl.calls.leg import Leg
+from callctl.support.dates import parse_int
+
+# Who or what ended a leg. The words are in JSON and in CSV.
+NOBODY: Final = "nobody"  # it has not ended, as far as was reported
+COMMAND: Final = "command"
+RULE: Final = "rule"
+FAR_END: Final = "far-end"  # the phone at its end: it hung up, was busy, or did not answer
+TWILIO: Final = "twilio"  # it could not be connected
+FAMILY: Final = "family"  # another leg of its family: that one ended, or was answered first
+UNCLEAR: Final = "unclear"  # callbacks do not say
+
+# A hang-up is carried out at once, and its callback arrives within seconds; more, where callbacks are held up.
+_EFFECT = timedelta(seconds=60)
+# A redirected parent drops its child in less than a second (docs/twilio.md, "Redirects and the other leg"), and
+# Timestamps are whole seconds.
+_REDIRECT_EFFECT = timedelta(seconds=10)
+_TOGETHER = timedelta(seconds=1)
+
+# RFC 3261, 21: the reason phrases of what callers meet most.
+SIP_MEANINGS: Final = {
+    "400": "bad request",
+    "401": "unauthorized",
+    "403": "forbidden",
+    "404": "not found",
+    "405": "method not allowed",
+    "407": "proxy authentication required",
+    "408": "request timeout",
+    "410": "gone",
+    "415": "unsupported media type",
+    "480": "temporarily unavailable",
+    "481": "call does not exist",
+    "482": "loop detected",
+    "483": "too many hops",
+    "484": "address incomplete",
+    "485": "ambiguous",
+    "486": "busy here",
+    "487": "request terminated",
+    "488": "not acceptable here",
+    "500": "server internal error",
+    "501": "not implemented",
+    "502": "bad gateway",
+    "503": "service unavailable",
+    "504": "server time-out",
+    "600": "busy everywhere",
+    "603": "decline",
+    "604": "does not exist anywhere",
+    "606": "not acceptable",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a leg ended: when, by whom or what (``by`` is one of the words above), and that as a sentence.
+
+    ``who`` is the name of the rule or ``user@host`` of a command, where that is known.
+    """
+
+    at: datetime | None
+    by: str
+    words: str
+    who: str | None = None
+
+
+def sip_words(code: str) -> str:
+    """Return a SIP code with what it means: ``SIP 404 (not found)``."""
+    meaning = SIP_MEANINGS.get(code)
+    return f"SIP {code} ({meaning})" if meaning else f"SIP {code}"
+
+
+def far_end(leg: Leg) -> str:
+    """Return the other end of a leg: the caller of an inbound one, else who is called."""
+    return (leg.from_ if leg.direction == "inbound" else leg.to) or "the other end"
+
+
+def actor(action: ActionEvent) -> str:
+    """Return who made a request: ``rule ring-limit``, ``ann@ops``, or ``a command``."""
+    return f"rule {action.rule}" if action.rule else action.by or "a command"
+
+
+def ending_of(leg: Leg, *, legs: Sequence[Leg], actions: Iterable[ActionEvent]) -> Ending:
+    """Return how a leg ended.
+
+    Args:
+        leg: The leg.
+        legs: All legs of its family.
+        actions: What commands and rules did to the family.
+    """
+    if leg.is_live:
+        return Ending(None, NOBODY, f"{leg.status or 'there'} when it was last heard of")
+    action = _action_behind(leg, actions)
+    if action is not None:
+        return _by_action(leg, action)
+    return _BY_STATUS.get(leg.status, _unclear)(leg, legs)
+
+
+def _action_behind(leg: Leg, actions: Iterable[ActionEvent]) -> ActionEvent | None:
+    """Return the latest request that explains the end of a leg."""
+    if leg.status in (CallStatus.BUSY, CallStatus.FAILED):
+        return None  # no request does that
+    return max((one for one in actions if _explains(one, leg)), key=lambda one: one.at, default=None)
+
+
+def _explains(action: ActionEvent, leg: Leg) -> bool:
+    if action.result not in (DONE, UNKNOWN) or action.call_sid not in (leg.call_sid, leg.parent_call_sid):
+        return False
+    # By whichever of two clocks makes more of it: a request is timed by this machine's, an end by Twilio's.
+    ended, arrived = leg.ended_at or leg.last_event_at, leg.last_event_at
+    is_own, is_before = action.call_sid == leg.call_sid, action.at <= max(ended, arrived)
+    if action.action == "limit":
+        limit = parse_int(dict(action.request).get("TimeLimit"))
+        return is_own and limit is not None and leg.duration is not None and leg.duration >= limit - 1
+    if action.action == "redirect":
+        return not is_own and is_before and ended - action.at < _REDIRECT_EFFECT
+    return action.may_have_ended_it and is_before and ended - action.at < _EFFECT
+
+
+def _by_action(leg: Leg, action: ActionEvent) -> Ending:
+    by = f"by {actor(action)}" if action.rule or action.by else "by a command"
+    maybe = " (probably: no answer to the request was recorded)" if action.result == UNKNOWN else ""
+    is_own = action.call_sid == leg.call_sid
+    if action.action == "limit":
+        words = f"its time limit was reached, set {by}"
+    elif action.action == "redirect":
+        words = f"dropped when the call that dialled it was redirected {by}"
+    else:
+        verb = "canceled" if leg.status == CallStatus.CANCELED else "hung up"
+        words = f"{verb} {by}" if is_own else f"{verb} with the call that dialled it, {by}"
+    return Ending(leg.ended_at, RULE if action.rule else COMMAND, words + maybe, action.rule or action.by)
+
+
+def _busy(leg: Leg, _legs: Sequence[Leg]) -> Ending:
+    return Ending(leg.ended_at, FAR_END, f"{far_end(leg)} was busy{_sip_in_words(leg, expected=('486', '600'))}")
+
+
+def _no_answer(leg: Leg, _legs: Sequence[Leg]) -> Ending:
+    words = f"{far_end(leg)} did not answer{_sip_in_words(leg, expected=('487', '408'))}"
+    return Ending(leg.ended_at, FAR_END, words)
+
+
+def _failed(leg: Leg, _legs: Sequence[Leg]) -> Ending:
+    return Ending(leg.ended_at, TWILIO, f"could not be connected{_sip_in_words(leg, expected=())}")
+
+
+def _canceled(leg: Leg, legs: Sequence[Leg]) -> Ending:
+    sibling = next((one for one in _siblings(leg, legs) if one.answered_at and _is_near(one.answered_at, leg)), None)
+    if sibling is not None:
+        return Ending(leg.ended_at, FAMILY, f"no longer needed: {far_end(sibling)} answered first")
+    if _ended_with_parent(leg, legs):
+        return Ending(leg.ended_at, FAMILY, "canceled with the call that dialled it")
+    return Ending(leg.ended_at, UNCLEAR, "canceled before it was answered, not by callctl")
+
+
+def _completed(leg: Leg, legs: Sequence[Leg]) -> Ending:
+    if leg.parent_call_sid is None:
+        children = [one for one in legs if one.parent_call_sid == leg.call_sid and one.answered_at and one.ended_at]
+        last = max((one.ended_at for one in children if one.ended_at), default=None)
+        if last is not None and leg.ended_at is not None and last - leg.ended_at >= timedelta():
+            return Ending(leg.ended_at, FAR_END, f"{far_end(leg)} hung up, it seems")
+        return Ending(leg.ended_at, UNCLEAR, f"{far_end(leg)} hung up, or its TwiML was over")
+    if _ended_with_parent(leg, legs):
+        return Ending(leg.ended_at, FAMILY, "ended with the call that dialled it")
+    return Ending(leg.ended_at, FAR_END, f"{far_end(leg)} hung up, it seems")
+
+
+def _unclear(leg: Leg, _legs: Sequence[Leg]) -> Ending:
+    return Ending(leg.ended_at, UNCLEAR, "ended")
+
+
+_BY_STATUS = {
+    CallStatus.BUSY.value: _busy,
+    CallStatus.NO_ANSWER.value: _no_answer,
+    CallStatus.FAILED.value: _failed,
+    CallStatus.CANCELED.value: _canceled,
+    CallStatus.COMPLETED.value: _completed,
+}
+
+
+def _siblings(leg: Leg, legs: Sequence[Leg]) -> list[Leg]:
+    same = [one for one in legs if one.parent_call_sid == leg.parent_call_sid and one.call_sid != leg.call_sid]
+    return [] if leg.parent_call_sid is None else same
+
+
+def _is_near(moment: datetime, leg: Leg) -> bool:
+    return leg.ended_at is not None and abs(leg.ended_at - moment) <= _TOGETHER
+
+
+def _ended_with_parent(leg: Leg, legs: Sequence[Leg]) -> bool:
+    parent = next((one for one in legs if one.call_sid == leg.parent_call_sid), None)
+    if parent is None or parent.ended_at is None or leg.ended_at is None:
+        return False
+    return parent.ended_at <= leg.ended_at
+
+
+def _sip_in_words(leg: Leg, *, expected: Sequence[str]) -> str:
+    """Return the SIP code of an end, where it says more than the status."""
+    code = leg.sip_response_code
+    return "" if code is None or code == "200" or code in expected else f": {sip_words(code)}"

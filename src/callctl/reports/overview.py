@@ -1,0 +1,177 @@
+"""What many stories come to: counted one by one, so that ten thousand need no more memory than their figures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+from typing import Final
+
+from callctl.calls.action import DONE, DRY_RUN, UNKNOWN
+from callctl.calls.call import CallStatus
+from callctl.reports.charts import Chart, Slice, bar_chart, column_chart, histogram, over_time
+from callctl.reports.ending import TWILIO, actor, sip_words
+from callctl.reports.story import COMPLETED, FAILED, LIVE, UNANSWERED, Story
+from callctl.views.table import clock
+
+# In the order in which they stand on one another.
+_OUTCOMES: Final = ((COMPLETED, "completed"), (UNANSWERED, "not answered"), (LIVE, "not over"), (FAILED, "failed"))
+_STATUSES: Final = (
+    CallStatus.COMPLETED,
+    CallStatus.BUSY,
+    CallStatus.NO_ANSWER,
+    CallStatus.CANCELED,
+    CallStatus.FAILED,
+)
+_SHOWN = 8  # bars of a chart whose bars have names
+
+
+class Overview:
+    """The figures of the stories that were added."""
+
+    def __init__(self) -> None:
+        self.calls = 0  # families
+        self.legs = 0
+        self.callbacks = 0
+        self.missing_callbacks = 0
+        self.outcomes: Counter[str] = Counter()
+        self.first: datetime | None = None
+        self.last: datetime | None = None
+        self._begun: list[tuple[datetime, str]] = []
+        self._statuses: Counter[str] = Counter()
+        self._ring: list[int] = []
+        self._talk: list[int] = []
+        self._causes: Counter[str] = Counter()
+        self._acts: Counter[tuple[str, str]] = Counter()
+        self._refused: Counter[str] = Counter()
+        self._redirected = 0  # families
+        self._most_redirected: tuple[int, str, str] = (0, "", "")
+
+    def add(self, story: Story) -> None:
+        """Count a story."""
+        self.calls += 1
+        self.outcomes[story.outcome] += 1
+        self._begun.append((story.began_at, story.outcome))
+        end = story.ended_at or max(one.leg.last_event_at for one in story.legs)
+        self.first = min(self.first or story.began_at, story.began_at)
+        self.last = max(self.last or end, end)
+        for one in story.legs:
+            self.legs += 1
+            self._statuses[one.leg.status] += 1
+            self.callbacks += one.callbacks
+            self.missing_callbacks += len(one.missing_callbacks)
+            if one.ring_seconds is not None:
+                self._ring.append(one.ring_seconds)
+            if one.talk_seconds:
+                self._talk.append(one.talk_seconds)
+            if one.ending.by == TWILIO:
+                code = one.leg.sip_response_code
+                self._causes[sip_words(code) if code else "no SIP code"] += 1
+        self._add_actions(story)
+
+    def _add_actions(self, story: Story) -> None:
+        for action in story.actions:
+            if action.result == DRY_RUN:
+                continue
+            self._acts[action.action, actor(action)] += 1
+            if action.result not in (DONE, UNKNOWN):
+                self._refused[action.code or action.result] += 1
+        if story.redirects:
+            self._redirected += 1
+            self._most_redirected = max(
+                self._most_redirected, (story.redirects, story.head.far_end, story.sid), key=lambda one: one[0]
+            )
+
+    @property
+    def in_words(self) -> list[str]:
+        """What happened, in a few sentences, for somebody who was not there."""
+        return [sentence for sentence in (self._how_many(), self._who_acted(), self._what_was_refused()) if sentence]
+
+    def _how_many(self) -> str:
+        parts = [f"{count} {words}" for outcome, words in _OUTCOMES if (count := self.outcomes[outcome])]
+        legs = f" with {self.legs} legs" if self.legs != self.calls else ""
+        causes = ", ".join(f"{count} with {cause}" for cause, count in self._causes.most_common(3))
+        why = f" Legs that could not be connected: {causes}." if causes else ""
+        lost = self.missing_callbacks
+        missing = f" {lost} {'callback' if lost == 1 else 'callbacks'} never arrived." if lost else ""
+        return f"{_count(self.calls, 'call')}{legs}: {', '.join(parts)}.{why}{missing}"
+
+    def _who_acted(self) -> str:
+        redirects = Counter({who: count for (action, who), count in self._acts.items() if action == "redirect"})
+        ends = Counter({who: count for (action, who), count in self._acts.items() if action != "redirect"})
+        sentences = []
+        if redirects:
+            most, whom, _ = self._most_redirected
+            often = f"; {whom} {most} times" if most > 2 else ""
+            sentences.append(
+                f"{_count(sum(redirects.values()), 'redirect')} of {_count(self._redirected, 'call')}, by"
+                f" {_names(redirects)}{often}."
+            )
+        if ends:
+            sentences.append(f"{_count(sum(ends.values()), 'hang-up')} and the like, by {_names(ends)}.")
+        return " ".join(sentences)
+
+    def _what_was_refused(self) -> str:
+        count = sum(self._refused.values())
+        if not count:
+            return ""
+        why = ", ".join(f"{number} by {reason}" for reason, number in self._refused.most_common(3))
+        return f"{_count(count, 'request')} of these came to nothing: {why}."
+
+    @property
+    def charts(self) -> list[Chart]:
+        """The charts, without those that would be empty."""
+        looks = [look for look, _ in _OUTCOMES]
+        statuses = [*_STATUSES, *sorted(set(self._statuses) - set(_STATUSES))]
+        charts = [
+            column_chart("Calls by when they began", over_time(self._begun, looks=looks), legend=_OUTCOMES),
+            bar_chart(
+                "How legs ended",
+                [Slice(status, count, status) for status in statuses if (count := self._statuses[status])],
+            ),
+            column_chart(
+                "How long legs rang", histogram(self._ring, look="ringing"), note=_middle(self._ring, of=self.legs)
+            ),
+            column_chart(
+                "How long legs talked",
+                histogram(self._talk, look="in-progress"),
+                note=_middle(self._talk, of=self.legs),
+            ),
+            bar_chart(
+                "What commands and rules did",
+                [
+                    Slice(f"{action}, {who}", count, "rule" if who.startswith("rule ") else "command")
+                    for (action, who), count in self._acts.most_common(_SHOWN)
+                ],
+                note=_rest(self._acts),
+            ),
+            bar_chart(
+                "Why legs could not be connected",
+                [Slice(cause, count, FAILED) for cause, count in self._causes.most_common(_SHOWN)],
+                note=_rest(self._causes),
+            ),
+        ]
+        return [chart for chart in charts if chart.rects]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _names(counts: Counter[str]) -> str:
+    if len(counts) == 1:
+        return next(iter(counts))
+    shown = ", ".join(f"{who} ({count})" for who, count in counts.most_common(3))
+    return f"{shown} and {len(counts) - 3} more" if len(counts) > 3 else shown
+
+
+def _middle(seconds: list[int], *, of: int) -> str:
+    if not seconds:
+        return ""
+    ordered = sorted(seconds)
+    half, most = ordered[len(ordered) // 2], ordered[min(len(ordered) - 1, int(len(ordered) * 0.95))]
+    return f"half of them up to {clock(half)}, 95 % up to {clock(most)}; of {len(ordered):,} of {of:,} legs"
+
+
+def _rest(counts: Counter[object] | Counter[str] | Counter[tuple[str, str]]) -> str:
+    left = len(counts) - _SHOWN
+    return f"and {left} more" if left > 0 else ""

@@ -1,0 +1,95 @@
+"""Stories as one HTML page: nothing is loaded from elsewhere, and there is no script.
+
+All text passes ``printable`` and the escaping of Jinja2, so that what a caller or an application sent stays text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from callctl.reports.diagram import diagram_of
+from callctl.reports.story import Story
+from callctl.support.dates import format_date
+from callctl.views.style import glyph
+from callctl.views.table import clock
+from callctl.views.terminal_safe import printable
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+    from callctl.reports.overview import Overview
+
+TEMPLATES = Path(__file__).parent / "templates"
+# Steps of a timeline; a call that is redirected without end would fill the page.
+_MOST_STEPS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a page shows: figures of all calls that were chosen, and some stories, or all.
+
+    ``chosen`` says which calls are meant, ``left_out`` how many stories there was no room for, ``api_url`` is None for
+    Twilio's own, ``notes`` say what the page rests on.
+    """
+
+    stories: Sequence[Story]
+    overview: Overview
+    chosen: str
+    made_at: datetime
+    version: str
+    api_url: str | None = None
+    left_out: int = 0
+    notes: Sequence[str] = ()
+
+
+def html(page: Page) -> Iterator[str]:
+    """Yield the page piece by piece."""
+    template = _environment().get_template("page.html")
+    return template.generate(page=page, overview=page.overview, is_one=page.overview.calls == 1)
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_safe,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"clock": clock, "time": _time, "day": _day, "iso": format_date, "glyph": glyph}
+    made.globals |= {"diagram_of": diagram_of, "error_link": error_link, "zone": _zone, "most_steps": _MOST_STEPS}
+    return made
+
+
+def _safe(value: Any) -> Any:
+    """Return what is put into the page: of a text, what can be printed; what a template made is passed on."""
+    return printable(value) if type(value) is str else value
+
+
+def error_link(code: str | None) -> str | None:
+    """Return where Twilio explains an error; None for what is none of its codes."""
+    is_twilios = code is not None and len(code) == 5 and code.isascii() and code.isdecimal()
+    return f"https://www.twilio.com/docs/api/errors/{code}" if is_twilios else None
+
+
+def _time(moment: datetime) -> str:
+    return f"{moment.astimezone():%H:%M:%S}"
+
+
+def _day(moment: datetime) -> str:
+    return f"{moment.astimezone():%A} {moment.astimezone().day} {moment.astimezone():%B %Y}"
+
+
+def _zone(moment: datetime) -> str:
+    """Return the local zone as an offset: ``UTC+01:00``."""
+    offset = f"{moment.astimezone():%z}"
+    return "UTC" if offset == "+0000" else f"UTC{offset[:3]}:{offset[3:5]}"

@@ -1,0 +1,374 @@
+"""A story: what became of a family of calls, as data. Its legs, what happened to them and when, and how it ended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+from callctl.calls.action import DONE, DRY_RUN, UNKNOWN, ActionEvent
+from callctl.calls.board import Board
+from callctl.calls.call import Call, CallStatus, is_final
+from callctl.calls.event import CALLBACK, MISSED, POLLED, TWIML_REQUEST, CallEvent
+from callctl.calls.leg import Leg
+from callctl.reports.ending import Ending, actor, ending_of, far_end, sip_words
+from callctl.reports.rest_facts import RestFacts
+from callctl.views.call_page import timeline_of
+from callctl.views.table import clock
+
+if TYPE_CHECKING:
+    from callctl.api.resources import Notification
+
+# What a step is. The words are in the page's classes as well.
+COMMAND: Final = "command"
+RULE: Final = "rule"
+FEATURE: Final = "feature"  # machine detection, a recording, a conference, speech
+REST: Final = "rest"  # the API reported it
+
+# How a family came out.
+FAILED: Final = "failed"
+UNANSWERED: Final = "unanswered"
+COMPLETED: Final = "completed"
+LIVE: Final = "live"
+
+# What the far end reports to Twilio.
+_BY_FAR_END = frozenset(
+    {
+        CallStatus.IN_PROGRESS.value,
+        CallStatus.COMPLETED.value,
+        CallStatus.BUSY.value,
+        CallStatus.NO_ANSWER.value,
+        CallStatus.FAILED.value,
+    }
+)
+# As the live table has it: so many seconds of ringing need a person.
+_RINGS_LONG = 30
+_MANY_REDIRECTS = 3
+_LATE = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that happened. ``after`` and ``gap`` are the seconds since the first step and since the one before.
+
+    ``leg`` is the number of the leg among the story's, or None; ``kind`` is ``callback``, ``twiml-request`` or one of
+    the words above; ``words`` say what happened, ``facts`` what else is known; ``status`` is that of an event.
+    ``is_bad``: it failed or was refused.
+    """
+
+    at: datetime
+    after: int
+    gap: int
+    leg: int | None
+    kind: str
+    words: str
+    facts: tuple[str, ...]
+    status: str
+    item: CallEvent | ActionEvent
+    is_bad: bool = False
+    is_dry: bool = False
+
+    @property
+    def is_from_far_end(self) -> bool:
+        """Whether a report is of what the far end did: it answered or hung up; all else is what Twilio did."""
+        is_inbound = isinstance(self.item, CallEvent) and self.item.direction == "inbound"
+        if is_inbound and not is_final(self.status):  # it is the caller who calls, and Twilio that answers
+            return self.status != CallStatus.IN_PROGRESS
+        return self.status in _BY_FAR_END
+
+
+@dataclass(frozen=True, slots=True)
+class StoryLeg:
+    """A leg in a story. ``ring_seconds`` and ``talk_seconds`` are None where no callbacks report them.
+
+    ``redirects`` counts those that were done; ``call`` is what REST shows, and ``notifications`` what went wrong by it,
+    where it was fetched.
+    """
+
+    leg: Leg
+    ending: Ending
+    began_at: datetime
+    ring_seconds: int | None
+    talk_seconds: int | None
+    redirects: int
+    callbacks: int
+    missing_callbacks: tuple[int, ...]
+    call: Call | None = None
+    notifications: tuple[Notification, ...] = ()
+
+    @property
+    def far_end(self) -> str:
+        """The other end of the leg."""
+        return far_end(self.leg)
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What stands out in a story, as a sentence; ``is_bad`` where it is trouble."""
+
+    words: str
+    is_bad: bool = True
+
+
+@dataclass(frozen=True)
+class Story:
+    """What became of one family. ``sid`` is that of its parent leg, which may not be among ``legs``."""
+
+    sid: str
+    legs: tuple[StoryLeg, ...]
+    steps: tuple[Step, ...]
+
+    @property
+    def head(self) -> StoryLeg:
+        """The parent leg; where nothing is known of that, the first of the others."""
+        return self.legs[0]
+
+    @cached_property
+    def began_at(self) -> datetime:
+        """When the first leg began."""
+        return min(one.began_at for one in self.legs)
+
+    @cached_property
+    def ended_at(self) -> datetime | None:
+        """When the last leg ended; None while one has not."""
+        ends = [one.leg.ended_at for one in self.legs]
+        return None if self.is_live else max((end for end in ends if end), default=None)
+
+    @cached_property
+    def seconds(self) -> int | None:
+        """How long it took from its beginning to its end; None while it has not ended."""
+        return None if self.ended_at is None else max(0, int((self.ended_at - self.began_at).total_seconds()))
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a leg has not ended, as far as was reported."""
+        return any(one.leg.is_live for one in self.legs)
+
+    @cached_property
+    def outcome(self) -> str:
+        """How it came out: ``live``, ``failed``, ``unanswered`` or ``completed``."""
+        head = self.head.leg
+        if self.is_live:
+            return LIVE
+        if head.status == CallStatus.FAILED:
+            return FAILED
+        dialled = [one.leg for one in self.legs[1:]]
+        answered = [leg for leg in dialled if leg.answered_at or leg.status == CallStatus.COMPLETED]
+        if head.status != CallStatus.COMPLETED or (dialled and not answered):
+            failed = any(leg.status == CallStatus.FAILED for leg in dialled)
+            return FAILED if failed else UNANSWERED
+        return COMPLETED
+
+    @cached_property
+    def actions(self) -> tuple[ActionEvent, ...]:
+        """What commands and rules did to it, or tried to."""
+        return tuple(step.item for step in self.steps if isinstance(step.item, ActionEvent))
+
+    @property
+    def redirects(self) -> int:
+        """How often one of its legs was redirected."""
+        return sum(one.redirects for one in self.legs)
+
+    @cached_property
+    def remarks(self) -> tuple[Remark, ...]:
+        """What stands out."""
+        return tuple(_remarks(self))
+
+    @property
+    def is_trouble(self) -> bool:
+        """Whether something went wrong in it."""
+        return self.outcome == FAILED or any(remark.is_bad for remark in self.remarks)
+
+    @cached_property
+    def cost(self) -> tuple[Decimal, str] | None:
+        """What its legs cost together, and in which currency; None where no leg is known to be rated."""
+        rated = [one.call for one in self.legs if one.call is not None and one.call.price is not None]
+        units = {call.price_unit or "" for call in rated}
+        if len(units) != 1:
+            return None
+        return sum((-call.price for call in rated if call.price is not None), Decimal()), units.pop()
+
+
+def story_of(
+    events: Iterable[CallEvent], actions: Iterable[ActionEvent], *, sid: str, facts: RestFacts | None = None
+) -> Story | None:
+    """Return the story of the family that a call belongs to; None if no event reports a leg of it.
+
+    Args:
+        events: Those of all its legs, and of the conferences that they were in.
+        actions: What commands and rules did to these.
+        sid: One leg of it.
+        facts: What REST says of it, where it was fetched.
+    """
+    known, done, rest = list(events), list(actions), facts or RestFacts()
+    board = Board()
+    for event in known:
+        board.apply(event)
+    family = board.snapshot().family_of.get(sid)
+    if family is None:
+        return None
+    timeline = timeline_of(known, done)
+    legs = tuple(_story_leg(leg, events=known, actions=done, legs=family.legs, facts=rest) for leg in family.legs)
+    numbers = {one.leg.call_sid: number for number, one in enumerate(legs)}
+    return Story(family.sid, legs, tuple(_steps(timeline, numbers)))
+
+
+def _story_leg(
+    leg: Leg, *, events: Sequence[CallEvent], actions: Sequence[ActionEvent], legs: Sequence[Leg], facts: RestFacts
+) -> StoryLeg:
+    sid = leg.call_sid
+    own = [event for event in events if event.call_sid == sid and event.kind == CALLBACK]
+    numbers = {event.sequence_number for event in own if event.sequence_number is not None}
+    redirects = [one for one in actions if one.call_sid == sid and one.action == "redirect" and one.result == DONE]
+    call = facts.calls.get(sid)
+    return StoryLeg(
+        leg=leg,
+        ending=ending_of(leg, legs=legs, actions=actions),
+        began_at=began_at(leg, call),
+        ring_seconds=_seconds(leg.ringing_at, leg.answered_at or leg.ended_at),
+        talk_seconds=_talk_seconds(leg),
+        redirects=len(redirects),
+        callbacks=len(own),
+        # It counts from 0 (docs/twilio.md, "Easily got wrong"). Some senders number nothing, or everything 0.
+        missing_callbacks=tuple(sorted(set(range(max(numbers, default=0))) - numbers))[:100],
+        call=call,
+        notifications=tuple(facts.notifications.get(sid, ())),
+    )
+
+
+def began_at(leg: Leg, call: Call | None = None) -> datetime:
+    """Return when a leg began; where its end alone was reported, so many seconds before as it lasted."""
+    known = [leg.first_at]
+    if leg.ended_at is not None and leg.duration is not None:
+        known.append(leg.ended_at - timedelta(seconds=max(0, leg.duration)))
+    if call is not None:
+        known += [moment for moment in (call.date_created, call.start_time) if moment is not None]
+    return min(known)
+
+
+def _seconds(since: datetime | None, until: datetime | None) -> int | None:
+    return None if since is None or until is None else max(0, int((until - since).total_seconds()))
+
+
+def _talk_seconds(leg: Leg) -> int | None:
+    """Return how long a leg was answered for: by its duration, else by its times; 0 if it was not answered."""
+    if leg.is_live:
+        return None
+    if leg.answered_at is None and leg.status != CallStatus.COMPLETED:
+        return 0
+    return leg.duration if leg.duration is not None else _seconds(leg.answered_at, leg.ended_at)
+
+
+def _steps(timeline: Iterable[CallEvent | ActionEvent], numbers: Mapping[str, int]) -> Iterator[Step]:
+    first: datetime | None = None
+    before: datetime | None = None
+    for item in timeline:
+        at = (item.at if isinstance(item, ActionEvent) else item.moment).replace(microsecond=0)
+        first, before = first or at, before or at
+        leg = numbers.get(item.call_sid)
+        after, gap = int((at - first).total_seconds()), int((at - before).total_seconds())
+        # A clock of this machine that is ahead must not make what follows come earlier.
+        before = max(before, at)
+        if isinstance(item, ActionEvent):
+            yield _read_action(item, at=at, after=max(0, after), gap=max(0, gap), leg=leg)
+        else:
+            yield _read_event(item, at=at, after=max(0, after), gap=max(0, gap), leg=leg)
+
+
+def _read_action(action: ActionEvent, *, at: datetime, after: int, gap: int, leg: int | None) -> Step:
+    words = f"{action.action}: {action.outcome}" if action.outcome else action.action
+    facts = (f"by {actor(action)}", f"error {action.code}" if action.code else "")
+    is_bad = action.result not in (DONE, DRY_RUN)
+    kind = RULE if action.rule else COMMAND
+    known = tuple(fact for fact in facts if fact)
+    return Step(at, after, gap, leg, kind, words, known, "", action, is_bad, action.result == DRY_RUN)
+
+
+def _read_event(event: CallEvent, *, at: datetime, after: int, gap: int, leg: int | None) -> Step:
+    facts = tuple(fact for fact in _facts(event) if fact)
+    if not event.status:
+        return Step(at, after, gap, leg, FEATURE, event.in_words, facts, "", event)
+    if event.kind == TWIML_REQUEST:
+        return Step(at, after, gap, leg, TWIML_REQUEST, "asks for TwiML", facts, event.status, event)
+    kind = REST if event.kind in (POLLED, MISSED) else CALLBACK
+    return Step(at, after, gap, leg, kind, event.status, facts, event.status, event, event.status == CallStatus.FAILED)
+
+
+def _facts(event: CallEvent) -> Iterator[str]:
+    if event.is_final and event.duration:
+        yield clock(event.duration)
+    if event.is_final and event.sip_response_code not in (None, "", "200"):
+        yield sip_words(event.sip_response_code or "")
+    if event.is_final and (event.error_code or event.error_message):
+        yield " ".join(filter(None, ("error", event.error_code, event.error_message)))
+    yield event.answered_by or "" if event.status else ""
+    yield {POLLED: "found by polling", MISSED: "no callback reported it"}.get(event.kind, "")
+    late = event.received_at - event.timestamp if event.timestamp and event.kind == CALLBACK else timedelta()
+    yield f"arrived {clock(late.total_seconds())} late" if late >= _LATE else ""
+    yield "" if event.verified else "not verified"
+
+
+def _remarks(story: Story) -> Iterator[Remark]:
+    for one in story.legs:
+        if one.leg.status == CallStatus.FAILED:
+            yield Remark(f"{one.far_end} {one.ending.words}")
+    yield from _redirected(story)
+    yield from _not_done(story)
+    for one in story.legs:
+        if one.ring_seconds is not None and one.ring_seconds >= _RINGS_LONG:
+            yield Remark(f"{one.far_end} rang for {clock(one.ring_seconds)}", is_bad=False)
+    yield from _about_callbacks(story)
+    yield from _noted(story)
+
+
+def _redirected(story: Story) -> Iterator[Remark]:
+    for number, one in enumerate(story.legs):
+        if one.redirects < _MANY_REDIRECTS:
+            continue
+        done = [step for step in story.steps if step.leg == number and _is_redirect(step.item)]
+        span = (done[-1].at - done[0].at).total_seconds()
+        by = Counter(actor(step.item) for step in done if isinstance(step.item, ActionEvent))
+        whom = ", ".join(f"{name} ({count})" if len(by) > 1 else name for name, count in by.most_common())
+        yield Remark(f"{one.far_end} was redirected {one.redirects} times within {clock(span)}, by {whom}")
+
+
+def _is_redirect(item: CallEvent | ActionEvent) -> bool:
+    return isinstance(item, ActionEvent) and item.action == "redirect" and item.result == DONE
+
+
+def _not_done(story: Story) -> Iterator[Remark]:
+    refused = Counter(
+        (one.action, actor(one), one.outcome) for one in story.actions if one.result not in (DONE, DRY_RUN, UNKNOWN)
+    )
+    for (action, who, outcome), count in refused.items():
+        times = f" ({count} times)" if count > 1 else ""
+        yield Remark(f"a {action} by {who} came to nothing{times}: {outcome}")
+
+
+def _about_callbacks(story: Story) -> Iterator[Remark]:
+    lost = [one for one in story.legs if one.missing_callbacks]
+    if lost:
+        count = sum(len(one.missing_callbacks) for one in lost)
+        of = ", ".join(one.far_end for one in lost)
+        yield Remark(f"{count} {'callback' if count == 1 else 'callbacks'} never arrived: of {of}")
+    events = [step.item for step in story.steps if isinstance(step.item, CallEvent)]
+    if any(event.kind == MISSED for event in events):
+        yield Remark("no callback reported the end: the API was asked")
+    late = [event.received_at - event.timestamp for event in events if event.kind == CALLBACK and event.timestamp]
+    latest = max(late, default=timedelta())
+    if latest >= _LATE:
+        yield Remark(f"a callback arrived {clock(latest.total_seconds())} late")
+    if not all(event.verified for event in events):
+        yield Remark("not all callbacks are signed by Twilio: anybody may have sent them")
+
+
+def _noted(story: Story) -> Iterator[Remark]:
+    for one in story.legs:
+        for code, count in Counter(note.code for note in one.notifications if note.level == "error").items():
+            note = next(note for note in one.notifications if note.code == code)
+            times = f" ({count} times)" if count > 1 else ""
+            yield Remark(f"error {code or ''}{times}: {note.message}".strip())
