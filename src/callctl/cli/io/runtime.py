@@ -35,6 +35,7 @@ class Form(Enum):
     TABLE = "table"
     PLAIN = "plain"
     JSON = "json"
+    CSV = "csv"
 
 
 class Runtime:
@@ -68,7 +69,8 @@ class Runtime:
         self.stdin, self.stdout, self.stderr = stdin, stdout, stderr
         self.back_off, self.now, self.elapsed = back_off, now, elapsed
         # Options that every command has.
-        self.json = self.debug = False
+        self.json = self.csv = self.debug = False
+        self.masks_numbers = False  # in messages too; what goes to stdout is masked where it is written
         self.json_messages = False  # messages are JSON Lines as well: stderr is a log
         self.request_timeout = 10.0  # seconds
         self.api_url: str | None = None  # where the API is, once known, if it is not Twilio's
@@ -99,7 +101,9 @@ class Runtime:
 
     @property
     def form(self) -> Form:
-        """JSON if asked for, a table on a terminal, plain lines otherwise."""
+        """JSON or CSV if asked for, a table on a terminal, plain lines otherwise."""
+        if self.csv:
+            return Form.CSV
         if self.json:
             return Form.JSON
         return Form.TABLE if self.stdout.isatty() else Form.PLAIN
@@ -155,6 +159,10 @@ class Runtime:
         """Write a message to stderr; beside a table that has the terminal, show it there."""
         from callctl.views.terminal_safe import printable
 
+        if self.masks_numbers:
+            from callctl.calls.masked_numbers import masked
+
+            text = masked(text)
         with self._speaking:
             if self.aside is not None and self.stderr.isatty():
                 self.aside(text.removeprefix("callctl: "))
@@ -169,6 +177,10 @@ class Runtime:
     def _write_json_message(self, record: Mapping[str, Any]) -> None:
         from callctl.views.terminal_safe import json_text
 
+        if self.masks_numbers:
+            from callctl.calls.masked_numbers import masked_json
+
+            record = masked_json(record)
         self._write_message(json_text(self._in_its_world(record)) + "\n")
 
     def _write_message(self, text: str) -> None:
@@ -219,7 +231,8 @@ class Runtime:
         ``of`` is the SID of the call that it is about, where there are several.
         """
         if self.json:
-            self._write_json_message(error_record(error, code=code))
+            record = error_record(error, code=code)
+            self._write_json_message({**record, "call_sid": of} if of else record)
             return
         whose = "" if error.message.startswith(of) else f"{of}: "
         self.say(f"callctl: error: {whose}{error.message}")

@@ -31,6 +31,16 @@ Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Write JSON to std
 Debug: TypeAlias = Annotated[
     bool, typer.Option("--debug", help="Show a traceback when something goes wrong.", rich_help_panel=ADVANCED)
 ]
+MaskNumbers: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--mask-numbers",
+        help="Show numbers and names as +1202***42, a***t.\n\n"
+        "Of a number the first four digits at most and the last two are shown, of a name, a SIP user and a client the "
+        "first letter and the last. The same number has the same mask. SIDs stay whole. Messages on stderr are masked "
+        "as well.",
+    ),
+]
 AccountSid: TypeAlias = Annotated[
     str | None, typer.Option("--account-sid", metavar="SID", help="Act on this (sub)account.")
 ]
@@ -62,7 +72,13 @@ MOST = 1_000_000_000  # calls; a number beyond it means as many
 
 
 def runtime_of(
-    ctx: typer.Context, *, json: bool = False, debug: bool = False, request_timeout: str | None = None
+    ctx: typer.Context,
+    *,
+    json: bool = False,
+    csv: bool = False,
+    debug: bool = False,
+    request_timeout: str | None = None,
+    mask_numbers: bool = False,
 ) -> Runtime:
     """Return the runtime that ``main`` put into the context, with the options that every command has.
 
@@ -72,8 +88,9 @@ def runtime_of(
     runtime = ctx.obj
     if not isinstance(runtime, Runtime):
         raise TypeError("the command line was started without a runtime")
-    runtime.json = json
+    runtime.json, runtime.csv = json, csv
     runtime.debug = debug
+    runtime.masks_numbers = mask_numbers
     if request_timeout is not None:
         from callctl.support.dates import read_duration
 

@@ -1,0 +1,242 @@
+"""Numbers and names of people, masked for those who need not know them: ``--mask-numbers``.
+
+Enough is kept to tell calls apart, and the same text always has the same mask. A phone number keeps its first four
+digits at most and its last two, with at least five hidden: ``+1202***42``. A name, the user of a SIP address and the
+name of a client keep their first letter and, if they are longer than four, their last:
+``sip:a***t@example.com``. A number of less than seven digits, as a short code is, stays where it is no SIP user.
+
+SIDs, times, durations and codes stay as they are. What was masked is not changed by being masked again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from callctl.calls.watch_trouble import Trouble
+
+if TYPE_CHECKING:
+    from callctl.calls.action import ActionEvent
+    from callctl.calls.call import Call
+    from callctl.calls.event import CallEvent
+    from callctl.calls.leg import Leg
+    from callctl.calls.participation import Participation
+
+T = TypeVar("T")
+
+HIDDEN: Final = "***"
+_LEAST_NUMBER = 7  # digits; fewer may be a short code, or a part of anything
+_MOST_KEPT = 4  # of the first digits
+_LEAST_HIDDEN = 5
+_DEEPEST = 50  # arrays and objects within one another, as of other JSON that is read
+
+# A mask as it is written here: of a number, and of a name.
+_MASK = r"\+?\d{0,4}\*{3}(\d{2})?|.?\*{3}.?"
+_NUMBER_SIGNS = r"[\s().\-/\u2010-\u2015\u00a0]"  # between the digits of a number, as people write it
+# What stands for a caller without a number (docs/twilio.md, "Addresses").
+_NOBODY = frozenset({"anonymous", "restricted", "private", "unknown", "unavailable", "blocked"})
+
+# Within a sentence, a URL or a document. What comes first is left alone: the host of a URL, a UUID, and a time to the
+# second in digits.
+_IN_TEXT = r"""(?xi)
+    (?P<kept> (?:https?|wss?|postgresql)://[^\s/?\#"'<>]+
+            | (?<!\w) (?: [0-9a-f]{8} (?:-[0-9a-f]{4}){3} -[0-9a-f]{12}
+                        | (?:19|20)[0-9]{2} [01][0-9] [0-3][0-9] [0-2][0-9] [0-5][0-9]{3} ) (?!\w))
+  | (?P<scheme> (?<!\w) (?:sips?|client)) (?P<colon> :|%3a) (?P<address> [^\s<>"'(),;&]* [^\s<>"'(),;&.:!?])
+  | (?P<tag> <(?:client|identity)\b[^<>]*>) (?P<name> [^<]+)
+  | (?P<plus> \+|%2b) (?P<dialled> [0-9]{7,15}) (?!\w)
+  | (?<!\w) (?<![0-9][.]) (?P<digits> [0-9]{7,15}) (?!\w)
+"""
+
+# The fields of replies and callbacks, in small letters and without underscores.
+_PARTIES = frozenset(
+    {
+        *("from", "to", "caller", "called", "fromformatted", "toformatted", "forwardedfrom", "calledvia"),
+        *("callerid", "phonenumber", "client"),
+    }
+)
+_NAMES = frozenset({"callername", "identity"})
+_WHOLLY_HIDDEN = frozenset({"stirpassporttoken"})  # it holds both numbers, encoded
+_KEPT_FIELDS = r"(?i).*(sids?|_at|time|timestamp|duration|code|version|uri|key|fingerprint)|.*date.*|v|type|status"
+
+
+@lru_cache(maxsize=4096)
+def masked_party(text: str) -> str:
+    """Return one end of a call masked: a number in whatever spelling, a SIP address, a client, or a name."""
+    if text.lower() in _NOBODY:
+        return text
+    number = _masked_number(text)
+    if number is not None:
+        return number
+    scheme, colon, rest = text.partition(":")
+    if colon and scheme.lower() in ("sip", "sips"):
+        return f"{scheme}:{_masked_address(rest)}"
+    if colon and scheme.lower() == "sim":  # behind it is a SID
+        return text
+    if colon and scheme.isalpha() and (scheme.lower() == "client" or "@" not in rest):
+        return f"{scheme}:{_masked_user(rest)}"
+    return _masked_address(text) if "@" in text else masked_name(text)
+
+
+def masked_name(text: str) -> str:
+    """Return a name masked: its first letter and, of more than four, its last."""
+    if not text or re.fullmatch(_MASK, text):
+        return text
+    return f"{text[0]}{HIDDEN}{text[-1] if len(text) > _MOST_KEPT else ''}" if len(text) > 1 else HIDDEN
+
+
+@lru_cache(maxsize=256)
+def masked(text: str) -> str:
+    """Return a sentence, URL or document with each number, SIP user and client in it masked.
+
+    A number is a plus, or its escape in URLs, and seven to fifteen digits, or so many digits that stand alone. A name
+    that stands in a text by itself can't be recognized.
+    """
+    return re.sub(_IN_TEXT, _masked_match, text)
+
+
+def _masked_match(match: re.Match[str]) -> str:
+    if match["kept"] is not None:
+        return match[0]
+    if match["scheme"] is not None:
+        is_escaped = match["colon"] != ":"
+        address = match["address"].replace("%40", "@") if is_escaped else match["address"]
+        is_client = match["scheme"].lower() == "client"
+        shown = _masked_user(address) if is_client else _masked_address(address)
+        return f"{match['scheme']}{match['colon']}{shown.replace('@', '%40') if is_escaped else shown}"
+    if match["tag"] is not None:
+        return f"{match['tag']}{_masked_user(match['name'].strip())}"
+    if match["plus"] is not None:
+        return f"{match['plus']}{_masked_digits(match['dialled'])}"
+    return _masked_digits(match["digits"])
+
+
+def _masked_number(text: str) -> str | None:
+    """Return a text that is a number masked, a short one as it is; None for any other."""
+    digits = re.sub(_NUMBER_SIGNS, "", text)
+    plus = "+" if digits.startswith("+") else ""
+    digits = digits.removeprefix("+")
+    if not digits.isdecimal():
+        return None
+    return f"{plus}{_masked_digits(digits)}" if plus or len(digits) >= _LEAST_NUMBER else text
+
+
+def _masked_digits(digits: str) -> str:
+    kept = max(0, min(_MOST_KEPT, len(digits) - _LEAST_HIDDEN - 2))
+    return f"{digits[:kept]}{HIDDEN}{digits[-2:] if len(digits) > _MOST_KEPT else ''}"
+
+
+def _masked_user(text: str) -> str:
+    """Return the user of a SIP address or the name of a client masked; of digits alone, a short one too."""
+    number = _masked_number(text)
+    return masked_name(text) if number is None or number == text else number
+
+
+def _masked_address(text: str) -> str:
+    """Return what a SIP address has behind its scheme, with its user masked and without a password."""
+    info, at, host = text.rpartition("@")
+    if at:
+        return f"{_masked_user(re.split('[:;]', info)[0])}@{_without_digits(host)}"
+    # A host alone has a dot or a port, or is an address in brackets.
+    is_host = re.search(r"[.:\[]", text) is not None and _masked_number(text) is None
+    return _without_digits(text) if is_host else _masked_user(text)
+
+
+def _without_digits(text: str) -> str:
+    """Return a host and its parameters with numbers in them masked."""
+    return re.sub(r"[0-9]{7,15}", lambda match: _masked_digits(match[0]), text)
+
+
+def masked_json(value: Any) -> Any:
+    """Return a JSON value with the numbers and names in it masked, by the names of its fields.
+
+    They are those of REST's replies, of the records of ``watch --json`` and of the forms of callbacks.
+    """
+    return masked_field("", value)
+
+
+def masked_field(name: str, value: Any, *, depth: int = _DEEPEST) -> Any:
+    """Return the value of a field of a reply, a record or a form masked, as its name requires.
+
+    None stands for what is nested too deeply.
+    """
+    if isinstance(value, Mapping):
+        return {key: masked_field(key, item, depth=depth - 1) for key, item in value.items()} if depth else None
+    if isinstance(value, (list, tuple)):
+        return [masked_field(name, item, depth=depth - 1) for item in value] if depth else None
+    if not isinstance(value, str):
+        return value
+    plain = name.replace("_", "").lower()
+    if plain in _PARTIES:
+        return masked_party(value)
+    if plain in _NAMES:
+        return masked_name(value)
+    if plain in _WHOLLY_HIDDEN:
+        return HIDDEN
+    return value if re.fullmatch(_KEPT_FIELDS, name) else masked(value)
+
+
+def masked_call(call: Call) -> Call:
+    """Return a call of REST with its ends, its names and its whole resource masked."""
+    return replace(
+        call,
+        from_=masked_party(call.from_),
+        to=masked_party(call.to),
+        caller_name=_unless_none(masked_name, call.caller_name),
+        forwarded_from=_unless_none(masked_party, call.forwarded_from),
+        resource=masked_json(call.resource),
+    )
+
+
+def masked_leg(leg: Leg) -> Leg:
+    """Return a leg of the board with its ends, its caller's name and the names of its conference masked."""
+    return replace(
+        leg,
+        from_=masked_party(leg.from_),
+        to=masked_party(leg.to),
+        caller_name=_unless_none(masked_name, leg.caller_name),
+        conference=_unless_none(masked_participation, leg.conference),
+    )
+
+
+def masked_participation(participation: Participation) -> Participation:
+    """Return a leg's part in a conference with numbers in its names masked."""
+    label = _unless_none(masked, participation.label)
+    return replace(participation, name=masked(participation.name), label=label)
+
+
+def masked_event(event: CallEvent) -> CallEvent:
+    """Return an event with its ends, its names and its whole form masked; it is for showing alone."""
+    return replace(
+        event,
+        from_=masked_party(event.from_),
+        to=masked_party(event.to),
+        caller_name=_unless_none(masked_name, event.caller_name),
+        error_message=_unless_none(masked, event.error_message),
+        form=tuple((name, masked_field(name, value)) for name, value in event.form),
+    )
+
+
+def masked_action(action: ActionEvent) -> ActionEvent:
+    """Return an action with its request and its outcome masked. Whose it was stays: that is no caller."""
+    request = tuple((name, masked_field(name, value)) for name, value in action.request)
+    return replace(action, request=request, outcome=masked(action.outcome))
+
+
+def masked_trouble(trouble: Trouble) -> Trouble:
+    """Return a trouble with its sentence and its address masked."""
+    return Trouble(
+        masked(trouble),
+        trouble.cause,
+        url=_unless_none(masked, trouble.url),
+        status=trouble.status,
+        call_sid=trouble.call_sid,
+        is_over=trouble.is_over,
+    )
+
+
+def _unless_none(mask: Callable[[T], T], value: T | None) -> T | None:
+    return None if value is None else mask(value)
