@@ -13,7 +13,8 @@ PAGE = Path(__file__).parent.parent / "docs" / "commands.md"
 HEAD = """\
 # Commands
 
-What `callctl COMMAND --help` shows and, below it, what needs more words; `python scripts/commands.py` writes this page.
+Which options has each command? Here stands what `callctl COMMAND --help` shows and, below it, what needs more words.
+[calls.md](calls.md) says what the commands do to calls. `python scripts/commands.py` writes this page.
 """
 
 

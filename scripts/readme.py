@@ -1,10 +1,10 @@
-"""Plays the command lines of README.md and docs/rules.md and compares what they print with what stands there.
+"""Plays the command lines of README.md and the pages in docs/ and compares what they print with what stands there.
 
 A block that begins with ```console is a terminal: lines after `$ ` are typed, all others are what came of them. A
 comment `<!-- scene: NAME -->` before a block sets a stage of its own (see SCENES); a block without one goes on where
-the block before it ended. `<!-- scene: NAME, last N lines -->` leaves out what is printed before these. A TOML block
-below `<!-- file: NAME -->` lies in the working directory of all terminals after it.
-`python scripts/readme.py --write` puts the real output in.
+the block before it ended. `<!-- last N lines -->`, or `<!-- scene: NAME, last N lines -->`, leaves out what is printed
+before these. A TOML block below `<!-- file: NAME -->` lies in the working directory of all terminals after it.
+`python scripts/readme.py --write` puts the real output in, on all pages or on those that are named.
 """
 
 from __future__ import annotations
@@ -18,13 +18,16 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
-from stage import ANSWERS, HANGS_UP, NEVER, Stage, in_a_hurry, local_time_is_utc, standing_still, wait_until
+from stage import ANSWERS, BUSY, HANGS_UP, NEVER, Stage, in_a_hurry, local_time_is_utc, standing_still, wait_until
+
+from callctl.watch.registry import ask_health, health_url_at
 
 ROOT = Path(__file__).parent.parent
 MINE = "+12025550142"
-README, RULES = ROOT / "README.md", ROOT / "docs" / "rules.md"
+README, DOCS = ROOT / "README.md", ROOT / "docs"
 BLOCK = re.compile(
-    r"(?:<!-- scene: (?P<scene>[^>,]+?)(?:, last (?P<last>\d+) lines)? -->\n+ *)?```console\n(?P<lines>.*?)```",
+    r"(?:<!-- (?:scene: (?P<scene>[^>,]+?))?(?:, )?(?:last (?P<last>\d+) lines)? -->\n+ *)?"
+    r"```console\n(?P<lines>.*?)```",
     re.DOTALL,
 )
 FILE = re.compile(r"<!-- file: (?P<name>\S+) -->\n+```toml\n(?P<text>.*?)```", re.DOTALL)
@@ -74,6 +77,26 @@ def calls_that_ring() -> Iterator[Stage]:
         for _ in range(2):
             stage.type(f"callctl place {NEVER} --say Hello --status-callback none")
             stage.simulator.advance(3)
+        yield stage
+
+
+@contextmanager
+def calls_that_have_rung_for_long() -> Iterator[Stage]:
+    """Two calls that have rung for more than two minutes and one that has not, beside a running watch."""
+    with standing_still() as stage, watching(stage):
+        for seconds in (5, 125, 5):
+            stage.type(f"callctl place {NEVER} --say Hello --ring-timeout 5m")
+            stage.simulator.advance(seconds)
+        yield stage
+
+
+@contextmanager
+def callbacks_to_a_wrong_path() -> Iterator[Stage]:
+    """A running watch, and an application that had its callbacks sent to another path than the watch's."""
+    with beside_a_watch() as stage:
+        stage.type(f"callctl place {BUSY} --say Hello --status-callback http://127.0.0.1:{stage.port}/calls")
+        lost = {"count": 3, "path": "/calls"}
+        wait_until(lambda: (ask_health(health_url_at(stage.port)) or {}).get("misdirected") == lost)
         yield stage
 
 
@@ -169,6 +192,8 @@ SCENES: dict[str, Callable[[], AbstractContextManager[Stage]]] = {
     "a conversation": a_conversation,
     "a conversation with more to come": a_conversation_with_more_to_come,
     "calls that ring": calls_that_ring,
+    "calls that have rung for long": calls_that_have_rung_for_long,
+    "callbacks to a wrong path": callbacks_to_a_wrong_path,
     "a call that is hung up by command": partial(a_story, hung_up_by_command),
     "a conversation that ends": partial(a_story, a_conversation_that_ends),
     "a call that rings too long": partial(a_story, a_call_that_rings_too_long),
@@ -205,27 +230,35 @@ def _last(lines: list[str], most: int) -> list[str]:
 def alike(text: str) -> str:
     """Return a text without what differs from run to run.
 
-    SIDs are numbered; those of calls that are ended together are not, since they end in any order. Times of day,
-    milliseconds and process numbers are gone, and where a call in real time was when somebody asked on the way.
+    SIDs are numbered. Calls that are ended together end in any order, so their lines are sorted and have no SIDs. Times
+    of day, milliseconds and process numbers are gone, and where a call in real time was when somebody asked on the way.
     """
     known: dict[str, str] = {}
     text = re.sub(r"(?m)^ended: CA[0-9a-f]{32}", "ended: CA", text)
+    text = re.sub(r"(?m)(^ended: .*\n)+", lambda ended: "".join(sorted(ended[0].splitlines(keepends=True))), text)
     text = re.sub(r"\bCA[0-9a-f]{32}\b", lambda sid: known.setdefault(sid[0], f"CA#{len(known)}"), text)
     text = re.sub(r"(?m)^callctl: CA#\d+ is (queued|ringing|in-progress)\n", "", text)
     text = re.sub(r"\(process \d+\)|\b\d+ ms\b", "some", text)
     return re.sub(r"\b(\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d\b", "12:00:00", text)
 
 
-def main(*options: str) -> int:
-    """Compare, or write with ``--write``; return the exit code."""
+def pages() -> list[Path]:
+    """Return the pages that show terminals."""
+    return [page for page in (README, *sorted(DOCS.glob("*.md"))) if BLOCK.search(page.read_text(encoding="utf-8"))]
+
+
+def main(*arguments: str) -> int:
+    """Compare the pages that are named, or all; write them with ``--write``; return the exit code."""
+    is_writing = "--write" in arguments
+    named = [Path(name).resolve() for name in arguments if name != "--write"]
     is_alike = True
-    for page in (README, RULES):
+    for page in named or pages():
         text = page.read_text(encoding="utf-8")
         real = played(text)
         is_alike = is_alike and alike(real) == alike(text)
-        if "--write" in options:
+        if is_writing:
             page.write_text(real, encoding="utf-8")
-    return 0 if is_alike or "--write" in options else 1
+    return 0 if is_alike or is_writing else 1
 
 
 if __name__ == "__main__":

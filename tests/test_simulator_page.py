@@ -154,14 +154,6 @@ def test_it_starts_so(typed: str, home: Path) -> None:
         assert "CALLCTL_API_URL=http://127.0.0.1:" in (home / ".env.simulator").read_text()
 
 
-@pytest.mark.parametrize("page", [TEXT, IMITATION, PROXY], ids=["", "imitation", "proxy"])
-def test_links_lead_somewhere(page: str) -> None:
-    headings = {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in re.findall(r"^#+ (.*)$", page, re.M)}
-    for target in re.findall(r"\]\(([^)]+)\)", page):
-        path, _, part = target.partition("#")
-        assert (part in headings) if not path else (ROOT / "docs" / path).exists(), target
-
-
 @pytest.mark.parametrize("name", [*READINGS, *(name for name in DIALECTS if name != "twilio")])
 def test_readings_and_dialects_are_named(name: str) -> None:
     assert name in IMITATION

@@ -166,8 +166,8 @@ def test_exit_codes(callctl: Callctl) -> None:
     assert output.splitlines() == [f"{code:>3}  {meaning}" for code, meaning in exits.MEANINGS.items()]
     codes = {value for name, value in vars(exits).items() if name.isupper() and isinstance(value, int)}
     assert codes == set(exits.MEANINGS)
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert re.findall(r"^\| (\d+) \| (.+) \|$", readme, re.MULTILINE) == [
+    page = (ROOT / "docs" / "scripts.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| (\d+) \| (.+) \|$", page, re.MULTILINE) == [
         (str(code), meaning) for code, meaning in exits.MEANINGS.items()
     ]
 

@@ -20,6 +20,7 @@ class Entry(NamedTuple):
     """One command: its name, the path of its function (``module:function`` under ``callctl.cli``), what it does.
 
     The examples stand below the first sentence of its help. A command with subcommands also works without one.
+    ``heading`` is that of the part of the overview which begins with this command; the others have none.
     """
 
     name: str
@@ -27,15 +28,36 @@ class Entry(NamedTuple):
     summary: str
     examples: tuple[str, str]
     subcommands: tuple[Entry, ...] = ()
+    heading: str = ""
 
 
-# In the order in which help shows them: what changes calls, what shows them, what works without an account.
+# In the order in which help and the README show them: they tell one story.
 CATALOGUE = (
     Entry(
-        "place",
-        "place.command:place",
-        "Place a call that says a text, runs TwiML, or dials others.",
-        ('callctl place +12025550100 --say "Hello"', "callctl place +12025550100 --dial client:ann --then survey"),
+        "demo",
+        "demo.command:demo",
+        "Show live call control on this machine, in about 20 seconds.",
+        ("callctl demo", "callctl demo --keep"),
+        heading="Begin",
+    ),
+    Entry(
+        "doctor",
+        "doctor:doctor",
+        "Check settings, credentials and callback URL, and say what to fix.",
+        ("callctl doctor", "callctl doctor --json"),
+    ),
+    Entry(
+        "help",
+        "help:help_",
+        "Explain the exit codes, the settings, or a command.",
+        ("callctl help settings", "callctl help exit-codes"),
+    ),
+    Entry(
+        "watch",
+        "watch.command:watch",
+        "Take status callbacks and show the live calls as a table of legs.",
+        ("callctl watch --tunnel cloudflared", "callctl watch --after-dial survey --dry-run"),
+        heading="Live calls",
     ),
     Entry(
         "list",
@@ -48,6 +70,12 @@ CATALOGUE = (
         "show:show",
         "Show one call, its legs, its timeline, and what went wrong.",
         ("callctl show @last", "callctl show CAxxx --json"),
+    ),
+    Entry(
+        "place",
+        "place.command:place",
+        "Place a call that says a text, runs TwiML, or dials others.",
+        ('callctl place +12025550100 --say "Hello"', "callctl place +12025550100 --dial client:ann --then survey"),
     ),
     Entry(
         "redirect",
@@ -68,12 +96,6 @@ CATALOGUE = (
         ("callctl wait @last --for answered", "callctl wait CAxxx --for ended --wait-timeout 5m"),
     ),
     Entry(
-        "watch",
-        "watch.command:watch",
-        "Take status callbacks and show the live calls as a table of legs.",
-        ("callctl watch --tunnel cloudflared", "callctl watch --after-dial survey --dry-run"),
-    ),
-    Entry(
         "listen",
         "listen.command:listen",
         "Take status callbacks and store them, as a service.",
@@ -81,12 +103,7 @@ CATALOGUE = (
             "callctl listen --public-url https://tel.example.com --poll --health-port 9100",
             "callctl listen --tunnel cloudflared --poll",
         ),
-    ),
-    Entry(
-        "doctor",
-        "doctor:doctor",
-        "Check settings, credentials and callback URL, and say what to fix.",
-        ("callctl doctor", "callctl doctor --json"),
+        heading="A service for a team",
     ),
     Entry(
         "store",
@@ -190,18 +207,7 @@ CATALOGUE = (
                 ("callctl simulator seed seed.toml", "callctl simulator seed seed.json --json"),
             ),
         ),
-    ),
-    Entry(
-        "demo",
-        "demo.command:demo",
-        "Show live call control on this machine, in about 20 seconds.",
-        ("callctl demo", "callctl demo --keep"),
-    ),
-    Entry(
-        "help",
-        "help:help_",
-        "Explain the exit codes, the settings, or a command.",
-        ("callctl help settings", "callctl help exit-codes"),
+        heading="Your own tests",
     ),
 )
 
@@ -225,7 +231,7 @@ class LazyCommand(TyperCommand):
 
     def __init__(self, entry: Entry) -> None:
         super().__init__(entry.name, help=entry.summary)
-        self._entry = entry
+        self._entry, self.heading = entry, entry.heading
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """Load the command and let it read its arguments."""

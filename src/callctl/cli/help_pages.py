@@ -21,6 +21,7 @@ _LEAST_TEXT = 20  # columns beside an option; with fewer, its text stands below 
 _PLAIN_DEFAULTS = (None, False, "", 0, "0", "0s")  # that go without saying
 
 Row: TypeAlias = tuple[str, str]  # what is typed, and what it does
+Section: TypeAlias = tuple[str, list[Row], int]  # a heading, its rows, and the width of what is typed
 Paint: TypeAlias = Callable[[str, str], str]  # a text and what it is: _HEADING or _TYPED
 
 _HEADING, _TYPED = "1", "1;36"  # bold, and bold cyan, as terminals have them
@@ -63,8 +64,8 @@ def in_full(command: Any, ctx: Any) -> str:
     return "\n\n".join("\n".join(lines) for lines in blocks)
 
 
-def _sections(command: Any, ctx: Any) -> Iterator[tuple[str, list[Row]]]:
-    """Yield headings with their rows: arguments, commands, options by heading, the general ones, the advanced ones."""
+def _sections(command: Any, ctx: Any) -> Iterator[Section]:
+    """Yield the sections of a page: arguments, commands, options by heading, the general ones, the advanced ones."""
     arguments: list[Row] = []
     options: dict[str | None, list[Row]] = {}
     for param in command.get_params(ctx):
@@ -75,16 +76,28 @@ def _sections(command: Any, ctx: Any) -> Iterator[tuple[str, list[Row]]]:
         else:
             options.setdefault(getattr(param, "rich_help_panel", None), []).append((_typed(param, ctx), _line(param)))
     if arguments:
-        yield "Arguments", arguments
-    commands = [(name, sub.help or "") for name, sub in getattr(command, "commands", {}).items()]
-    if commands:
-        yield "Commands", commands
+        yield _section("Arguments", arguments)
+    yield from _commands(command)
     general, advanced = options.pop(None, []), options.pop(ADVANCED, [])
-    yield from ((str(heading), rows) for heading, rows in options.items())
+    yield from (_section(str(heading), rows) for heading, rows in options.items())
     if general:
-        yield ("General" if options else "Options"), general
+        yield _section("General" if options else "Options", general)
     if advanced:
-        yield ADVANCED, advanced
+        yield _section(ADVANCED, advanced)
+
+
+def _section(heading: str, rows: list[Row]) -> Section:
+    return heading, rows, max(len(typed) for typed, _ in rows)
+
+
+def _commands(command: Any) -> Iterator[Section]:
+    """Yield the commands of a group in its parts, their texts in one column through all of them."""
+    heading, parts = "Commands", dict[str, list[Row]]()
+    for name, sub in getattr(command, "commands", {}).items():
+        heading = getattr(sub, "heading", "") or heading
+        parts.setdefault(heading, []).append((name, sub.help or ""))
+    widest = max((len(name) for rows in parts.values() for name, _ in rows), default=0)
+    yield from ((heading, rows, widest) for heading, rows in parts.items())
 
 
 def _typed(param: Any, ctx: Any) -> str:
@@ -133,10 +146,10 @@ class _Drawing:
             else:
                 yield self.wrapped(" ".join(paragraph.split()))
 
-    def section(self, section: tuple[str, list[Row]]) -> list[str]:
+    def section(self, section: Section) -> list[str]:
         """Return a heading and its rows, the texts below each other."""
-        heading, rows = section
-        column = 4 + max(len(typed) for typed, _ in rows)
+        heading, rows, widest = section
+        column = 4 + widest
         return [self.paint(f"{heading}:", _HEADING), *(line for row in rows for line in self._row(row, column))]
 
     def wrapped(self, text: str, *, indent: int = 0) -> list[str]:
