@@ -18,8 +18,6 @@ from callctl.calls.call import REST_LIVE_STATUSES, REST_STATUSES, Call, CallStat
 from callctl.cli.options import completion
 from callctl.cli.options.common import WHICH, words_in
 from callctl.errors import NotFoundError, UsageError
-from callctl.operations.bulk import Done, for_each
-from callctl.operations.live_calls import list_in_turn
 from callctl.support.dates import read_duration, read_end, read_span, read_start
 
 if TYPE_CHECKING:
@@ -229,6 +227,8 @@ def _unlisted(
     client: CallsApi, call_filter: CallFilter, expected: Sequence[str], reported: ReportedCalls, listed: Container[str]
 ) -> Iterator[Call]:
     """Fetch the calls that callbacks reported as live and that are in no list of live calls."""
+    from callctl.operations.bulk import Done, for_each
+
     ends = replace(call_filter, statuses=())
     missing = [
         sid
@@ -290,6 +290,8 @@ def _found(
         yield from client.list((moving or others)[0], page_size=page_size, limit=None)
         return
     import heapq
+
+    from callctl.operations.live_calls import list_in_turn
 
     # Of a call that moved on meanwhile, the later status is kept.
     live = {call.sid: call for call in list_in_turn(client, moving, page_size=page_size, limit=limit)}

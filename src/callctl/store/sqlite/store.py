@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -689,6 +688,8 @@ class SqliteStore:
 
 def _new_fence() -> int:
     """Return a number that no claim has had. It need not rise, and no file that was repaired may bring one back."""
+    import secrets
+
     return secrets.randbits(62) + 1
 
 
