@@ -8,7 +8,7 @@ import random
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from datetime import datetime, timedelta
 from functools import partial
@@ -187,6 +187,62 @@ def test_a_calls_row_says_what_the_board_makes_of_its_events_in_any_order(
     assert (row.status, row.parent_call_sid) == (leg.status, leg.parent_call_sid)
     assert row.is_final == is_final(leg.status)
     assert row.last_event_at == max(max(one.received_at, one.moment) for one in events)
+
+
+def _sorted(calls: Iterable[list[CallEvent]]) -> list[list[CallEvent]]:
+    return sorted((sorted(each, key=lambda one: one.key) for each in calls), key=lambda each: each[0].call_sid)
+
+
+def by_call(events: Iterable[CallEvent]) -> list[list[CallEvent]]:
+    calls: dict[str, list[CallEvent]] = {}
+    for one in events:
+        calls.setdefault(one.call_sid, []).append(one)
+    return _sorted(calls.values())
+
+
+def events_in(records: Iterable[list[str]]) -> list[list[CallEvent]]:
+    return _sorted([CallEvent.from_record(record) for record in of_a_call] for of_a_call in records)
+
+
+def test_records_come_call_by_call_and_read_as_the_events_do(store: EventStore, opens: Opens) -> None:
+    texts = [*ODD, '", "', "[]", "\\u2028", "\\\\ue000", '"\\n"']
+    events = [
+        event_of({**form(number % 300, "ringing", number=number, at=number), "CallerName": text, f"Odd{text}": text})
+        for number, text in zip(range(900), itertools.cycle(texts), strict=False)
+    ]
+    events.append(CallEvent.from_call(Call(sid(7), "completed"), received_at=moment(9), world=WORLD, kind=MISSED))
+    opens(world="another").append(event(1, "ringing", number=0, at=1))
+    for outcome in [store.submit(one) for one in events]:
+        assert outcome.result(timeout=60)
+    found = list(store.records())
+    assert len(found) == 300
+    assert events_in(found) == by_call(all_events(store)) == by_call(events)
+
+
+def test_records_of_calls_that_were_touched_since_are_whole(store: EventStore) -> None:
+    events = [
+        event(1, "ringing", number=0, at=1),
+        event(2, "ringing", number=0, at=2),
+        event(1, "completed", number=1, at=60),
+        event(3, "ringing", number=0, at=50),
+    ]
+    for one in events:
+        store.append(one)
+    assert events_in(store.records(since=moment(50))) == by_call(one for one in events if one.call_sid != sid(2))
+    assert list(store.records(since=moment(61))) == []
+
+
+def test_what_comes_while_records_are_read_is_not_among_them(store: EventStore) -> None:
+    events = [event(number, "ringing", number=0, at=number) for number in range(600)]
+    for outcome in [store.submit(one) for one in events]:
+        outcome.result(timeout=60)
+    found = []
+    for number, records in enumerate(store.records()):
+        found.append(records)
+        if number == 0:  # of a call that was read, of one that is still to be read, and of a new one
+            for call in (0, 599, 600):
+                store.append(event(call, "completed", number=1, at=1000))
+    assert events_in(found) == by_call(events)
 
 
 def test_replay_has_whole_families_and_no_old_ones_and_ends_where_reading_on_begins(store: EventStore) -> None:

@@ -54,7 +54,7 @@ _EVENT_NAMES: dict[str, str] = {
 _SAME_STATUS = {"answered": CallStatus.IN_PROGRESS.value}
 
 # Which of two ends reported for one call counts when neither number nor time decides: the greater here.
-_FINAL_WEIGHTS: dict[str, int] = {
+FINAL_WEIGHTS: dict[str, int] = {
     CallStatus.CANCELED: 1,
     CallStatus.FAILED: 2,
     CallStatus.NO_ANSWER: 3,
@@ -66,7 +66,7 @@ _SENT_CALLBACK = ("callback", "ambiguous")
 # What of Twilio's own only status callbacks have.
 _MARKS = frozenset(("SequenceNumber", "Timestamp", "CallDuration"))
 # Callbacks count before requests for TwiML, and those before polls.
-_KIND_WEIGHTS = {CALLBACK: 2, TWIML_REQUEST: 1}
+KIND_WEIGHTS = {CALLBACK: 2, TWIML_REQUEST: 1}
 
 
 class NotACallEventError(ValueError):
@@ -410,5 +410,5 @@ def _order_of(event: CallEvent) -> str:
 def _order_but_for_key(status: str, number: int | None, timestamp: datetime | None, kind: str) -> str:
     number = 0 if number is None else min(max(number + 1, 0), 10**10 - 1)
     moment = 0 if timestamp is None else max(microseconds(timestamp), 0)
-    rank, weight = rank_of(status) if status else "-", _FINAL_WEIGHTS.get(status, 0)
-    return f"{rank}{number:010d}{moment:018d}{weight}{_KIND_WEIGHTS.get(kind, 0)}"
+    rank, weight = rank_of(status) if status else "-", FINAL_WEIGHTS.get(status, 0)
+    return f"{rank}{number:010d}{moment:018d}{weight}{KIND_WEIGHTS.get(kind, 0)}"

@@ -5,13 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from callctl.calls.call import REST_LIVE_STATUSES, Call, CallStatus, is_same_party
 
-if TYPE_CHECKING:
-    from callctl.calls.event import CallEvent
-    from callctl.calls.leg import Leg
+
+class Ends(Protocol):
+    """What a call, a leg, an event and the figures of a leg have in common."""
+
+    @property
+    def status(self) -> str:
+        """The status."""
+
+    @property
+    def from_(self) -> str:
+        """Who calls."""
+
+    @property
+    def to(self) -> str:
+        """Who is called."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +121,7 @@ class CallFilter:
             and (self.longer_than is None or self._has_lasted(call, self.longer_than))
         )
 
-    def matches_leg(self, leg: Call | Leg | CallEvent) -> bool:
+    def matches_leg(self, leg: Ends) -> bool:
         """Return whether the status and the ends of a leg match."""
         return (
             (not self.statuses or leg.status in self.statuses)

@@ -180,6 +180,29 @@ class Engine:
     def _explained(self, error: Exception, doing: str) -> StoreError:
         return explained(error, doing, self.name)
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Callable[[str, Mapping[str, Any]], list[tuple[Any, ...]]]]:
+        """Yield what returns the rows of a statement, all of them of one moment, by a connection of its own.
+
+        Raises:
+            StoreError: It can't be read.
+        """
+        import psycopg
+
+        connection = self.connect()
+
+        def read(sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+            try:
+                return _rows(connection, sql, values)
+            except psycopg.Error as error:
+                raise self._explained(error, "read") from error
+
+        try:
+            read("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", {})
+            yield read
+        finally:
+            connection.close()
+
 
 class Link:
     """One connection to the server, opened when it is first used and again when it was lost. For several threads."""

@@ -15,7 +15,8 @@ from json.encoder import encode_basestring as _quoted
 from typing import TYPE_CHECKING, Any
 
 from callctl.calls.action import ActionEvent
-from callctl.support.dates import microseconds
+from callctl.calls.event_record import write_record
+from callctl.support.dates import from_microseconds, microseconds
 
 if TYPE_CHECKING:
     from callctl.calls.event import CallEvent
@@ -88,6 +89,18 @@ def event_of(row: tuple[bytes, str, datetime, bool, list[str]]) -> CallEvent:
         form = unfit(form)
     pairs = tuple(zip(form[::2], form[1::2], strict=True))
     return CallEvent.from_parts(key.hex(), kind, received_at.astimezone(UTC), verified, pairs)
+
+
+def record_of(line: str) -> str:
+    """Return the record of an event, from a line with key, kind, whether it is verified, arrival and form."""
+    key, kind, verified, received_at, form = line.split(" ", 4)
+    if "\\" in form or _MARK in form or form == "[]":
+        flat = unfit(json.loads(form))
+        pairs = tuple(zip(flat[::2], flat[1::2], strict=True))
+        return write_record(key, kind, from_microseconds(int(received_at)), verified == "1", pairs)
+    # Without a backslash, quotation marks are where texts begin and end alone.
+    texts = form[2:-2].replace('", "', "\n")
+    return f"2\n{key}\n{kind}\n{received_at}\n{verified}\n{texts}"
 
 
 def actions_json(actions: Iterable[ActionEvent]) -> str:

@@ -1,0 +1,100 @@
+"""Figures out of a store alone, by one reading of it whose memory does not grow with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from callctl.reports.figures import Done, Figures, Groups, Key
+from callctl.reports.leg_facts import LegFacts
+from callctl.reports.record_reader import RecordReader
+from callctl.support.dates import microseconds, nearest_time
+
+if TYPE_CHECKING:
+    from callctl.calls.action import ActionEvent
+    from callctl.calls.filter import CallFilter
+    from callctl.store.event_store import EventStore
+
+_ACTIONS_AT_ONCE = 1000
+_QUARTER = 15 * 60 * 1_000_000  # microseconds; no zone has hours that begin at other times
+
+# By what legs may be grouped; an hour is the local one in which a leg began, as microseconds since 1970.
+GROUPINGS = ("to", "from", "hour", "status")
+
+
+def read_figures(
+    store: EventStore,
+    chosen: CallFilter,
+    *,
+    by: str | None = None,
+    counted: Callable[[Iterator[list[str]]], Iterable[list[str]]] = iter,
+) -> Figures:
+    """Return the figures of the legs that match, by what the store holds of them.
+
+    Of the filter count the ends, the statuses and the span, in which a leg must have begun. Actions count if they are
+    of these legs; where the span alone was chosen, if they are of its time, also on calls that no event is of.
+    ``by`` is one of ``GROUPINGS``. ``counted`` passes the calls on, and may count them.
+
+    Raises:
+        StoreError: The store can't be read.
+    """
+    figures = Figures(None if by is None else Groups(_KEYS[by]()))
+    done_to = _actions_by_leg(store) if chosen.concerns_leg else {}
+    reader = RecordReader()
+    begin = None if chosen.since is None else microseconds(chosen.since)
+    end = None if chosen.until is None else microseconds(chosen.until)
+    for records in counted(store.records(since=chosen.since)):
+        leg = reader.facts(records)
+        if leg is None:
+            figures.unreported += 1
+        elif (
+            (begin is None or leg.started_at >= begin)
+            and (end is None or leg.started_at < end)
+            and (not chosen.concerns_leg or chosen.matches_leg(leg))
+        ):
+            figures.add(leg)
+            figures.actions.update(done_to.get(leg.call_sid, ()))
+    figures.unreadable = reader.unreadable
+    if not chosen.concerns_leg:
+        for action in _actions(store):
+            at = microseconds(action.at)
+            if (begin is None or at >= begin) and (end is None or at < end):
+                figures.add_action(action)
+    return figures
+
+
+def _actions_by_leg(store: EventStore) -> dict[str, list[Done]]:
+    done_to: dict[str, list[Done]] = {}
+    once: dict[Done, Done] = {}
+    for action in _actions(store):
+        done = Done.of(action)
+        done_to.setdefault(action.call_sid, []).append(once.setdefault(done, done))
+    return done_to
+
+
+def _actions(store: EventStore) -> Iterator[ActionEvent]:
+    last = 0
+    while page := store.actions_after(last, limit=_ACTIONS_AT_ONCE):
+        last = page[-1][0]
+        yield from (action for _, action in page)
+
+
+def _by_hour() -> Callable[[LegFacts], Key]:
+    hours: dict[int, int] = {}
+
+    def hour_of(leg: LegFacts) -> int:
+        quarter = leg.started_at // _QUARTER
+        if quarter not in hours:
+            begin = nearest_time(quarter * _QUARTER).astimezone().replace(minute=0, second=0, microsecond=0)
+            hours[quarter] = microseconds(begin)
+        return hours[quarter]
+
+    return hour_of
+
+
+_KEYS: dict[str, Callable[[], Callable[[LegFacts], Key]]] = {
+    "to": lambda: lambda leg: leg.to,
+    "from": lambda: lambda leg: leg.from_,
+    "status": lambda: lambda leg: leg.status,
+    "hour": _by_hour,
+}
