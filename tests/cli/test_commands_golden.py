@@ -56,6 +56,21 @@ def list_tree(golden: GoldenRun) -> Outcome:
     return golden("list", "--tree")
 
 
+def list_columns(golden: GoldenRun) -> Outcome:
+    many_calls(golden)
+    return golden("list", "--columns", "sid,to", "--columns", "status,end_time,duration,price", "--limit", "5")
+
+
+def list_masked(golden: GoldenRun) -> Outcome:
+    many_calls(golden)
+    return golden("list", "--mask-numbers", "--tree")
+
+
+def list_csv(golden: GoldenRun) -> Outcome:
+    many_calls(golden)
+    return golden("list", "--csv")
+
+
 def list_empty(golden: GoldenRun) -> Outcome:
     return golden("list", "--live")
 
@@ -74,6 +89,32 @@ def show(golden: GoldenRun) -> Outcome:
     with store_of(golden.home, golden.frozen.simulator) as store:
         store.record_actions([redirect])
     return golden("show", parent)
+
+
+def show_masked(golden: GoldenRun) -> Outcome:
+    parent, child = golden.dialled()
+    golden.add_callback(parent, "in-progress", seconds=3, CallerName="Ann Lee", To=ANSWERS)
+    golden.add_callback(child, "ringing", seconds=4, ParentCallSid=parent, To="sip:agent@example.com")
+    twiml = (("Twiml", f"<Response><Dial>{RINGS}</Dial></Response>"),)
+    redirect = ActionEvent(NOON + timedelta(seconds=7), parent, "redirect", twiml, f"to {RINGS}")
+    with store_of(golden.home, golden.frozen.simulator) as store:
+        store.record_actions([redirect])
+    return golden("show", parent, "--mask-numbers")
+
+
+def show_several(golden: GoldenRun) -> Outcome:
+    rings, busy = golden.call(RINGS), golden.call(BUSY, after=5)
+    return golden("show", busy, "CA" + "0" * 32, rings)
+
+
+def show_columns(golden: GoldenRun) -> Outcome:
+    parent, child = golden.dialled()
+    return golden("show", child, parent, "--columns", "sid,parent_call_sid,to,duration")
+
+
+def show_csv(golden: GoldenRun) -> Outcome:
+    parent, child = golden.dialled()
+    return golden("show", "--csv", "-", stdin=f"{child}\n{parent}\tcompleted\n")
 
 
 def show_an_error(golden: GoldenRun) -> Outcome:
@@ -143,8 +184,13 @@ COMMANDS: list[Callable[[GoldenRun], Outcome]] = [
     place_refused,
     list_,
     list_tree,
+    list_columns,
+    list_masked,
     list_empty,
     show,
+    show_masked,
+    show_several,
+    show_columns,
     show_an_error,
     redirect,
     redirect_dry_run,
@@ -159,6 +205,8 @@ COMMANDS: list[Callable[[GoldenRun], Outcome]] = [
     wait_in_vain,
 ]
 
+CSVS: list[Callable[[GoldenRun], Outcome]] = [list_csv, show_csv]
+
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.__name__.rstrip("_"))
@@ -168,13 +216,21 @@ def test_to_the_letter(frozen: Frozen, home: Path, command: Callable[[GoldenRun]
     check_golden(transcript, name=command.__name__.rstrip("_"), form=form)
 
 
+@pytest.mark.parametrize("command", CSVS, ids=lambda command: command.__name__)
+def test_csv_to_the_letter(frozen: Frozen, home: Path, command: Callable[[GoldenRun], Outcome]) -> None:
+    golden = GoldenRun(frozen, home, "pipe")
+    check_golden(golden.transcript(command(golden)), name=command.__name__, form="pipe")
+
+
 @pytest.mark.parametrize("file", sorted(GOLDEN.iterdir()), ids=lambda file: file.name)
 def test_what_holds_for_all_of_them(file: Path) -> None:
     command, form, _ = file.name.split(".")
-    assert command in ["watch", "watch_wide", *(one.__name__.rstrip("_") for one in COMMANDS)]
+    assert command in ["watch", "watch_wide", *(one.__name__.rstrip("_") for one in [*COMMANDS, *CSVS])]
     text = file.read_text()
     out, _, err = text.partition("--- stderr")
     assert "fake-secret" not in text
+    if command.endswith("_masked"):
+        assert not re.search('[0-9]555[0-9]|Ann Lee|agent@|no-answer[^"\t]', text)
     assert "␛" not in err
     if form in ("pipe", "json"):
         assert "␛" not in out

@@ -1,5 +1,6 @@
 """``callctl list`` against the simulator: filters, forms, streams."""
 
+import csv
 import io
 import json
 import re
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from running import Callctl, env_for
 
-from callctl.calls.call import REST_STATUSES, Call
+from callctl.calls.call import FIELDS, REST_STATUSES, Call
 from callctl.cli.io.progress import AFTER
 from callctl.cli.list import in_order
 from callctl.cli.options.completion import SORTS
@@ -142,6 +143,10 @@ def test_older_than_counts_by_the_clock_that_dated_the_creation(callctl: Callctl
         (["-q", "--json"], "--quiet and --json exclude each other"),
         (["--sort", "age"], "--sort is start, duration or status, not age"),
         (["--sort", "start", "--tree"], "--sort and --tree exclude each other"),
+        (["--columns", ""], "--columns names no field"),
+        (["--columns", "sid,durration"], "hint: did you mean duration? the fields are sid, status, "),
+        (["--columns", "sid", "-q"], "--quiet and --columns exclude each other"),
+        (["--csv", "-q"], "--quiet and --csv exclude each other"),
         (["--parent", "CAxxx"], "not a call SID: CAxxx"),
         (["--to", "12025550103"], "hint: did you mean +12025550103? write a number in E.164 form"),
         (["--from", "2025550103"], "--from: not a number, SIP address or client: 2025550103"),
@@ -154,6 +159,82 @@ def test_what_makes_no_sense_is_refused_before_anything_is_asked(frozen: Frozen,
     assert (outcome.code, outcome.out) == (2, "")
     assert message in outcome.err
     assert frozen.simulator.requests == ()
+
+
+def test_columns_are_chosen_and_ordered_in_each_form(frozen: Frozen, calls: dict[str, str]) -> None:
+    named = ("--columns", "to,sid", "--columns", "duration,to", "--sort", "start", "--limit", "1")
+    assert frozen("list", *named).out == f"{BUSY}\t{calls['busy']}\t\n"
+    assert frozen("list", *named, "--csv").out == f"to,sid,duration\n{BUSY},{calls['busy']},\n"
+    assert frozen("list", *named, "--json").out == f'[{{"to": "{BUSY}", "sid": "{calls["busy"]}", "duration": null}}]\n'
+    assert frozen("list", *named, "--mask-numbers").out == f"+1202***02\t{calls['busy']}\t\n"
+    lines = plain(frozen("list", *named, terminal=True).out).splitlines()
+    assert lines == ["TO            CALL SID                            DURATION", f"{BUSY}  {calls['busy']}"]
+
+
+def test_each_column_is_what_json_has_in_the_field(frozen: Frozen, calls: dict[str, str]) -> None:
+    (parent,) = [one for one in json.loads(frozen("list", "--json").out) if one["sid"] == calls["parent"]]
+    ended = ("--status", "completed,busy,in-progress")
+    (shown,) = [one for one in rows_of(frozen("list", *ended, "--csv", "--columns", ",".join(FIELDS)).out)
+                if one["sid"] == calls["parent"]]  # fmt: skip
+    assert list(shown) == list(FIELDS)
+    assert shown == {name: "" if parent.get(name) is None else str(parent[name]) for name in FIELDS}
+    assert set(FIELDS) == {name for name, value in parent.items() if not isinstance(value, dict)} - {"api_url"} | {
+        "annotation"  # as live Twilio has it
+    }
+
+
+def test_csv_has_its_names_also_without_a_call_and_stays_as_it_is(frozen: Frozen) -> None:
+    names = "sid,status,direction,from,to,start_time,end_time,duration,parent_call_sid,price,price_unit"
+    outcome = frozen("list", "--csv", terminal=True)
+    assert (outcome.code, outcome.out) == (0, f"{names}\n")
+
+
+def test_csv_of_a_tree_is_in_its_order(frozen: Frozen, calls: dict[str, str]) -> None:
+    rows = rows_of(frozen("list", "--tree", "--csv").out)
+    in_order = [row["sid"] for row in rows]
+    start = in_order.index(calls["parent"])
+    assert in_order[start : start + 3] == [calls["parent"], calls["ann"], calls["agent"]]
+    assert [row["parent_call_sid"] for row in rows[start : start + 3]] == ["", calls["parent"], calls["parent"]]
+
+
+def test_a_tree_of_chosen_fields_has_these_in_each_leg(frozen: Frozen, calls: dict[str, str]) -> None:
+    (family,) = [one for one in json.loads(frozen("list", "--tree", "--json", "--columns", "sid,to").out)
+                 if one["sid"] == calls["parent"]]  # fmt: skip
+    assert [list(leg) for leg in (family, *family["children"])] == [["sid", "to", "children"], *[["sid", "to"]] * 2]
+
+
+def test_in_a_table_of_chosen_columns_sids_are_whole_and_addresses_cut(frozen: Frozen, calls: dict[str, str]) -> None:
+    args = ("list", "--tree", "--columns", "sid,from,to,date_created,status")
+
+    def agents_line(columns: int) -> str:
+        lines = plain(frozen(*args, terminal=True, columns=columns).out).splitlines()
+        assert columns < 106 or all(len(line) <= columns for line in lines)
+        (line,) = [line for line in lines if calls["agent"] in line]
+        assert "2026-01-05 13:00:00" in line
+        return line
+
+    assert agents_line(106).startswith(f"└ {calls['agent']}  +15005550006  sip:agent@exampl…  ")
+    assert "+12025550103  " in plain(frozen(*args, terminal=True, columns=106).out)
+    # Where even that is not enough, lines are longer than the terminal, and nothing is cut.
+    for columns in (100, 40):
+        assert agents_line(columns).startswith(f"└ {calls['agent']}  +15005550006  sip:agent@example.com  ")
+
+
+def test_numbers_are_masked_after_the_filters_and_on_stderr_too(frozen: Frozen, calls: dict[str, str]) -> None:
+    for more in ((), ("--json",), ("--csv",), ("--tree",), ("--tree", "--json")):
+        for is_terminal in (False, True):
+            outcome = frozen("list", "--to", RINGS, "--mask-numbers", *more, terminal=is_terminal)
+            assert calls["ringing"] in outcome.out
+            assert "+1202***03" in outcome.out
+            assert RINGS[-8:] not in outcome.out + outcome.err
+    refused = frozen("list", "--to", "12025550103", "--mask-numbers")
+    assert (refused.code, "did you mean +1202***03?" in refused.err) == (2, True)
+    refused = frozen("list", "--to", "12025550103", "--mask-numbers", "--json")
+    assert json.loads(refused.err)["hint"].startswith("did you mean +1202***03?")
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
 
 
 def test_it_says_when_there_are_more_than_it_shows(frozen: Frozen, calls: dict[str, str]) -> None:

@@ -30,7 +30,7 @@ def test_every_command_has_help_of_its_own(name: str, capsys: pytest.CaptureFixt
         assert f"Usage: callctl {name}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("name", "calls"), [("redirect", "{CALL}..."), ("hangup", "[CALL]..."), ("show", "{CALL}")])
+@pytest.mark.parametrize(("name", "calls"), [("redirect", "{CALL}..."), ("hangup", "[CALL]..."), ("show", "{CALL}...")])
 def test_usage_says_how_many_calls_may_be_named(
     callctl: Callctl, capsys: pytest.CaptureFixture[str], name: str, calls: str
 ) -> None:

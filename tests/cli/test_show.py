@@ -2,7 +2,9 @@
 
 import json
 import re
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from api.scripted import Handler, Server, Turn, call, drop, reply
 from cli.frozen import LONG, NOON, Frozen
 from cli.local_store import add_callback, store_of
-from running import Callctl
+from running import Callctl, Outcome
 from twilio.rest import Client
 
 from callctl.calls.action import ActionEvent
@@ -368,3 +370,155 @@ def test_a_call_that_has_left_is_in_no_conference(frozen: Frozen, store: SqliteS
     record = json.loads(frozen("show", gone, "--json").out)
     assert (record["status"], record["conference"]) == ("in-progress", None)
     assert json.loads(frozen("show", in_conference[1], "--json").out)["conference"]["friendly_name"] == "support 7"
+
+
+SEVERAL = [f"CA{number:032d}" for number in range(1, 21)]
+
+
+def answer(handler: Handler) -> None:
+    """Answer for any call: that it has ended, dialled nobody, and went well."""
+    path = handler.path.partition("?")[0]
+    if "Notifications" in path:
+        reply(200, {"notifications": []})(handler)
+    elif path.endswith("Calls.json"):
+        reply(200, {"calls": []})(handler)
+    else:
+        reply(200, call(path.rpartition("/")[2].removesuffix(".json"), status="completed"))(handler)
+
+
+def show_of(callctl: Callctl, server: Server, *args: str, back_off: Callable[[float], None] = time.sleep) -> Outcome:
+    env = {"TWILIO_ACCOUNT_SID": ACCOUNT, "TWILIO_AUTH_TOKEN": "0" * 32, "CALLCTL_API_URL": server.url}
+    return callctl("show", *args, env=env, back_off=back_off)
+
+
+@pytest.mark.parametrize(("more", "requests"), [((), 60), (("--columns", "sid,status"), 20)])
+def test_of_twenty_calls_all_is_asked_at_once_and_shown_in_their_order(
+    callctl: Callctl, more: tuple[str, ...], requests: int
+) -> None:
+    all_asked = threading.Barrier(requests)
+
+    def turn(handler: Handler) -> None:
+        all_asked.wait(20)  # passes only when so many requests are waiting together
+        answer(handler)
+
+    with Server(turn) as server:
+        outcome = show_of(callctl, server, *SEVERAL, *more)
+    assert outcome.code == 0, outcome.err
+    assert re.findall("CA[0-9]{32}", outcome.out) == SEVERAL
+    assert len(server.received) == requests
+
+
+def test_no_more_is_asked_at_once_than_it_is_allowed(callctl: Callctl) -> None:
+    running, most, lock = 0, 0, threading.Lock()
+
+    def turn(handler: Handler) -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        threading.Event().wait(0.002)  # lets others come meanwhile
+        with lock:
+            running -= 1  # before the answer, after which the next may come
+        answer(handler)
+
+    with Server(turn) as server:
+        assert show_of(callctl, server, *SEVERAL, "--parallel", "6", "--json").code == 0
+        assert most <= 6
+        most = 0
+        assert show_of(callctl, server, *SEVERAL, "--parallel", "1", "--csv").code == 0
+        assert most == 1
+
+
+def test_where_there_are_too_many_requests_a_call_gets_its_turn_again_and_nothing_is_left_out(callctl: Callctl) -> None:
+    refused = {f"{sid}/Notifications": 6 for sid in SEVERAL[2:5]}  # so often; a request is tried five times
+    lock = threading.Lock()
+
+    def turn(handler: Handler) -> None:
+        part = "/".join(handler.path.partition(".json")[0].split("/")[-2:])
+        with lock:
+            is_refused = refused.get(part, 0) > 0
+            refused[part] = refused.get(part, 0) - 1
+        (reply(429, {"code": 20429, "message": "Too Many Requests"}) if is_refused else answer)(handler)
+
+    with Server(turn) as server:
+        outcome = show_of(callctl, server, *SEVERAL, "--json", back_off=lambda _seconds: None)
+    assert outcome.code == 0, outcome.err
+    pages = [json.loads(line) for line in outcome.out.splitlines()]
+    assert [page["sid"] for page in pages] == SEVERAL
+    assert all((page["children"], page["notifications"]) == ([], []) for page in pages)
+    assert "shown without" not in outcome.err
+    assert "trying again" in outcome.err
+
+
+def test_of_several_calls_those_that_are_there_are_shown_and_the_others_said(callctl: Callctl) -> None:
+    def turn(handler: Handler) -> None:
+        if f"{SEVERAL[1]}.json" in handler.path:
+            reply(404, {"code": 20404, "message": "was not found"})(handler)
+        elif f"{SEVERAL[2]}/Notifications" in handler.path:
+            reply(404, b"")(handler)
+        else:
+            answer(handler)
+
+    with Server(turn) as server:
+        for more in ((), ("--columns", "sid")):
+            outcome = show_of(callctl, server, *SEVERAL[:3], *more)
+            assert outcome.code == 8
+            assert re.findall("CA[0-9]{32}", outcome.out) == [SEVERAL[0], SEVERAL[2]]
+            assert f"callctl: error: {SEVERAL[1]}: was not found\n" in outcome.err
+            assert f"callctl: error: 1 of 3 calls not shown: {SEVERAL[1]}\n" in outcome.err
+            is_page = not more
+            assert (f"warning: {SEVERAL[2]} is shown without its errors and warnings" in outcome.err) is is_page
+        assert show_of(callctl, server, SEVERAL[1]).code == 3
+        assert show_of(callctl, server, SEVERAL[1], "--csv").code == 3
+        refused = show_of(callctl, server, *SEVERAL[:2], "--json").err.splitlines()
+    assert [json.loads(line).get("call_sid") for line in refused if line.startswith("{")][-2:] == [SEVERAL[1], None]
+
+
+def test_sids_come_from_stdin_once_each_and_none_is_no_error(frozen: Frozen, family: tuple[str, str]) -> None:
+    parent, child = family
+    listed = f"{child}\tin-progress\n\n{parent}\n{child}\n"
+    assert frozen("show", "-", "--columns", "sid", stdin=listed).out == f"{child}\n{parent}\n"
+    outcome = frozen("show", "-", "--json")
+    assert (outcome.code, outcome.out) == (0, "")
+    assert "no calls on stdin: nothing to show" in outcome.err
+
+
+def test_for_several_starts_the_newest_calls_are_listed_once(frozen: Frozen, family: tuple[str, str]) -> None:
+    before = len(frozen.simulator.requests)
+    outcome = frozen("show", family[0][:12], family[1][:12], "--columns", "sid")
+    assert outcome.out.split() == list(family)
+    paths = [request.path for request in frozen.simulator.requests[before:]]
+    assert sum(path.endswith("/Calls.json") for path in paths) == 1
+
+
+def test_a_row_has_the_status_that_callbacks_reported(
+    frozen: Frozen, recorded_family: tuple[str, str], store: SqliteStore
+) -> None:
+    parent, child = recorded_family
+    add_callback(store, parent, "completed", at=NOON + timedelta(seconds=12))
+    assert frozen("show", parent, child, "--columns", "status").out.split() == ["completed", "busy"]
+
+
+def test_what_is_masked_on_a_page_is_so_in_each_form(frozen: Frozen, recorded_family: tuple[str, str]) -> None:
+    parent, child = recorded_family
+    for more in ((), ("--json",), ("--csv",), ("--columns", "to,from_formatted")):
+        for is_terminal in (False, True):
+            outcome = frozen("show", child, parent, "--mask-numbers", *more, terminal=is_terminal, columns=160)
+            assert outcome.code == 0
+            assert "+1202***00" in outcome.out
+            assert "sip:a***t@example.com" in outcome.out
+            assert not re.search("agent@|555-?0", outcome.out + outcome.err)
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--columns", "cost"], "a call has no field cost"),
+        (["--csv", "--json"], "--csv and --json exclude each other"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_is_asked(frozen: Frozen, args: list[str], message: str) -> None:
+    outcome = frozen("show", SEVERAL[0], *args)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert message in outcome.err
+    assert frozen.simulator.requests == ()

@@ -7,7 +7,7 @@ import pytest
 from thread_limit import ThreadLimit
 
 from callctl.errors import AuthenticationError, CallctlError, NetworkError, NoThreadError, RateLimitedError
-from callctl.operations.bulk import Done, Failed, for_each, for_each_waiting
+from callctl.operations.bulk import Done, Failed, for_each, for_each_in_order, for_each_waiting
 from callctl.support.threads import start_in_thread
 
 SIDS = [f"CA{number:032d}" for number in range(40)]
@@ -28,6 +28,24 @@ def test_every_call_gets_one_result(parallel: int) -> None:
 
 def test_one_at_a_time_keeps_the_order() -> None:
     assert [result.sid for result in results(str.lower, parallel=1)] == SIDS
+
+
+def test_results_come_in_the_order_of_the_calls_however_they_were_done() -> None:
+    is_last_done = threading.Event()
+
+    def work(sid: str) -> str:
+        if sid == SIDS[7]:
+            raise NetworkError("gone")
+        if sid == SIDS[-1]:
+            is_last_done.set()
+        elif sid == SIDS[0]:
+            is_last_done.wait(10)
+        return sid.lower()
+
+    done = list(for_each_in_order(SIDS, work, parallel=4))
+    assert [result.sid for result in done] == SIDS
+    assert [result.sid for result in done if isinstance(result, Failed)] == [SIDS[7]]
+    assert list(for_each_in_order([], work, parallel=4)) == []
 
 
 def test_no_call_is_no_work() -> None:

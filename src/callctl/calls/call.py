@@ -153,6 +153,37 @@ def _is_number_misspelled(text: str) -> bool:
     return digits.isdecimal() and (len(digits) >= _LEAST_NUMBER or text.startswith("+")) and not is_e164(text)
 
 
+# The fields of the resource that hold one value, those that are asked for most first (docs/twilio.md, "The call
+# resource").
+FIELDS = (
+    "sid",
+    "status",
+    "direction",
+    "from",
+    "to",
+    "start_time",
+    "end_time",
+    "duration",
+    "parent_call_sid",
+    "price",
+    "price_unit",
+    "answered_by",
+    "caller_name",
+    "forwarded_from",
+    "queue_time",
+    "date_created",
+    "date_updated",
+    "account_sid",
+    "from_formatted",
+    "to_formatted",
+    "phone_number_sid",
+    "group_sid",
+    "trunk_sid",
+    "annotation",
+    "api_version",
+    "uri",
+)
+
 _TEXTS = (
     "sid",
     "status",

@@ -63,13 +63,13 @@ CATALOGUE = (
         "list",
         "list:list_calls",
         "List calls, newest first.",
-        ("callctl list --live --tree", "callctl list --to +12025550100 --since 2h --json"),
+        ("callctl list --live --tree", "callctl list --since 2h --csv --columns sid,to,duration"),
     ),
     Entry(
         "show",
         "show:show",
-        "Show one call, its legs, its timeline, and what went wrong.",
-        ("callctl show @last", "callctl show CAxxx --json"),
+        "Show calls, their legs, their timelines, and what went wrong.",
+        ("callctl show @last", "callctl show CAxxx CAyyy --json"),
     ),
     Entry(
         "place",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain, islice
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -17,12 +17,14 @@ from callctl.calls.filter import CallFilter
 from callctl.cli.io.progress import Progress
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.io.streams import OutputError, ReaderGoneError
-from callctl.cli.options import common, completion, filters
+from callctl.cli.options import common, completion, filters, output
 from callctl.cli.options.common import OUTPUT
 from callctl.cli.options.completion import SORTS
 from callctl.cli.options.history import History, StatusSince
 from callctl.errors import UsageError
-from callctl.settings import Settings
+
+if TYPE_CHECKING:
+    from callctl.views.table import Column
 
 T = TypeVar("T")
 
@@ -74,12 +76,15 @@ def list_calls(
     tree: Annotated[
         bool, typer.Option("--tree", help="Group child legs under their parent.", rich_help_panel=OUTPUT)
     ] = False,
+    columns: output.Columns = None,
+    csv: output.Csv = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Write SIDs only, for pipes.", rich_help_panel=OUTPUT)
     ] = False,
     env_file: common.EnvFile = None,
     account_sid: common.AccountSid = None,
     request_timeout: common.RequestTimeout = "10s",
+    mask_numbers: common.MaskNumbers = False,
     json: common.Json = False,
     debug: common.Debug = False,
 ) -> None:
@@ -88,11 +93,17 @@ def list_calls(
     Repeated --status are alternatives; everything else must hold together. --since, --until: when the call was
     started; of calls that are still queued, when they were created. Times without a zone are local.
     """
-    runtime = common.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
+    runtime = common.runtime_of(
+        ctx, json=json, csv=csv, debug=debug, request_timeout=request_timeout, mask_numbers=mask_numbers
+    )
     if limit is not None and all_:
         raise UsageError("--limit and --all exclude each other", hint="--all shows all that match, however many")
     if quiet and json:
         raise UsageError("--quiet and --json exclude each other", hint="--quiet writes SIDs alone, --json whole calls")
+    names = output.read_columns(columns, csv=csv, json=json)
+    if quiet and (csv or names):
+        other = "--csv" if csv else "--columns"
+        raise UsageError(f"--quiet and {other} exclude each other", hint="--columns sid writes SIDs alone as well")
     if sort is not None and tree:
         raise UsageError("--sort and --tree exclude each other", hint="--tree keeps the legs of each family together")
     sort_key = read_sort(sort)
@@ -133,8 +144,14 @@ def list_calls(
             timed = sort_key in ("start", "duration") or chosen.concerns_time
             # What they are sorted by is shown.
             now = runtime.now() if sort_key == "duration" else None
-            form = _Form.of(runtime, settings, quiet=quiet, timed=timed, now=now)
-            write(runtime, islice(found, most), form=form, progress=progress)
+            extra = {} if settings.is_twilio else {"api_url": settings.api_url}
+            form = _Form(Form.PLAIN if quiet else runtime.form, names, extra, is_quiet=quiet, timed=timed, now=now)
+            listed: Iterator[Call] = islice(found, most)
+            if mask_numbers:
+                from callctl.calls.masked_numbers import masked_call
+
+                listed = map(masked_call, listed)
+            write(runtime, listed, form=form, progress=progress)
             more = next(found, None) is not None
         if status_since is not None and (words := status_since.in_words(shown[:most])) is not None:
             runtime.say(f"callctl: {words}")
@@ -167,32 +184,60 @@ def _most(limit: int | None, *, all_: bool, chosen: CallFilter) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """How calls are written: as a table, or as lines, or as an array of JSON objects with ``extra`` in each.
+    """How calls are written: in a table, as lines, as CSV, or as an array of JSON objects with ``extra`` in each.
 
-    In a ``timed`` table their starts are never left out; with ``now`` live calls have the durations so far.
+    ``names`` are the fields that were chosen, if any were. In a ``timed`` table the starts of calls are never left out;
+    with ``now`` live calls have the durations so far.
     """
 
     form: Form
-    line: Callable[[Call], str]
-    extra: dict[str, Any]
+    names: Sequence[str]
+    extra: Mapping[str, Any]
+    is_quiet: bool
     timed: bool
     now: datetime | None
 
-    def json(self, call: Call) -> dict[str, Any]:
-        """Return the object that stands for a call."""
-        value = call.to_json()
-        value.update(self.extra)
-        return value
+    @property
+    def json(self) -> Callable[[Call], dict[str, Any]]:
+        """What returns the object that stands for a call: with ``extra``, or with the chosen fields alone."""
+        if self.names:
+            from callctl.views.columns import picked
 
-    @classmethod
-    def of(cls, runtime: Runtime, settings: Settings, *, quiet: bool, timed: bool, now: datetime | None) -> _Form:
+            return lambda call: picked(call.to_json(), self.names)
+
+        def with_extra(call: Call) -> dict[str, Any]:
+            value = call.to_json()
+            value.update(self.extra)
+            return value
+
+        return with_extra if self.extra else Call.to_json
+
+    def lines(self, calls: Iterable[Call]) -> Iterator[str]:
+        """Yield the lines that stand for calls, with those that go before them."""
+        if self.form is Form.CSV:
+            from callctl.views.columns import CSV_NAMES, csv_lines
+
+            return csv_lines(calls, self.names or CSV_NAMES)
+        if self.is_quiet:
+            from callctl.views.terminal_safe import printable
+
+            return (printable(call.sid) for call in calls)
+        if self.names:
+            from callctl.views.columns import tab_line
+
+            return (tab_line(call, self.names) for call in calls)
         from callctl.views.table import plain_line
-        from callctl.views.terminal_safe import printable
 
-        if quiet:
-            return cls(Form.PLAIN, lambda call: printable(call.sid), {}, timed, now)
-        extra = {} if settings.is_twilio else {"api_url": settings.api_url}
-        return cls(runtime.form, plain_line, extra, timed, now)
+        return map(plain_line, calls)
+
+    @property
+    def columns(self) -> Sequence[Column]:
+        """The columns of the table that were chosen, if any were."""
+        if not self.names:
+            return ()
+        from callctl.views.columns import table_columns
+
+        return table_columns(self.names)
 
 
 def _write(runtime: Runtime, calls: Iterator[Call], *, form: _Form, progress: Progress) -> None:
@@ -200,13 +245,14 @@ def _write(runtime: Runtime, calls: Iterator[Call], *, form: _Form, progress: Pr
     counted = progress.counted(calls)
     if form.form is Form.JSON:
         _write_array(runtime, map(form.json, counted))
-    elif form.form is Form.PLAIN:
-        _write_lines(runtime, map(form.line, counted))
+    elif form.form is not Form.TABLE:
+        _write_lines(runtime, form.lines(counted))
     elif (first := next(counted, None)) is not None:
         from callctl.views.table import print_calls
 
         progress.finish()  # from here on, the rows show how far it is
-        print_calls(runtime.console(), chain([first], counted), timed=form.timed, now=form.now)
+        shown = chain([first], counted)
+        print_calls(runtime.console(), shown, timed=form.timed, now=form.now, chosen=form.columns)
 
 
 def _write_tree(runtime: Runtime, calls: Iterator[Call], *, form: _Form, progress: Progress) -> None:
@@ -217,11 +263,12 @@ def _write_tree(runtime: Runtime, calls: Iterator[Call], *, form: _Form, progres
     families = families_of(progress.counted(calls))
     progress.finish()
     if form.form is Form.JSON:
-        _write_array(runtime, (family_json(family, extra=form.extra) for family in families))
-    elif form.form is Form.PLAIN:
-        _write_lines(runtime, (form.line(call) for family in families for call in family.legs))
+        extra = {} if form.names else form.extra
+        _write_array(runtime, (family_json(family, form.json, extra=extra) for family in families))
+    elif form.form is not Form.TABLE:
+        _write_lines(runtime, form.lines(call for family in families for call in family.legs))
     elif families:
-        print_rows(runtime.console(), family_rows(families), timed=form.timed)
+        print_rows(runtime.console(), family_rows(families), timed=form.timed, chosen=form.columns)
 
 
 def _write_lines(runtime: Runtime, lines: Iterator[str]) -> None:

@@ -1,68 +1,193 @@
-"""``callctl show``: one call, its legs, the timeline of its callbacks, and what went wrong."""
+"""``callctl show``: calls, their legs, the timelines of their callbacks, and what went wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from concurrent.futures import Future
-from contextlib import closing
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeVar
 
 import typer
 
 from callctl.calls.call import Call
+from callctl.cli import exits
 from callctl.cli.io.runtime import Form, Runtime
-from callctl.cli.options import common, completion
-from callctl.cli.options.calls import one_call, open_store_to_read
-from callctl.errors import ApiError, CallctlError, NotFoundError, StoreError
+from callctl.cli.options import common, completion, output
+from callctl.cli.options.calls import calls_to_read, open_store_to_read
+from callctl.cli.options.common import ADVANCED
+from callctl.errors import ApiError, CallctlError, NotFoundError, PartlyFailedError, StoreError
+from callctl.operations import call_details
+from callctl.operations.call_details import CallDetails, details_of
 from callctl.settings import Settings
-from callctl.support.threads import start_in_thread
 
 if TYPE_CHECKING:
     from callctl.api.client import ApiClient
     from callctl.calls.action import ActionEvent
     from callctl.calls.board import Snapshot
     from callctl.calls.event import CallEvent
+    from callctl.store.event_store import EventStore
     from callctl.views.call_page import CallPage
 
 T = TypeVar("T")
 
-# A Dial rings ten at once (docs/twilio.md, "Dial legs"); a call that dials on and on has more.
-MOST_CHILDREN = 1000
+PARALLEL = 60  # requests at once: of twenty calls all that are asked first
 
 
 def show(
     ctx: typer.Context,
-    call: Annotated[
-        str,
+    calls: Annotated[
+        list[str],
         typer.Argument(
             metavar="CALL",
-            help="The call's SID, a start of it (8 characters or more), or @last.",
+            help="SIDs, starts of some (8 characters or more), @last, or - for SIDs on stdin.",
             autocompletion=completion.call_sids,
         ),
     ],
+    columns: output.Columns = None,
+    csv: output.Csv = False,
+    parallel: Annotated[
+        int,
+        typer.Option(
+            "--parallel",
+            metavar="N",
+            min=1,
+            max=64,
+            help="So many requests at once.\n\nThe page of a call takes three, and one more for its parent.",
+            rich_help_panel=ADVANCED,
+        ),
+    ] = PARALLEL,
     env_file: common.EnvFile = None,
     account_sid: common.AccountSid = None,
     request_timeout: common.RequestTimeout = "10s",
+    mask_numbers: common.MaskNumbers = False,
     json: common.Json = False,
     debug: common.Debug = False,
 ) -> None:
-    """Show one call: its parent and child legs, cost and duration, its timeline, and its errors and warnings.
+    """Show calls: their parent and child legs, cost and duration, their timelines, and their errors and warnings.
 
     The timeline is what status callbacks reported to a watch on this machine; the rest is what the API says now, except
     that a status which verified callbacks reported counts where the API is behind.
+
+    Several calls are asked for side by side, and shown in the order in which they are named; with --json each is an
+    object on a line of its own. With --columns or --csv a call is a row, as in a list, without its legs and timeline.
     """
-    runtime = common.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
+    runtime = common.runtime_of(
+        ctx, json=json, csv=csv, debug=debug, request_timeout=request_timeout, mask_numbers=mask_numbers
+    )
+    names = output.read_columns(columns, csv=csv, json=json)
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid}, needs_found=False)
     client = runtime.client(settings)
-    page = page_of(runtime, settings, client, one_call(runtime, settings, client, call))
+    sids = calls_to_read(runtime, settings, client, calls)
+    failures = _Failures(runtime, sids)
+    if names or csv:
+        with _reported_calls(runtime, settings, client) as fetch:
+            found = failures.without_failed(_each(sids, fetch, parallel=parallel))
+            _write_rows(runtime, _masked_calls(found) if mask_numbers else found, names)
+    else:
+        # A call's requests that are under way together count for what may be at once.
+        each = _pages(runtime, settings, client, sids, parallel=max(1, parallel // call_details.REQUESTS))
+        _write_pages(runtime, failures.without_failed(each))
+    failures.check()
+
+
+class _Failures:
+    """Which of the calls can't be shown, and why. Where only one was named, its error is that of the command."""
+
+    def __init__(self, runtime: Runtime, sids: Sequence[str]) -> None:
+        self._runtime, self._sids = runtime, sids
+        self._errors: dict[str, CallctlError] = {}
+
+    def without_failed(self, results: Iterable[tuple[str, T | CallctlError]]) -> Iterator[T]:
+        """Yield what was found; say of each of several calls why it was not, when its turn comes.
+
+        Raises:
+            CallctlError: The only one was not.
+        """
+        for sid, result in results:
+            if not isinstance(result, CallctlError):
+                yield result
+            elif len(self._sids) == 1:
+                raise result
+            else:
+                self._errors[sid] = result
+                self._runtime.write_error(result, code=exits.code_for(result), of=sid)
+
+    def check(self) -> None:
+        """Raise PartlyFailedError if some of several calls were not found."""
+        if self._errors:
+            from callctl.cli.io.results import what_failed
+
+            raise PartlyFailedError(
+                what_failed(dict.fromkeys(self._errors), total=len(self._sids), done="shown"),
+                hint="`callctl list` shows the calls there are",
+            )
+
+
+def _each(sids: Sequence[str], find: Callable[[str], T], *, parallel: int) -> Iterator[tuple[str, T | CallctlError]]:
+    """Yield what ``find`` returns for each call, or why it does not, in their order; several are asked for at once."""
+    from callctl.operations.bulk import Done, for_each_in_order
+
+    if len(sids) == 1:
+        yield sids[0], find(sids[0])
+        return
+    for result in for_each_in_order(sids, find, parallel=parallel):
+        yield result.sid, result.value if isinstance(result, Done) else result.error
+
+
+# Rows
+
+
+def _write_rows(runtime: Runtime, calls: Iterator[Call], names: Sequence[str]) -> None:
+    from callctl.views.columns import CSV_NAMES, csv_lines, picked, tab_line, table_columns
+
+    if runtime.form is Form.TABLE:
+        from callctl.views.table import print_calls
+
+        shown = list(calls)
+        if shown:
+            print_calls(runtime.console(), shown, chosen=table_columns(names))
+        return
+    if runtime.form is Form.CSV:
+        lines = csv_lines(calls, names or CSV_NAMES)
+    elif runtime.form is Form.JSON:
+        from callctl.views.terminal_safe import json_text
+
+        lines = (json_text(picked(call.to_json(), names)) for call in calls)
+    else:
+        lines = (tab_line(call, names) for call in calls)
+    for line in lines:
+        runtime.write(line)
+
+
+@contextmanager
+def _reported_calls(runtime: Runtime, settings: Settings, client: ApiClient) -> Iterator[Callable[[str], Call]]:
+    """Yield what fetches a call, with the status that callbacks reported where REST is behind."""
+    from callctl.cli.options.history import History
+
+    with History(runtime, settings, readonly=True) as history:
+        yield lambda sid: history.with_reported_status(client.fetch(sid))
+
+
+def _masked_calls(calls: Iterator[Call]) -> Iterator[Call]:
+    from callctl.calls.masked_numbers import masked_call
+
+    return map(masked_call, calls)
+
+
+# Pages
+
+
+def _write_pages(runtime: Runtime, pages: Iterator[CallPage]) -> None:
     from callctl.views.call_page import plain_lines, print_page, to_json
 
-    if runtime.form is Form.JSON:
-        runtime.write_json(to_json(page))
-    elif runtime.form is Form.PLAIN:
-        runtime.write("\n".join(plain_lines(page)))
-    else:
-        print_page(runtime.console(), page)
+    for number, page in enumerate(pages):
+        if runtime.form is Form.JSON:
+            runtime.write_json(to_json(page))
+        elif runtime.form is Form.PLAIN:
+            runtime.write("\n".join(plain_lines(page)))
+        else:
+            if number:
+                runtime.write("")
+            print_page(runtime.console(), page)
 
 
 def page_of(runtime: Runtime, settings: Settings, client: ApiClient, sid: str) -> CallPage:
@@ -71,42 +196,77 @@ def page_of(runtime: Runtime, settings: Settings, client: ApiClient, sid: str) -
     Raises:
         CallctlError: The call itself can't be had.
     """
-    from callctl.calls.filter import CallFilter
-    from callctl.operations.reported_status import with_reported_status
-    from callctl.views.call_page import CallPage, timeline_of
+    ((_, page),) = _pages(runtime, settings, client, [sid], parallel=1)
+    if isinstance(page, CallctlError):
+        raise page
+    return page
 
-    fetched = start_in_thread(lambda: client.fetch(sid))
-    listed = start_in_thread(lambda: list(client.list(CallFilter(parent=sid), limit=MOST_CHILDREN)))
-    notifications = start_in_thread(lambda: client.notifications(sid))
-    call = fetched.result()
-    parent = _parent(runtime, client, call)
-    children = _part(runtime, listed, "its child legs")
-    notes = _part(runtime, notifications, "its errors and warnings")
-    events, actions = history_of(runtime, settings, sid)
-    reported = _legs_of(events)
-    _store_missed_ends(runtime, settings, [call, *filter(None, [parent]), *(children or ())], reported)
+
+class _Found(NamedTuple):
+    """What the local store holds of a call and its family, the legs by that, and what REST has."""
+
+    events: Sequence[CallEvent]
+    actions: Sequence[ActionEvent]
+    reported: Snapshot
+    details: CallDetails
+
+
+def _pages(
+    runtime: Runtime, settings: Settings, client: ApiClient, sids: Sequence[str], *, parallel: int
+) -> Iterator[tuple[str, CallPage | CallctlError]]:
+    """Yield all that is known of each call, in their order, or why the call itself can't be had.
+
+    ``parallel`` is of how many at once the API is asked. Of one call, what can't be had is said and left out; of
+    several, a part that is missing since too many requests were sent at once is asked for again.
+    """
+    reader = open_store_to_read(runtime, settings)
+    with closing(reader) if reader is not None else nullcontext():
+
+        def find(sid: str) -> _Found:
+            events, actions = _recorded(runtime, reader, sid)
+            reported = _legs_of(events)
+            leg = reported.leg(sid)
+            conference = None if leg is None or leg.is_final else leg.conference
+            room = None if conference is None else conference.conference_sid
+            details = details_of(client, sid, conference_sid=room)
+            if len(sids) > 1:
+                details.check_limit()
+            return _Found(events, actions, reported, details)
+
+        for sid, found in _each(sids, find, parallel=parallel):
+            if isinstance(found, CallctlError):
+                yield sid, found
+            else:
+                _say_missing(runtime, found, of="" if len(sids) == 1 else sid)
+                yield sid, _page(runtime, settings, found)
+
+
+def _page(runtime: Runtime, settings: Settings, found: _Found) -> CallPage:
+    """Return the page of a call; an end that REST shows and no callback reported is stored."""
+    from callctl.operations.reported_status import with_reported_status
+    from callctl.views.call_page import CallPage, masked_page, timeline_of
+
+    events, actions, reported, details = found
+    calls = [details.call, *filter(None, [details.parent]), *(details.children or ())]
+    _store_missed_ends(runtime, settings, calls, reported)
 
     def known(call: Call) -> Call:
         return with_reported_status(call, reported.leg(call.sid))
 
-    leg = reported.leg(call.sid)
-    conference = None if leg is None or known(call).is_final else leg.conference
-    participants = None
-    if conference is not None:
-        asked = start_in_thread(lambda: client.participants(conference.conference_sid))
-        participants = _part(runtime, asked, f"who is in the conference {conference.shown_name}")
-    return CallPage(
-        call=known(call),
-        rest_status=call.status,
-        parent=None if parent is None else known(parent),
-        children=None if children is None else [known(child) for child in reversed(children)],
+    call = known(details.call)
+    page = CallPage(
+        call=call,
+        rest_status=details.call.status,
+        parent=None if details.parent is None else known(details.parent),
+        children=None if details.children is None else [known(child) for child in details.children],
         timeline=timeline_of(events, actions),
-        notifications=notes,
+        notifications=details.notifications,
         api_url=None if settings.is_twilio else settings.api_url,
         now=runtime.now(),
-        leg=leg,
-        participants=participants,
+        leg=reported.leg(call.sid),
+        participants=None if call.is_final else details.participants,
     )
+    return masked_page(page) if runtime.masks_numbers else page
 
 
 def _legs_of(events: Iterable[CallEvent]) -> Snapshot:
@@ -132,29 +292,25 @@ def _store_missed_ends(runtime: Runtime, settings: Settings, calls: Iterable[Cal
                 history.note_call(call)
 
 
-def _parent(runtime: Runtime, client: ApiClient, call: Call) -> Call | None:
-    if call.parent_call_sid is None or call.parent_call_sid == call.sid:
-        return None
-    try:
-        return client.fetch(call.parent_call_sid)
-    except NotFoundError:
-        runtime.say(f"callctl: the parent call {call.parent_call_sid} is not there any more")
-    except CallctlError as error:
-        _say_missing(runtime, f"the parent call {call.parent_call_sid}", error)
-    return None
-
-
-def _part(runtime: Runtime, future: Future[list[T]], what: str) -> list[T] | None:
-    """Return what belongs to the call; where it can't be had, say so and return None: the rest is shown without."""
-    try:
-        return future.result()
-    except CallctlError as error:
-        _say_missing(runtime, what, error)
-        return None
-
-
-def _say_missing(runtime: Runtime, what: str, error: CallctlError) -> None:
-    runtime.say_once(f"callctl: warning: shown without {what}: {_why(error)}")
+def _say_missing(runtime: Runtime, found: _Found, *, of: str) -> None:
+    """Say what a page is shown without, and why; ``of`` is the SID of the call where there are several."""
+    details = found.details
+    leg = found.reported.leg(details.call.sid)
+    room = "" if leg is None or leg.conference is None else leg.conference.shown_name
+    words = {
+        call_details.PARENT: f"the parent call {details.call.parent_call_sid}",
+        call_details.CHILDREN: "its child legs",
+        call_details.NOTIFICATIONS: "its errors and warnings",
+        call_details.PARTICIPANTS: f"who is in the conference {room}",
+    }
+    for part, error in details.missing.items():
+        if part == call_details.PARTICIPANTS and details.call.is_final:
+            continue  # it is not in there any more
+        if part == call_details.PARENT and isinstance(error, NotFoundError):
+            runtime.say(f"callctl: {words[part]} is not there any more")
+        else:
+            whose = f"{of} is " if of else ""
+            runtime.say_once(f"callctl: warning: {whose}shown without {words[part]}: {_why(error)}")
 
 
 def _why(error: CallctlError) -> str:
@@ -165,15 +321,19 @@ def _why(error: CallctlError) -> str:
 def history_of(runtime: Runtime, settings: Settings, sid: str) -> tuple[list[CallEvent], list[ActionEvent]]:
     """Return what the local store holds of the call and its family; what can't be read is said, and left out."""
     reader = open_store_to_read(runtime, settings)
+    with closing(reader) if reader is not None else nullcontext():
+        return _recorded(runtime, reader, sid)
+
+
+def _recorded(runtime: Runtime, reader: EventStore | None, sid: str) -> tuple[list[CallEvent], list[ActionEvent]]:
     if reader is None:
         return [], []
     try:
-        with closing(reader):
-            events = list(reader.family(sid))
-            conferences = dict.fromkeys(event.conference_sid for event in events if event.conference_sid)
-            events += [event for conference in conferences for event in reader.family(conference)]
-            legs = dict.fromkeys([sid, *(event.call_sid for event in events)])
-            return events, [action for leg in legs for action in reader.actions(leg)]
+        events = list(reader.family(sid))
+        conferences = dict.fromkeys(event.conference_sid for event in events if event.conference_sid)
+        events += [event for conference in conferences for event in reader.family(conference)]
+        legs = dict.fromkeys([sid, *(event.call_sid for event in events)])
+        return events, [action for leg in legs for action in reader.actions(leg)]
     except StoreError as error:
         runtime.warn(error)
         return [], []

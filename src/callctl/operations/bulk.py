@@ -74,6 +74,24 @@ def for_each(
     return for_each_waiting(sids, at_once, parallel=parallel, accepted=accepted, time_left=time_left)
 
 
+def for_each_in_order(
+    sids: Sequence[str], work: Callable[[str], T], *, parallel: int
+) -> Generator[Done[T] | Failed, None, None]:
+    """Do the work as ``for_each`` does, and yield the results in the order of the calls, each of which is there once.
+
+    A result is yielded once those before it are there.
+
+    Raises:
+        AuthenticationError: As ``for_each``.
+        NoThreadError: As ``for_each``.
+    """
+    waiting, early = deque(sids), dict[str, Done[T] | Failed]()
+    for group in for_each(sids, work, parallel=parallel):
+        early.update((result.sid, result) for result in group)
+        while waiting and waiting[0] in early:
+            yield early.pop(waiting.popleft())
+
+
 def for_each_waiting(
     sids: Sequence[str],
     work: Callable[[str], Generator[float, None, T]],

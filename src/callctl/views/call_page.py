@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -96,6 +96,32 @@ class CallPage:
         above = [] if self.parent is None else [call_row(self.parent)]
         own = call_row(self.call, is_child=self.parent is not None)
         return [*above, own, *(call_row(child, is_child=True) for child in self.children or ())]
+
+
+def masked_page(page: CallPage) -> CallPage:
+    """Return the page with the numbers and names on it masked."""
+    from callctl.calls.masked_numbers import masked, masked_action, masked_call, masked_event, masked_leg
+
+    notes, children, others = page.notifications, page.children, page.participants
+    return replace(
+        page,
+        call=masked_call(page.call),
+        parent=None if page.parent is None else masked_call(page.parent),
+        children=None if children is None else [masked_call(child) for child in children],
+        timeline=[
+            masked_action(item) if isinstance(item, ActionEvent) else masked_event(item) for item in page.timeline
+        ],
+        notifications=None if notes is None else [_masked_note(note) for note in notes],
+        leg=None if page.leg is None else masked_leg(page.leg),
+        participants=None if others is None else [replace(one, label=masked(one.label)) for one in others],
+    )
+
+
+def _masked_note(note: Notification) -> Notification:
+    from callctl.calls.masked_numbers import masked
+
+    url = None if note.request_url is None else masked(note.request_url)
+    return replace(note, message=masked(note.message), request_url=url)
 
 
 def to_json(page: CallPage) -> dict[str, Any]:

@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 BRANCH = "└ "
 # How many calls decide how wide the columns are; those after them are printed as they come.
 _SAMPLE = 200
-_GAP = 2  # cells between columns
+BETWEEN = 2  # cells between columns
 # Cells; below it, an address says too little to be shown.
 _LEAST_END = 9
 _MOST_END = 40
+# Cells of a column that somebody chose: a number is whole or of no use.
+_LEAST_CUT = 16
 # Where the ends of a call begin if it takes two lines, in cells.
 _ENDS_AT = 24
 # Cells of the longest status that Twilio documents, "in-progress", with its glyph and a space.
@@ -43,7 +45,8 @@ class Row:
 
     ``elapsed``, ``ring_time`` and ``talk_time`` are written as :func:`clock` does. ``is_child``: it stands below its
     parent. ``facts`` and ``unusual`` are shown in brackets; the unusual ones have priority where there is little room.
-    ``is_urgent``: it needs attention. ``needs_facts``: one's own end gives way to the facts.
+    ``is_urgent``: it needs attention. ``needs_facts``: one's own end gives way to the facts. ``call`` is the leg in
+    REST, where the table is of such.
     """
 
     sid: str
@@ -61,6 +64,7 @@ class Row:
     unusual: tuple[str, ...] = ()
     is_urgent: bool = False
     needs_facts: bool = False
+    call: Call | None = None
 
     @property
     def look(self) -> str:
@@ -101,6 +105,7 @@ def call_row(call: Call, *, is_child: bool = False, now: datetime | None = None)
         to=call.to,
         start=call.start_time,
         is_child=is_child,
+        call=call,
     )
 
 
@@ -112,10 +117,12 @@ def family_rows(families: Iterable[Family[Call]]) -> Iterator[Row]:
             yield call_row(child, is_child=True)
 
 
-def family_json(family: Family[Call], *, extra: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a family: the parent's fields with ``children``; of a parent that was not found, its ``sid`` alone."""
-    parent: dict[str, Any] = {"sid": family.sid} if family.parent is None else family.parent.to_json()
-    return {**parent, **extra, "children": [{**child.to_json(), **extra} for child in family.children]}
+def family_json(
+    family: Family[Call], to_json: Callable[[Call], dict[str, Any]], *, extra: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return a family: the parent's fields with ``children``; of one that was not found, its ``sid`` and ``extra``."""
+    parent = {"sid": family.sid, **extra} if family.parent is None else to_json(family.parent)
+    return {**parent, "children": [to_json(child) for child in family.children]}
 
 
 def plain_line(call: Call) -> str:
@@ -133,27 +140,36 @@ def plain_line(call: Call) -> str:
     return "\t".join(printable(text) for text in fields)
 
 
-def print_calls(console: Console, calls: Iterable[Call], *, timed: bool = False, now: datetime | None = None) -> None:
+def print_calls(
+    console: Console,
+    calls: Iterable[Call],
+    *,
+    timed: bool = False,
+    now: datetime | None = None,
+    chosen: Sequence[Column] = (),
+) -> None:
     """Draw calls as a table that fits the console, as they come; SIDs stay whole and on one line.
 
-    With ``now``, the durations of live calls are those so far.
+    With ``now``, the durations of live calls are those so far. ``chosen`` are the columns, where somebody chose them.
     """
-    print_rows(console, (call_row(call, now=now) for call in calls), timed=timed)
+    print_rows(console, (call_row(call, now=now) for call in calls), timed=timed, chosen=chosen)
 
 
-def print_rows(console: Console, rows: Iterable[Row], *, timed: bool = False) -> None:
+def print_rows(console: Console, rows: Iterable[Row], *, timed: bool = False, chosen: Sequence[Column] = ()) -> None:
     """Draw rows as they come. The first of them decide the columns; what does not fit later is cut with ``…``.
 
     Where a line has no room for what counts, each row takes two, as in the live table. With ``timed`` the starts of
     the calls count as well: they were chosen or sorted by time. Where the rows break off, those before that are drawn.
+
+    Columns that were ``chosen`` are all there, in one line: texts that may be cut are, where it has no room for them.
     """
     later = iter(rows)
     sample, failure = _start_of(later)
     if failure is not None and not sample:
         raise failure
-    columns = _fitting(sample, width=console.width)
+    columns = _squeezed(chosen, sample, width=console.width) if chosen else _fitting(sample, width=console.width)
     all_rows = chain(sample, later)
-    if _holds_what_counts(columns, sample, timed=timed):
+    if chosen or _holds_what_counts(columns, sample, timed=timed):
         lines = chain([heading(columns)], (one_line(row, columns) for row in all_rows))
     else:
         lines = chain.from_iterable(_two_lines(row, width=console.width, timed=timed) for row in all_rows)
@@ -182,7 +198,7 @@ class Column:
     title: str
     value: Callable[[Row], str]
     width: int = 0
-    gap: int = _GAP
+    gap: int = BETWEEN
     is_right: bool = False
     is_whole: bool = False
 
@@ -201,44 +217,56 @@ SID = Column("CALL SID", lambda row: BRANCH * row.is_child + printable(row.sid),
 STATUS = Column("STATUS", lambda row: row.shown_status)
 DIRECTION = Column("DIRECTION", lambda row: printable(row.direction))
 PARENT = Column("PARENT CALL SID", lambda row: "" if row.status is None else printable(row.parent_sid or "-"))
-_FROM = Column("FROM", lambda row: printable(row.from_))
-_TO = Column("TO", lambda row: printable(row.to))
-_START = Column("START", lambda row: printable(local_time(row.start)))
-_DURATION = Column("DURATION", lambda row: row.elapsed)
-_IN_ORDER = (SID, STATUS, DIRECTION, _FROM, _TO, _START, _DURATION, PARENT)
+FROM = Column("FROM", lambda row: printable(row.from_))
+TO = Column("TO", lambda row: printable(row.to))
+START = Column("START", lambda row: printable(local_time(row.start)))
+DURATION = Column("DURATION", lambda row: row.elapsed)
+_IN_ORDER = (SID, STATUS, DIRECTION, FROM, TO, START, DURATION, PARENT)
 # What is left out in a narrow terminal, the last first; `show` has it all.
-_LESSER = (_DURATION, _START, PARENT, DIRECTION)
+_LESSER = (DURATION, START, PARENT, DIRECTION)
 
 
 def _fitting(sample: Sequence[Row], *, width: int) -> list[Column]:
     """Return the columns that fit, in their order. SID and status always do, the ends of the call if they can."""
     kept = {column.title: column.fitted(sample) for column in (SID, STATUS)}
-    room = width - sum(column.width + _GAP for column in kept.values())
+    room = width - sum(column.width + BETWEEN for column in kept.values())
     for column in _ends(sample, room=room):
         kept[column.title] = column
-        room -= column.width + _GAP
+        room -= column.width + BETWEEN
     for lesser in _LESSER:
         column = lesser.fitted(sample)
         if column.width > room:
             break
         kept[column.title] = column
-        room -= column.width + _GAP
+        room -= column.width + BETWEEN
     return [kept[column.title] for column in _IN_ORDER if column.title in kept]
+
+
+def _squeezed(chosen: Sequence[Column], sample: Sequence[Row], *, width: int) -> list[Column]:
+    """Return columns that fit, of which those that may be cut are, the widest first; whole ones where that won't do."""
+    columns = [column.fitted(sample) for column in chosen]
+    for _ in range(sum(column.gap + column.width for column in columns) - width):
+        wide = [column for column in columns if not column.is_whole and column.width > _LEAST_CUT]
+        if not wide:
+            return [column.fitted(sample) for column in chosen]
+        widest = max(wide, key=lambda column: column.width)
+        columns[columns.index(widest)] = widest.narrowed(widest.width - 1)
+    return columns
 
 
 def _holds_what_counts(columns: Sequence[Column], sample: Sequence[Row], *, timed: bool) -> bool:
     """Return whether both ends of the calls are whole, and their durations there, if any of them has one."""
     widths = {column.title: column.width for column in columns}
-    times = (_DURATION, _START) if timed else (_DURATION,)
+    times = (DURATION, START) if timed else (DURATION,)
     needed = {column.title for column in times if any(column.value(row) for row in sample)}
     return needed <= widths.keys() and all(
-        widths.get(end.title, 0) >= end.fitted(sample, most=_MOST_END).width for end in (_FROM, _TO)
+        widths.get(end.title, 0) >= end.fitted(sample, most=_MOST_END).width for end in (FROM, TO)
     )
 
 
 def _ends(sample: Sequence[Row], *, room: int) -> list[Column]:
-    from_, to = _FROM.fitted(sample, most=_MOST_END), _TO.fitted(sample, most=_MOST_END)
-    both = room - _GAP
+    from_, to = FROM.fitted(sample, most=_MOST_END), TO.fitted(sample, most=_MOST_END)
+    both = room - BETWEEN
     if both < 2 * _LEAST_END:
         return [to.narrowed(room)] if room >= _LEAST_END else []
     if from_.width + to.width <= both:
@@ -314,7 +342,7 @@ def _two_lines(row: Row, *, width: int, timed: bool) -> list[Text]:
         of = f" of {printable(row.parent_sid)}" if row.parent_sid and not row.is_child else ""
         if second.cell_len + len(of) <= width:
             second.append(of)
-        start = f"  {_START.value(row)}".rstrip()
+        start = f"  {START.value(row)}".rstrip()
         fits_below = second.cell_len + len(start) <= width
         room = width - first.cell_len - (len(start) if timed and not fits_below else 0)
         first.append(row.both_ends if cells(row.both_ends) <= room else row.far_end)

@@ -158,6 +158,11 @@ def test_names_of_events_also_after_a_comma(home: Path) -> None:
     assert offered(f"{place} ringing,c", home) == ["ringing,completed"]
 
 
+def test_fields_after_a_comma_without_those_that_stand_there(home: Path) -> None:
+    assert offered("callctl list --columns sid,sta", home) == ["sid,status", "sid,start_time"]
+    assert offered("callctl show --columns sid,s", home) == ["sid,status", "sid,start_time"]
+
+
 def test_statuses_and_what_can_be_waited_for(home: Path) -> None:
     assert offered("callctl list --status b", home) == ["busy"]
     assert offered("callctl hangup --status q", home) == ["queued"]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
+from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,11 @@ def one_call(runtime: Runtime, settings: Settings, client: ApiClient, text: str)
         UsageError: It can be no SID and no start of one, or several calls begin with it.
         UnknownCallError: No call begins with it, or none was placed.
     """
+    return _one(runtime, settings, text, newest=lambda: _newest(client))
+
+
+def _one(runtime: Runtime, settings: Settings, text: str, *, newest: Callable[[], Iterable[Call]]) -> str:
+    """Do what ``one_call`` does; ``newest`` returns the calls among which one is looked for that the store has not."""
     if text == LAST:
         return _last(runtime, settings)
     if is_whole(text):
@@ -50,11 +56,28 @@ def one_call(runtime: Runtime, settings: Settings, client: ApiClient, text: str)
     start = _checked(text)
     known = _known(runtime, settings, start)
     found = {row.call_sid: row.status for row in known} or {
-        call.sid: _described(call) for call in _listed(client, start)
+        call.sid: _described(call) for call in newest() if call.sid.startswith(start)
     }
     sid = _only(found, start, what="call")
     runtime.say(f"callctl: {start} is {sid}, {found[sid]}")
     return sid
+
+
+def calls_to_read(runtime: Runtime, settings: Settings, client: ApiClient, texts: Sequence[str]) -> list[str]:
+    """Return the SIDs that a command which only reads was given, each once, in their order.
+
+    ``-`` stands for SIDs on stdin; that none are there is no error, and is said. Otherwise as ``one_call``, but the
+    newest calls are listed once for all starts that the store does not know.
+
+    Raises:
+        UsageError: As ``one_call``.
+        UnknownCallError: As ``one_call``.
+    """
+    words = [word for text in texts for word in (_on_stdin(runtime) if text == "-" else (text,))]
+    if not words:
+        runtime.say("callctl: no calls on stdin: nothing to show")
+    newest = cache(lambda: list(_newest(client)))
+    return list(dict.fromkeys(_one(runtime, settings, word, newest=newest) for word in words))
 
 
 def calls_to_change(runtime: Runtime, settings: Settings, client: ApiClient, texts: Sequence[str]) -> list[str]:
@@ -153,9 +176,12 @@ def _ended(runtime: Runtime, settings: Settings, client: ApiClient, start: str) 
     return known or {call.sid: _described(call) for call in _listed(client, start) if call.is_final}
 
 
+def _newest(client: CallsApi) -> Iterator[Call]:
+    return find_calls(client, CallFilter(), limit=_LOOKED_THROUGH)
+
+
 def _listed(client: CallsApi, start: str) -> Iterator[Call]:
-    newest = find_calls(client, CallFilter(), limit=_LOOKED_THROUGH)
-    return (call for call in newest if call.sid.startswith(start))
+    return (call for call in _newest(client) if call.sid.startswith(start))
 
 
 def _described(call: Call) -> str:

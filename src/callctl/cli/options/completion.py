@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from callctl.calls.call import EVENT_NAMES, REST_STATUSES
+from callctl.calls.call import EVENT_NAMES, FIELDS, REST_STATUSES
 from callctl.cli.io.runtime import Runtime
 from callctl.errors import CallctlError, without_secrets
 
@@ -77,6 +77,14 @@ def event_names(incomplete: str) -> Offer:
     """Offer the events of status callbacks; of a comma list, the part after the last comma."""
     begun, comma, last = incomplete.rpartition(",")
     offered = _beginning(((name, _EVENT_HELP[name]) for name in EVENT_NAMES), last)
+    return [(f"{begun}{comma}{name}", help_text) for name, help_text in offered]
+
+
+def columns(incomplete: str) -> Offer:
+    """Offer the fields of a call; of a comma list, the part after the last comma, without those that it has."""
+    begun, comma, last = incomplete.rpartition(",")
+    named = begun.split(",")
+    offered = _beginning(((name, "") for name in FIELDS if name not in named), last)
     return [(f"{begun}{comma}{name}", help_text) for name, help_text in offered]
 
 

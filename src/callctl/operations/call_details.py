@@ -1,0 +1,85 @@
+"""What REST has of a call: itself, its parent, its children, its errors, and who is in its conference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from callctl.calls.call import Call
+from callctl.calls.filter import CallFilter
+from callctl.errors import CallctlError, RateLimitedError
+from callctl.support.threads import start_in_thread
+
+if TYPE_CHECKING:
+    from callctl.api.client import ApiClient
+    from callctl.api.resources import Notification, Participant
+
+T = TypeVar("T")
+
+# A Dial rings ten at once (docs/twilio.md, "Dial legs"); a call that dials on and on has more.
+MOST_CHILDREN = 1000
+# The requests that are under way for one call at the same time.
+REQUESTS = 3
+
+PARENT, CHILDREN, NOTIFICATIONS, PARTICIPANTS = "parent", "children", "notifications", "participants"
+
+
+@dataclass(frozen=True, slots=True)
+class CallDetails:
+    """A call and what belongs to it; ``missing`` has the reason for each part that could not be had, by its name.
+
+    ``parent`` is None where it has none, ``children`` and ``notifications`` are None where they are missing, and
+    ``participants`` where they are or were not asked for. Children are in the order in which they were dialled.
+    """
+
+    call: Call
+    parent: Call | None
+    children: Sequence[Call] | None
+    notifications: Sequence[Notification] | None
+    participants: Sequence[Participant] | None
+    missing: Mapping[str, CallctlError]
+
+    def check_limit(self) -> None:
+        """Raise the RateLimitedError for which a part is missing, if one is: with fewer requests at once it comes."""
+        for error in self.missing.values():
+            if isinstance(error, RateLimitedError):
+                raise error
+
+
+def details_of(api: ApiClient, sid: str, *, conference_sid: str | None = None) -> CallDetails:
+    """Ask for a call, its children and its notifications side by side, and then for its parent, if it has one.
+
+    Args:
+        api: The API client.
+        sid: The call.
+        conference_sid: The conference whose participants are asked for too, side by side with the call.
+
+    Raises:
+        CallctlError: The call itself can't be had.
+        NoThreadError: The system has no thread left for a request.
+    """
+    missing: dict[str, CallctlError] = {}
+
+    def part(name: str, ask: Callable[[], T]) -> T | None:
+        try:
+            return ask()
+        except CallctlError as error:
+            missing[name] = error
+            return None
+
+    listed = start_in_thread(lambda: list(api.list(CallFilter(parent=sid), limit=MOST_CHILDREN)))
+    noted = start_in_thread(lambda: api.notifications(sid))
+    present = None if conference_sid is None else start_in_thread(lambda: api.participants(conference_sid))
+    call = api.fetch(sid)
+    above = call.parent_call_sid
+    parent = None if above is None or above == sid else part(PARENT, lambda: api.fetch(above))
+    children = part(CHILDREN, listed.result)
+    return CallDetails(
+        call=call,
+        parent=parent,
+        children=None if children is None else children[::-1],  # REST lists the newest first
+        notifications=part(NOTIFICATIONS, noted.result),
+        participants=None if present is None else part(PARTICIPANTS, present.result),
+        missing=missing,
+    )
