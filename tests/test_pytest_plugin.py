@@ -124,6 +124,13 @@ def broken(twilio_simulator):
 def test_its_setup_fails(broken):
     pass
 
+def test_it_is_refused(twilio_simulator):
+    call = twilio_simulator.call(to="+15005550006", from_="+12025550199", twiml="<Response><Pause/></Response>")
+    twilio_simulator.advance_until(status="busy", call=call.sid)
+
+def test_it_is_refused_at_once(twilio_simulator):
+    twilio_simulator.press("CA0", "1")
+
 @pytest.mark.twilio_simulator(speeed=5)
 def test_no_such_option(twilio_simulator):
     pass
@@ -271,6 +278,26 @@ class TestFailures:
         assert "1 call" in self.section(output, "test_its_teardown_fails")
         assert "1 call" in self.section(output, "test_its_setup_fails")
 
+    @pytest.mark.parametrize(
+        ("test", "line", "message"),
+        [
+            (
+                "test_it_is_refused",
+                'twilio_simulator.advance_until(status="busy", call=call.sid)',
+                r"call CA\w+ can't be busy any more: it ended as completed, at 1 s",
+            ),
+            ("test_it_is_refused_at_once", 'twilio_simulator.press("CA0", "1")', "there is no call CA0"),
+        ],
+    )
+    def test_what_is_refused_is_said_at_the_tests_own_line(
+        self, output: str, test: str, line: str, message: str
+    ) -> None:
+        (report,) = re.findall(rf"^_+ {test} _+$(.*?)^-+ twilio_simulator -+$", output, re.MULTILINE | re.DOTALL)
+        assert re.search(
+            rf"^>       {re.escape(line)}\n(.*\n)?E +[\w.]*SimulatorError: {message}$", report, re.MULTILINE
+        )
+        assert not [name for name in ("operations.py", "simulator.py", "above exception") if name in report], report
+
     def test_what_can_not_start_is_said_without_a_traceback(self, output: str) -> None:
         assert re.search(r"^twilio_simulator can't start: .*speeed", output, re.MULTILINE)
         assert "\nthe marker twilio_simulator takes options by keyword, such as strict=False\n" in output
@@ -281,4 +308,4 @@ class TestFailures:
 
     def test_tests_without_it_show_nothing(self, output: str) -> None:
         assert self.section(output, "test_without_it") == ""
-        assert output.count("- twilio_simulator -") == 5
+        assert output.count("- twilio_simulator -") == 7

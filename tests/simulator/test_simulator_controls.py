@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -110,7 +111,7 @@ class TestCalls:
             (lambda: sim.hang_up(queued), f"call {queued} is queued: there is no one to hang up"),
             (lambda: sim.press(ringing, "hello"), "digits must be 1 to 64 of 0-9"),
             (lambda: sim.say(ringing, " "), "words must be 1 to 4000 characters"),
-            (lambda: sim.answer_gathers(ringing, "12"), "answers must be up to 100 texts"),
+            (lambda: sim.answer_gathers(ringing, "12"), "answers must be a list of up to 100 texts"),
             (lambda: sim.call(from_=CALLER), "No 'To' number is specified"),
             (lambda: sim.call(from_=CALLER, to=FROM), "Url parameter is required, since"),
             (lambda: sim.call(from_=CALLER, to=FROM, url="x"), "(?i)url"),
@@ -118,6 +119,32 @@ class TestCalls:
         ):
             with pytest.raises(SimulatorError, match=message):
                 act()  # type: ignore[no-untyped-call]
+
+    def test_what_is_of_another_type_is_said_too(self, sim: Simulator) -> None:
+        call: Any = sim.call(from_=CALLER, to=FROM, twiml=PAUSE)
+        wrong: Any = sim
+        for act, message in (
+            (lambda: wrong.press(call, "1"), "a call's SID must be a text, and not a value of type Call"),
+            (lambda: wrong.advance_until(status="busy", call=call), "a call's SID must be a text"),
+            (lambda: wrong.press(call.sid, 1), "digits must be a text, and not a value of type int"),
+            (lambda: wrong.say(call.sid, None), "words must be a text, and not a value of type NoneType"),
+            (lambda: wrong.answer_gathers(call.sid, [1]), "answers must be a list of up to 100 texts"),
+            (lambda: wrong.answer_gathers(call.sid, None), "answers must be a list of up to 100 texts"),
+            (lambda: wrong.call(from_=CALLER, to=FROM, url=None), "Url must be a text"),
+            (
+                lambda: wrong.call(from_=CALLER, to=FROM, twiml=PAUSE, status_callback_event="completed"),
+                "status_callback_event must be a list of texts",
+            ),
+            (lambda: wrong.set_far_end(BUSY, {"outcome": "busy"}), r"must be a FarEnd, such as FarEnd\("),
+            (lambda: wrong.advance("90s"), "seconds must be a number, 0 or more, and not '90s'"),
+        ):
+            with pytest.raises(SimulatorError, match=message):
+                act()  # type: ignore[no-untyped-call]
+
+    def test_a_call_that_comes_in_is_answered_by_its_document(self, sim: Simulator) -> None:
+        call = sim.call(from_=CALLER, to=FROM, twiml=PAUSE)
+        with pytest.raises(SimulatorError, match=f"^call {call.sid} comes in: its far end is the caller, and its doc"):
+            sim.answer(call.sid)
 
     def test_the_library_comes_pointed_at_it(self, sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
         for name, value in (("TWILIO_EDGE", "dublin"), ("TWILIO_REGION", "ie1"), ("HTTP_PROXY", "http://127.0.0.1:9")):
@@ -157,6 +184,30 @@ class TestTime:
         ):
             sim.advance_until(status="in-progress", call=sid)
         assert sim.simulated_seconds() == 1.3
+
+    def test_one_that_failed_says_why(self, sim: Simulator) -> None:
+        call = sim.call(to=FROM, from_=CALLER, url="http://127.0.0.1:1/voice")
+        ended = f"^call {call.sid} can't be in-progress any more: it ended as failed, at 0.1 s; error 11200: .*refused"
+        with pytest.raises(SimulatorError, match=ended):
+            sim.advance_until(status="in-progress", call=call.sid)
+        sim.call(to=FROM, from_=CALLER, url="http://127.0.0.1:1/voice")
+        with pytest.raises(SimulatorError, match=r"the last request was POST http://127.0.0.1:1/voice, which failed: "):
+            sim.advance_until(request="/choice", limit=5)
+
+    @pytest.mark.parametrize("text", ["POST /simulator/survey", "/survey", "POST http://127.0.0.1:"])
+    def test_a_request_is_meant_by_its_url_or_its_path(self, sim: Simulator, text: str) -> None:
+        place(sim, url=f"{sim.url}/simulator/survey")
+        assert sim.advance_until(request=text) == 2.3
+
+    @pytest.mark.parametrize("text", ["POST /Calls.json", "POST /2010-04-01/Accounts/AC", "/Calls"])
+    def test_one_of_the_api_also_by_what_stands_behind_the_account(self, sim: Simulator, text: str) -> None:
+        place(sim)
+        assert sim.advance_until(request=text) == 0
+        place(sim)
+        with pytest.raises(SimulatorError, match=r"'POST /nothing'.*the last request was POST /2010.*, answered 201$"):
+            sim.advance_until(request="POST /nothing", limit=0)
+        with pytest.raises(SimulatorError, match="there was no request in that time"):
+            sim.advance_until(request=text, limit=0)
 
     def test_until_a_request(self, sim: Simulator) -> None:
         survey = f"{sim.url}/simulator/survey"

@@ -135,8 +135,10 @@ def as_table(far_end: FarEnd) -> dict[str, object]:
     return {key: value for key, value in table.items() if value is not None and (key, value) != ("answered_by", "")}
 
 
-def checked(address: str, far_end: FarEnd) -> FarEnd:
-    """Return a far end that makes sense; raise FarEndError for any other."""
+def checked(address: str, far_end: object) -> FarEnd:
+    """Return a far end that makes sense; raise FarEndError for any other, and for what is none."""
+    if not isinstance(far_end, FarEnd):
+        raise FarEndError(f'["{address}"] must be a FarEnd, such as FarEnd("busy")')
     return _far_end(address, as_table(far_end), as_json=True)
 
 

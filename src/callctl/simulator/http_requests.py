@@ -1,6 +1,7 @@
 """Requests in and out, as data: those that the simulator makes, and the record of each."""
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -8,6 +9,7 @@ from typing import ClassVar, NamedTuple
 
 from callctl.support.urls import without_user_and_fragment
 
+ACCOUNT = re.compile(r"^.*/Accounts/[^/]+(?=/)")  # what stands before the rest of each path of the API
 _log = logging.getLogger("callctl.simulator")
 
 

@@ -8,6 +8,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
+from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -29,6 +30,8 @@ T = TypeVar("T")
 
 READY_SECONDS = 10.0
 STOP_SECONDS = 10.0
+# For pytest: where a test is refused something, its report ends at the test's own line.
+__tracebackhide__ = methodcaller("errisinstance", SimulatorError)
 ADVANCE_SECONDS = 120.0  # real time that one advance may take in the thread; a receiver has 15 s for each request
 
 
@@ -278,8 +281,8 @@ class Simulator:
         """Let simulated time pass until something is so, and return how many seconds have passed.
 
         It is one of: `status`, which the call with the SID `call` has had, or any call has now or got since time was
-        advanced the last time; `request`, a text in the method and URL of a request made or received since then;
-        `idle`, when every call has ended and nothing else is to come.
+        advanced the last time; `request`, a text in the method and URL, or the method and path, of a request made or
+        received since then; `idle`, when every call has ended and nothing else is to come.
 
         Raises:
             SimulatorError: It was not so within `limit` simulated seconds, or can't be any more; and what is so.
@@ -421,7 +424,7 @@ class Simulator:
                 return await begin(control)
             return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(begin(control), loop))
         except ApiError as error:
-            raise SimulatorError(error.message) from error
+            raise SimulatorError(error.message) from None
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
@@ -441,7 +444,7 @@ def _clear(work: Callable[[], T]) -> T:
     try:
         return work()
     except ApiError as error:
-        raise SimulatorError(error.message) from error
+        raise SimulatorError(error.message) from None
 
 
 def _proxy_settings(port: int, allow_hosts: Iterable[str], settings: Settings) -> ProxySettings:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from callctl.simulator.http_requests import Received, Sent
+from callctl.simulator.http_requests import ACCOUNT, Received, Sent
 from callctl.simulator.records import Call
 
 if TYPE_CHECKING:
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 MOST_CALLS = 10
 MOST_REQUESTS = 30
 MOST_TEXT = 300  # characters of a document, or of why a request was refused
-ACCOUNT = re.compile(r"^.*/Accounts/[^/]+(?=/)")  # what stands before the rest of each path of the API
 SAID = ("Digits", "SpeechResult", "DialCallStatus", "QueueResult", "RecordingStatus")  # why a document is asked for
 
 

@@ -191,7 +191,8 @@ class Switch:
     def far_end_answers(self, leg: Leg) -> None:
         """Answer a ringing leg."""
         if leg.direction == INBOUND:
-            raise ControlError(21220, f"call {leg.sid} comes in: its document answers it, or does not")
+            sentence = f"call {leg.sid} comes in: its far end is the caller, and its document answers it"
+            raise ControlError(21220, sentence)
         if leg.status != "ringing":
             raise ControlError(21220, f"call {leg.sid} is {leg.status}: only one that is ringing can be answered")
         self._live[leg.sid].pick_up()

@@ -1,17 +1,20 @@
 """What time is advanced until: that a call has a status, that a request is made or received, that nothing goes on."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from callctl.simulator.errors import ControlError
-from callctl.simulator.http_requests import Received, Sent
+from callctl.simulator.http_requests import ACCOUNT, Received, Sent
 from callctl.simulator.models import FINAL, Leg
+from callctl.simulator.records import Call
 from callctl.simulator.switch.world import World
 
 STATUSES = ("queued", "ringing", "in-progress", "completed", "busy", "failed", "no-answer", "canceled")
 MOST_NAMED = 5  # calls in an error
+HOST = re.compile(r"^\w+://[^/?#]*")  # what stands before the path of a URL
 
 
 @dataclass(slots=True)
@@ -58,7 +61,7 @@ def _status_of(leg: Leg, status: str) -> Condition:
             return True
         if leg.is_final:
             raise ControlError(
-                20001, f"call {leg.sid} can't be {status} any more: it ended as {_state(leg)}", status=409
+                20001, f"call {leg.sid} can't be {status} any more: it ended as {_state(leg)}{_why(leg)}", status=409
             )
         return False
 
@@ -68,18 +71,22 @@ def _status_of(leg: Leg, status: str) -> Condition:
 
 
 def request_seen(world: World, text: str) -> Condition:
-    """A request was made or received, and answered, whose method and URL contain a text.
+    """A request was made or received, and answered, whose method and URL, or method and path, contain a text.
 
-    Those since time was advanced the last time count: what is done to a call has it ask for documents at once.
+    Of a path of the API what stands behind the account is enough, as in `POST /Calls.json`. Those since time was
+    advanced the last time count: what is done to a call has it ask for documents at once.
     """
     if not text:
-        raise ControlError(20001, "request must be a part of a request's method and URL, such as POST or /voice")
+        raise ControlError(20001, "request must be a part of a request's method and URL, such as /voice or POST /voice")
     last, is_found = "", False
 
     def see(record: Received | Sent) -> None:
         nonlocal is_found, last
-        last = f"{record.method} {record.url}"
-        is_found = is_found or text in last
+        last = f"{record.method} {record.url}{_outcome(record)}"
+        path = HOST.sub("", record.url)
+        is_found = is_found or any(
+            text in f"{record.method} {each}" for each in (record.url, path, ACCOUNT.sub("", path))
+        )
 
     for record in world.records.after(world.last_advance.number):
         see(record)
@@ -87,7 +94,7 @@ def request_seen(world: World, text: str) -> Condition:
     watchers.append(see)
 
     def still() -> str:
-        return _of_calls(world) + (f"; the last request was {last}" if last else "; there was no request")
+        return _of_calls(world) + (f"; the last request was {last}" if last else "; there was no request in that time")
 
     return Condition(
         is_met=lambda: is_found,
@@ -95,6 +102,14 @@ def request_seen(world: World, text: str) -> Condition:
         still=still,
         end=lambda: watchers.remove(see),
     )
+
+
+def _outcome(record: Received | Sent) -> str:
+    if record.reply is None:
+        return ", which was dropped"
+    if record.reply.status is None:
+        return f", which failed: {record.reply.error}"
+    return f", answered {record.reply.status}"
 
 
 def idle(world: World) -> Condition:
@@ -118,3 +133,9 @@ def _of_calls(world: World) -> str:
 def _state(leg: Leg) -> str:
     since = leg.timeline[-1][0].at
     return f"{leg.status}, {'at' if leg.status in FINAL else 'since'} {since:g} s"
+
+
+def _why(leg: Leg) -> str:
+    """Return the last error that was noted of a call, behind a semicolon."""
+    errors = [note for note in Call.of(leg).notifications if note.level == "error"]
+    return f"; error {errors[-1].code}: {errors[-1].message}" if errors else ""

@@ -82,7 +82,11 @@ class Control:
             "ApplicationSid": application_sid,
             "TimeLimit": "" if time_limit is None else str(time_limit),
         }
+        for name, value in form.items():
+            _check_text(name, value)
         values: dict[str, tuple[str, ...]] = {name: (value,) for name, value in form.items() if value}
+        if isinstance(status_callback_event, str):
+            raise ControlError(20001, "status_callback_event must be a list of texts")
         if status_callback_event:
             values["StatusCallbackEvent"] = tuple(status_callback_event)
         request = requests.read_incoming(values, self._switch.possessions, parameters=parameters or {})
@@ -98,24 +102,28 @@ class Control:
 
     def press(self, sid: str, digits: str) -> Call:
         """Press keys at the far end of a call that is in progress."""
+        _check_text("digits", digits)
         if not 1 <= len(digits) <= MAX_KEYS or not is_keys(digits):
             raise ControlError(20001, f"digits must be 1 to {MAX_KEYS} of 0-9, A-D, # and *, and not {digits[:80]!r}")
         return self._act(sid, lambda leg: self._switch.far_end_presses(leg, digits))
 
     def say(self, sid: str, words: str) -> Call:
         """Say something at the far end of a call that is in progress."""
+        _check_text("words", words)
         if not words.strip() or len(words) > MAX_WORDS:
             raise ControlError(20001, f"words must be 1 to {MAX_WORDS} characters")
         return self._act(sid, lambda leg: self._switch.far_end_says(leg, words.strip()))
 
     def answer_gathers(self, sid: str, answers: Sequence[str]) -> Call:
         """Have the far end of a call answer so to one <Gather> after the other, from the next that begins."""
-        if isinstance(answers, str) or len(answers) > MAX_ANSWERS or any(len(one) > MAX_WORDS for one in answers):
-            raise ControlError(20001, f"answers must be up to {MAX_ANSWERS} texts of up to {MAX_WORDS} characters")
+        if not _are_answers(answers):
+            sentence = f"answers must be a list of up to {MAX_ANSWERS} texts of up to {MAX_WORDS} characters"
+            raise ControlError(20001, sentence)
         return self._act(sid, lambda leg: self._switch.far_end_answers_gathers(leg, tuple(answers)))
 
     def set_far_end(self, address: str, far_end: FarEnd) -> str:
         """Let an address do this in the calls that are made from now on; return it as calls have it."""
+        _check_text("address", address)
         if not address.strip() or len(address) > MAX_ADDRESS:
             raise ControlError(20001, f"address must be 1 to {MAX_ADDRESS} characters")
         try:
@@ -165,8 +173,8 @@ class Control:
 
     async def _advance(self, seconds: float, is_done: Callable[[], bool]) -> float:
         world = self._world_to_advance()
-        if not (math.isfinite(seconds) and seconds >= 0):
-            raise ControlError(20001, f"seconds must be a number, 0 or more, and not {seconds}")
+        if not _are_seconds(seconds):
+            raise ControlError(20001, f"seconds must be a number, 0 or more, and not {seconds!r}")
         before = world.clock.now()
         if before + seconds > MAX_SECONDS:
             raise ControlError(20001, "the simulator can't be advanced by more than ten years")
@@ -204,6 +212,7 @@ class Control:
     # Inside
 
     def _leg(self, sid: str) -> Leg:
+        _check_text("a call's SID", sid)
         leg = self._switch.register.find(sid)
         if leg is None:
             raise ControlError(20404, f"there is no call {sid}")
@@ -213,3 +222,22 @@ class Control:
         leg = self._leg(sid)
         act(leg)
         return Call.of(leg)
+
+
+# Types are not checked where Python code calls; what would go wrong instead says nothing of use to who wrote the test.
+
+
+def _check_text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise ControlError(20001, f"{name} must be a text, and not a value of type {type(value).__name__}")
+
+
+def _are_seconds(value: object) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value) and value >= 0  # type: ignore[arg-type,operator]
+
+
+def _are_answers(value: object) -> bool:
+    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) > MAX_ANSWERS:
+        return False
+    return all(isinstance(each, str) and len(each) <= MAX_WORDS for each in value)
