@@ -89,6 +89,7 @@ def test_it_prints_its_settings_serves_and_ends_on_ctrl_c(tmp_path: Path) -> Non
         assert process.returncode == 130
         assert out.splitlines() == [f"{name}={value}" for name, value in settings.items()]
         assert "SIMULATED: no calls are placed" in err
+        assert "stands still" not in err
         assert f" {url}/simulator/\n" in err
         assert "Traceback" not in err
 
@@ -237,7 +238,7 @@ def test_a_process_of_its_own_does_as_its_options_say(tmp_path: Path) -> None:
 
 def test_a_process_with_a_manual_clock_and_a_seed(tmp_path: Path) -> None:
     (tmp_path / "seed.toml").write_text('[[numbers]]\nphone-number = "+12025550142"\n')
-    with started(tmp_path, "--clock", "manual", "--seed-file", str(tmp_path / "seed.toml")) as (_, settings):
+    with started(tmp_path, "--clock", "manual", "--seed-file", str(tmp_path / "seed.toml")) as (process, settings):
         client = Client(settings["TWILIO_ACCOUNT_SID"], settings["TWILIO_AUTH_TOKEN"])
         client.api.base_url = settings["CALLCTL_API_URL"]
         assert [each.phone_number for each in client.incoming_phone_numbers.list()] == ["+12025550142"]
@@ -247,6 +248,11 @@ def test_a_process_with_a_manual_clock_and_a_seed(tmp_path: Path) -> None:
         )
         assert advanced.json() == {"at": 600, "advanced": 600}
         assert call.fetch().status == "busy"
+        process.terminate()
+        assert (
+            "stands still until it is advanced: callctl simulator advance 10s"
+            in process.communicate(timeout=PATIENCE)[1]
+        )
 
 
 def test_a_seed_that_is_refused_ends_the_command(tmp_path: Path) -> None:
@@ -281,6 +287,22 @@ class TestWriteEnv:
         assert path.read_text().endswith(f"TWILIO_ACCOUNT_SID=AC{'0' * 32}\n")
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert [each.name for each in tmp_path.iterdir()] == ["env"]
+
+    def test_one_that_an_earlier_start_has_left_is_replaced(self, tmp_path: Path) -> None:
+        path = tmp_path / "env"
+        write_settings(path, SETTINGS, force=False)
+        write_settings(path, {"CALLCTL_API_URL": "http://127.0.0.1:1234"}, force=False)
+        assert path.read_text().splitlines()[1:] == ["CALLCTL_API_URL=http://127.0.0.1:1234"]
+
+    @pytest.mark.parametrize("add", ["CALLCTL_URL_MENU=http://127.0.0.1:5000/menu\n", "\n", "# mine"])
+    def test_unless_somebody_has_added_to_it(self, tmp_path: Path, add: str) -> None:
+        path = tmp_path / "env"
+        write_settings(path, SETTINGS, force=False)
+        changed = path.read_text() + add
+        path.write_text(changed)
+        with pytest.raises(UsageError, match="was kept"):
+            write_settings(path, SETTINGS, force=False)
+        assert path.read_text() == changed
 
     def test_where_nothing_can_be_written(self, tmp_path: Path) -> None:
         with pytest.raises(CallctlError, match="can't write"):

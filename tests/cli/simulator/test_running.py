@@ -87,6 +87,38 @@ def test_who_follows_goes_on_and_begins_again_after_a_reset(callctl: Callctl, si
     assert ("callback" in [kind for _, kind in kinds], len(kinds)) == (True, 4)
 
 
+def test_who_follows_misses_none_of_many_after_a_reset(callctl: Callctl, sim: Simulator) -> None:
+    place(sim, BUSY)
+
+    def begin_again() -> None:
+        sim.reset()
+        for _ in range(3):
+            place(sim, BUSY)
+
+    turns: list[Callable[[], object]] = [begin_again, lambda: place(sim, BUSY)]
+
+    def sleep(_seconds: float) -> None:
+        if not turns:
+            raise KeyboardInterrupt
+        turns.pop(0)()
+
+    done = callctl("simulator", "requests", "--follow", "--json", env={"CALLCTL_API_URL": sim.url}, back_off=sleep)
+    assert [json.loads(line)["number"] for line in done.out.splitlines()] == [1, 1, 2, 3, 4]
+
+
+def test_who_follows_after_a_number_to_come_sees_what_is_behind_it(callctl: Callctl, sim: Simulator) -> None:
+    turns: list[Callable[[], object]] = [lambda: place(sim, BUSY)] * 3
+
+    def sleep(_seconds: float) -> None:
+        if not turns:
+            raise KeyboardInterrupt
+        turns.pop(0)()
+
+    given = ("--follow", "--after", "2", "--json")
+    done = callctl("simulator", "requests", *given, env={"CALLCTL_API_URL": sim.url}, back_off=sleep)
+    assert [json.loads(line)["number"] for line in done.out.splitlines()] == [3]
+
+
 def test_calls_are_a_line_each(callctl: Callctl, sim: Simulator) -> None:
     env = {"CALLCTL_API_URL": sim.url}
     assert callctl("simulator", "calls", env=env).out == ""

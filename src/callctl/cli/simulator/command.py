@@ -201,7 +201,14 @@ def simulator(
     try:
         read = settings_to_use if api_key is None and api_secret is None else settings_with_key
         work = _serve(
-            runtime, served, read_settings=read, write_env=write_env, force=force, exposed=host, has_proxy=proxy
+            runtime,
+            served,
+            read_settings=read,
+            write_env=write_env,
+            force=force,
+            exposed=host,
+            has_proxy=proxy,
+            is_manual=clock == "manual",
         )
         code = run_loop(runtime, work)
     except PortInUseError as error:
@@ -244,6 +251,7 @@ async def _serve(
     force: bool,
     exposed: str,
     has_proxy: bool,
+    is_manual: bool,
 ) -> int:
     """Run the simulator until it is stopped, and return the exit code."""
     import asyncio
@@ -258,13 +266,19 @@ async def _serve(
                 settings |= running.proxy_env
             if write_env is not None:
                 write_settings(runtime.cwd / write_env, settings, force=force)
-            _show_settings(runtime, settings, write_env, exposed=exposed, has_proxy=has_proxy)
+            _show_settings(runtime, settings, write_env, exposed=exposed, has_proxy=has_proxy, is_manual=is_manual)
             await stopping.wait()
     return stopped.exit_code
 
 
 def _show_settings(
-    runtime: Runtime, settings: Mapping[str, str], write_env: Path | None, *, exposed: str, has_proxy: bool
+    runtime: Runtime,
+    settings: Mapping[str, str],
+    write_env: Path | None,
+    *,
+    exposed: str,
+    has_proxy: bool,
+    is_manual: bool,
 ) -> None:
     """Print the settings as data and, on stderr, how to use them."""
     runtime.say("SIMULATED: no calls are placed. The settings to use it:")
@@ -276,6 +290,8 @@ def _show_settings(
         runtime.say(f'Then: export CALLCTL_ENV_FILE={file}; callctl place +12025550100 --say "Hello"')
     else:
         runtime.say("Put them into a file with --write-env .env.simulator, and name it with --env-file.")
+    if is_manual:
+        runtime.say("Its time stands still until it is advanced: callctl simulator advance 10s, or --until-idle")
     runtime.say(f"Its calls and their requests, in a browser: {settings['CALLCTL_API_URL']}/simulator/")
     if has_proxy:
         file = shlex.quote(os.path.join(".", write_env or ".env.simulator"))  # noqa: PTH118 - `.` wants the `./`

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Mapping
@@ -41,17 +42,19 @@ def env_lines(settings: Mapping[str, str]) -> list[str]:
 
 
 def write_settings(path: Path, settings: Mapping[str, str], *, force: bool) -> None:
-    """Write settings to a file that only its owner may read; one that says something else is kept unless forced.
+    """Write settings to a file that only its owner may read.
+
+    One that a simulator has left there is replaced, for each start may have other ports and another certificate. A file
+    that somebody else has written, or changed since, is kept unless forced.
 
     Raises:
-        UsageError: The file is there and says something else.
+        UsageError: The file is there and was kept.
         CallctlError: It can't be written.
     """
-    text = "\n".join(["# For callctl's simulator; no call is placed with these.", *env_lines(settings), ""])
+    lines = "\n".join([*env_lines(settings), ""])
+    text = f"{_heading(lines)}\n{lines}"
     try:
-        if not force and path.exists():
-            if path.read_text(encoding="utf-8") == text:
-                return
+        if not force and path.exists() and not _is_own(path.read_text(encoding="utf-8")):
             raise UsageError(f"{path} is there already and was kept", hint="--force replaces it")
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")  # 0600 from the start
         with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -61,3 +64,15 @@ def write_settings(path: Path, settings: Mapping[str, str], *, force: bool) -> N
         raise CallctlError(
             f"can't write {path}: {why_unreadable(error)}", hint="--write-env names a file in a folder of yours"
         ) from error
+
+
+def _is_own(text: str) -> bool:
+    """Return whether a simulator has written a file, and nobody has changed it since."""
+    heading, _, lines = text.partition("\n")
+    return heading == _heading(lines)
+
+
+def _heading(lines: str) -> str:
+    """Return the first line of a file, in which the rest of it is named by its digest."""
+    digest = hashlib.sha256(lines.encode()).hexdigest()[:12]
+    return f"# For callctl's simulator: no calls are placed. Its next start replaces this, unless changed: {digest}"

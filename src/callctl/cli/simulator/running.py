@@ -168,15 +168,12 @@ def requests(
     if not follow:
         show_list(runtime, answer["requests"], map(request_line, answer["requests"]))
         return
-    last = after
     while True:
-        last = _shown(runtime, answer, last)
+        for record in answer["requests"]:
+            show_one(runtime, record, request_line(record))
+        run, after = answer["run"], max(after, answer["last"])
         runtime.back_off(POLL_SECONDS)
-        answer = client.get("/requests", {**query, "after": str(last)})
-
-
-def _shown(runtime: Runtime, answer: Json, last: int) -> int:
-    """Show what came; return after which number to ask next time: from the beginning where a reset came between."""
-    for record in answer["requests"]:
-        show_one(runtime, record, request_line(record))
-    return 0 if answer["last"] < last else int(answer["last"])
+        answer = client.get("/requests", {**query, "after": str(after)})
+        if answer["run"] != run:  # it has begun again, and so have the numbers
+            after = 0
+            answer = client.get("/requests", query)
