@@ -28,6 +28,7 @@ from callctl.simulator import Simulator
 from callctl.store.postgresql.store import PostgresStore
 from callctl.store.records import OpenClaim
 from callctl.watch.counts import REFUSALS, Counts
+from callctl.watch.forwarding.forwarder import COUNTED
 from callctl.watch.metrics import Figures, exposition
 
 PAGE = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
@@ -86,6 +87,7 @@ def test_alerts_and_the_table_name_metrics_that_there_are() -> None:
             open_claims=0,
             is_reachable=True,
             last_commit_at=datetime(2026, 1, 1, tzinfo=UTC),
+            forwarded=dict.fromkeys(COUNTED, 0),
         ),
         accept="",
     )
@@ -98,6 +100,8 @@ def test_alerts_and_the_table_name_metrics_that_there_are() -> None:
     # An increase is seen from the first one on, since all of them begin with 0.
     for cause in re.findall(r'cause="(\w+)"', FILES["callctl.rules.yml"]):
         assert f'callctl_refusals_total{{cause="{cause}"}} 0.0' in text
+    for outcome in re.findall(r'outcome="(\w+)"', FILES["callctl.rules.yml"]):
+        assert f'callctl_forwarded_total{{outcome="{outcome}"}} 0.0' in text
     for code in (204, 403, 500, 503):
         assert f'callctl_answers_total{{code="{code}"}} 0.0' in text
     (row,) = [line for line in PAGE.splitlines() if line.startswith("| `callctl_refusals_total{cause}`")]

@@ -29,7 +29,7 @@ from callctl.calls.event import MISSED, CallEvent
 from callctl.errors import StoreError
 from callctl.store.event_store import EventStore
 from callctl.store.postgresql.store import PostgresStore
-from callctl.store.records import ActionLimit, OpenClaim, Refusal
+from callctl.store.records import ActionLimit, OpenClaim, Refusal, Undelivered
 from callctl.store.sqlite.store import SqliteStore
 
 CLAIM = OpenClaim("after-dial", sid(1), sid(2), "redirect")
@@ -512,6 +512,62 @@ def test_who_listens_is_known_for_a_while(store: EventStore, opens: Opens) -> No
     assert opens().announced() == {"one": {"callback_url": "https://example.com/other"}}
     store.announce("one", {}, lasting=-LEASE)
     assert opens().announced() == {}
+
+
+# Requests that were to be passed on
+
+
+def undelivered(one: CallEvent, *, url: str = "http://127.0.0.1:5000/", tried_for: float = 0.0) -> Undelivered:
+    return Undelivered(one.call_sid, one.key, url, one.received_at, "no answer", timedelta(seconds=tried_for))
+
+
+def test_what_was_not_passed_on_is_kept_once_for_each_url_and_forgotten_once_it_was(
+    store: EventStore, opens: Opens
+) -> None:
+    first, second = event(1, "ringing", number=0, at=1), event(1, "in-progress", number=1, at=2)
+    other = event(2, "ringing", number=0, at=3)
+    for one in (first, other, second):
+        assert store.append(one)
+    now, long = moment(4), "http://127.0.0.1:5001/" + "x" * 8000
+    store.keep_undelivered([undelivered(second), undelivered(first, tried_for=100)], now=now)
+    store.keep_undelivered([undelivered(second, url=long), undelivered(first)._replace(why="HTTP 503")], now=now)
+    store.keep_undelivered([undelivered(other, tried_for=100)], now=now)
+    found = opens().undelivered(now=now)
+    assert [one for _, one in found] == [first, other, second, second]
+    assert [(kept.call_sid, kept.url, kept.at, kept.why) for kept, _ in found] == [
+        (sid(1), "http://127.0.0.1:5000/", first.received_at, "HTTP 503"),
+        (sid(2), "http://127.0.0.1:5000/", other.received_at, "no answer"),
+        (sid(1), "http://127.0.0.1:5000/", second.received_at, "no answer"),
+        (sid(1), long, second.received_at, "no answer"),
+    ]
+    # Where the store has a clock of its own, it counts by that.
+    assert [timedelta(0) < kept.tried_for <= timedelta(seconds=100) for kept, _ in found] == [False, True, False, False]
+    store.forget_undelivered([found[0][0], found[3][0]])  # as they were read, with the beginning of the key
+    assert [one for _, one in store.undelivered(now=now)] == [other, second]
+    assert opens(world="another").undelivered(now=now) == []
+
+
+def test_what_was_not_passed_on_goes_with_its_call_and_of_an_event_that_is_not_stored_nothing_is_returned(
+    store: EventStore,
+) -> None:
+    old, new = event(1, "completed", number=0, at=1), event(2, "ringing", number=0, at=100)
+    assert store.append(old)
+    assert store.append(new)
+    kept = [undelivered(one) for one in (old, new, event(3, "ringing", at=5))]
+    store.keep_undelivered(kept, now=moment(200))
+    assert store.delete_older_than(moment(50)) == 1
+    assert store.append(old)  # it comes once more
+    assert [one for _, one in store.undelivered(now=moment(200))] == [new]
+
+
+def test_of_what_was_not_passed_on_the_newest_are_kept(store: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in ("sqlite", "postgresql"):
+        monkeypatch.setattr(f"callctl.store.{kind}.store.MOST_UNDELIVERED", 3)
+    events = [event(number, "ringing", number=0, at=number) for number in range(5)]
+    for one in events:
+        assert store.append(one)
+    store.keep_undelivered([undelivered(one) for one in events], now=moment(9))
+    assert [one for _, one in store.undelivered(now=moment(9))] == events[2:]
 
 
 # Claims

@@ -34,6 +34,8 @@ def test_both_forms_are_read_and_say_what_was_counted(accept: str, kind: str, re
         open_claims=None,
         is_reachable=False,
         last_commit_at=datetime(2026, 1, 1, tzinfo=UTC),
+        forwarded={"taken": 8, "given_up": 1},
+        forward_waiting=9,
     )
     found = exposition(figures, accept=accept)
     assert found is not None
@@ -53,6 +55,8 @@ def test_both_forms_are_read_and_say_what_was_counted(accept: str, kind: str, re
     assert samples["callctl_reachable",] == 0
     assert samples["callctl_last_commit_timestamp_seconds",] == 1767225600
     assert ("callctl_open_claims",) not in samples
+    assert samples["callctl_forwarded_total", ("outcome", "taken")] == 8
+    assert samples["callctl_forward_waiting",] == 9
     bounds = {bound: samples["callctl_commit_events_bucket", ("le", str(float(bound)))] for bound in COMMIT_EVENTS}
     assert bounds == {1: 1, 2: 2, 4: 2, 8: 2, 16: 2, 32: 2, 64: 2, 128: 2, 256: 3}
     assert samples["callctl_commit_seconds_bucket", ("le", "0.001")] == 1

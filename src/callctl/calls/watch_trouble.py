@@ -1,8 +1,13 @@
-"""What went wrong with a watch: a sentence for people, with the facts that programs read beside it."""
+"""What a watch reports beside events: what went wrong, and what was passed on.
+
+Each is a sentence for people, with the facts that programs read beside it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 from callctl.errors import without_secrets
@@ -30,7 +35,7 @@ class Cause(StrEnum):
     NO_CALLBACK = "no-callback"
     """A call should have sent status callbacks and did not."""
     FORWARD = "forward"
-    """The application behind --forward-to failed, is too slow, or sends back what it is given."""
+    """An application behind --forward-to failed, is too slow, or sends back what it is given."""
     TWIML = "twiml"
     """A request for TwiML could not be answered with any."""
     RULE = "rule"
@@ -51,16 +56,18 @@ class Trouble(str):
     """A sentence, and the kind of thing that went wrong.
 
     ``url`` is the address that it is about, without a password; ``status`` the HTTP status that was answered, by us or
-    to us; ``call_sid`` the call. Each is None where there is none. With ``is_over``, trouble of this cause is over.
+    to us; ``call_sid`` the call. Each is None where there is none. ``details`` are further fields of the record. With
+    ``is_over``, trouble of this cause is over.
     """
 
-    __slots__ = ("call_sid", "cause", "is_over", "status", "url")
+    __slots__ = ("call_sid", "cause", "details", "is_over", "status", "url")
 
     cause: Cause
     url: str | None
     status: int | None
     call_sid: str | None
     is_over: bool
+    details: Mapping[str, Any]
 
     def __new__(
         cls,
@@ -71,11 +78,13 @@ class Trouble(str):
         status: int | None = None,
         call_sid: str | None = None,
         is_over: bool = False,
+        details: Mapping[str, Any] = MappingProxyType({}),
     ) -> Trouble:
         """Return the sentence without passwords."""
         made = super().__new__(cls, without_secrets(text))
         made.cause, made.status, made.call_sid, made.is_over = cause, status, call_sid, is_over
         made.url = None if url is None else without_secrets(url)
+        made.details = details
         return made
 
     def to_json(self) -> dict[str, Any]:
@@ -88,4 +97,62 @@ class Trouble(str):
             "url": self.url,
             "status": self.status,
             "call_sid": self.call_sid,
+            **self.details,
+        }
+
+
+class Forwarded(str):
+    """A sentence about a request that was passed on, and taken.
+
+    ``url`` is where it went, without a password; ``status`` the HTTP status that was answered; ``attempt`` how often it
+    was sent. ``call_sid`` and ``event`` are those of its form, if it is a call's. ``seconds`` is how long the answer
+    took, and ``reason`` is None: a request that is not taken is a :class:`Trouble`.
+    """
+
+    __slots__ = ("attempt", "call_sid", "event", "reason", "seconds", "status", "url")
+
+    attempt: int
+    call_sid: str | None
+    event: str | None
+    reason: str | None
+    seconds: float | None
+    status: int | None
+    url: str
+
+    def __new__(
+        cls,
+        text: str,
+        *,
+        url: str,
+        call_sid: str | None,
+        event: str | None,
+        status: int | None,
+        seconds: float | None,
+        attempt: int,
+        reason: str | None = None,
+    ) -> Forwarded:
+        """Return the sentence without passwords."""
+        made = super().__new__(cls, without_secrets(text))
+        made.url, made.call_sid, made.event, made.status = without_secrets(url), call_sid, event, status
+        made.seconds, made.attempt, made.reason = seconds, attempt, reason
+        return made
+
+    @property
+    def ends_trouble(self) -> bool:
+        """Whether it was reported before that the request was not taken."""
+        return self.attempt > 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that ``watch --json`` writes."""
+        return {
+            "v": 1,
+            "type": "forwarded",
+            "text": str(self),
+            "url": self.url,
+            "call_sid": self.call_sid,
+            "event": self.event,
+            "status": self.status,
+            "seconds": self.seconds,
+            "attempt": self.attempt,
+            "reason": self.reason,
         }

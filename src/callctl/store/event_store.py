@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from callctl.calls.action import ActionEvent
     from callctl.calls.event import CallEvent
-    from callctl.store.records import ActionLimit, CallRow, OpenClaim, PlacedCall, Refusal
+    from callctl.store.records import ActionLimit, CallRow, OpenClaim, PlacedCall, Refusal, Undelivered
 
 
 class EventStore(Protocol):
@@ -166,6 +166,20 @@ class EventStore(Protocol):
 
         Empty if it hangs up once its Dial is over; None if that is not known.
         """
+
+    # Requests that were to be passed on
+
+    def keep_undelivered(self, requests: Iterable[Undelivered], *, now: datetime) -> None:
+        """Store that an application has not taken requests; what was stored of them before counts no more.
+
+        They stay as long as their calls, and the newest `MOST_UNDELIVERED` at most. ``now`` is the caller's time.
+        """
+
+    def forget_undelivered(self, requests: Iterable[Undelivered]) -> None:
+        """Store that requests were taken."""
+
+    def undelivered(self, *, now: datetime) -> list[tuple[Undelivered, CallEvent]]:
+        """Return the requests that were not taken, each with its event, in the order in which those arrived."""
 
     # Actions, and the intents that precede them
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import NamedTuple
 
@@ -16,6 +16,10 @@ class CallRow(NamedTuple):
     status: str
     is_final: bool
     last_event_at: datetime
+
+
+# The most requests that were not taken which a store keeps of a world, the newest.
+MOST_UNDELIVERED = 10_000
 
 
 class PlacedCall(NamedTuple):
@@ -60,3 +64,23 @@ class ActionLimit(NamedTuple):
 
     per_second: int
     per_minute: int
+
+
+class Undelivered(NamedTuple):
+    """A request that an application did not take: the event that it told, and where it was to go.
+
+    ``key`` is the event's, or its beginning; ``url`` is without a password; ``at`` when the event arrived. ``why`` says
+    why it was not taken. ``tried_for`` is how much longer a listener tries to pass it on; zero where it has given up.
+    """
+
+    call_sid: str
+    key: str
+    url: str
+    at: datetime
+    why: str
+    tried_for: timedelta
+
+    @property
+    def key_of_row(self) -> tuple[str, str, str]:
+        """What is there once: the event, and where it was to go."""
+        return self.call_sid, self.key, self.url

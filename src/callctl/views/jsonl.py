@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
-from callctl.calls.watch_trouble import Trouble
+from callctl.calls.watch_trouble import Forwarded, Trouble
 from callctl.views.terminal_safe import json_text
 
 if TYPE_CHECKING:
@@ -42,8 +42,11 @@ class JsonLinesView:
         self._write(action.to_json())
 
     def note(self, text: str) -> None:
-        """Say it on stderr."""
-        self._say(text)
+        """Write what was passed on as a record, and say all else on stderr."""
+        if isinstance(text, Forwarded):
+            self._write(text.to_json())
+        else:
+            self._say(text)
 
     def trouble(self, trouble: Trouble) -> None:
         """Write it as a record: a reader of these must know when no more can come."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from callctl.calls.watch_trouble import Forwarded
+
 if TYPE_CHECKING:
     from callctl.calls.action import ActionEvent
     from callctl.calls.board import Change, Snapshot
@@ -30,7 +32,9 @@ class LogView:
             self._view.action(action)
 
     def note(self, text: str) -> None:
-        """Do nothing: that a request was passed on to an application and answered is nothing that went wrong."""
+        """Pass on that a request was taken which an application had not taken before; of others nothing is said."""
+        if isinstance(text, Forwarded) and text.ends_trouble:
+            self._view.note(text)
 
     def trouble(self, trouble: Trouble) -> None:
         """Pass it on."""

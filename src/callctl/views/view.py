@@ -62,7 +62,7 @@ class View(Protocol):
         """Take a request that a command or a rule sent for a call, with its outcome."""
 
     def note(self, text: str) -> None:
-        """Show a sentence that is no event."""
+        """Show a sentence that is no event; what was passed on is a ``Forwarded`` (calls/watch_trouble.py)."""
 
     def trouble(self, trouble: Trouble) -> None:
         """Show that something went wrong, or that it is over."""

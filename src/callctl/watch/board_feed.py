@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from callctl.calls.action import DRY_RUN, ActionEvent
 from callctl.calls.board import Board, Change
 from callctl.calls.event import CallEvent
-from callctl.calls.watch_trouble import Cause, Trouble
+from callctl.calls.watch_trouble import Cause, Forwarded, Trouble
 from callctl.errors import NoThreadError, StoreAwayError, StoreError, without_secrets
 from callctl.support.threads import describe, run_in_thread
 from callctl.views.view import View, WatchState
@@ -110,7 +110,7 @@ class BoardFeed:
 
     def note(self, text: str) -> None:
         """Add a line that is no event."""
-        self._lines.append(methodcaller("note", without_secrets(text)))
+        self._lines.append(methodcaller("note", text if isinstance(text, Forwarded) else without_secrets(text)))
         self._wake.set()
 
     def trouble(self, trouble: Trouble) -> None:

@@ -5,7 +5,7 @@ The figures are counted elsewhere, as plain numbers, and become metrics when som
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import accumulate
@@ -27,7 +27,10 @@ class Exposition(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What there is to tell of a listener. ``open_claims`` is None where the store can't be read."""
+    """What there is to tell of a listener. ``open_claims`` is None where the store can't be read.
+
+    ``forwarded`` counts, by what became of them, requests that were passed on; None where none is.
+    """
 
     counts: Counts
     duplicates: int
@@ -36,6 +39,8 @@ class Figures:
     open_claims: int | None
     is_reachable: bool
     last_commit_at: datetime | None
+    forwarded: Mapping[str, int] | None = None
+    forward_waiting: int = 0
 
 
 def exposition(figures: Figures, *, accept: str) -> Exposition | None:
@@ -94,6 +99,16 @@ def _families(figures: Figures) -> Iterator[Metric]:
             "callctl_last_commit_timestamp_seconds",
             "When events were stored last.",
             value=figures.last_commit_at.timestamp(),
+        )
+    if figures.forwarded is not None:
+        forwarded = CounterMetricFamily(
+            "callctl_forwarded", "Requests passed on to applications, by what became of them.", labels=["outcome"]
+        )
+        for outcome, number in sorted(figures.forwarded.items()):
+            forwarded.add_metric([outcome], number)
+        yield forwarded
+        yield GaugeMetricFamily(
+            "callctl_forward_waiting", "Requests that applications have not taken yet.", value=figures.forward_waiting
         )
     yield InfoMetricFamily("callctl", "The version of callctl.", value={"version": __version__})
 

@@ -20,10 +20,10 @@ class WatchOptions:
 
     ``public_url`` is where Twilio reaches it, path included; ``tunnel`` the command that brings it there; ``agent``
     the local API of an ngrok agent that may run. With ``unverified`` unsigned callbacks are accepted, and through a
-    public address only if ``forgeries_accepted``. With ``forward_insecure`` the application may have any certificate.
-    ``since`` is how far back a start looks; ``keep_days`` for how many days the store keeps events, 0 for none beyond
-    the run. ``is_service``: it is ``callctl listen``, which shows no calls; ``monitoring`` is where it answers those
-    who watch over it.
+    public address only if ``forgeries_accepted``. ``forward_to`` are the URLs to which requests are passed on; with
+    ``forward_insecure`` they may have any certificate. ``since`` is how far back a start looks; ``keep_days`` for how
+    many days the store keeps events, 0 for none beyond the run. ``is_service``: it is ``callctl listen``, which shows
+    no calls; ``monitoring`` is where it answers those who watch over it.
     """
 
     host: str
@@ -35,7 +35,7 @@ class WatchOptions:
     unverified: bool = False
     forgeries_accepted: bool = False
     documents: Documents = field(default_factory=Documents)
-    forward_to: str | None = None
+    forward_to: tuple[str, ...] = ()
     forward_insecure: bool = False
     title: str = "watch"
     since: timedelta = timedelta(hours=1)
@@ -51,7 +51,7 @@ class WatchOptions:
     @property
     def drains(self) -> bool:
         """Whether SIGTERM lets what is under way be answered: calls may wait for the TwiML of an application."""
-        return self.is_service or self.forward_to is not None
+        return bool(self.is_service or self.forward_to)
 
 
 @dataclass(frozen=True, slots=True)

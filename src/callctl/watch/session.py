@@ -33,9 +33,9 @@ from callctl.views.view import View, WatchState
 from callctl.watch import registry
 from callctl.watch.ambiguous_callbacks import AmbiguousCallbacks
 from callctl.watch.board_feed import BoardFeed
+from callctl.watch.forwarding.forwarder import Forwarder
 from callctl.watch.leadership import Leadership
 from callctl.watch.listener.address import Address
-from callctl.watch.listener.forward import Forwarder
 from callctl.watch.listener.listener import Listener, ListenerConfig
 from callctl.watch.listener.server import Limits
 from callctl.watch.listener.twiml_responder import TwimlResponder
@@ -116,12 +116,13 @@ class Session:
         self._make_rules = make_rules
         self._say = say
         self._forwarder: Forwarder | None = None
-        if options.forward_to is not None:
+        if options.forward_to:
             self._forwarder = Forwarder(
                 options.forward_to,
                 note=self._feed.note,
                 trouble=self._feed.trouble,
                 verify=not options.forward_insecure,
+                now=clock.wall,
             )
         self._ambiguous: AmbiguousCallbacks | None = None
         if self._api is not None:
@@ -180,7 +181,7 @@ class Session:
         self._listener = listener
         await self._start_monitoring(self._store, listener)
         if self._forwarder is not None:
-            self._forwarder.start()
+            self._forwarder.start(self._store)
         self._reachability = self._make_reachability(listener)
         await self._reachability.open()
         ready = self._ready(listener, self._reachability)
@@ -327,6 +328,8 @@ class Session:
             open_claims=claims,
             is_reachable=self._reachability is None or self._reachability.unreachable is None,
             last_commit_at=None if self._store_test is None else self._store_test.last_commit_at,
+            forwarded=None if self._forwarder is None else self._forwarder.counts,
+            forward_waiting=0 if self._forwarder is None else self._forwarder.waiting,
         )
         return exposition(figures, accept=accept)
 

@@ -26,7 +26,7 @@ from web_site import free_port
 
 from callctl.settings import load
 from callctl.simulator import Simulator
-from callctl.watch.listener.forward import AT_ONCE
+from callctl.watch.forwarding.forwarder import AT_ONCE
 from callctl.watch.listener.signature import signature_of
 from callctl.watch.session import SHUT_DOWN_LIMIT
 

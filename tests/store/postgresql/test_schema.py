@@ -80,14 +80,14 @@ def test_the_commands_make_and_check_a_schema(callctl: Callctl, postgresql: Post
     env = {"CALLCTL_STORE": url.replace("callctl@", "callctl:fake-password@")}
     unmade = callctl("store", "check", env=env)
     assert (unmade.code, "there is no schema" in unmade.out) == (1, True)
-    assert "is made: version 1" in callctl("store", "migrate", env=env).out
+    assert "is made: version 2" in callctl("store", "migrate", env=env).out
     assert "was up to date" in callctl("store", "migrate", env=env).out
     for arguments in (("store",), ("store", "check"), ("store", "check", "--json"), ("doctor",)):
         outcome = callctl(*arguments, env=env)
         assert "fake-password" not in outcome.out + outcome.err
         assert "can be read and written" in outcome.out or '"troubles": []' in outcome.out
-    assert "its schema is of version 1" in callctl("store", "check", env=env).out
-    assert json.loads(callctl("store", "check", "--json", env=env).out)["version"] == 1
+    assert "its schema is of version 2" in callctl("store", "check", env=env).out
+    assert json.loads(callctl("store", "check", "--json", env=env).out)["version"] == 2
 
 
 PAGE = (ROOT / "docs" / "postgresql.md").read_text(encoding="utf-8")
@@ -113,7 +113,7 @@ def test_the_page_leads_from_no_role_to_a_store_that_is_used(callctl: Callctl, p
     refused = callctl("store", "migrate", env={"CALLCTL_STORE": as_user})
     assert refused.code == 1
     assert "the database's owner makes the schema: have CALLCTL_STORE name that role" in refused.err
-    assert "is made: version 1" in callctl("store", "migrate", env={"CALLCTL_STORE": as_owner}).out
+    assert "is made: version 2" in callctl("store", "migrate", env={"CALLCTL_STORE": as_owner}).out
     without = callctl("store", "check", env={"CALLCTL_STORE": as_user})
     assert (without.code, f"the role {user}" in without.out) == (1, True)
     with closing(psycopg.connect(as_owner, autocommit=True)) as connection:

@@ -10,8 +10,8 @@ from listeners import PUBLIC, TOKEN, VOICE_DOCUMENT, FailingStore, Reports, Star
 from watches import Application
 
 from callctl.store.sqlite.store import SqliteStore
+from callctl.watch.forwarding.forwarder import Forwarder
 from callctl.watch.listener.address import Address
-from callctl.watch.listener.forward import Forwarder
 from callctl.watch.listener.listener import Listener, ListenerConfig
 from callctl.watch.listener.server import Limits
 from callctl.watch.listener.twiml_responder import Documents, TwimlResponder
@@ -76,7 +76,7 @@ async def start(store: SqliteStore, reports: Reports) -> AsyncIterator[Start]:
 async def voice(application: Application, reports: Reports) -> AsyncIterator[TwimlResponder]:
     """Answer requests for TwiML with what the application answers."""
     application.text, application.content_type = VOICE_DOCUMENT, "text/xml"
-    forwarder = Forwarder(application.url, note=lambda _note: None, trouble=reports.troubles.append)
+    forwarder = Forwarder((application.url,), note=lambda _note: None, trouble=reports.troubles.append)
     forwarder.start()
     yield TwimlResponder(Documents(), forwarder=forwarder, trouble=reports.troubles.append)
     await forwarder.stop()

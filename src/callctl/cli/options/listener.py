@@ -84,11 +84,13 @@ Serve: TypeAlias = Annotated[
     ),
 ]
 ForwardTo: TypeAlias = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--forward-to",
         metavar="URL",
-        help="Pass verified requests on, unchanged.\n\nTo an application of yours, which answers them.",
+        help="Pass verified requests on; repeatable.\n\nUnchanged, to applications of yours. What one does not take is "
+        "sent again for five minutes, and then kept for `callctl replay --failed`. The first one named answers "
+        "requests for TwiML.",
         rich_help_panel=ACT,
     ),
 ]
@@ -114,7 +116,7 @@ def read_listener_options(
     accept_forgeries: bool,
     keep_days: int,
     serve: list[str] | None,
-    forward_to: str | None,
+    forward_to: list[str] | None,
     forward_insecure: bool,
     since: timedelta,
 ) -> WatchOptions:
@@ -138,7 +140,7 @@ def read_listener_options(
         unverified=unverified,
         forgeries_accepted=accept_forgeries,
         documents=Documents.read_options(serve or [], folder=runtime.cwd),
-        forward_to=forward_to,
+        forward_to=tuple(dict.fromkeys(forward_to or ())),
         forward_insecure=forward_insecure,
         since=since,
         keep_days=keep_days,

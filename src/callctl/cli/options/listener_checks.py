@@ -42,7 +42,7 @@ def check_exposure(options: WatchOptions) -> None:
         raise UsageError("--accept-forgeries goes with --unverified", hint="alone it changes nothing: drop it")
     if not options.unverified:
         return
-    if options.forward_to is not None:
+    if options.forward_to:
         raise UsageError(
             "--unverified and --forward-to exclude each other: only verified requests are passed on",
             hint="drop --unverified",
@@ -61,27 +61,28 @@ def check_exposure(options: WatchOptions) -> None:
 
 
 def check_forwarding(options: WatchOptions) -> None:
-    """Check that requests are forwarded to an http or https address other than this listener's.
+    """Check that requests are forwarded to http or https addresses other than this listener's.
 
     Raises:
         UsageError: They are not.
     """
-    if options.forward_insecure and (options.forward_to is None or not is_loopback_url(options.forward_to)):
+    if options.forward_insecure and not (options.forward_to and all(map(is_loopback_url, options.forward_to))):
         raise UsageError(
             "--forward-insecure goes with --forward-to an address on loopback: elsewhere anybody could answer for it",
             hint="name the file of the CA that signed your application's certificate in SSL_CERT_FILE",
         )
-    if options.forward_to is None:
-        return
-    if not is_http_url(options.forward_to):
+    for url in options.forward_to:
+        _check_forward_url(url, port=options.port)
+
+
+def _check_forward_url(url: str, *, port: int) -> None:
+    if not is_http_url(url):
         raise UsageError(
-            f"--forward-to is not an http or https address: {without_user_info(options.forward_to)}",
-            hint=scheme_hint(options.forward_to, otherwise="such as http://127.0.0.1:5000/status"),
+            f"--forward-to is not an http or https address: {without_user_info(url)}",
+            hint=scheme_hint(url, otherwise="such as http://127.0.0.1:5000/status"),
         )
-    if is_loopback_url(options.forward_to) and urlsplit(options.forward_to).port == options.port:
-        raise UsageError(
-            f"--forward-to leads back to this watch: {options.forward_to}", hint="give the address of your application"
-        )
+    if is_loopback_url(url) and urlsplit(url).port == port:
+        raise UsageError(f"--forward-to leads back to this watch: {url}", hint="give the address of your application")
 
 
 def read_public_url(settings: Settings, given: str | None) -> str | None:

@@ -13,8 +13,16 @@ from callctl.errors import StoreError
 from callctl.store.postgresql.connection import CONNECT_LIMIT, Engine, Link
 from callctl.store.postgresql.rows import action_json, action_of, actions_json, event_of, fit, plain, record_of, unfit
 from callctl.store.postgresql.schema import check_version
-from callctl.store.records import ActionLimit, CallRow, OpenClaim, PlacedCall, Refusal
-from callctl.support.dates import nearest_time
+from callctl.store.records import (
+    MOST_UNDELIVERED,
+    ActionLimit,
+    CallRow,
+    OpenClaim,
+    PlacedCall,
+    Refusal,
+    Undelivered,
+)
+from callctl.support.dates import microseconds, nearest_time
 from callctl.support.identity import user_at_host
 
 if TYPE_CHECKING:
@@ -63,6 +71,37 @@ _AFTER = (
     "SELECT position{columns} FROM callctl.stored_events WHERE world = %(world)s AND position > %(last)s"
     " ORDER BY position LIMIT %(limit)s"
 )
+# A row is an array: sid, key, URL, arrival in microseconds, why, and for how many microseconds it is tried again. Of
+# events that are not stored, as that of a request for TwiML may be, nothing is kept.
+_KEEP_UNDELIVERED = """
+    INSERT INTO callctl.undelivered (world, sid, key, url, at, why, tried_until)
+    SELECT stored.world, stored.sid, stored.key, e ->> 2,
+        'epoch'::timestamptz + (e ->> 3)::bigint * interval '1 microsecond', e ->> 4,
+        clock_timestamp() + (e ->> 5)::bigint * interval '1 microsecond'
+    FROM jsonb_array_elements(%(rows)s::jsonb) AS row (e) CROSS JOIN LATERAL (
+        SELECT world, sid, key FROM callctl.stored_events
+        WHERE world = %(world)s AND sid = e ->> 0 AND key = decode(e ->> 1, 'hex') OFFSET 0
+    ) AS stored
+    ON CONFLICT (world, sid, key, md5(url)) DO UPDATE SET why = excluded.why, tried_until = excluded.tried_until
+"""
+_FORGET_UNDELIVERED = """
+    DELETE FROM callctl.undelivered AS kept USING jsonb_array_elements(%(rows)s::jsonb) AS row (e)
+    WHERE kept.world = %(world)s AND kept.sid = e ->> 0 AND kept.key = decode(e ->> 1, 'hex') AND kept.url = e ->> 2
+"""
+_FORGET_OLDEST_UNDELIVERED = """
+    DELETE FROM callctl.undelivered WHERE world = %(world)s AND ctid = ANY (ARRAY(
+        SELECT ctid FROM callctl.undelivered WHERE world = %(world)s ORDER BY at DESC OFFSET %(most)s
+    ))
+"""
+_UNDELIVERED = """
+    SELECT kept.sid, kept.url, kept.at, kept.why, greatest(kept.tried_until - clock_timestamp(), interval '0'),
+        event.key, event.kind, event.received_at, event.verified, event.form
+    FROM callctl.undelivered AS kept CROSS JOIN LATERAL (
+        SELECT position, key, kind, received_at, verified, form FROM callctl.stored_events
+        WHERE world = kept.world AND sid = kept.sid AND key = kept.key OFFSET 0
+    ) AS event
+    WHERE kept.world = %(world)s ORDER BY event.position, kept.url
+"""
 _CLAIM = "world = %(world)s AND rule = %(rule)s AND sid = %(sid)s AND fence = %(fence)s AND lease IS NOT NULL"
 
 
@@ -413,6 +452,28 @@ class PostgresStore:
         )
         return rows[0][0] if rows else None
 
+    # Requests that were to be passed on
+
+    def keep_undelivered(self, requests: Iterable[Undelivered], *, now: datetime) -> None:  # noqa: ARG002
+        """Store that an application has not taken requests; what was stored of them before counts no more.
+
+        They stay as long as their events, and the newest ``MOST_UNDELIVERED`` at most.
+        """
+        self._write(_KEEP_UNDELIVERED, rows=json.dumps([_undelivered_row(request) for request in requests]))
+        self._write(_FORGET_OLDEST_UNDELIVERED, most=MOST_UNDELIVERED)
+
+    def forget_undelivered(self, requests: Iterable[Undelivered]) -> None:
+        """Store that requests were taken."""
+        self._write(_FORGET_UNDELIVERED, rows=json.dumps([_undelivered_row(request) for request in requests]))
+
+    def undelivered(self, *, now: datetime) -> list[tuple[Undelivered, CallEvent]]:  # noqa: ARG002
+        """Return the requests that were not taken, each with its event, in the order in which those arrived."""
+        found = []
+        for sid, url, at, why, left, *row in self._read(_UNDELIVERED):
+            if (event := _readable(event_of, row)) is not None:
+                found.append((Undelivered(sid, event.key, url, at, why, left), event))
+        return found
+
     # Actions, and the intents that precede them
 
     def record_actions(self, actions: Iterable[ActionEvent]) -> None:
@@ -665,3 +726,10 @@ def _readable(read: Callable[[Any], Any], record: Any) -> Any:
         return read(record)
     except Exception:
         return None
+
+
+def _undelivered_row(request: Undelivered) -> list[Any]:
+    """Return a request that was not taken as the statements take it."""
+    lasting = request.tried_for // timedelta(microseconds=1)
+    at = microseconds(request.at)
+    return [plain(request.call_sid), request.key, plain(request.url), at, plain(request.why), lasting]

@@ -6,7 +6,7 @@ import sqlite3
 
 from callctl.store.sqlite.rows import MERGE_CALLS
 
-_TABLES = ("calls", "placed", "placed_calls", "actions", "claims", "intents")
+_TABLES = ("calls", "placed", "placed_calls", "actions", "claims", "intents", "undelivered")
 _FORMER_CALLS = "SELECT id FROM calls WHERE world = :former"
 _MOVES = (
     "INSERT INTO calls (world, sid, parent_sid, status, standing, is_final, last_at)"

@@ -125,6 +125,21 @@ MIGRATIONS = (
         PRIMARY KEY (world, nonce)
     ) WITHOUT ROWID
     """,
+    # What applications have not taken of what was to be passed on to them: events, where they were to go, and until
+    # when a listener tries that again.
+    """
+    CREATE TABLE undelivered (
+        world TEXT NOT NULL,
+        sid TEXT NOT NULL,
+        key TEXT NOT NULL,
+        url TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        why TEXT NOT NULL,
+        tried_until INTEGER NOT NULL,
+        PRIMARY KEY (world, sid, key, url)
+    ) WITHOUT ROWID;
+    CREATE INDEX undelivered_by_time ON undelivered (world, at)
+    """,
 )
 
 _OBJECTS = "SELECT type, name, tbl_name, sql FROM sqlite_schema"
@@ -142,7 +157,7 @@ _PLAIN = {"table": ("CREATE TABLE ",), "index": ("CREATE INDEX ", "CREATE UNIQUE
 # The tables that these make.
 TABLES = (
     *("calls", "events", "actions", "claims", "placed", "placed_calls", "intents", "keyed_by_pairs", "store_id"),
-    "listeners",
+    *("listeners", "undelivered"),
 )
 
 

@@ -11,11 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from callctl.errors import StoreError
-from callctl.store.records import ActionLimit, CallRow, OpenClaim, PlacedCall, Refusal
+from callctl.store.records import (
+    MOST_UNDELIVERED,
+    ActionLimit,
+    CallRow,
+    OpenClaim,
+    PlacedCall,
+    Refusal,
+    Undelivered,
+)
 from callctl.store.sqlite.connection import connect, connect_existing, connect_readonly
 from callctl.store.sqlite.guarded_connection import GuardedConnection
 from callctl.store.sqlite.rows import INSERT_ACTION, action_row, read_action, readable
-from callctl.store.sqlite.schema import plain
+from callctl.store.sqlite.schema import plain, short_key
 from callctl.support.dates import microseconds, nearest_time, read_json
 
 if TYPE_CHECKING:
@@ -71,7 +79,27 @@ _OF_CALLS = {
     "claims": ("at", "claims.sid, claims.about"),
     "placed_calls": ("at", "placed_calls.sid"),
     "intents": ("until", "intents.sid"),
+    "undelivered": ("at", "undelivered.sid"),
 }
+# A request is there once for each event and URL.
+_KEEP_UNDELIVERED = """
+    INSERT INTO undelivered (world, sid, key, url, at, why, tried_until)
+    VALUES (:world, :sid, :key, :url, :at, :why, :until)
+    ON CONFLICT (world, sid, key, url) DO UPDATE SET why = excluded.why, tried_until = excluded.tried_until
+"""
+_FORGET_UNDELIVERED = "DELETE FROM undelivered WHERE world = :world AND sid = :sid AND key = :key AND url = :url"
+_FORGET_OLDEST_UNDELIVERED = """
+    DELETE FROM undelivered WHERE world = :world AND (sid, key, url) IN (
+        SELECT sid, key, url FROM undelivered WHERE world = :world ORDER BY at DESC LIMIT -1 OFFSET :most
+    )
+"""
+_UNDELIVERED = """
+    SELECT kept.sid, kept.key, url, at, why, tried_until, record
+    FROM undelivered AS kept
+    CROSS JOIN calls ON calls.world = kept.world AND calls.sid = kept.sid
+    CROSS JOIN events ON events.call_id = calls.id AND events.key = kept.key
+    WHERE kept.world = :world ORDER BY events.id, url
+"""
 _DELETE_INTENT = "DELETE FROM intents WHERE world = :world AND sid = :sid"
 _THIS_CLAIM = "world = :world AND rule = :rule AND sid = :sid"
 _THIS_OPEN_CLAIM = f"{_THIS_CLAIM} AND fence = :fence AND lease > 0"
@@ -472,6 +500,51 @@ class SqliteStore:
         """
         rows = self._rows("SELECT dial_action FROM placed_calls WHERE world = :world AND sid = :sid", sid=call_sid)
         return str(rows[0][0]) if rows and rows[0][0] is not None else None
+
+    # Requests that were to be passed on
+
+    def keep_undelivered(self, requests: Iterable[Undelivered], *, now: datetime) -> None:
+        """Store that an application has not taken requests; what was stored of them before counts no more.
+
+        They stay as long as their calls, and the newest ``MOST_UNDELIVERED`` at most. ``now`` is the caller's time.
+        """
+        rows = [
+            {
+                **self._undelivered_key(request),
+                "at": microseconds(request.at),
+                "why": plain(request.why),
+                "until": microseconds(now + request.tried_for) if request.tried_for else 0,
+            }
+            for request in requests
+        ]
+        with self._writing.transaction() as connection:
+            connection.executemany(_KEEP_UNDELIVERED, rows)
+            connection.execute(_FORGET_OLDEST_UNDELIVERED, {"world": self._world, "most": MOST_UNDELIVERED})
+
+    def forget_undelivered(self, requests: Iterable[Undelivered]) -> None:
+        """Store that requests were taken."""
+        rows = [self._undelivered_key(request) for request in requests]
+        with self._writing.transaction() as connection:
+            connection.executemany(_FORGET_UNDELIVERED, rows)
+
+    def undelivered(self, *, now: datetime) -> list[tuple[Undelivered, CallEvent]]:
+        """Return the requests that were not taken, each with its event, in the order in which those arrived."""
+        from callctl.calls.event import CallEvent
+
+        found = []
+        for sid, key, url, at, why, until, record in self._rows(_UNDELIVERED):
+            if (event := readable(CallEvent.from_record, record)) is not None:
+                left = max(nearest_time(until) - now, timedelta())
+                found.append((Undelivered(sid, key, url, nearest_time(at), why, left), event))
+        return found
+
+    def _undelivered_key(self, request: Undelivered) -> dict[str, str | int]:
+        return {
+            "world": self._world,
+            "sid": plain(request.call_sid),
+            "key": short_key(request.key),
+            "url": plain(request.url),
+        }
 
     # Actions, and the intents that precede them
 

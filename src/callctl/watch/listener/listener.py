@@ -26,9 +26,10 @@ from callctl.settings import Settings, may_be_token
 from callctl.support.server import TcpServer
 from callctl.support.threads import AfterTurn, TimeLimit, describe
 from callctl.watch.counts import Counts
+from callctl.watch.forwarding.forwarder import Forwarder
 from callctl.watch.listener.address import Address
-from callctl.watch.listener.forward import Forwarder
 from callctl.watch.listener.server import (
+    REPLAY_HEADER,
     SELFTEST_BYTES,
     SELFTEST_FIELD,
     BodyRefusedError,
@@ -48,6 +49,7 @@ _HEALTH_PATH = "/healthz"
 # The field of a health answer by which a listener says that it passes requests on, also those for TwiML.
 FORWARDS = "forwards"
 _STATUSES = frozenset(("", *CallStatus))
+_NO_REPLAYS = "this is a listener of callctl, which has these events: replay them to an application\n"
 # The most wrong paths of signed requests that are reported: a captured request can be sent to any path.
 _MOST_PATHS = 8
 # The most events that are remembered as answered with 500. Twilio has stopped sending the first of them by then.
@@ -189,6 +191,9 @@ class Listener:
         return response
 
     async def _answer_to(self, request: web.BaseRequest, path: str, target: str) -> web.Response:
+        if REPLAY_HEADER in request.headers:
+            self.counts.refusals["replay"] += 1
+            return web.Response(status=409, headers={REPLAY_HEADER: "refused"}, text=_NO_REPLAYS)
         own_path = self._paths.get(path.rstrip("/"))  # a trailing slash too many is left to the signature
         if own_path is None and (request.method not in ("GET", "POST") or not _says_it_is_signed(request)):
             return web.Response(status=404)
@@ -287,15 +292,15 @@ class Listener:
             self._on_trouble(Trouble(what, Cause.REFUSED, url=self.callback_url, status=403))
         return web.Response(status=403)
 
-    def _acknowledge(self, received: ReceivedRequest) -> web.Response:
+    def _acknowledge(self, received: ReceivedRequest, event: CallEvent | None = None) -> web.Response:
         if self._forwarder is not None:
-            self._forwarder.put(received)
+            self._forwarder.put(received, event)
         return no_content(received)
 
-    async def _answer_twiml(self, path: str, received: ReceivedRequest) -> web.Response:
+    async def _answer_twiml(self, path: str, received: ReceivedRequest, event: CallEvent | None = None) -> web.Response:
         if self._responder is None:
             return web.Response(status=404, text=NOT_FOR_TWIML)
-        return await self._responder.answer(path, received)
+        return await self._responder.answer(path, received, event)
 
     async def _store(self, event: CallEvent, path: str, received: ReceivedRequest) -> web.Response:
         if event.kind == TWIML_REQUEST or (path != self.address.path and event.kind not in FEATURES):
@@ -304,9 +309,9 @@ class Listener:
             keeping.add_done_callback(self._keeping.discard)
             # The call goes on, stored or not: without TwiML it would end.
             await asyncio.wait({keeping}, timeout=self.config.limits.twiml_store_seconds)
-            return await self._answer_twiml(path, received)
+            return await self._answer_twiml(path, received, event)
         status = await self._keep(event)
-        return self._acknowledge(received) if status is None else web.Response(status=status)
+        return self._acknowledge(received, event) if status is None else web.Response(status=status)
 
     async def _keep(self, event: CallEvent) -> int | None:
         """Store an event and have it reported; return the status that says it could not be stored, None if it was."""

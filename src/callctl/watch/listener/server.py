@@ -24,6 +24,8 @@ from callctl.watch.listener.signature import SignedRequest
 
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
+# What `callctl replay` sends carries this header, with when it came first. It is taken for no event here.
+REPLAY_HEADER: Final = "X-Callctl-Replay"
 # A form with this field alone is a watch's self-test, signed; or, as a GET that is not signed, the question which watch
 # answers here. The answer says which, as /healthz does.
 SELFTEST_FIELD: Final = "CallctlProbe"

@@ -6,15 +6,18 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
 from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import UsageError, why_unreadable
+from callctl.watch.forwarding.forwarder import Forwarder
 from callctl.watch.listener.address import DOCUMENTS
-from callctl.watch.listener.forward import Forwarder
 from callctl.watch.listener.server import ReceivedRequest
+
+if TYPE_CHECKING:
+    from callctl.calls.event import CallEvent
 
 NOT_FOR_TWIML: Final = "this URL is for status callbacks; it has no TwiML to give\n"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -31,14 +34,14 @@ class TwimlResponder:
         self._documents, self._forwarder, self._trouble = documents, forwarder, trouble
         self._reported: set[str] = set()
 
-    async def answer(self, path: str, received: ReceivedRequest) -> web.Response:
-        """Answer with the document at this path, else with what the application answers."""
+    async def answer(self, path: str, received: ReceivedRequest, event: CallEvent | None = None) -> web.Response:
+        """Answer with the document at this path, else with what the first application answers."""
         if path.startswith(DOCUMENTS):
             if self._forwarder is not None:
-                self._forwarder.put(received, asks_for_twiml=True)
+                self._forwarder.put(received, event, asks_for_twiml=True)
             return self._document(path.removeprefix(DOCUMENTS))
         if self._forwarder is not None:
-            return await self._forwarder.answer(received)
+            return await self._forwarder.answer(received, event)
         what = "a request for TwiML was answered with 404: this URL is for status callbacks; give --serve"
         self._report_once(Trouble(what, Cause.TWIML, url=received.target, status=404))
         return web.Response(status=404, text=NOT_FOR_TWIML)

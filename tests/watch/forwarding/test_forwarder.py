@@ -20,7 +20,7 @@ from web_site import free_port
 from callctl.calls.watch_trouble import Trouble
 from callctl.errors import SettingsError
 from callctl.support.server import TcpServer
-from callctl.watch.listener.forward import AT_ONCE, WAITING, Forwarder
+from callctl.watch.forwarding.forwarder import AT_ONCE, WAITING, Forwarder
 from callctl.watch.listener.server import ReceivedRequest
 from callctl.watch.listener.signature import SignedRequest
 from callctl.watch.options import WatchOptions
@@ -31,7 +31,7 @@ DOCUMENT = "<Response><Say>Hello</Say></Response>"
 
 
 async def test_a_verified_request_is_passed_on_unchanged(tmp_path: Path, application: Application) -> None:
-    options = WatchOptions("127.0.0.1", 0, forward_to=f"{application.url}/app/status?key=1")
+    options = WatchOptions("127.0.0.1", 0, forward_to=(f"{application.url}/app/status?key=1",))
     async with running_watch(settings_in(tmp_path), options) as watch:
         url = watch.ready.callback_url
         fields = form(1, "ringing", number=1, CallerCity="", CalledCity="São Paulo", CallerName="A&B=C+D %")
@@ -49,7 +49,7 @@ async def test_a_verified_request_is_passed_on_unchanged(tmp_path: Path, applica
 
 
 async def test_a_callback_by_get_keeps_its_query(tmp_path: Path, application: Application) -> None:
-    options = WatchOptions("127.0.0.1", 0, forward_to=f"{application.url}/status")
+    options = WatchOptions("127.0.0.1", 0, forward_to=(f"{application.url}/status",))
     async with running_watch(settings_in(tmp_path), options) as watch:
         url = f"{watch.ready.callback_url}?CallSid=mine&{urlencode(form(1, 'busy', CalledCity='São Paulo'))}"
         async with aiohttp.ClientSession() as http, http.get(url, headers=sign(url)) as answer:
@@ -62,7 +62,7 @@ async def test_a_callback_by_get_keeps_its_query(tmp_path: Path, application: Ap
 async def test_what_has_no_status_is_counted_in_the_header_and_passed_on(
     tmp_path: Path, application: Application
 ) -> None:
-    options = WatchOptions("127.0.0.1", 0, forward_to=application.url)
+    options = WatchOptions("127.0.0.1", 0, forward_to=(application.url,))
     async with running_watch(settings_in(tmp_path), options) as watch:
         assert (await post(watch.ready.callback_url, {"CallSid": sid(1), "AnsweredBy": "fax"}))[0] == 204
         assert len(await application.requests(1)) == 1
@@ -71,7 +71,7 @@ async def test_what_has_no_status_is_counted_in_the_header_and_passed_on(
 
 async def test_a_slow_application_does_not_delay_the_acknowledgement(tmp_path: Path, application: Application) -> None:
     application.hold = asyncio.Event()
-    options = WatchOptions("127.0.0.1", 0, forward_to=application.url)
+    options = WatchOptions("127.0.0.1", 0, forward_to=(application.url,))
     async with running_watch(settings_in(tmp_path), options) as watch:
         for call in range(3 * AT_ONCE):
             assert (await post(watch.ready.callback_url, form(call, "ringing")))[0] == 204
@@ -81,7 +81,7 @@ async def test_a_slow_application_does_not_delay_the_acknowledgement(tmp_path: P
 
 
 async def test_neither_forged_requests_nor_self_tests_are_passed_on(tmp_path: Path, application: Application) -> None:
-    options = WatchOptions("127.0.0.1", 0, forward_to=application.url)
+    options = WatchOptions("127.0.0.1", 0, forward_to=(application.url,))
     async with running_watch(settings_in(tmp_path), options) as watch:
         await watch.view.until(lambda view: view.header is not None and view.header.round_trip is not None)
         url = watch.ready.callback_url
@@ -93,7 +93,7 @@ async def test_neither_forged_requests_nor_self_tests_are_passed_on(tmp_path: Pa
 
 async def test_an_application_that_is_not_there_is_reported(tmp_path: Path, application: Application) -> None:
     await application.stop()
-    options = WatchOptions("127.0.0.1", 0, forward_to=application.url)
+    options = WatchOptions("127.0.0.1", 0, forward_to=(application.url,))
     async with running_watch(settings_in(tmp_path), options) as watch:
         assert (await post(watch.ready.callback_url, form(1, "ringing")))[0] == 204
         assert "can't connect (Connection refused)" in await watch.view.until_noted(application.url)
@@ -101,7 +101,7 @@ async def test_an_application_that_is_not_there_is_reported(tmp_path: Path, appl
 
 
 async def test_the_applications_password_is_not_reported(tmp_path: Path) -> None:
-    options = WatchOptions("127.0.0.1", 0, forward_to="http://ann:secret@127.0.0.1:1/app")
+    options = WatchOptions("127.0.0.1", 0, forward_to=("http://ann:secret@127.0.0.1:1/app",))
     async with running_watch(settings_in(tmp_path), options) as watch:
         await post(watch.ready.callback_url, form(1, "ringing"))
         noted = await watch.view.until_noted("→ http://")
@@ -111,7 +111,7 @@ async def test_the_applications_password_is_not_reported(tmp_path: Path) -> None
 async def test_who_signs_in_at_the_application_by_its_url_does_not_sign_in_as_twilio_did(
     tmp_path: Path, application: Application
 ) -> None:
-    options = WatchOptions("127.0.0.1", 0, forward_to=f"http://ann:secret@127.0.0.1:{application.port}/app")
+    options = WatchOptions("127.0.0.1", 0, forward_to=(f"http://ann:secret@127.0.0.1:{application.port}/app",))
     async with running_watch(settings_in(tmp_path), options) as watch:
         for call in range(2 * AT_ONCE):
             assert (await post(watch.ready.callback_url, form(call, "ringing"), Authorization="Basic eDp5"))[0] == 204
@@ -122,7 +122,7 @@ async def test_who_signs_in_at_the_application_by_its_url_does_not_sign_in_as_tw
 
 async def test_the_application_answers_requests_for_twiml(tmp_path: Path, application: Application) -> None:
     application.text, application.content_type = DOCUMENT, "application/xml"
-    options = WatchOptions("127.0.0.1", 0, forward_to=f"{application.url}/voice")
+    options = WatchOptions("127.0.0.1", 0, forward_to=(f"{application.url}/voice",))
     async with running_watch(settings_in(tmp_path), options) as watch:
         assert await post(watch.ready.callback_url, twiml_form(1)) == (200, DOCUMENT)
         await watch.view.until(lambda view: bool(view.events))
@@ -131,7 +131,7 @@ async def test_the_application_answers_requests_for_twiml(tmp_path: Path, applic
 
 async def test_every_cookie_of_the_application_reaches_twilio(tmp_path: Path, application: Application) -> None:
     application.cookies = ("a=1; Path=/", "b=2")
-    options = WatchOptions("127.0.0.1", 0, forward_to=f"{application.url}/voice")
+    options = WatchOptions("127.0.0.1", 0, forward_to=(f"{application.url}/voice",))
     async with running_watch(settings_in(tmp_path), options) as watch, aiohttp.ClientSession() as http:
         url, fields = watch.ready.callback_url, twiml_form(1)
         async with http.post(url, data=fields, headers=sign(url, fields)) as answer:
@@ -156,7 +156,7 @@ async def test_a_header_that_can_not_be_sent_does_not_cost_twilio_the_answer(tmp
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\x1b\r\nSet-Cookie: a=\x01b\x7f\r\nContent-Length: %d\r\n\r\n"
     async with (
         an_application_that_answers(head % len(DOCUMENT) + DOCUMENT.encode()) as url,
-        running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0, forward_to=url)) as watch,
+        running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0, forward_to=(url,))) as watch,
         aiohttp.ClientSession() as http,
     ):
         at, fields = watch.ready.callback_url, twiml_form(1)
@@ -169,7 +169,7 @@ async def test_an_application_that_changes_protocols_is_reported(tmp_path: Path)
     answer = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
     async with (
         an_application_that_answers(answer) as url,
-        running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0, forward_to=url)) as watch,
+        running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0, forward_to=(url,))) as watch,
     ):
         assert (await post(watch.ready.callback_url, twiml_form(1)))[0] == 502
         await watch.view.until_noted("no usable answer (HTTP 101) in ")
@@ -178,7 +178,7 @@ async def test_an_application_that_changes_protocols_is_reported(tmp_path: Path)
 async def test_what_is_passed_on_and_comes_back_is_not_passed_on_again(tmp_path: Path) -> None:
     port = free_port()
     # To the watch itself, under a name that hides it.
-    options = WatchOptions("127.0.0.1", port, forward_to=f"http://0.0.0.0:{port}/status")
+    options = WatchOptions("127.0.0.1", port, forward_to=(f"http://0.0.0.0:{port}/status",))
     async with running_watch(settings_in(tmp_path), options) as watch:
         url = watch.ready.callback_url
         assert (await post(url, form(1, "ringing")))[0] == 204
@@ -214,7 +214,7 @@ async def test_what_an_application_sends_back_without_a_via_does_not_go_round_fo
     port = free_port()
     async with (
         an_application_that_sends_back(f"http://127.0.0.1:{port}/status") as (application, came),
-        running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", port, forward_to=application)) as watch,
+        running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", port, forward_to=(application,))) as watch,
     ):
         url = watch.ready.callback_url
         assert (await post(url, form(1, "ringing")))[0] == 204
@@ -228,7 +228,7 @@ async def test_what_an_application_sends_back_without_a_via_does_not_go_round_fo
 
 async def test_a_call_may_ask_for_the_same_twiml_again_and_again(application: Application) -> None:
     at = [0.0]
-    forwarder = Forwarder(application.url, note=print, trouble=print, clock=lambda: at[0])
+    forwarder = Forwarder((application.url,), note=print, trouble=print, clock=lambda: at[0])
     asks = ReceivedRequest("POST", "/status", (), b"a=b", (("a", "b"),), SignedRequest("/status", signature="signed"))
     for _ in range(100):
         at[0] += 1.5
@@ -241,20 +241,21 @@ async def test_a_call_may_ask_for_the_same_twiml_again_and_again(application: Ap
 async def test_what_is_too_much_is_dropped_and_counted(application: Application) -> None:
     application.hold = asyncio.Event()
     dropped: list[Trouble] = []
-    forwarder = Forwarder(application.url, note=lambda _text: None, trouble=dropped.append)
+    forwarder = Forwarder((application.url,), note=lambda _text: None, trouble=dropped.append)
     forwarder.start()
     for number in range(WAITING + 5):
         signed = SignedRequest("/status", signature=str(number))
         forwarder.put(ReceivedRequest("POST", "/status", (), b"a=b", (("a", "b"),), signed))
-    what = f"{application.url} is too slow: {{}} requests were not passed on"
-    assert [str(text) for text in dropped] == [what.format(count) for count in (1, 2, 4)]
+    said = ("1 request was", "2 requests were", "4 requests were")
+    what = f"{application.url} is too slow: {{}} not passed on, and not kept"
+    assert [str(text) for text in dropped] == [what.format(count) for count in said]
     await forwarder.stop()
 
 
 async def test_a_request_that_fails_in_a_way_nobody_foresaw_ends_none_that_passes_on_the_next(
     tmp_path: Path, application: Application
 ) -> None:
-    options = WatchOptions("127.0.0.1", 0, forward_to=f"{application.url}/status")
+    options = WatchOptions("127.0.0.1", 0, forward_to=(f"{application.url}/status",))
     async with running_watch(settings_in(tmp_path), options) as watch:
         forwarder = watch.session._forwarder
         assert forwarder is not None
@@ -291,7 +292,7 @@ async def test_what_is_wrong_with_an_applications_certificate_is_reported(
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     async with (
         an_application_with_its_own_certificate() as url,
-        running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0, forward_to=url)) as watch,
+        running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0, forward_to=(url,))) as watch,
     ):
         for call in (1, 2):
             assert (await post(watch.ready.callback_url, form(call, "ringing")))[0] == 204
@@ -312,14 +313,14 @@ async def test_a_certificate_counts_that_is_named_or_need_not_be_right(
     if trusted is not None:
         monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
     async with an_application_with_its_own_certificate() as url:
-        options = WatchOptions("127.0.0.1", 0, forward_to=url, forward_insecure=trusted is None)
+        options = WatchOptions("127.0.0.1", 0, forward_to=(url,), forward_insecure=trusted is None)
         async with running_watch(settings_in(tmp_path), options) as watch:
             assert (await post(watch.ready.callback_url, form(1, "ringing")))[0] == 204
             assert "  200 in " in await watch.view.until_noted(f"{sid(1)} ringing")
 
 
 async def test_an_application_that_speaks_no_tls_is_reported_in_words(tmp_path: Path, application: Application) -> None:
-    options = WatchOptions("127.0.0.1", 0, forward_to=f"https://127.0.0.1:{application.port}/app")
+    options = WatchOptions("127.0.0.1", 0, forward_to=(f"https://127.0.0.1:{application.port}/app",))
     async with running_watch(settings_in(tmp_path), options) as watch:
         assert (await post(watch.ready.callback_url, form(1, "ringing")))[0] == 204
         line = await watch.view.until_noted(f"{sid(1)} ringing")
@@ -334,4 +335,4 @@ async def test_certificates_that_can_not_be_read_are_an_error(
     (tmp_path / "empty.pem").touch()
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / name))
     with pytest.raises(SettingsError, match=f"SSL_CERT_FILE names can't be read: .*{name}: "):
-        Forwarder("https://localhost/x", note=print, trouble=print).start()
+        Forwarder(("https://localhost/x",), note=print, trouble=print).start()

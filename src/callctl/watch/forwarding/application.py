@@ -1,0 +1,180 @@
+"""One application of yours: how a request is sent to its URL, and what comes back."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
+
+from callctl.errors import SettingsError, without_secrets
+from callctl.support.urls import reason_of, tls_reason
+from callctl.watch.listener.server import ReceivedRequest
+
+# Twilio gives up after 15 s (docs/twilio.md, "Delivery").
+LIMIT = 15.0
+LONGEST = 65536  # bytes of an answer with TwiML
+# What an application says by these is that it could not take the request now; by any other status it has answered.
+_ASKS_AGAIN = (408, 425, 429)
+
+# What belongs to one connection and not to the request (RFC 9110, section 7.6.1), and what is counted anew.
+_HOP = frozenset(
+    {
+        "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+        "content-length", "expect",
+    }
+)  # fmt: skip
+# What aiohttp would add by itself.
+_OWN_HEADERS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the application answered: ``seconds`` it took, and its status, or why there is none.
+
+    ``is_untrusted`` means that its certificate was not accepted. ``headers`` are as they came: Set-Cookie may be there
+    more than once. Of a ``body`` that is longer than Twilio takes, only the beginning is there. With ``is_hopeless``
+    the same request fails whenever it is sent.
+    """
+
+    seconds: float
+    status: int | None = None
+    failure: str | None = None
+    is_untrusted: bool = False
+    is_hopeless: bool = False
+    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def text(self) -> str:
+        """Status, or what failed, and time in a few words."""
+        return f"{self.status if self.failure is None else self.failure} in {self.seconds * 1000:.0f} ms"
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether the application has answered the request, be it by refusing it."""
+        return self.status is not None and self.status < 500 and self.status not in _ASKS_AGAIN
+
+    @property
+    def is_too_long(self) -> bool:
+        """Whether Twilio would not take its body as TwiML."""
+        return len(self.body) > LONGEST
+
+    @property
+    def reason(self) -> str | None:
+        """Why it was not taken, in words; None if it was."""
+        return None if self.is_taken else self.failure or f"HTTP {self.status}"
+
+
+class Application:
+    """An application at a URL. ``shown`` is the URL without a password."""
+
+    def __init__(self, url: str, *, verify: bool = True, clock: Callable[[], float] = time.perf_counter) -> None:
+        """Prepare; nothing is sent yet. Without ``verify`` any certificate is accepted. ``clock`` is in seconds."""
+        self.given, self.url, self.shown = url, URL(url), without_secrets(url)
+        self._verify, self._clock = verify, clock
+        self._http: aiohttp.ClientSession | None = None
+
+    def open(self) -> None:
+        """Get ready to send; call it in the event loop.
+
+        Raises:
+            SettingsError: The certificates that SSL_CERT_FILE names can't be read.
+        """
+        tls = _trusted(os.environ) if self._verify and self.url.scheme == "https" else False
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=tls),
+            timeout=aiohttp.ClientTimeout(total=LIMIT),
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._http is not None:
+            await self._http.close()
+
+    def target_of(self, received: ReceivedRequest) -> URL:
+        """Return where a request goes that was received here: to the URL, with the request's own query."""
+        query = received.target.partition("?")[2]
+        if not query:
+            return self.url
+        own = self.url.raw_query_string
+        text = str(self.url.with_query(None).with_fragment(None))
+        return URL(f"{text}?{own}&{query}" if own else f"{text}?{query}", encoded=True)
+
+    async def pass_on(self, received: ReceivedRequest, *, via: str) -> Answer:
+        """Send a request as it was received, but for a ``Via`` (RFC 9110, section 7.6.3) that names ``via``."""
+        headers = CIMultiDict([*self._headers(received), ("Via", f"1.1 {via}")])
+        return await self.send(received.method, self.target_of(received), headers=headers, body=received.body)
+
+    async def send(self, method: str, url: URL, *, headers: CIMultiDict[str], body: bytes) -> Answer:
+        """Send a request with these headers, and return what came of it. A redirect is not followed."""
+        if self._http is None:
+            raise RuntimeError("the application was not opened")
+        began = self._clock()
+        try:
+            async with self._http.request(
+                method, url, data=body or None, headers=headers, skip_auto_headers=_OWN_HEADERS, allow_redirects=False
+            ) as reply:
+                if reply.status < 200:  # 101: an upgrade that was not requested
+                    return Answer(self._clock() - began, failure=f"no usable answer (HTTP {reply.status})")
+                body = await _read(reply)
+                return Answer(self._clock() - began, reply.status, body=body, headers=tuple(reply.headers.items()))
+        except TimeoutError:
+            return Answer(self._clock() - began, failure="no answer")
+        except (aiohttp.ClientError, ValueError) as error:  # the latter for what can't be sent
+            untrusted = isinstance(error, aiohttp.ClientConnectorCertificateError)
+            return Answer(self._clock() - began, failure=_why(error), is_untrusted=untrusted)
+
+    def _headers(self, received: ReceivedRequest) -> list[tuple[str, str]]:
+        headers = [(_text(name), _text(value)) for name, value in received.headers]
+        left_out = {
+            word.strip().lower() for name, value in headers if name.lower() == "connection" for word in value.split(",")
+        }
+        if self.url.user is not None:  # credentials in the URL take the place of those that Twilio sent
+            left_out.add("authorization")
+        return [(name, value) for name, value in headers if name.lower() not in _HOP | left_out]
+
+
+async def _read(reply: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in reply.content.iter_any():
+        body += chunk
+        if len(body) > LONGEST:
+            reply.close()
+            break
+    return bytes(body[: LONGEST + 1])
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "surrogateescape")
+
+
+def _trusted(environ: Mapping[str, str]) -> ssl.SSLContext:
+    """Return the usual certificates, and those of the file or folder that SSL_CERT_FILE names."""
+    context = ssl.create_default_context()
+    if named := environ.get("SSL_CERT_FILE"):
+        try:
+            is_folder = Path(named).is_dir()
+            context.load_verify_locations(cafile=None if is_folder else named, capath=named if is_folder else None)
+        except OSError as error:
+            raise SettingsError(
+                f"the certificates that SSL_CERT_FILE names can't be read: {named}: {reason_of(error)}",
+                hint="correct or unset SSL_CERT_FILE",
+            ) from error
+    return context
+
+
+def _why(error: aiohttp.ClientError | ValueError) -> str:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"its certificate is not accepted ({tls_reason(error.certificate_error)})"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"can't connect ({reason_of(error.os_error)})"
+    return f"no usable answer ({type(error).__name__})"

@@ -1,0 +1,424 @@
+"""Forwards verified requests to local applications, unchanged: the signature, the headers, the form.
+
+Status callbacks are forwarded after they are acknowledged, so that a slow application delays nothing. A request for
+TwiML is forwarded before, for the answer of the first application is what Twilio waits for.
+
+What an application does not take is sent again for five minutes, in order per call, and then kept as failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import secrets
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+from callctl.calls.watch_trouble import Cause, Forwarded, Trouble
+from callctl.errors import without_secrets
+from callctl.store.records import Undelivered
+from callctl.support.backoff import Backoff
+from callctl.support.threads import describe
+from callctl.support.urls import is_loopback_url
+from callctl.watch.forwarding.application import Answer, Application
+from callctl.watch.forwarding.in_order import InOrder
+from callctl.watch.forwarding.kept import KeptRequests
+from callctl.watch.listener.server import ReceivedRequest
+
+if TYPE_CHECKING:
+    from callctl.calls.event import CallEvent
+    from callctl.store.event_store import EventStore
+
+# The most requests that are under way to one application, and that wait for it. Further ones are kept as failed.
+AT_ONCE = 8
+WAITING = 2000
+# For so many seconds a request that was not taken is sent again, with these pauses.
+TRIED_FOR = 300.0
+PAUSES = Backoff(first=1.0, factor=2.0, longest=30.0, jitter=0.1)
+# What has waited for so many seconds is written to the store, so that it is there if this process is killed.
+KEPT_AFTER = 1.0
+_LAST_WRITE = 0.5  # seconds in which the rest is written to the store at the end
+# How often the same request is forwarded at most. Twilio sends a callback six times at most: once, and the five retries
+# of #rc=5 (docs/twilio.md, "Delivery"). A call whose TwiML goes round asks again and again, but not within a second.
+_MOST_TIMES = 10
+_TURN = 1.0  # seconds
+_REMEMBERED = 8192  # requests; more than can go round at once, for no more than WAITING wait here
+
+# Headers of an application's answer that mean something to Twilio; the rest belongs to its connection to us.
+_ANSWER_HEADERS = ("content-type", "content-encoding", "location", "cache-control", "set-cookie")
+_CONTROL = re.compile("[\x00-\x1f\x7f]")
+_LOOP = 508  # Loop Detected (RFC 5842, section 7.2)
+# What ``counts`` has: requests that were taken, tries that failed, requests that were given up.
+TAKEN, FAILED_TRIES, GIVEN_UP = "taken", "failed_tries", "given_up"
+COUNTED = (TAKEN, FAILED_TRIES, GIVEN_UP)
+
+
+class Forwarder:
+    """Forwards each request to some URLs, whose path and query stand in place of those here.
+
+    Each carries a ``Via`` (RFC 9110, section 7.6.3), by which one that comes back is recognised. Else it is unchanged.
+    One that comes back without it is recognised by how often it comes. ``counts`` is by what became of requests.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        note: Callable[[Forwarded], None],
+        trouble: Callable[[Trouble], None],
+        verify: bool = True,
+        clock: Callable[[], float] = time.perf_counter,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """Prepare; nothing is sent yet. Without ``verify`` any certificate is accepted.
+
+        ``note`` is given each answer in words, ``trouble`` what failed; neither may be slow. ``clock`` is in seconds,
+        ``now`` the time that the store compares with.
+        """
+        self._trouble, self._clock = trouble, clock
+        self._given = ", ".join(urls)
+        self._via = f"callctl-{secrets.token_hex(8)}"
+        self._kept = KeptRequests(now=now, trouble=trouble)
+        self.counts: Counter[str] = Counter(dict.fromkeys(COUNTED, 0))
+        reports = _Reports(note, trouble, self.counts)
+        self._deliveries = [
+            _Delivery(Application(url, verify=verify, clock=clock), self._via, self._kept, reports, clock)
+            for url in urls
+        ]
+        self._first, self._reports = self._deliveries[0].application, reports
+        self._ending = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+        self._forwarded: OrderedDict[str, tuple[int, float]] = OrderedDict()  # how often, and when last; by signature
+
+    @property
+    def waiting(self) -> int:
+        """How many requests were put in and are not taken or given up yet, to all URLs together."""
+        return sum(len(delivery) for delivery in self._deliveries)
+
+    def start(self, store: EventStore | None = None) -> None:
+        """Begin to forward what is put in; call it in the event loop. What is not taken is kept in the store.
+
+        Raises:
+            SettingsError: The certificates that SSL_CERT_FILE names can't be read.
+        """
+        self._kept.store = store
+        for delivery in self._deliveries:
+            delivery.start()
+        self._keeper = asyncio.create_task(self._keep())
+
+    async def stop(self, limit: float = 0.0) -> None:
+        """Forward what was not tried yet, for ``limit`` seconds at most; what then is left is kept as failed."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                await asyncio.gather(*(delivery.settle() for delivery in self._deliveries))
+        for delivery in self._deliveries:
+            await delivery.stop()
+        self._ending.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WRITE):
+                if self._keeper is not None:
+                    await asyncio.shield(self._keeper)
+                await self._kept.write()
+        if self._keeper is not None:
+            self._keeper.cancel()
+
+    async def _keep(self) -> None:
+        while not self._ending.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(KEPT_AFTER):
+                    await self._ending.wait()
+            for delivery in self._deliveries:
+                delivery.keep_what_waits()
+            await self._kept.write()
+
+    def put(self, received: ReceivedRequest, event: CallEvent | None = None, *, asks_for_twiml: bool = False) -> None:
+        """Forward a request that is acknowledged, but none that came back from there; return at once.
+
+        ``event`` is what was read from it; without one it can't be kept.
+        """
+        if not self._comes_back(received, asks_for_twiml=asks_for_twiml):
+            for delivery in self._deliveries:
+                delivery.put(received, event)
+
+    async def answer(self, received: ReceivedRequest, event: CallEvent | None = None) -> web.Response:
+        """Return the first application's answer to a request for TwiML; the others get it too, and answer nobody."""
+        if self._comes_back(received, asks_for_twiml=True):
+            return web.Response(status=_LOOP)
+        for delivery in self._deliveries[1:]:
+            delivery.put(received, event)
+        answer = await self._first.pass_on(received, via=self._via)
+        if answer.is_too_long:
+            what = "an answer longer than Twilio takes (64 kB)"
+            answer = Answer(answer.seconds, failure=what, is_hopeless=True)
+        self._reports.answered(_Waiting(received, event, 0.0, tries=1), self._first, answer)
+        if answer.status is None:
+            return web.Response(status=502)
+        # A header with a control character can't be sent, and an answer without it is better for the call than none.
+        headers = [(name, _CONTROL.sub("", value)) for name, value in answer.headers if name.lower() in _ANSWER_HEADERS]
+        return web.Response(status=answer.status, body=answer.body, headers=CIMultiDict(headers))
+
+    def _comes_back(self, received: ReceivedRequest, *, asks_for_twiml: bool) -> bool:
+        via = self._via.encode()
+        if any(name.lower() == b"via" and via in value for name, value in received.headers):
+            what = f"--forward-to {self._given} leads back to this watch: give it the address of your application"
+        elif self.is_repeated(received, asks_for_twiml=asks_for_twiml):
+            what = (
+                f"--forward-to {self._given}: what is passed on comes back here, again and again: a request that "
+                "has come so often is not passed on any more; see where your application sends what it is given"
+            )
+        else:
+            return False
+        self._reports.once(Trouble(what, Cause.FORWARD, url=self._given))
+        return True
+
+    def is_repeated(self, received: ReceivedRequest, *, asks_for_twiml: bool) -> bool:
+        """Count a request; return whether it was forwarded so often that the application must be sending it back.
+
+        What an application sends back may lack the ``Via``, but not the signature, or it would be refused. A request
+        for TwiML counts where it follows the one before within a second.
+        """
+        now, signature = self._clock(), received.signed.signature or ""
+        times, last = self._forwarded.pop(signature, (0, now))
+        if asks_for_twiml and now - last > _TURN:
+            times = 0
+        self._forwarded[signature] = min(times + 1, _MOST_TIMES + 1), now
+        if len(self._forwarded) > _REMEMBERED:
+            self._forwarded.popitem(last=False)
+        return times >= _MOST_TIMES
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """A request that waits for an application since a time by the clock, and how often it was sent so far.
+
+    ``why`` is why it was not taken; ``is_kept`` whether the store has it, or will.
+    """
+
+    received: ReceivedRequest
+    event: CallEvent | None
+    since: float
+    tries: int = 0
+    why: str = "it was not sent yet"
+    is_kept: bool = False
+    pauses: Iterator[float] = field(default_factory=lambda: PAUSES.pauses(random.random))
+
+    @property
+    def call(self) -> Hashable:
+        """What it is about: requests about the same are sent one after the other."""
+        fields = dict(self.received.pairs)
+        return (self.event and self.event.call_sid) or fields.get("CallSid") or fields.get("ConferenceSid") or object()
+
+
+class _Delivery:
+    """The way to one application: what waits for it, and what sends it."""
+
+    def __init__(
+        self, application: Application, via: str, kept: KeptRequests, reports: _Reports, clock: Callable[[], float]
+    ) -> None:
+        self.application = application
+        self._via, self._kept, self._reports, self._clock = via, kept, reports, clock
+        self._waiting: InOrder[_Waiting] = InOrder()
+        self._ready: asyncio.Queue[Hashable] = asyncio.Queue()  # calls whose first request may be sent
+        self._pausing: dict[Hashable, asyncio.TimerHandle] = {}  # and those that pause, after it was not taken
+        self._workers: list[asyncio.Task[None]] = []
+        self._shed = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def start(self) -> None:
+        self.application.open()
+        self._workers = [asyncio.create_task(self._work()) for _ in range(AT_ONCE)]
+
+    async def settle(self) -> None:
+        """Return once nothing is under way, and nothing waits that was not tried."""
+        await self._ready.join()
+
+    async def stop(self) -> None:
+        """Send nothing more, and have what is left kept as failed."""
+        for timer in self._pausing.values():
+            timer.cancel()
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+        await self.application.close()
+        if left := list(self._waiting):
+            kept = sum(self._give_up(waiting) for waiting in left)
+            self._reports.left(self.application, len(left), kept)
+
+    def put(self, received: ReceivedRequest, event: CallEvent | None) -> None:
+        waiting = _Waiting(received, event, self._clock())
+        if len(self._waiting) < WAITING:
+            call = waiting.call
+            if self._waiting.add(call, waiting):
+                self._ready.put_nowait(call)
+            return
+        waiting.why = f"{WAITING} requests waited for it"
+        self._shed += 1
+        is_kept = self._give_up(waiting)
+        if self._shed & (self._shed - 1) == 0:  # the first, second, fourth, eighth …
+            self._reports.shed(self.application, self._shed, is_kept=is_kept)
+
+    def keep_what_waits(self) -> None:
+        """Have the store keep what has waited for a while."""
+        now = self._clock()
+        for waiting in self._waiting:
+            if not waiting.is_kept and now - waiting.since >= KEPT_AFTER:
+                waiting.is_kept = self._keep(waiting, tried_for=max(0.0, waiting.since + TRIED_FOR - now))
+
+    def _keep(self, waiting: _Waiting, *, tried_for: float) -> bool:
+        """Have the store keep a request that is tried for some seconds more; return False where it can't."""
+        request = self._row(waiting, tried_for=tried_for)
+        if request is None:
+            return False
+        self._kept.keep(request)
+        return True
+
+    def _give_up(self, waiting: _Waiting) -> bool:
+        """Have the store keep a request as failed; return False where it can't."""
+        self._reports.counts[GIVEN_UP] += 1
+        return self._keep(waiting, tried_for=0.0)
+
+    def _row(self, waiting: _Waiting, *, tried_for: float) -> Undelivered | None:
+        event = waiting.event
+        if event is None or self._kept.store is None:
+            return None
+        # The query of a GET is its form.
+        url = self.application.url if waiting.received.method == "GET" else self.application.target_of(waiting.received)
+        shown, lasting = without_secrets(str(url)), timedelta(seconds=tried_for)
+        return Undelivered(event.call_sid, event.key, shown, event.received_at, waiting.why, lasting)
+
+    async def _work(self) -> None:
+        while True:
+            call = await self._ready.get()
+            waiting = self._waiting.first(call)
+            if (pause := await self._try(waiting)) is not None:
+                self._pausing[call] = asyncio.get_running_loop().call_later(pause, self._end_pause, call)
+            elif self._waiting.remove_first(call):
+                self._ready.put_nowait(call)
+            self._ready.task_done()
+
+    def _end_pause(self, call: Hashable) -> None:
+        del self._pausing[call]
+        self._ready.put_nowait(call)
+
+    async def _try(self, waiting: _Waiting) -> float | None:
+        """Send a request; return after how many seconds it is to be sent again, None if it was taken or given up."""
+        end = waiting.since + TRIED_FOR
+        if (began := self._clock()) >= end:
+            self._reports.given_up(waiting, self.application, None, is_kept=self._give_up(waiting))
+            return None
+        try:
+            answer = await self.application.pass_on(waiting.received, via=self._via)
+        except Exception as error:  # one request that can't be forwarded must not end what forwards the next
+            failure = f"not passed on ({describe(error)})"
+            answer = Answer(self._clock() - began, failure=failure, is_hopeless=True)
+        waiting.tries += 1
+        if answer.reason is None:
+            if waiting.is_kept and (request := self._row(waiting, tried_for=0.0)) is not None:
+                self._kept.forget(request)
+            self._reports.answered(waiting, self.application, answer)
+            return None
+        waiting.why = answer.reason
+        pause = next(waiting.pauses)
+        if answer.is_hopeless or self._clock() + pause >= end:
+            self._reports.given_up(waiting, self.application, answer, is_kept=self._give_up(waiting))
+            return None
+        self._reports.failed(waiting, self.application, answer)
+        return pause
+
+
+class _Reports:
+    """What is said of requests that are passed on."""
+
+    def __init__(
+        self, note: Callable[[Forwarded], None], trouble: Callable[[Trouble], None], counts: Counter[str]
+    ) -> None:
+        self._note, self._trouble, self.counts = note, trouble, counts
+        self._said: set[str] = set()
+
+    def once(self, trouble: Trouble) -> None:
+        if trouble not in self._said:
+            self._said.add(trouble)
+            self._trouble(trouble)
+
+    def answered(self, waiting: _Waiting, to: Application, answer: Answer) -> None:
+        """Report the answer to a request that is not sent again."""
+        if answer.reason is not None:
+            self._report_failure(waiting, to, answer)
+            return
+        self.counts[TAKEN] += 1
+        again = f"  (try {waiting.tries})" if waiting.tries > 1 else ""
+        self._note(Forwarded(_line(waiting, to, answer) + again, url=to.shown, **_facts(waiting, answer)))
+
+    def failed(self, waiting: _Waiting, to: Application, answer: Answer) -> None:
+        """Report the first failure of a request that is sent again; the next report is what became of it."""
+        if waiting.tries == 1:
+            self._report_failure(waiting, to, answer, f"; trying again for {TRIED_FOR:g} s")
+        else:
+            self.counts[FAILED_TRIES] += 1
+
+    def given_up(self, waiting: _Waiting, to: Application, answer: Answer | None, *, is_kept: bool) -> None:
+        """Report that a request is not sent again; without an answer, that its turn did not come in time."""
+        tries = "1 try" if waiting.tries == 1 else f"{waiting.tries} tries"
+        self._report_failure(waiting, to, answer, f"; given up after {tries}, {_kept(is_kept)}", is_kept=is_kept)
+
+    def left(self, to: Application, count: int, kept: int) -> None:
+        """Report how many requests were not taken when this ended, and how many of them are kept."""
+        requests = "1 request was" if count == 1 else f"{count} requests were"
+        rest = "" if kept in (0, count) else f"{kept} of them are "
+        what = f"{requests} not passed on to {to.given}: the listener ends; {rest}{_kept(bool(kept))}"
+        self._trouble(Trouble(what, Cause.FORWARD, url=to.given))
+
+    def shed(self, to: Application, count: int, *, is_kept: bool) -> None:
+        """Report how many requests were not sent, since too many waited."""
+        requests = "1 request was" if count == 1 else f"{count} requests were"
+        what = f"{to.given} is too slow: {requests} not passed on, {_kept(is_kept)}"
+        self._trouble(Trouble(what, Cause.FORWARD, url=to.given))
+
+    def _report_failure(
+        self, waiting: _Waiting, to: Application, answer: Answer | None, more: str = "", *, is_kept: bool = False
+    ) -> None:
+        self.counts[FAILED_TRIES] += answer is not None
+        facts = _facts(waiting, answer)
+        sid, status = facts.pop("call_sid"), facts.pop("status")
+        what = _line(waiting, to, answer) + more
+        details = {**facts, "kept": is_kept}
+        self._trouble(Trouble(what, Cause.FORWARD, url=to.given, status=status, call_sid=sid, details=details))
+        if answer is not None and answer.is_untrusted:
+            what = "SSL_CERT_FILE names the file of a CA to trust, or of your application's own certificate"
+            what += "; --forward-insecure accepts any" if is_loopback_url(to.given) else ""
+            self.once(Trouble(what, Cause.FORWARD, url=to.given))
+
+
+def _kept(is_kept: bool) -> str:
+    return "kept as failed: `callctl replay --failed` sends what is kept" if is_kept else "and not kept"
+
+
+def _line(waiting: _Waiting, to: Application, answer: Answer | None) -> str:
+    fields = dict(waiting.received.pairs)
+    call = " ".join(filter(None, (fields.get("CallSid"), fields.get("CallStatus"))))
+    came = f"its turn did not come in {TRIED_FOR:g} s ({waiting.why})" if answer is None else answer.text
+    return f"→ {to.given}  {came}  {call}".rstrip()
+
+
+def _facts(waiting: _Waiting, answer: Answer | None) -> dict[str, Any]:
+    """Return the fields that the records of answers and of failures share."""
+    fields = dict(waiting.received.pairs)
+    return {
+        "call_sid": fields.get("CallSid"),
+        "event": waiting.event.event if waiting.event is not None else None,
+        "status": None if answer is None else answer.status,
+        "seconds": None if answer is None else round(answer.seconds, 3),
+        "attempt": waiting.tries,
+        "reason": waiting.why if answer is None else answer.reason,
+    }
