@@ -36,6 +36,7 @@ LOADED = (
     "callctl.cli.main",
     "callctl.cli.place.command",
     "callctl.cli.redirect",
+    "callctl.cli.replay",
     "callctl.cli.show",
     "callctl.cli.wait",
     "callctl.cli.watch.command",
@@ -46,6 +47,7 @@ LOADED = (
     "callctl.views.call_page",
     "callctl.views.live.screen",
     "callctl.watch.follower",
+    "callctl.watch.forwarding.replay",
     "callctl.watch.session",
 )
 # Variables that nothing reads before it runs; with others a process is started anew.

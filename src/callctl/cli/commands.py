@@ -96,6 +96,16 @@ CATALOGUE = (
         ("callctl wait @last --for answered", "callctl wait CAxxx --for ended --wait-timeout 5m"),
     ),
     Entry(
+        "replay",
+        "replay:replay",
+        "Send stored callbacks to an application once more.",
+        (
+            "callctl replay @last --to http://127.0.0.1:5000/status",
+            "callctl replay --since 12h --to http://127.0.0.1:5000/status --speed 10",
+        ),
+        heading="What happened",
+    ),
+    Entry(
         "listen",
         "listen.command:listen",
         "Take status callbacks and store them, as a service.",

@@ -246,3 +246,34 @@ def open_store_for_writing(runtime: Runtime, settings: Settings, *, busy_timeout
     except StoreError as error:
         runtime.warn(error)
     return None
+
+
+def calls_in_store(runtime: Runtime, settings: Settings, store: EventStore, texts: Sequence[str]) -> list[str]:
+    """Return the SIDs that a command was given which reads the store alone, each once, in their order.
+
+    Says which call a start or ``@last`` stands for.
+
+    Raises:
+        UsageError: One can be no SID and no start of one, or several calls begin with it.
+        UnknownCallError: The store has no such call, or none was placed.
+    """
+    words = [word for text in texts for word in (_on_stdin(runtime) if text == "-" else (text,))]
+    if not words:
+        runtime.say("callctl: no calls on stdin: nothing to do")
+    return list(dict.fromkeys(_in_store(runtime, settings, store, word) for word in words))
+
+
+def _in_store(runtime: Runtime, settings: Settings, store: EventStore, word: str) -> str:
+    sid = _last(runtime, settings) if word == LAST else word
+    if is_whole(sid):
+        if store.call(sid) is None:
+            raise UnknownCallError(
+                f"the event store {settings.store_name} has nothing of {sid}",
+                hint="it has what `callctl watch` or `callctl listen` took in for this account, for --keep-days",
+            )
+        return sid
+    start = _checked(sid)
+    found = {row.call_sid: row.status for row in store.calls_starting(start, limit=_SHOWN + 2)}
+    sid = _only(found, start, what="call in the event store")
+    runtime.say(f"callctl: {start} is {sid}, {found[sid]}")
+    return sid

@@ -1,0 +1,353 @@
+"""``callctl replay``: which stored callbacks are sent where, and what it says of them."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from api.scripted import Handler, Server, reply
+from cli.golden_files import check_golden
+from events import ACCOUNT, form, moment, sid
+from processes import LIMIT, Piped
+from running import Callctl, Outcome, env_for
+from services import Service
+from twilio.request_validator import RequestValidator
+from web_site import closed_port
+
+from callctl.calls.call import Call
+from callctl.calls.event import CallEvent
+from callctl.settings import Settings, load
+from callctl.simulator import Simulator
+from callctl.store.event_store import EventStore
+from callctl.store.opening import open_existing, open_store
+from callctl.store.records import Undelivered
+
+TOKEN = "a-token-of-tests"
+NOW = moment(3600)
+# What a replay of the evening tells, in its order.
+EVENING = [
+    *("1 ringing", "2 ringing", "1 in-progress", "3 ringing", "2 busy", "1 completed", "1 completed"),
+]
+ENV = {"TWILIO_ACCOUNT_SID": ACCOUNT, "TWILIO_AUTH_TOKEN": TOKEN, "CALLCTL_API_URL": "http://127.0.0.1:9"}
+
+
+@pytest.fixture(autouse=True)
+def in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.fixture
+def settings(home: Path) -> Settings:
+    return load({"HOME": str(home), **ENV}, cwd=home)
+
+
+def stored(settings: Settings, *events: CallEvent) -> None:
+    with closing(open_store(settings)) as store:
+        for event in events:
+            assert store.append(event)
+
+
+def callback(settings: Settings, call: int, status: str, *, at: float, verified: bool = True, **more: str) -> CallEvent:
+    fields = form(call, status, at=at) | more
+    return CallEvent.from_form(fields.items(), received_at=moment(at + 0.5), world=settings.world, verified=verified)
+
+
+@pytest.fixture
+def evening(settings: Settings) -> None:
+    """Two calls, one of which dials another phone, a recording, a poll, and a callback that nobody signed."""
+    recording = {"CallSid": sid(1), "RecordingSid": "RE1", "RecordingStatus": "completed", "AccountSid": ACCOUNT}
+    polled = Call.from_resource({"sid": sid(4), "status": "completed", "from": "+12025550100", "to": "+12025550101"})
+    twiml = form(1, "in-progress", at=3) | {"ApiVersion": "2010-04-01", "Direction": "inbound"}
+    del twiml["CallbackSource"]
+    stored(
+        settings,
+        callback(settings, 1, "ringing", at=0),
+        callback(settings, 2, "ringing", at=1, From="+12025550107"),
+        callback(settings, 1, "in-progress", at=2),
+        CallEvent.from_form(twiml.items(), received_at=moment(3), world=settings.world, verified=True),
+        callback(settings, 3, "ringing", at=4, ParentCallSid=sid(1), Direction="outbound-dial"),
+        callback(settings, 2, "busy", at=30, From="+12025550107"),
+        callback(settings, 1, "completed", at=40),
+        CallEvent.from_form(recording.items(), received_at=moment(45), world=settings.world, verified=True),
+        CallEvent.from_call(polled, received_at=moment(50), world=settings.world),
+        callback(settings, 5, "ringing", at=60, verified=False),
+    )
+
+
+def told(server: Server) -> list[str]:
+    """Return the calls' numbers and what each request told, in the order in which they came."""
+    fields = [dict(request.form) for request in server.received]
+    return [f"{int(one['CallSid'][2:])} {one.get('CallStatus') or one['RecordingStatus']}" for one in fields]
+
+
+Replaying = Callable[..., Outcome]
+
+
+@pytest.fixture
+def replay(callctl: Callctl) -> Replaying:
+    def replay(*args: str, **more: object) -> Outcome:
+        return callctl("replay", *args, env=ENV, now=lambda: NOW, **more)  # type: ignore[arg-type]
+
+    return replay
+
+
+@pytest.mark.usefixtures("evening")
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        ([sid(1)], ["1 ringing", "1 in-progress", "1 completed", "1 completed"]),
+        ([sid(1)[:30], "--family"], []),  # several begin so
+        ([sid(1), "--family"], ["1 ringing", "1 in-progress", "3 ringing", "1 completed", "1 completed"]),
+        ([sid(2), sid(1), "--kind", "callback"], ["1 ringing", "2 ringing", "1 in-progress", "2 busy", "1 completed"]),
+        (["--since", "2h"], EVENING),
+        (["--since", "2026-11-23T10:00:30Z"], ["2 busy", "1 completed", "1 completed"]),
+        (["--since", "2h", "--until", "2026-11-23T10:00:02Z"], ["1 ringing", "2 ringing"]),
+        (["--since", "2h", "--status", "busy"], ["2 ringing", "2 busy"]),
+        (["--since", "2h", "--from", "+12025550107"], ["2 ringing", "2 busy"]),
+        (["--since", "2h", "--kind", "recording"], ["1 completed"]),
+        (["--since", "2h", "--kind", "twiml-request,amd"], ["1 in-progress"]),
+        ([sid(5), "--unverified"], ["5 ringing"]),
+        ([sid(5)], []),
+        ([sid(4)], []),
+    ],
+)  # fmt: skip
+def test_what_was_asked_for_is_sent_in_the_order_of_then(
+    replay: Replaying, chosen: list[str], expected: list[str]
+) -> None:
+    with Server(reply(204)) as application:
+        outcome = replay(*chosen, "--to", f"{application.url}/status", "--at-once")
+        assert told(application) == expected
+    assert outcome.code == (2 if chosen[0] == sid(1)[:30] else 0)
+    assert outcome.out.count("\n") == len(expected)
+    assert (
+        ("1 callback left out that came unverified" in outcome.err)
+        == (chosen == [sid(5)] or (chosen[:2] == ["--since", "2h"] and len(chosen) == 2))
+        or "--status" in chosen
+        or "--since" in chosen
+    )
+
+
+@pytest.mark.usefixtures("evening")
+def test_the_sdk_takes_each_for_twilios_and_the_exit_code_says_that_all_were_taken(replay: Replaying) -> None:
+    with Server(reply(200)) as application:
+        url = f"{application.url}/status?tenant=3"
+        assert replay("--since", "2h", "--to", url, "--speed", "100000").code == 0
+        for request in application.received:
+            assert RequestValidator(TOKEN).validate(url, dict(request.form), request.headers["X-Twilio-Signature"])
+
+
+@pytest.mark.usefixtures("evening")
+@pytest.mark.parametrize("shape", ["terminal", "pipe", "json"])
+def test_what_it_says(replay: Replaying, shape: str) -> None:
+    more = ["--json"] if shape == "json" else []
+    with Server(reply(204), reply(500), reply(404), reply(204)) as application:
+        for name, options in (("replay", []), ("replay_dry_run", ["--dry-run", "--speed", "10"])):
+            speed = [] if options else ["--at-once"]
+            outcome = replay(
+                "--since",
+                "2h",
+                "--to",
+                f"{application.url}/status",
+                *speed,
+                *options,
+                *more,
+                terminal=shape == "terminal",
+            )
+            text = f"{outcome.out}--- stderr, exit code {outcome.code}\n{outcome.err}"
+            text = re.sub(r"in \d+ ms", "in 3 ms", text.replace(application.url, "http://127.0.0.1:5000"))
+            text = re.sub(r'"seconds": [0-9.]+', '"seconds": 0.003', text)
+            text = re.sub(r"\t(\d+)\t0\.\d\d\d\t", r"\t\1\t0.003\t", text)
+            check_golden(text, name=name, form=shape)
+        assert len(application.received) == 7  # and none for the dry run
+
+
+@pytest.mark.parametrize(
+    ("args", "what"),
+    [
+        (["--to", "http://127.0.0.1:1/"], "which callbacks?"),
+        ([sid(1)], "where to?"),
+        ([sid(1), "--to", "https://example.com/status"], "is not on this machine"),
+        ([sid(1), "--to", "http://127.0.0.1.example.com/status"], "is not on this machine"),
+        ([sid(1), "--to", "+12025550100"], "is not an http or https address"),
+        ([sid(1), "--to", "http://127.0.0.1:1/", "--speed", "0"], "--speed is out of range"),
+        ([sid(1), "--to", "http://127.0.0.1:1/", "--speed", "2", "--at-once"], "exclude each other"),
+        ([sid(1), "--to", "http://127.0.0.1:1/", "--kind", "polled"], "no such kind of callback: polled"),
+        ([sid(1), "--to", "https://example.com/", "--allow-remote", "--insecure"], "--insecure is for"),
+        ([sid(1), "--to", "http://127.0.0.1:1/", "--sign-for", "x"], "--sign-for is not an http or https address"),
+    ],
+)
+@pytest.mark.usefixtures("evening")
+def test_what_makes_no_sense_is_refused_and_nothing_is_sent(replay: Replaying, args: list[str], what: str) -> None:
+    outcome = replay(*args)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert what in outcome.err
+
+
+@pytest.mark.usefixtures("evening")
+def test_a_call_that_is_not_stored_is_not_found_and_without_a_token_nothing_can_be_signed(
+    replay: Replaying, callctl: Callctl
+) -> None:
+    outcome = replay(sid(99), "--to", "http://127.0.0.1:1/")
+    assert outcome.code == 3
+    assert f"has nothing of {sid(99)}" in outcome.err
+    env = {"TWILIO_ACCOUNT_SID": ACCOUNT, "CALLCTL_API_URL": ENV["CALLCTL_API_URL"]}
+    assert "TWILIO_AUTH_TOKEN" in callctl("replay", sid(1), "--to", "http://127.0.0.1:1/", env=env).err
+
+
+def test_where_no_store_is_that_is_said(replay: Replaying) -> None:
+    outcome = replay("--since", "1h", "--to", "http://127.0.0.1:1/")
+    assert outcome.code == 1
+    assert "there is no event store" in outcome.err
+
+
+@pytest.mark.usefixtures("evening")
+def test_of_none_that_match_that_is_said_and_sids_come_from_a_pipe(replay: Replaying) -> None:
+    none = replay("--since", "1m", "--to", "http://127.0.0.1:1/")
+    assert (none.code, none.out) == (0, "")
+    assert "no stored callbacks match" in none.err
+    with Server(reply(204)) as application:
+        assert replay("-", "--to", application.url, "--at-once", stdin=f"{sid(2)}\tbusy\n").code == 0
+        assert told(application) == ["2 ringing", "2 busy"]
+
+
+@pytest.mark.usefixtures("evening")
+def test_a_listener_of_callctl_is_not_an_application(callctl: Callctl, home: Path) -> None:
+    with Service(home=home, env=ENV) as service:
+        url = f"http://127.0.0.1:{service.port}/status"
+        outcome = callctl("replay", sid(2), "--to", url, "--at-once", env=ENV)
+        assert outcome.code == 8
+        assert "a listener of callctl answers, which takes no replays" in outcome.err
+        assert service.metrics()['callctl_refusals_total{cause="replay"}'] == 2
+        assert service.metrics()["callctl_duplicates_total"] == 0
+
+
+@pytest.mark.usefixtures("evening")
+def test_ctrl_c_ends_it_in_a_gap_that_it_has_announced(home: Path) -> None:
+    with Server(reply(204)) as application:
+        with Piped("replay", sid(1), "--to", application.url, "--speed", "2", home=home, env=ENV) as process:
+            assert "the next one came at 10:00:40Z, and is sent in " in process.until_said("--at-once is faster")
+            assert process.interrupt() == 130
+            assert "stopped after 2 callbacks" in process.until_said("stopped after")
+        assert told(application) == ["1 ringing", "1 in-progress"]
+
+
+# What failed
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def anywhere(request: pytest.FixtureRequest, home: Path, simulator: Simulator) -> tuple[dict[str, str], Settings]:
+    """Return the environment and the settings of a store of either kind."""
+    env = env_for(simulator)
+    if request.param == "postgresql":
+        env |= {"CALLCTL_STORE": request.getfixturevalue("shared_store")}
+    return env, load({"HOME": str(home), **env}, cwd=home)
+
+
+def opened(settings: Settings) -> EventStore:
+    store = open_existing(settings)
+    assert store is not None
+    return store
+
+
+def kept(settings: Settings) -> list[tuple[Undelivered, CallEvent]]:
+    with closing(opened(settings)) as store:
+        return store.undelivered(now=datetime.now(UTC))
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_what_was_not_passed_on_when_a_listener_ended_is_sent_later_and_forgotten(
+    callctl: Callctl, home: Path, simulator: Simulator, anywhere: tuple[dict[str, str], Settings], sent: signal.Signals
+) -> None:
+    env, settings = anywhere
+    with closed_port() as port, Service("--forward-to", f"http://127.0.0.1:{port}/app", home=home, env=env) as service:
+        for number, status in enumerate(("ringing", "in-progress", "completed")):
+            assert service.send(simulator, form(1, status, number=number)) == 204
+        assert service.send(simulator, form(2, "ringing")) == 204
+        assert service.records("trouble")[0]["reason"] == "can't connect (Connection refused)"
+        assert service.metrics()["callctl_forward_waiting"] == 4
+        assert (service.terminate() if sent == signal.SIGTERM else service.interrupt()) in (0, 130)
+    assert all(not row.tried_for for row, _ in kept(settings))
+    remote = callctl("replay", "--failed", "--dry-run", "--json", env=env)
+    records = [json.loads(line) for line in remote.out.splitlines()]
+    assert [record["event"] for record in records if record["call_sid"] == sid(1)] == [
+        "ringing",
+        "answered",
+        "completed",
+    ]
+    assert {record["url"] for record in records} == {f"http://127.0.0.1:{port}/app"}
+    with Server(reply(503), reply(204)) as application:
+        first = callctl("replay", "--failed", "--to", application.url, env=env)
+        assert first.code == 8
+        assert "1 of 4 callbacks refused or not answered" in first.err
+        assert [event.status for _, event in kept(settings)] == ["ringing"]
+        assert callctl("replay", "--failed", sid(3), "--to", application.url, env=env).code == 3
+        assert callctl("replay", "--failed", "--to", application.url, env=env).code == 0
+        assert len(application.received) == 5
+    assert kept(settings) == []
+    assert "no stored callbacks match" in callctl("replay", "--failed", env=env).err
+
+
+def test_what_waited_when_a_listener_was_killed_is_there(
+    callctl: Callctl, home: Path, simulator: Simulator, anywhere: tuple[dict[str, str], Settings]
+) -> None:
+    env, settings = anywhere
+
+    def hold(handler: Handler) -> None:
+        handler.server.released.wait(LIMIT)
+        handler.answer(204, b"", {})
+
+    with Server(hold) as application, Service("--forward-to", application.url, home=home, env=env) as service:
+        for number in range(20):
+            assert service.send(simulator, form(number, "ringing")) == 204
+        service.until(lambda: len(kept(settings)) == 20)
+        service.kill()
+        outcome = callctl("replay", "--failed", env=env)
+        assert outcome.code == 0
+        assert re.search(
+            r"20 callbacks left out that a listener still tries to pass on, for \d+ s at most", outcome.err
+        )
+        with Server(reply(204)) as another:
+            later = datetime.now(UTC) + timedelta(minutes=6)
+            if not settings.store_url:  # else it is by the server's clock
+                assert callctl("replay", "--failed", "--to", another.url, env=env, now=lambda: later).code == 0
+                assert {dict(request.form)["CallSid"] for request in another.received} == {sid(n) for n in range(20)}
+                assert kept(settings) == []
+
+
+def test_a_password_is_not_kept_so_the_url_is_to_be_given(replay: Replaying, settings: Settings) -> None:
+    one = callback(settings, 1, "ringing", at=0)
+    stored(settings, one)
+    with closing(opened(settings)) as store:
+        row = Undelivered(
+            one.call_sid, one.key, "http://ann:***@127.0.0.1:1/", one.received_at, "no answer", timedelta()
+        )
+        store.keep_undelivered([row, row._replace(url="http://127.0.0.1:1/")], now=NOW)
+    outcome = replay("--failed")
+    assert outcome.code == 2
+    assert "the password in http://ann:***@127.0.0.1:1/ is not stored" in outcome.err
+    with Server(reply(204)) as application:
+        assert replay("--failed", "--to", application.url).code == 0
+        assert len(application.received) == 1  # though it was to go to two
+    assert kept(settings) == []
+
+
+def test_what_was_to_go_to_another_machine_needs_a_word(replay: Replaying, settings: Settings) -> None:
+    one = callback(settings, 1, "ringing", at=0)
+    stored(settings, one)
+    with closing(opened(settings)) as store:
+        row = Undelivered(one.call_sid, one.key, "https://example.com/x", one.received_at, "no answer", timedelta())
+        store.keep_undelivered([row], now=NOW)
+    outcome = replay("--failed")
+    assert outcome.code == 2
+    assert "where it was to go is not on this machine: https://example.com/x" in outcome.err
