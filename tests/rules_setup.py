@@ -16,8 +16,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+import pytest
 from events import START, WORLD, clock_of
-from running import env_for
+from running import EACH_READING, env_for
 from web_site import Site
 
 from callctl.api.calls_api import CallsApi
@@ -42,6 +43,8 @@ from callctl.support.threads import start_in_thread
 
 EVENTS = ("initiated", "ringing", "answered", "completed")
 ALL_EVENTS = "initiated ringing answered completed"
+# For tests whose rules have something requested that is answered by a reading of Twilio's text.
+each_reading = pytest.mark.parametrize("manual_clock", EACH_READING, indirect=True, ids=str)
 # Longer than any test may take: a call that ended by itself meanwhile would be none of those that a test looks at.
 LONG = "<Response><Pause length='36000'/></Response>"
 

@@ -13,9 +13,17 @@ from typing import Protocol
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.main import main
 from callctl.simulator import READINGS, Simulator
+from callctl.simulator.settings import (
+    CANCEL_REFUSED_IN_PROGRESS,
+    CANCEL_SPARES_DIAL_LEGS,
+    EMPTY_RECORDING_FALLS_THROUGH,
+)
 
-# For tests of what changes calls: where Twilio's text is open, callctl must hold under each way of reading it.
-EACH_READING = [(), *((name,) for name in READINGS)]
+# For tests of what changes calls: where Twilio's text is open, callctl must hold under each way of reading it. One is
+# about what a document does, and no request.
+EACH_READING = [(), *((name,) for name in READINGS if name != EMPTY_RECORDING_FALLS_THROUGH)]
+# For tests of what cancels or redirects calls, and requests nothing else.
+READINGS_OF_CANCEL = [(), (CANCEL_SPARES_DIAL_LEGS,), (CANCEL_REFUSED_IN_PROGRESS,)]
 
 
 class Terminal(io.StringIO):

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from engine_run import seconds
 from events import WORLD, clock_of, event, moment, sid
-from rules_setup import ManualClockSetup, manual_clock_setup
+from rules_setup import ManualClockSetup, each_reading, manual_clock_setup
 
 from callctl.calls.action import DONE, REFUSED, ActionEvent
 from callctl.calls.board import Board
@@ -103,6 +103,7 @@ TWO_DIALS = (
 LONG = When(statuses=frozenset({"in-progress"}), lasting=seconds(5))
 
 
+@each_reading
 @pytest.mark.parametrize("rules", [max_duration_rules(seconds(5)), (Rule(name="longest", when=LONG, then=Hangup()),)])
 def test_a_family_that_is_too_long_already_is_ended_without_another_dial(
     manual_clock: ManualClockSetup, rules: Sequence[Rule]

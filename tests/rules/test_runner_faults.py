@@ -13,7 +13,7 @@ import pytest
 from engine_run import seconds
 from events import WORLD
 from rules_setup import ManualClockSetup, manual_clock_setup
-from running import EACH_READING
+from running import READINGS_OF_CANCEL
 
 from callctl.api.requests import RedirectRequest
 from callctl.calls.action import DONE
@@ -99,7 +99,10 @@ class FaultySetup(ManualClockSetup):
 # All faults at once under each reading, and each fault alone under the first.
 @pytest.mark.parametrize(
     ("readings", "faults"),
-    [*((readings, "all at once") for readings in EACH_READING), *((EACH_READING[0], fault) for fault in ALONE)],
+    [
+        *((readings, "all at once") for readings in READINGS_OF_CANCEL),
+        *((READINGS_OF_CANCEL[0], fault) for fault in ALONE),
+    ],
     ids=str,
 )
 def test_nothing_is_done_twice_or_to_the_wrong_call(tmp_path: Path, readings: tuple[str, ...], faults: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from engine_run import seconds
-from rules_setup import ManualClockSetup
+from rules_setup import ManualClockSetup, each_reading
 
 from callctl.calls.action import DECLINED, DONE, LATE
 from callctl.rules.rule import (
@@ -21,6 +21,7 @@ PAUSE = "<Pause length='36000'/>"
 NEVER = "+12025550103"  # rings until Twilio's own limit of a minute
 LATE_ANSWER = "+12025550101"  # after 20 s
 
+pytestmark = each_reading
 late_or_lost = pytest.mark.parametrize("callbacks", ["wait", "are lost"])
 
 
