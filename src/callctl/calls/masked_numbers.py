@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from callctl.calls.action import ActionEvent
     from callctl.calls.call import Call
     from callctl.calls.event import CallEvent
+    from callctl.calls.filter import CallFilter
     from callctl.calls.leg import Leg
     from callctl.calls.participation import Participation
 
@@ -147,7 +148,7 @@ def _masked_address(text: str) -> str:
 
 def _without_digits(text: str) -> str:
     """Return a host and its parameters with numbers in them masked."""
-    return re.sub(r"[0-9]{7,15}", lambda match: _masked_digits(match[0]), text)
+    return re.sub(r"[0-9]{7,}", lambda match: _masked_digits(match[0]), text)
 
 
 def masked_json(value: Any) -> Any:
@@ -224,6 +225,12 @@ def masked_action(action: ActionEvent) -> ActionEvent:
     """Return an action with its request and its outcome masked. Whose it was stays: that is no caller."""
     request = tuple((name, masked_field(name, value)) for name, value in action.request)
     return replace(action, request=request, outcome=masked(action.outcome))
+
+
+def masked_filter(call_filter: CallFilter) -> CallFilter:
+    """Return a filter with its ends masked, for saying what is shown: no call matches it."""
+    to, from_ = _unless_none(masked_party, call_filter.to), _unless_none(masked_party, call_filter.from_)
+    return replace(call_filter, to=to, from_=from_)
 
 
 def masked_trouble(trouble: Trouble) -> Trouble:

@@ -100,7 +100,7 @@ class CallPage:
 
 def masked_page(page: CallPage) -> CallPage:
     """Return the page with the numbers and names on it masked."""
-    from callctl.calls.masked_numbers import masked, masked_action, masked_call, masked_event, masked_leg
+    from callctl.calls.masked_numbers import masked, masked_call, masked_leg
 
     notes, children, others = page.notifications, page.children, page.participants
     return replace(
@@ -108,13 +108,18 @@ def masked_page(page: CallPage) -> CallPage:
         call=masked_call(page.call),
         parent=None if page.parent is None else masked_call(page.parent),
         children=None if children is None else [masked_call(child) for child in children],
-        timeline=[
-            masked_action(item) if isinstance(item, ActionEvent) else masked_event(item) for item in page.timeline
-        ],
+        timeline=masked_timeline(page.timeline),
         notifications=None if notes is None else [_masked_note(note) for note in notes],
         leg=None if page.leg is None else masked_leg(page.leg),
         participants=None if others is None else [replace(one, label=masked(one.label)) for one in others],
     )
+
+
+def masked_timeline(timeline: Iterable[CallEvent | ActionEvent]) -> list[CallEvent | ActionEvent]:
+    """Return a timeline with the numbers and names in it masked."""
+    from callctl.calls.masked_numbers import masked_action, masked_event
+
+    return [masked_action(item) if isinstance(item, ActionEvent) else masked_event(item) for item in timeline]
 
 
 def _masked_note(note: Notification) -> Notification:

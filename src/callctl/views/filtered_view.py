@@ -20,10 +20,14 @@ if TYPE_CHECKING:
 
 
 class FilteredView:
-    """Passes on what concerns the legs that match. A parent that doesn't match stays above a child that does."""
+    """Passes on what concerns the legs that match. A parent that doesn't match stays above a child that does.
 
-    def __init__(self, view: View, call_filter: CallFilter) -> None:
+    ``words`` say which they are; else the filter's own do.
+    """
+
+    def __init__(self, view: View, call_filter: CallFilter, *, words: str | None = None) -> None:
         self._view, self._filter = view, call_filter
+        self._words = call_filter.in_words if words is None else words
         self._family = {call_filter.family_of} if call_filter.family_of else set()
         self._board = Snapshot()
 
@@ -61,7 +65,7 @@ class FilteredView:
     def refresh(self, snapshot: Snapshot, header: WatchState) -> None:
         """Have the legs that match drawn."""
         self._board = snapshot
-        self._view.refresh(self._part_of(snapshot), replace(header, shown_only=self._filter.in_words))
+        self._view.refresh(self._part_of(snapshot), replace(header, shown_only=self._words))
 
     def is_stale(self) -> bool:
         """Return what the other view does."""

@@ -228,6 +228,40 @@ def test_lines_on_a_pipe_are_tab_separated(callctl: Callctl, home: Path, simulat
         assert fields[1:5] == [sid, "-", "initiated", "initiated"]
 
 
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_lines_have_masks_where_they_are_asked_for(
+    callctl: Callctl, home: Path, simulator: Simulator, more: tuple[str, ...]
+) -> None:
+    env = env_for(simulator)
+    args = ("watch", "--port", "0", "--no-poll", "--mask-numbers", "--to", "+12025550102", *more)
+    with Piped(*args, home=home, env=env) as watch:
+        watch.until_said("showing only to +1202***02")
+        if more:
+            watch.line()  # ready
+        sid = place(callctl, env, "+12025550102", "--say", "Hello")
+        line = watch.line()
+        assert sid in line
+        assert "+1202***02" in line
+        assert "5550" not in line.replace(sid, "")
+
+
+def test_the_table_has_masks_and_so_has_the_page_of_a_leg(callctl: Callctl, home: Path, simulator: Simulator) -> None:
+    env = env_for(simulator)
+    args = ("watch", "--port", "0", "--no-poll", "--mask-numbers", "--from", "+15005550006")
+    with OnTerminal(*args, home=home, env=env, columns=120) as watch:
+        watch.until(lambda rows: any("No calls yet" in row for row in rows))
+        sid = place(callctl, env, "+12025550100", "--dial", "sip:agent@example.com")
+        rows = watch.until(lambda rows: any("→ sip:a***t@example.com" in row for row in rows))
+        assert any("only from +1500***06" in row for row in rows)
+        watch.type("g")
+        watch.until(lambda rows: any(row.startswith("▌") for row in rows))
+        watch.type("\r")
+        watch.until(lambda rows: any(row.strip().startswith("to ") and row.endswith("+1202***00") for row in rows))
+        assert any(sid in row for row in watch.rows)
+        assert b"2025550100" not in watch.raw
+        assert b"agent@" not in watch.raw
+
+
 def test_a_call_that_sends_no_callbacks_is_found_by_polling(callctl: Callctl, home: Path, simulator: Simulator) -> None:
     env = env_for(simulator)
     sid = callctl("place", "+12025550103", "--say", "Hello", env=env).out.strip()

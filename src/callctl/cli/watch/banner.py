@@ -33,7 +33,7 @@ def say_where(runtime: Runtime, ready: Ready, *, call_filter: CallFilter | None,
     for line in guide:
         runtime.say(line)
     if call_filter is not None:
-        runtime.say(f"callctl: showing only {call_filter.in_words}")
+        runtime.say(f"callctl: showing only {filter_in_words(runtime, call_filter)}")
     return guide
 
 
@@ -43,7 +43,20 @@ def open_lines(runtime: Runtime, ready: Ready, *, call_filter: CallFilter | None
     from callctl.views.threaded_view import ThreadedView
 
     lines = _lines(runtime, ready)
+    if runtime.masks_numbers:
+        from callctl.views.masked_view import MaskedView
+
+        lines = MaskedView(lines)
     return ThreadedView(lines if call_filter is None else FilteredView(lines, call_filter))
+
+
+def filter_in_words(runtime: Runtime, call_filter: CallFilter) -> str:
+    """Return which legs are shown, in words, with numbers masked if they are."""
+    if not runtime.masks_numbers:
+        return call_filter.in_words
+    from callctl.calls.masked_numbers import masked_filter
+
+    return masked_filter(call_filter).in_words
 
 
 def _lines(runtime: Runtime, ready: Ready) -> View:

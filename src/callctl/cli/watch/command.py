@@ -77,6 +77,7 @@ def watch(
         bool,
         typer.Option("--read-only", help="Have no key change a call.", rich_help_panel=SHOW),
     ] = False,
+    mask_numbers: common.MaskNumbers = False,
     json: Annotated[bool, typer.Option("--json", help="Write JSON to stdout.", rich_help_panel=SHOW)] = False,
     keep_days: listener.KeepDays = 30,
     serve: listener.Serve = None,
@@ -109,7 +110,7 @@ def watch(
     docs/rules.md describes every key, what Twilio does without callctl, and
     what is unproven on live Twilio.
     """
-    runtime = common.runtime_of(ctx, json=json, debug=debug)
+    runtime = common.runtime_of(ctx, json=json, debug=debug, mask_numbers=mask_numbers)
     history = _history(runtime, since)
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
     options = rules_options.RuleOptions(
@@ -296,6 +297,7 @@ async def _run_table(
         paste_guide=paste_guide(ready),
         rings_too_long=shown.rings_too_long,
         bell=shown.bell,
+        masks_numbers=runtime.masks_numbers,
     )
     opened = open_table(
         runtime,

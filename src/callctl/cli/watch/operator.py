@@ -387,11 +387,13 @@ class TableOperator:
 
     def _load_page(self, sid: str, width: int, report: Callable[[Sequence[str]], None]) -> None:
         from callctl.cli.show import history_of, page_of
-        from callctl.views.call_page import print_page, timeline_lines, timeline_of
+        from callctl.views.call_page import masked_timeline, print_page, timeline_lines, timeline_of
         from callctl.views.terminal_safe import plain_console
 
-        events, actions = history_of(self._runtime, self._settings, sid)
-        known = [sid, "", "TIMELINE", *timeline_lines(timeline_of(events, actions), own=sid)]
+        timeline = timeline_of(*history_of(self._runtime, self._settings, sid))
+        if self._runtime.masks_numbers:
+            timeline = masked_timeline(timeline)
+        known = [sid, "", "TIMELINE", *timeline_lines(timeline, own=sid)]
         report([*known, "", "… loading what REST knows of it"])
         try:
             page = page_of(self._runtime, self._settings, self._client, sid)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from callctl.settings import Settings
     from callctl.views.live.screen import LiveView, TableOptions
     from callctl.views.threaded_view import ThreadedView
+    from callctl.views.view import View
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ def open_table(
     """
     import asyncio
 
+    from callctl.cli.watch.banner import filter_in_words
     from callctl.cli.watch.operator import TableOperator
     from callctl.views.filtered_view import FilteredView
     from callctl.views.live.screen import LiveView
@@ -83,7 +85,10 @@ def open_table(
         stdin=runtime.stdin if has_keys else None,
         on_unread=runtime.leave_terminal,
     )
-    view = ThreadedView(table if call_filter is None else FilteredView(table, call_filter))
+    shown: View = table
+    if call_filter is not None:
+        shown = FilteredView(table, call_filter, words=filter_in_words(runtime, call_filter))
+    view = ThreadedView(shown)
     table.connect(lambda: view.call_soon(table.take_news))
     return OpenTable(view, table)
 

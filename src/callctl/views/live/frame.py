@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from callctl.calls.call import CallStatus
+from callctl.calls.masked_numbers import masked, masked_leg
 from callctl.errors import without_secrets
 from callctl.views.live.rows import SHORT_WORDS, WIDE, LegRow, Style, column_titles, failures_line, leg_lines, text
 from callctl.views.live.sorted_legs import FAILURES, Listing, Sort
@@ -75,7 +76,8 @@ class Frame:
     ended, and no other will show more.
     ``waiting`` counts the events that came since the picture was held, at ``held_since``; ``row_age`` is the age of
     what the rows show, if it is not ``age``. ``in_flight`` says which actions
-    have no outcome yet.
+    have no outcome yet. ``masks_numbers``: the rows are drawn with numbers masked, and so is the filter unless it is
+    being typed; all other texts are masked already.
     """
 
     header: WatchState
@@ -89,6 +91,7 @@ class Frame:
     page: Sequence[str] = ()
     has_keys: bool = False
     may_act: bool = True
+    masks_numbers: bool = False
     is_last: bool = False
     waiting: int = 0
     held_since: str = ""
@@ -313,7 +316,7 @@ def _row_lines(frame: Frame, layout: Layout, sid: str) -> list[Text]:
         return []
     failure = listing.failures.get(sid)
     shown = LegRow(
-        leg,
+        masked_leg(leg) if frame.masks_numbers else leg,
         is_selected=sid == state.selected and not frame.is_last,
         is_marked=sid in state.marks and not frame.is_last,
         rings_too_long=sid in listing.rings_too_long,
@@ -467,9 +470,11 @@ def _figures(frame: Frame, *, room: int, width: int) -> str:
     if rows > room:
         figures.append(f"rows {state.top + 1}-{min(state.top + room, rows)}")
     if state.filter or isinstance(state.mode, Filtering):
-        cursor = "▏" if isinstance(state.mode, Filtering) else ""
+        is_typed = isinstance(state.mode, Filtering)
+        cursor = "▏" if is_typed else ""
         rest = width - cells("  ".join(figures)) - 3 - len(cursor)
-        figures.append(f"/{_end_of(printable(state.filter), rest)}{cursor}")
+        typed = masked(state.filter) if frame.masks_numbers and not is_typed else state.filter
+        figures.append(f"/{_end_of(printable(typed), rest)}{cursor}")
     if state.marks:
         figures.append(f"{len(state.marks)} marked")
     if state.sort is not Sort.ATTENTION:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TextIO, TypeAlias
 
 from callctl.calls.board import Snapshot
 from callctl.calls.event import CallEvent
+from callctl.calls.masked_numbers import masked, masked_action, masked_event, masked_leg
 from callctl.errors import NoThreadError
 from callctl.support.clock import Clock, elapsed
 from callctl.support.dates import time_of_day
@@ -40,7 +41,7 @@ from callctl.views.live.press import press
 from callctl.views.live.question import question
 from callctl.views.live.settle import changed, drawn, outlived, resumed, settle
 from callctl.views.live.sorted_legs import Listing, SortedLegs
-from callctl.views.live.state import Confirming, KeysPage, LegPage, Surroundings, ViewState
+from callctl.views.live.state import ChoosingUrl, Confirming, KeysPage, LegPage, Surroundings, ViewState
 from callctl.views.view import WatchState
 
 if TYPE_CHECKING:
@@ -67,13 +68,15 @@ class TableOptions:
     """How the table behaves.
 
     ``idle`` is shown while there are no calls, ``paste_guide`` on the page about the keys. ``bell`` rings when a leg
-    starts to need attention: after ``rings_too_long``, or when it fails.
+    starts to need attention: after ``rings_too_long``, or when it fails. With ``masks_numbers`` numbers and names are
+    masked as they are drawn: filters and keys go by the true ones.
     """
 
     idle: Sequence[str] = ()
     paste_guide: Sequence[str] = ()
     rings_too_long: timedelta = RINGS_TOO_LONG
     bell: bool = False
+    masks_numbers: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -461,7 +464,7 @@ class LiveView:
 
     def _frame_of(self, listing: Listing, header: WatchState, *, width: int) -> Frame:
         # Of a storm of events only those that are drawn are put into words.
-        recent = [_line(item, width=width) for item in (*self._pushed_out(), *self._recent)]
+        recent = [_line(self._as_shown(item), width=width) for item in (*self._pushed_out(), *self._recent)]
         return Frame(
             header,
             listing,
@@ -474,11 +477,20 @@ class LiveView:
             page=wrapped_page(self._open_page(), width=width - 2),
             has_keys=self._operator is not None,
             may_act=self._may_act,
+            masks_numbers=self._options.masks_numbers,
             waiting=self._waiting,
             held_since=self._held_since,
             row_age=self._picture_clock.age,
             in_flight=[action.in_words(at=elapsed()) for action in self._in_flight],
         )
+
+    def _as_shown(self, item: _Recent) -> _Recent:
+        """Return one of the latest events, with numbers masked if they are to be."""
+        if not self._options.masks_numbers:
+            return item
+        if isinstance(item, _Sentence):
+            return replace(item, text=masked(item.text))
+        return (masked_event(item[0]), item[1]) if isinstance(item, tuple) else masked_action(item)
 
     def _open_page(self) -> Sequence[str]:
         if isinstance(self._state.mode, KeysPage):
@@ -494,7 +506,14 @@ class LiveView:
             if self._effects is None or self._effects[0] is not mode.intent:
                 self._effects = mode.intent, operator.effects(mode.intent, self._latest)
             effects = self._effects[1]
-        return question(self._state, self._latest, age=self._clock.age, urls=operator.urls, effects=effects)
+        shown = self._latest
+        if self._options.masks_numbers and isinstance(mode, Confirming | ChoosingUrl):
+            known = (shown.leg(target.sid) for target in mode.targets)
+            shown = replace(shown, legs={leg.call_sid: masked_leg(leg) for leg in known if leg is not None})
+        lines = question(self._state, shown, age=self._clock.age, urls=operator.urls, effects=effects)
+        # A URL that is being typed must be read by who types it.
+        is_typed = isinstance(mode, ChoosingUrl) and mode.typed is not None
+        return [masked(line) for line in lines] if self._options.masks_numbers and not is_typed else lines
 
     def _pushed_out(self) -> list[_Sentence]:
         """Return the troubles that newer events have pushed out too soon."""
