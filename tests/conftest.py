@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from browser import running_browser
 from hypothesis import settings
 from postgresql_server import PostgresServer, postgres_server
 from running import Callctl, run
@@ -114,6 +116,17 @@ def fast_simulator(request: pytest.FixtureRequest) -> Iterator[Simulator]:
     """Return a simulator whose calls live five times as fast, by the readings of Twilio's text that the test names."""
     with Simulator(port=0, speed=5, readings=getattr(request, "param", ())) as simulator:
         yield simulator
+
+
+@pytest.fixture(scope="session")
+def devtools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the address of a browser's DevTools, for ``browser.new_page``; without a browser the test is skipped."""
+    folder = tmp_path_factory.mktemp("browser")
+    try:
+        with running_browser(folder) as address:
+            yield address
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

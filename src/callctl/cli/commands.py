@@ -78,6 +78,12 @@ CATALOGUE = (
         ('callctl place +12025550100 --say "Hello"', "callctl place +12025550100 --dial client:ann --then survey"),
     ),
     Entry(
+        "export",
+        "export:export",
+        "Write what became of calls: a page to show others, a diagram, CSV.",
+        ("callctl export @last --web", "callctl export --since 2h --format csv --output -"),
+    ),
+    Entry(
         "redirect",
         "redirect:redirect",
         "Give calls in progress other TwiML, such as a survey.",

@@ -16,7 +16,7 @@ from callctl.cli.options.calls import calls_to_read, open_store_to_read
 from callctl.cli.options.common import ADVANCED
 from callctl.errors import ApiError, CallctlError, NotFoundError, PartlyFailedError, StoreError
 from callctl.operations import call_details
-from callctl.operations.call_details import CallDetails, details_of
+from callctl.operations.call_details import CallDetails, check_limit, details_of
 from callctl.settings import Settings
 
 if TYPE_CHECKING:
@@ -230,7 +230,7 @@ def _pages(
             room = None if conference is None else conference.conference_sid
             details = details_of(client, sid, conference_sid=room)
             if len(sids) > 1:
-                details.check_limit()
+                check_limit(details.missing)
             return _Found(events, actions, reported, details)
 
         for sid, found in _each(sids, find, parallel=parallel):

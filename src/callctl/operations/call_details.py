@@ -40,11 +40,12 @@ class CallDetails:
     participants: Sequence[Participant] | None
     missing: Mapping[str, CallctlError]
 
-    def check_limit(self) -> None:
-        """Raise the RateLimitedError for which a part is missing, if one is: with fewer requests at once it comes."""
-        for error in self.missing.values():
-            if isinstance(error, RateLimitedError):
-                raise error
+
+def check_limit(missing: Mapping[str, CallctlError]) -> None:
+    """Raise the RateLimitedError for which a part is missing, if one is: with fewer requests at once it comes."""
+    for error in missing.values():
+        if isinstance(error, RateLimitedError):
+            raise error
 
 
 def details_of(api: ApiClient, sid: str, *, conference_sid: str | None = None) -> CallDetails:

@@ -20,7 +20,7 @@ _PLOT = 150  # height of the columns
 _AXIS = 24  # height below them
 _TOP = 14
 _LEFT = 34  # for the numbers of the axis
-_CHARACTER = 7.0
+_CHARACTER = 7.4
 
 # Seconds of a column, from which the first is taken that makes few enough of them.
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400, 604800, 2592000, 31536000)
@@ -100,7 +100,7 @@ def bar_chart(title: str, slices: Iterable[Slice], *, note: str = "") -> Chart:
     """Return a chart of bars that lie one below the other, each with its label before it and its value behind."""
     shown = list(slices)
     most = max((one.value for one in shown), default=0) or 1
-    left = min(190.0, max((len(one.label) for one in shown), default=0) * _CHARACTER + 12)
+    left = min(230.0, max((len(one.label) for one in shown), default=0) * _CHARACTER + 12)
     room = WIDTH - left - max((len(_shown(one)) for one in shown), default=0) * _CHARACTER - 10
     rects, texts = [], []
     for number, one in enumerate(shown):
@@ -136,7 +136,7 @@ def column_chart(
                 rects.append(
                     Rect(round(x + gap / 2, 1), round(y, 1), round(step - gap, 1), round(height, 1), look, words)
                 )
-        if number % every == 0:
+        if number % every == 0 and x + step / 2 + len(one.label) * _CHARACTER / 2 <= WIDTH + 8:
             texts.append(Text(round(x + step / 2, 1), _TOP + _PLOT + 16, one.label, "middle", "axis"))
     lines = tuple(Line(_LEFT, WIDTH, round(_TOP + _PLOT - tick * scale, 1)) for tick in ticks)
     texts += [Text(_LEFT - 6, round(_TOP + _PLOT - tick * scale + 4, 1), f"{tick:g}", "end", "axis") for tick in ticks]

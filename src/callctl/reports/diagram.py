@@ -155,11 +155,11 @@ def _rows(steps: Sequence[Step]) -> tuple[list[tuple[Step, float]], tuple[Pause,
         left_out = len(steps) - _MOST_STEPS
         if left_out > 0 and _FIRST_STEPS <= number < _FIRST_STEPS + left_out:
             if number == _FIRST_STEPS:
-                pauses.append(Pause(y + _PAUSE, f"{left_out} steps left out here"))
+                pauses.append(Pause(y + (_PAUSE + _ROW) / 2, f"{left_out} steps left out here"))
                 y += _PAUSE
             continue
         if rows and step.gap >= _LEAST_PAUSE and step.after - rows[-1][0].after == step.gap:
-            pauses.append(Pause(y + _PAUSE - 4, f"{clock(step.gap)} later"))
+            pauses.append(Pause(y + (_PAUSE + _ROW) / 2, f"{clock(step.gap)} later"))
             y += _PAUSE
         y += _ROW
         rows.append((step, y))

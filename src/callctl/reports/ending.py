@@ -73,6 +73,20 @@ class Ending:
     who: str | None = None
 
 
+# What says no more than the status does, or than the end of a call that was not needed any more.
+_EXPECTED: Final = {
+    CallStatus.COMPLETED.value: ("200",),
+    CallStatus.BUSY.value: ("486", "600"),
+    CallStatus.NO_ANSWER.value: ("487", "408"),
+    CallStatus.CANCELED.value: ("487",),
+}
+
+
+def unexpected_sip(status: str, code: str | None) -> str:
+    """Return the SIP code of an end in words, where it says more than the status."""
+    return "" if code is None or code in _EXPECTED.get(status, ()) else sip_words(code)
+
+
 def sip_words(code: str) -> str:
     """Return a SIP code with what it means: ``SIP 404 (not found)``."""
     meaning = SIP_MEANINGS.get(code)
@@ -98,7 +112,7 @@ def ending_of(leg: Leg, *, legs: Sequence[Leg], actions: Iterable[ActionEvent]) 
         actions: What commands and rules did to the family.
     """
     if leg.is_live:
-        return Ending(None, NOBODY, f"{leg.status or 'there'} when it was last heard of")
+        return Ending(None, NOBODY, "not over when it was last heard of")
     action = _action_behind(leg, actions)
     if action is not None:
         return _by_action(leg, action)
@@ -141,16 +155,15 @@ def _by_action(leg: Leg, action: ActionEvent) -> Ending:
 
 
 def _busy(leg: Leg, _legs: Sequence[Leg]) -> Ending:
-    return Ending(leg.ended_at, FAR_END, f"{far_end(leg)} was busy{_sip_in_words(leg, expected=('486', '600'))}")
+    return Ending(leg.ended_at, FAR_END, f"{far_end(leg)} was busy{_sip(leg)}")
 
 
 def _no_answer(leg: Leg, _legs: Sequence[Leg]) -> Ending:
-    words = f"{far_end(leg)} did not answer{_sip_in_words(leg, expected=('487', '408'))}"
-    return Ending(leg.ended_at, FAR_END, words)
+    return Ending(leg.ended_at, FAR_END, f"{far_end(leg)} did not answer{_sip(leg)}")
 
 
 def _failed(leg: Leg, _legs: Sequence[Leg]) -> Ending:
-    return Ending(leg.ended_at, TWILIO, f"could not be connected{_sip_in_words(leg, expected=())}")
+    return Ending(leg.ended_at, TWILIO, f"could not be connected{_sip(leg)}")
 
 
 def _canceled(leg: Leg, legs: Sequence[Leg]) -> Ending:
@@ -163,15 +176,27 @@ def _canceled(leg: Leg, legs: Sequence[Leg]) -> Ending:
 
 
 def _completed(leg: Leg, legs: Sequence[Leg]) -> Ending:
-    if leg.parent_call_sid is None:
-        children = [one for one in legs if one.parent_call_sid == leg.call_sid and one.answered_at and one.ended_at]
-        last = max((one.ended_at for one in children if one.ended_at), default=None)
-        if last is not None and leg.ended_at is not None and last - leg.ended_at >= timedelta():
-            return Ending(leg.ended_at, FAR_END, f"{far_end(leg)} hung up, it seems")
-        return Ending(leg.ended_at, UNCLEAR, f"{far_end(leg)} hung up, or its TwiML was over")
-    if _ended_with_parent(leg, legs):
+    if leg.parent_call_sid is not None:
+        return _completed_child(leg, legs)
+    children = [one for one in legs if one.parent_call_sid == leg.call_sid]
+    if leg.ended_at and any(one.answered_at and one.ended_at and one.ended_at > leg.ended_at for one in children):
+        return Ending(leg.ended_at, FAR_END, f"{far_end(leg)} hung up, it seems")
+    if any(one.ended_at and _is_near(one.ended_at, leg) for one in children) and not any(map(_was_answered, children)):
+        return Ending(leg.ended_at, FAMILY, "over when nobody was reached")
+    return Ending(leg.ended_at, UNCLEAR, f"{far_end(leg)} hung up, or its TwiML was over")
+
+
+def _completed_child(leg: Leg, legs: Sequence[Leg]) -> Ending:
+    parent = next((one for one in legs if one.call_sid == leg.parent_call_sid), None)
+    if parent is None or parent.ended_at is None or leg.ended_at is None or leg.ended_at < parent.ended_at:
+        return Ending(leg.ended_at, FAR_END, f"{far_end(leg)} hung up, it seems")
+    if leg.ended_at > parent.ended_at:
         return Ending(leg.ended_at, FAMILY, "ended with the call that dialled it")
-    return Ending(leg.ended_at, FAR_END, f"{far_end(leg)} hung up, it seems")
+    return Ending(leg.ended_at, UNCLEAR, "ended in the same second as the call that dialled it")
+
+
+def _was_answered(leg: Leg) -> bool:
+    return leg.answered_at is not None or leg.status == CallStatus.COMPLETED
 
 
 def _unclear(leg: Leg, _legs: Sequence[Leg]) -> Ending:
@@ -203,7 +228,6 @@ def _ended_with_parent(leg: Leg, legs: Sequence[Leg]) -> bool:
     return parent.ended_at <= leg.ended_at
 
 
-def _sip_in_words(leg: Leg, *, expected: Sequence[str]) -> str:
-    """Return the SIP code of an end, where it says more than the status."""
-    code = leg.sip_response_code
-    return "" if code is None or code == "200" or code in expected else f": {sip_words(code)}"
+def _sip(leg: Leg) -> str:
+    words = unexpected_sip(leg.status, leg.sip_response_code)
+    return f": {words}" if words else ""

@@ -6,7 +6,7 @@ from collections import Counter
 from datetime import datetime
 from typing import Final
 
-from callctl.calls.action import DONE, DRY_RUN, UNKNOWN
+from callctl.calls.action import DONE, NOT_ENDED, REFUSED, UNKNOWN
 from callctl.calls.call import CallStatus
 from callctl.reports.charts import Chart, Slice, bar_chart, column_chart, histogram, over_time
 from callctl.reports.ending import TWILIO, actor, sip_words
@@ -41,10 +41,10 @@ class Overview:
         self._ring: list[int] = []
         self._talk: list[int] = []
         self._causes: Counter[str] = Counter()
-        self._acts: Counter[tuple[str, str]] = Counter()
-        self._refused: Counter[str] = Counter()
+        self._done: Counter[tuple[str, str]] = Counter()  # requests, by action and who made them
+        self._undone: Counter[tuple[str, str]] = Counter()
         self._redirected = 0  # families
-        self._most_redirected: tuple[int, str, str] = (0, "", "")
+        self._most_redirected = (0, "")  # how often, and with whom
 
     def add(self, story: Story) -> None:
         """Count a story."""
@@ -70,52 +70,58 @@ class Overview:
 
     def _add_actions(self, story: Story) -> None:
         for action in story.actions:
-            if action.result == DRY_RUN:
-                continue
-            self._acts[action.action, actor(action)] += 1
-            if action.result not in (DONE, UNKNOWN):
-                self._refused[action.code or action.result] += 1
+            if action.result in (DONE, UNKNOWN):
+                self._done[action.action, actor(action)] += 1
+            elif action.result in (REFUSED, NOT_ENDED):
+                self._undone[action.action, actor(action)] += 1
         if story.redirects:
             self._redirected += 1
-            self._most_redirected = max(
-                self._most_redirected, (story.redirects, story.head.far_end, story.sid), key=lambda one: one[0]
-            )
+            self._most_redirected = max(self._most_redirected, (story.redirects, story.head.far_end))
 
     @property
     def in_words(self) -> list[str]:
         """What happened, in a few sentences, for somebody who was not there."""
-        return [sentence for sentence in (self._how_many(), self._who_acted(), self._what_was_refused()) if sentence]
+        return [sentence for sentence in (self._how_many(), self._who_acted(), self._what_was_in_vain()) if sentence]
 
     def _how_many(self) -> str:
         parts = [f"{count} {words}" for outcome, words in _OUTCOMES if (count := self.outcomes[outcome])]
         legs = f" with {self.legs} legs" if self.legs != self.calls else ""
-        causes = ", ".join(f"{count} with {cause}" for cause, count in self._causes.most_common(3))
-        why = f" Legs that could not be connected: {causes}." if causes else ""
+        causes = ", ".join(f"{cause} ({count})" for cause, count in self._causes.most_common(3))
+        failed = sum(self._causes.values())
+        why = f" {_count(failed, 'leg')} could not be connected: {causes}." if causes else ""
         lost = self.missing_callbacks
         missing = f" {lost} {'callback' if lost == 1 else 'callbacks'} never arrived." if lost else ""
         return f"{_count(self.calls, 'call')}{legs}: {', '.join(parts)}.{why}{missing}"
 
     def _who_acted(self) -> str:
-        redirects = Counter({who: count for (action, who), count in self._acts.items() if action == "redirect"})
-        ends = Counter({who: count for (action, who), count in self._acts.items() if action != "redirect"})
+        redirects, ends = self._actors("redirect"), self._actors("hangup", "cancel")
         sentences = []
         if redirects:
-            most, whom, _ = self._most_redirected
-            often = f"; {whom} {most} times" if most > 2 else ""
+            most, whom = self._most_redirected
+            often = f"; one of them, with {whom}, {most} times" if most > 2 and self._redirected > 1 else ""
             sentences.append(
-                f"{_count(sum(redirects.values()), 'redirect')} of {_count(self._redirected, 'call')}, by"
-                f" {_names(redirects)}{often}."
+                f"{_count(self._redirected, 'call')} {_was(self._redirected)} redirected, "
+                f"{_count(sum(redirects.values()), 'time')} in all, by {_names(redirects)}{often}."
             )
         if ends:
-            sentences.append(f"{_count(sum(ends.values()), 'hang-up')} and the like, by {_names(ends)}.")
+            count = sum(ends.values())
+            sentences.append(f"{_count(count, 'leg')} {_was(count)} ended, by {_names(ends)}.")
         return " ".join(sentences)
 
-    def _what_was_refused(self) -> str:
-        count = sum(self._refused.values())
+    def _actors(self, *actions: str) -> Counter[str]:
+        """Return who did these things, and how often."""
+        found = Counter[str]()
+        for (action, who), count in self._done.items():
+            if action in actions:
+                found[who] += count
+        return found
+
+    def _what_was_in_vain(self) -> str:
+        count = sum(self._undone.values())
         if not count:
             return ""
-        why = ", ".join(f"{number} by {reason}" for reason, number in self._refused.most_common(3))
-        return f"{_count(count, 'request')} of these came to nothing: {why}."
+        by = Counter({f"{action} by {who}": number for (action, who), number in self._undone.items()})
+        return f"{_count(count, 'request')} came to nothing: {_names(by)}."
 
     @property
     def charts(self) -> list[Chart]:
@@ -125,7 +131,7 @@ class Overview:
         charts = [
             column_chart("Calls by when they began", over_time(self._begun, looks=looks), legend=_OUTCOMES),
             bar_chart(
-                "How legs ended",
+                "How legs came out",
                 [Slice(status, count, status) for status in statuses if (count := self._statuses[status])],
             ),
             column_chart(
@@ -139,10 +145,16 @@ class Overview:
             bar_chart(
                 "What commands and rules did",
                 [
-                    Slice(f"{action}, {who}", count, "rule" if who.startswith("rule ") else "command")
-                    for (action, who), count in self._acts.most_common(_SHOWN)
+                    *(
+                        Slice(f"{action}, {who}", number, "rule" if who.startswith("rule ") else "command")
+                        for (action, who), number in self._done.most_common(_SHOWN)
+                    ),
+                    *(
+                        Slice(f"{action}, {who}: in vain", number, FAILED)
+                        for (action, who), number in self._undone.most_common(_SHOWN)
+                    ),
                 ],
-                note=_rest(self._acts),
+                note=_rest(self._done),
             ),
             bar_chart(
                 "Why legs could not be connected",
@@ -155,6 +167,10 @@ class Overview:
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _was(number: int) -> str:
+    return "was" if number == 1 else "were"
 
 
 def _names(counts: Counter[str]) -> str:

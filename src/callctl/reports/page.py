@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent / "templates"
 # Steps of a timeline; a call that is redirected without end would fill the page.
 _MOST_STEPS = 1000
+_MOST_WORST = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,12 @@ class Page:
     api_url: str | None = None
     left_out: int = 0
     notes: Sequence[str] = ()
+
+    @property
+    def worst(self) -> list[Story]:
+        """The stories in which most went wrong, for who wants to know where to begin."""
+        ranked = sorted(self.stories, key=lambda story: (-story.trouble, story.began_at))
+        return [story for story in ranked[:_MOST_WORST] if story.trouble]
 
 
 def html(page: Page) -> Iterator[str]:

@@ -10,12 +10,12 @@ from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from callctl.calls.action import DONE, DRY_RUN, UNKNOWN, ActionEvent
+from callctl.calls.action import DONE, DRY_RUN, NOT_ENDED, REFUSED, UNKNOWN, ActionEvent
 from callctl.calls.board import Board
 from callctl.calls.call import Call, CallStatus, is_final
 from callctl.calls.event import CALLBACK, MISSED, POLLED, TWIML_REQUEST, CallEvent
 from callctl.calls.leg import Leg
-from callctl.reports.ending import Ending, actor, ending_of, far_end, sip_words
+from callctl.reports.ending import Ending, actor, ending_of, far_end, unexpected_sip
 from callctl.reports.rest_facts import RestFacts
 from callctl.views.call_page import timeline_of
 from callctl.views.table import clock
@@ -108,10 +108,15 @@ class StoryLeg:
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """What stands out in a story, as a sentence; ``is_bad`` where it is trouble."""
+    """What stands out in a story, as a sentence; ``weight`` is how much trouble it is, 0 if it is none."""
 
     words: str
-    is_bad: bool = True
+    weight: int = 1
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether it is trouble."""
+        return self.weight > 0
 
 
 @dataclass(frozen=True)
@@ -178,10 +183,10 @@ class Story:
         """What stands out."""
         return tuple(_remarks(self))
 
-    @property
-    def is_trouble(self) -> bool:
-        """Whether something went wrong in it."""
-        return self.outcome == FAILED or any(remark.is_bad for remark in self.remarks)
+    @cached_property
+    def trouble(self) -> int:
+        """How much went wrong, as a number by which stories can be ranked."""
+        return sum(remark.weight for remark in self.remarks)
 
     @cached_property
     def cost(self) -> tuple[Decimal, str] | None:
@@ -282,7 +287,7 @@ def _steps(timeline: Iterable[CallEvent | ActionEvent], numbers: Mapping[str, in
 def _read_action(action: ActionEvent, *, at: datetime, after: int, gap: int, leg: int | None) -> Step:
     words = f"{action.action}: {action.outcome}" if action.outcome else action.action
     facts = (f"by {actor(action)}", f"error {action.code}" if action.code else "")
-    is_bad = action.result not in (DONE, DRY_RUN)
+    is_bad = action.result in (REFUSED, NOT_ENDED)
     kind = RULE if action.rule else COMMAND
     known = tuple(fact for fact in facts if fact)
     return Step(at, after, gap, leg, kind, words, known, "", action, is_bad, action.result == DRY_RUN)
@@ -301,8 +306,7 @@ def _read_event(event: CallEvent, *, at: datetime, after: int, gap: int, leg: in
 def _facts(event: CallEvent) -> Iterator[str]:
     if event.is_final and event.duration:
         yield clock(event.duration)
-    if event.is_final and event.sip_response_code not in (None, "", "200"):
-        yield sip_words(event.sip_response_code or "")
+    yield unexpected_sip(event.status, event.sip_response_code) if event.is_final else ""
     if event.is_final and (event.error_code or event.error_message):
         yield " ".join(filter(None, ("error", event.error_code, event.error_message)))
     yield event.answered_by or "" if event.status else ""
@@ -315,12 +319,12 @@ def _facts(event: CallEvent) -> Iterator[str]:
 def _remarks(story: Story) -> Iterator[Remark]:
     for one in story.legs:
         if one.leg.status == CallStatus.FAILED:
-            yield Remark(f"{one.far_end} {one.ending.words}")
+            yield Remark(f"{one.far_end} {one.ending.words}", weight=3 if one is story.head else 2)
     yield from _redirected(story)
     yield from _not_done(story)
     for one in story.legs:
         if one.ring_seconds is not None and one.ring_seconds >= _RINGS_LONG:
-            yield Remark(f"{one.far_end} rang for {clock(one.ring_seconds)}", is_bad=False)
+            yield Remark(f"{one.far_end} rang for {clock(one.ring_seconds)}", weight=0)
     yield from _about_callbacks(story)
     yield from _noted(story)
 
@@ -333,7 +337,7 @@ def _redirected(story: Story) -> Iterator[Remark]:
         span = (done[-1].at - done[0].at).total_seconds()
         by = Counter(actor(step.item) for step in done if isinstance(step.item, ActionEvent))
         whom = ", ".join(f"{name} ({count})" if len(by) > 1 else name for name, count in by.most_common())
-        yield Remark(f"{one.far_end} was redirected {one.redirects} times within {clock(span)}, by {whom}")
+        yield Remark(f"{one.far_end} was redirected {one.redirects} times within {clock(span)}, by {whom}", weight=4)
 
 
 def _is_redirect(item: CallEvent | ActionEvent) -> bool:
@@ -341,12 +345,14 @@ def _is_redirect(item: CallEvent | ActionEvent) -> bool:
 
 
 def _not_done(story: Story) -> Iterator[Remark]:
-    refused = Counter(
-        (one.action, actor(one), one.outcome) for one in story.actions if one.result not in (DONE, DRY_RUN, UNKNOWN)
-    )
-    for (action, who, outcome), count in refused.items():
+    others = [one for one in story.actions if one.result not in (DONE, DRY_RUN, UNKNOWN)]
+    for (action, who, outcome, result), count in Counter(
+        (one.action, actor(one), one.outcome, one.result) for one in others
+    ).items():
         times = f" ({count} times)" if count > 1 else ""
-        yield Remark(f"a {action} by {who} came to nothing{times}: {outcome}")
+        # That a call got there first is an ordinary outcome, and what a rule declines is by its own rules.
+        weight = 2 if result in (REFUSED, NOT_ENDED) else 0
+        yield Remark(f"a {action} by {who} came to nothing{times}: {outcome}", weight=weight)
 
 
 def _about_callbacks(story: Story) -> Iterator[Remark]:
@@ -371,4 +377,4 @@ def _noted(story: Story) -> Iterator[Remark]:
         for code, count in Counter(note.code for note in one.notifications if note.level == "error").items():
             note = next(note for note in one.notifications if note.code == code)
             times = f" ({count} times)" if count > 1 else ""
-            yield Remark(f"error {code or ''}{times}: {note.message}".strip())
+            yield Remark(f"error {code or ''}{times}: {note.message}", weight=2)

@@ -109,7 +109,7 @@ def masked_page(page: CallPage) -> CallPage:
         parent=None if page.parent is None else masked_call(page.parent),
         children=None if children is None else [masked_call(child) for child in children],
         timeline=masked_timeline(page.timeline),
-        notifications=None if notes is None else [_masked_note(note) for note in notes],
+        notifications=None if notes is None else [masked_note(note) for note in notes],
         leg=None if page.leg is None else masked_leg(page.leg),
         participants=None if others is None else [replace(one, label=masked(one.label)) for one in others],
     )
@@ -122,7 +122,8 @@ def masked_timeline(timeline: Iterable[CallEvent | ActionEvent]) -> list[CallEve
     return [masked_action(item) if isinstance(item, ActionEvent) else masked_event(item) for item in timeline]
 
 
-def _masked_note(note: Notification) -> Notification:
+def masked_note(note: Notification) -> Notification:
+    """Return an error or a warning with the numbers in its message and its URL masked."""
     from callctl.calls.masked_numbers import masked
 
     url = None if note.request_url is None else masked(note.request_url)
@@ -140,7 +141,7 @@ def to_json(page: CallPage) -> dict[str, Any]:
         "conference": _conference_json(page),
         "recording": page.is_recorded,
         "timeline": [item.to_json() for item in page.timeline],
-        "notifications": None if page.notifications is None else [_note_json(note) for note in page.notifications],
+        "notifications": None if page.notifications is None else [note_json(note) for note in page.notifications],
     }
 
 
@@ -163,7 +164,8 @@ def _participant_json(participant: Participant) -> dict[str, Any]:
     }
 
 
-def _note_json(note: Notification) -> Mapping[str, Any]:
+def note_json(note: Notification) -> Mapping[str, Any]:
+    """Return an error or a warning that Twilio noted as JSON has it."""
     return {
         "level": note.level,
         "error_code": note.code,

@@ -63,11 +63,11 @@ def _one(runtime: Runtime, settings: Settings, text: str, *, newest: Callable[[]
     return sid
 
 
-def calls_to_read(runtime: Runtime, settings: Settings, client: ApiClient, texts: Sequence[str]) -> list[str]:
+def calls_to_read(runtime: Runtime, settings: Settings, client: ApiClient | None, texts: Sequence[str]) -> list[str]:
     """Return the SIDs that a command which only reads was given, each once, in their order.
 
     ``-`` stands for SIDs on stdin; that none are there is no error, and is said. Otherwise as ``one_call``, but the
-    newest calls are listed once for all starts that the store does not know.
+    newest calls are listed once for all starts that the store does not know. Without a client there are no such.
 
     Raises:
         UsageError: As ``one_call``.
@@ -76,7 +76,7 @@ def calls_to_read(runtime: Runtime, settings: Settings, client: ApiClient, texts
     words = [word for text in texts for word in (_on_stdin(runtime) if text == "-" else (text,))]
     if not words:
         runtime.say("callctl: no calls on stdin: nothing to show")
-    newest = cache(lambda: list(_newest(client)))
+    newest = cache(lambda: [] if client is None else list(_newest(client)))
     return list(dict.fromkeys(_one(runtime, settings, word, newest=newest) for word in words))
 
 

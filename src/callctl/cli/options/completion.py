@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 SORTS = ("start", "duration", "status")  # of ``list --sort``
 
+FORMATS = ("html", "mermaid", "csv", "json")  # of ``export --format``
+
 Offer = list[tuple[str, str]]
 
 _WORD = r"[A-Za-z0-9_.,@+:-]+"
@@ -96,6 +98,11 @@ def statuses(incomplete: str) -> Offer:
 def sorts(incomplete: str) -> Offer:
     """Offer what calls can be sorted by."""
     return _beginning(((sort, "") for sort in SORTS), incomplete)
+
+
+def formats(incomplete: str) -> Offer:
+    """Offer the forms in which stories of calls can be written."""
+    return _beginning(((form, "") for form in FORMATS), incomplete)
 
 
 def goals(incomplete: str) -> Offer:

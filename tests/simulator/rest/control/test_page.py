@@ -2,13 +2,12 @@
 
 import asyncio
 import shlex
-import shutil
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from browser import Page, new_page, running_browser
+from browser import Page, new_page
 from processes import environment
 from simulator.setup import ANSWERS, BUSY, FROM, HANGS_UP, SimulatorSetup, simulator_setup
 
@@ -37,16 +36,6 @@ SEQUENCE = (
 OPENED = "document.querySelector('tr.opened')"
 ROW = "[...document.querySelectorAll('.sequence > tbody > tr')].find(row => row.textContent.includes({!r}))"
 FOCUSED = "document.activeElement.textContent"
-
-
-@pytest.fixture(scope="session")
-def devtools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("browser")
-    try:
-        with running_browser(folder) as address:
-            yield address
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

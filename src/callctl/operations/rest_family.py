@@ -1,0 +1,86 @@
+"""What REST says of a family of calls: its legs with what they cost, and their errors and warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from callctl.calls.event import CallEvent
+from callctl.errors import CallctlError, NotFoundError
+from callctl.operations.call_details import CHILDREN, NOTIFICATIONS, PARENT, CallDetails, details_of
+from callctl.operations.missed_ends import missed_end
+from callctl.operations.reported_status import reported_legs
+from callctl.reports.rest_facts import RestFacts
+from callctl.support.threads import start_in_thread
+
+if TYPE_CHECKING:
+    from callctl.api.client import ApiClient
+    from callctl.api.resources import Notification
+
+_IN_WORDS = {PARENT: "the parent call of", CHILDREN: "the child legs of", NOTIFICATIONS: "the errors and warnings of"}
+
+
+@dataclass(frozen=True, slots=True)
+class RestFamily:
+    """The facts, and why some of them could not be had, by what they are: ``the child legs of CA…``."""
+
+    facts: RestFacts
+    missing: Mapping[str, CallctlError]
+
+
+def fetch_family(api: ApiClient, sid: str, legs: Sequence[str] = ()) -> RestFamily:
+    """Return what REST says of the family of a call, whichever leg is named; its requests go side by side.
+
+    ``legs`` are those that are known. Twilio keeps calls for a while only: of one that is gone nothing is returned.
+
+    Raises:
+        NotFoundError: REST knows no such call, and no legs were given.
+        CallctlError: The call can't be had.
+    """
+    noted = _noted(api, [leg for leg in legs if leg != sid])
+    try:
+        found = [details_of(api, sid)]
+    except NotFoundError:
+        if not legs:
+            raise
+        return RestFamily(RestFacts(), {})
+    if found[0].parent is not None:  # then a child was named
+        found.append(details_of(api, found[0].parent.sid))
+    calls = {call.sid: call for details in found for call in (details.call, *(details.children or ()))}
+    notes = {details.call.sid: details.notifications or () for details in found}
+    missing = dict(one for details in found for one in _missing(details))
+    noted |= _noted(api, [leg for leg in calls if leg not in noted and leg not in notes])
+    for leg, asked in noted.items():
+        try:
+            notes.setdefault(leg, asked.result())
+        except CallctlError as error:
+            missing[f"{_IN_WORDS[NOTIFICATIONS]} {leg}"] = error
+    return RestFamily(RestFacts(calls, notes), missing)
+
+
+def _noted(api: ApiClient, legs: Iterable[str]) -> dict[str, Future[list[Notification]]]:
+    def ask(leg: str) -> Future[list[Notification]]:
+        return start_in_thread(lambda: api.notifications(leg))
+
+    return {leg: ask(leg) for leg in legs}
+
+
+def _missing(details: CallDetails) -> Iterator[tuple[str, CallctlError]]:
+    for part, error in details.missing.items():
+        yield f"{_IN_WORDS[part]} {details.call.sid}", error
+
+
+def unreported(facts: RestFacts, events: Iterable[CallEvent], *, now: datetime, world: str) -> list[CallEvent]:
+    """Return as events what REST shows and no event reported: legs, and ends."""
+    legs = reported_legs(events)
+    found = []
+    for call in facts.calls.values():
+        leg = legs.get(call.sid)
+        if leg is None:
+            found.append(CallEvent.from_call(call, received_at=now, world=world))
+        elif (end := missed_end(call, leg, now=now, world=world)) is not None:
+            found.append(end)
+    return found

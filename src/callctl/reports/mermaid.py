@@ -1,0 +1,101 @@
+"""Stories as Markdown with a Mermaid sequence diagram each, which GitHub draws."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from callctl.calls.event import TWIML_REQUEST
+from callctl.reports.ending import far_end
+from callctl.reports.story import COMMAND, FEATURE, RULE, Step, Story
+from callctl.support.dates import local_time, time_of_day
+from callctl.views.table import clock
+from callctl.views.terminal_safe import printable
+
+# Mermaid draws no text of more than 50,000 characters. The first and the last steps stand for all.
+_MOST_STEPS = 150
+_FIRST_STEPS = 100
+_MOST_CHARACTERS = 120  # of a label
+_LEAST_PAUSE = 5  # seconds
+# What means nothing to Mermaid, Markdown and HTML wherever it stands; all else is written as its number.
+_HARMLESS: Final = r"A-Za-z0-9 .,:()/@+=?!'\u00b7\u2026\u2192\u00c0-\u024f\u0370-\u1fff\u3040-\ud7ff-"
+_UNSAFE_IN_MERMAID, _UNSAFE_IN_MARKDOWN = rf"[^{_HARMLESS}]", rf"[^{_HARMLESS};%]"
+
+
+def markdown(stories: Iterable[Story], *, title: str, notes: Iterable[str] = ()) -> Iterator[str]:
+    """Yield the document piece by piece: a heading for each story, how it ended, and its diagram."""
+    yield f"# {_html(title)}\n"
+    yield from (f"\n{_html(note)}\n" for note in notes)
+    for story in stories:
+        yield _section(story)
+
+
+def _section(story: Story) -> str:
+    head = story.head
+    whole = f", {clock(story.seconds)}" if story.seconds is not None else ""
+    how = head.ending.words
+    how = how if how.startswith(head.leg.status) else f"{head.leg.status}: {how}"
+    facts = f"{local_time(story.began_at)}{whole}, {how}"
+    remarks = "".join(f"- {_html(remark.words)}\n" for remark in story.remarks)
+    return (
+        f"\n## {_html(story.sid)}\n\nFrom {_html(head.leg.from_)} to {_html(head.leg.to)}.  \n{_html(facts)}\n"
+        f"{chr(10) + remarks if remarks else ''}\n```mermaid\n{sequence_diagram(story)}```\n"
+    )
+
+
+def sequence_diagram(story: Story) -> str:
+    """Return a story as a Mermaid sequence diagram: Twilio, each leg, and callctl where it did something."""
+    return "".join(f"{line}\n" for line in _lines(story))
+
+
+def _lines(story: Story) -> Iterator[str]:
+    yield "sequenceDiagram"
+    if any(step.kind in (COMMAND, RULE, TWIML_REQUEST) for step in story.steps):
+        yield "    participant C as callctl"
+    yield "    participant T as Twilio"
+    for number, one in enumerate(story.legs):
+        yield f"    participant L{number} as {_text(far_end(one.leg))}"
+    left_out = len(story.steps) - _MOST_STEPS
+    before = 0
+    for number, step in enumerate(story.steps):
+        if left_out > 0 and _FIRST_STEPS <= number < _FIRST_STEPS + left_out:
+            if number == _FIRST_STEPS:
+                yield f"    Note over T: {left_out} steps left out here"
+            continue
+        if number and step.gap >= _LEAST_PAUSE and step.after - before == step.gap:
+            yield f"    Note over T: {clock(step.gap)} later"
+        before = step.after
+        yield f"    {_step(step)}"
+
+
+def _step(step: Step) -> str:
+    leg = "T" if step.leg is None else f"L{step.leg}"
+    words = _text(f"{time_of_day(step.at)} {', '.join([step.words, *step.facts])}")
+    if step.kind == FEATURE or step.leg is None:
+        return f"Note over {leg}: {words}"
+    if step.kind in (COMMAND, RULE):
+        return f"C{'-x' if step.is_bad else '-->>' if step.is_dry else '->>'}{leg}: {words}"
+    if step.kind == TWIML_REQUEST:
+        return f"T->>C: {words}"
+    arrow = "-->>" if step.kind == "rest" else "->>"
+    return f"{leg}{arrow}T: {words}" if step.is_from_far_end else f"T{arrow}{leg}: {words}"
+
+
+def _text(text: str) -> str:
+    """Return a text for a diagram: on one line, with what means something to Mermaid as entities."""
+    return _escaped(_cut(text), _UNSAFE_IN_MERMAID, "#{};") or "-"
+
+
+def _html(text: str) -> str:
+    """Return a text for Markdown, likewise."""
+    return _escaped(text, _UNSAFE_IN_MARKDOWN, "&#{};") or "-"
+
+
+def _escaped(text: str, unsafe: str, form: str) -> str:
+    safe = printable(" ".join(text.split()))
+    return re.sub(unsafe, lambda match: form.format(ord(match[0])), safe)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 1]}…"

@@ -1,0 +1,88 @@
+"""What a store holds of families of calls: which there are, and the events and actions of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from callctl.calls.action import ActionEvent
+from callctl.calls.board import Board
+from callctl.calls.event import CallEvent
+
+if TYPE_CHECKING:
+    from callctl.calls.leg import Leg
+    from callctl.store.event_store import EventStore
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFamily:
+    """The events of all legs of a family and of the conferences that they were in, and what was done to them."""
+
+    events: tuple[CallEvent, ...] = ()
+    actions: tuple[ActionEvent, ...] = ()
+
+
+def families_since(
+    store: EventStore, since: datetime | None, *, matches: Callable[[Leg], bool]
+) -> Iterator[tuple[str, ...]]:
+    """Yield the SIDs of each family of which a leg matches, the parent's first; the oldest family comes first.
+
+    Of the families that are not over or were touched since a moment; of all, if that is None.
+
+    Raises:
+        StoreError: The store can't be read.
+    """
+    board = Board()
+    for event in store.replay(since=since):
+        board.apply(event)
+    for family in reversed(board.snapshot().families):
+        if any(map(matches, family.legs)):
+            yield (family.sid, *(leg.call_sid for leg in family.legs if leg.call_sid != family.sid))
+
+
+def read_family(store: EventStore, legs: Sequence[str]) -> StoredFamily:
+    """Return what a store holds of a family whose legs are known, the parent's SID first.
+
+    Raises:
+        StoreError: The store can't be read.
+    """
+    events: dict[str, CallEvent] = {}
+    for sid in legs:
+        if not any(event.call_sid == sid for event in events.values()):  # most came with the parent
+            events |= _by_key(store.family(sid))
+    return _with_actions(store, events, legs)
+
+
+def find_family(store: EventStore, sid: str) -> StoredFamily:
+    """Return what a store holds of the family that a call belongs to, whichever of its legs is named.
+
+    Raises:
+        StoreError: The store can't be read.
+    """
+    events: dict[str, CallEvent] = {}
+    waiting, read = [sid], set[str]()
+    while waiting:
+        leg = waiting.pop()
+        if leg in read:
+            continue
+        read.add(leg)
+        found = _by_key(store.family(leg))
+        events |= found
+        # What a dialled leg has dialled, and what dialled its parent, are no part of what came with it.
+        for event in found.values():
+            waiting += [event.call_sid, event.parent_call_sid] if event.parent_call_sid else []
+    return _with_actions(store, events, [sid])
+
+
+def _with_actions(store: EventStore, events: dict[str, CallEvent], legs: Sequence[str]) -> StoredFamily:
+    conferences = dict.fromkeys(event.conference_sid for event in events.values() if event.conference_sid)
+    for conference in conferences:
+        events |= _by_key(store.family(conference))
+    known = dict.fromkeys([*legs, *(event.call_sid for event in events.values())])
+    return StoredFamily(tuple(events.values()), tuple(action for leg in known for action in store.actions(leg)))
+
+
+def _by_key(events: Iterable[CallEvent]) -> dict[str, CallEvent]:
+    return {event.key: event for event in events}

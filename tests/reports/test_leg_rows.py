@@ -1,0 +1,48 @@
+"""CSV: a row for each leg, to the letter."""
+
+from __future__ import annotations
+
+import csv
+import io
+from decimal import Decimal
+
+from events import event, sid
+
+from callctl.api.resources import Notification
+from callctl.calls.call import Call
+from callctl.reports.leg_rows import COLUMNS, csv_lines
+from callctl.reports.rest_facts import RestFacts
+from reports.evening import HOSTILE, Told
+from reports.test_mermaid import golden, some_stories
+
+
+def rows(*lines: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO("\n".join(lines))))
+
+
+def test_a_row_a_leg() -> None:
+    golden("".join(f"{line}\n" for line in csv_lines(some_stories())), "legs.csv")
+
+
+def test_the_columns_stay_as_they_are() -> None:
+    assert list(csv_lines([])) == [",".join(COLUMNS)]
+    assert len(set(COLUMNS)) == len(COLUMNS)
+
+
+def test_what_a_caller_sends_is_computed_by_no_spreadsheet() -> None:
+    told = Told()
+    told.events.append(event(1, "busy", number=0, at=0, To='=HYPERLINK("https://example.com")', CallerName=HOSTILE))
+    (row,) = rows(*csv_lines([told.story(1)]))
+    assert row["to"] == '\'=HYPERLINK("https://example.com")'
+    assert row["from"] == "+15005550006"  # a number alone computes nothing
+    assert "\x1b" not in row["caller_name"]
+
+
+def test_what_rest_adds() -> None:
+    told = Told()
+    told.events.append(event(1, "completed", number=0, at=0))
+    codes = ("11200", "11200", "13224")
+    notes = [Notification(f"NO{number}", code, "error", "", None, None, None) for number, code in enumerate(codes)]
+    call = Call(sid(1), "completed", price=Decimal("-0.013"), price_unit="USD")
+    (row,) = rows(*csv_lines([told.story(1, facts=RestFacts({sid(1): call}, {sid(1): notes}))]))
+    assert (row["price"], row["price_unit"], row["error_codes"]) == ("-0.013", "USD", "11200 13224")

@@ -1,0 +1,86 @@
+"""Mermaid in Markdown: to the letter, and whatever callers send."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from events import event, sid
+from hypothesis import given
+from hypothesis import strategies as st
+from stage import local_time_is_utc
+
+from callctl.calls.action import DRY_RUN
+from callctl.reports.mermaid import markdown, sequence_diagram
+from callctl.reports.story import Story
+from reports.evening import HOSTILE, Told, dials, failed, rings_too_long, storm
+
+GOLDEN = Path(__file__).parent / "golden"
+# A line of a diagram as Mermaid's grammar has it, as far as it is used here; a text has no sign that means anything.
+TEXT = r"(?:[^#;%<>&`\n\\|\[\]{}\"*_~]|#\d+;)*"
+LINE = re.compile(
+    rf"sequenceDiagram|    participant [CTL]\d* as {TEXT}|    (?:[CT]|L\d+)(?:->>|-->>|-x)(?:[CT]|L\d+): {TEXT}"
+    rf"|    Note over (?:T|L\d+): {TEXT}"
+)
+
+
+def golden(text: str, name: str) -> None:
+    """Compare a text with a golden file."""
+    file = GOLDEN / name
+    if os.environ.get("CALLCTL_WRITE_GOLDEN"):
+        GOLDEN.mkdir(exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    assert text == file.read_text(encoding="utf-8")
+
+
+def some_stories() -> list[Story]:
+    told = Told()
+    for number, add in enumerate((dials, rings_too_long, failed, storm)):
+        add(told, number * 100.0)
+    return told.stories()
+
+
+def test_a_document() -> None:
+    with local_time_is_utc():
+        golden("".join(markdown(some_stories(), title="What happened", notes=["4 calls."])), "stories.md")
+
+
+def test_the_lines_are_of_mermaids_grammar() -> None:
+    with local_time_is_utc():
+        for story in some_stories():
+            assert all(LINE.fullmatch(line) for line in sequence_diagram(story).splitlines())
+
+
+def test_what_is_refused_or_only_would_be_done_looks_otherwise() -> None:
+    told = Told()
+    call = storm(told, 0)
+    told.act(call, "hangup", 3, "would end it", rule="limit", result=DRY_RUN)
+    text = sequence_diagram(told.story(call))
+    assert re.search(r"C-xL0: .* redirect: the call is not in progress, by ann@ops, error 21220", text)
+    assert re.search(r"C-->>L0: .* hangup: would end it, by rule limit", text)
+
+
+@given(st.text() | st.sampled_from([HOSTILE, "a;b", "end", "%%{init: {}}%%", "a\nb->>c: d", "```", "#35;", "wrap:x"]))
+def test_whatever_is_called_stays_one_line_of_text(to: str) -> None:
+    told = Told()
+    told.events.append(event(1, "ringing", number=0, at=0, To=to))
+    told.events.append(event(1, "failed", number=1, at=9, To=to, ErrorMessage=to))
+    story = told.story(1)
+    lines = sequence_diagram(story).splitlines()
+    assert len(lines) == 3 + 2 + 1  # of which one is the pause
+    assert all(LINE.fullmatch(line) for line in lines), lines
+    text = "".join(markdown([story], title=to, notes=[to]))
+    assert text.count("```") == 2
+    assert not re.search("[<>]", text.replace("->>", ""))
+
+
+def test_a_long_story_is_cut_in_the_middle() -> None:
+    told = Told()
+    call = storm(told, 0)
+    for number in range(300):
+        told.act(call, "redirect", 10 + number / 10, "again")
+    text = sequence_diagram(told.story(call))
+    assert "Note over T: 164 steps left out here" in text
+    assert len(text) < 50_000
+    assert sid(call) not in text

@@ -1,0 +1,63 @@
+"""What many stories come to, in words and in charts."""
+
+from __future__ import annotations
+
+import pytest
+
+from callctl.reports.overview import Overview
+from reports.evening import Told, evening, talk
+
+
+@pytest.fixture
+def overview() -> Overview:
+    overview = Overview()
+    for story in evening().stories():
+        overview.add(story)
+    return overview
+
+
+def test_it_says_what_happened_to_somebody_who_was_not_there(overview: Overview) -> None:
+    assert overview.in_words == [
+        "60 calls with 84 legs: 36 completed, 12 not answered, 12 failed. 12 legs could not be connected: "
+        "SIP 404 (not found) (9), SIP 503 (service unavailable) (3).",
+        "6 calls were redirected, 54 times in all, by ann@ops; one of them, with +12025550100, 9 times. "
+        "18 legs were ended, by ann@ops (12), rule ring-limit (6).",
+        "6 requests came to nothing: redirect by ann@ops.",
+    ]
+
+
+def test_the_charts_count_each_call_and_each_leg_once(overview: Overview) -> None:
+    charts = {chart.title: chart for chart in overview.charts}
+    assert charts.keys() == {
+        "Calls by when they began",
+        "How legs came out",
+        "How long legs rang",
+        "How long legs talked",
+        "What commands and rules did",
+        "Why legs could not be connected",
+    }
+    assert sum(int(rect.title.split(": ")[1].split()[0]) for rect in charts["Calls by when they began"].rects) == 60
+    assert [rect.title for rect in charts["How legs came out"].rects] == [
+        "completed: 48",
+        "busy: 6",
+        "canceled: 18",
+        "failed: 12",
+    ]
+    assert charts["How long legs rang"].note == "half of them up to 00:02, 95 % up to 00:35; of 72 of 84 legs"
+
+
+def test_a_chart_that_would_be_empty_is_left_out() -> None:
+    told, overview = Told(), Overview()
+    overview.add(told.story(talk(told, 0, 20)))
+    assert [chart.title for chart in overview.charts] == [
+        "Calls by when they began",
+        "How legs came out",
+        "How long legs rang",
+        "How long legs talked",
+    ]
+    assert overview.in_words == ["1 call: 1 completed."]
+
+
+def test_it_grows_with_its_figures_alone(overview: Overview) -> None:
+    kept = [value for value in vars(overview).values() if isinstance(value, list)]
+    assert all(isinstance(item, (int, tuple)) for values in kept for item in values)
