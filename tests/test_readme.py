@@ -11,6 +11,7 @@ import pytest
 from paths import ROOT
 from processes import OnTerminal, Piped
 from running import env_for, run
+from switchboard import LiveTerminal
 from web_site import free_port
 
 from callctl.cli.commands import CATALOGUE
@@ -37,13 +38,13 @@ def words(line: str) -> list[str]:
 
 
 @pytest.fixture
-def terminals(home: Path) -> Iterator[tuple[OnTerminal, OnTerminal]]:
+def terminals(home: Path) -> Iterator[tuple[OnTerminal, LiveTerminal]]:
     """Return the first two of the three terminals, as the README starts them."""
     first, second, _ = blocks(section("Three terminals"))
     # Free ports, since something else may run on this machine; nothing else differs.
     with OnTerminal(*words(first[0]), "--port", "0", home=home, columns=100) as simulator:
         simulator.until(lambda rows: any("Ctrl-C" in row for row in rows))
-        with OnTerminal(*words(second[0]), "--port", "0", home=home) as watch:
+        with LiveTerminal(*words(second[0]), "--port", "0", home=home, columns=100) as watch:
             watch.until(lambda rows: any("No calls yet" in row for row in rows))
             yield simulator, watch
 
@@ -57,7 +58,6 @@ def test_each_block_of_commands_is_tried_somewhere_here() -> None:
         *blocks(section("callctl"))[:1],
         *blocks(section("Try it without an account")),
         *blocks(section("Your account")),
-        *blocks(section("A team")),
         *blocks(section("Contributing")),
     ]
     assert blocks(README) == tried
@@ -65,7 +65,7 @@ def test_each_block_of_commands_is_tried_somewhere_here() -> None:
 
 def test_the_commands_are_those_of_help_in_its_order() -> None:
     rows = re.findall(r"^\| (?:\*\*(.+)\*\*)? ?\| `(callctl [^`]+)` \| (.+) \|$", section("Commands"), re.MULTILINE)
-    entries = [entry for entry in CATALOGUE if entry.name not in ("export", "stats", "replay")]
+    entries = [entry for entry in CATALOGUE if entry.name not in ("export", "stats")]
     shown = [(entry.heading, entry.name, entry.summary) for entry in entries]
     assert [(heading, line.split()[1], text) for heading, line, text in rows] == shown
     for (_, line, _), entry in zip(rows, entries, strict=True):
@@ -85,7 +85,8 @@ def test_the_three_commands(simulator: Simulator, home: Path) -> None:
 
 
 def test_first_steps_with_an_account(simulator: Simulator, home: Path) -> None:
-    _, (watch,), (place, hang_up) = blocks(section("Your account"))
+    _, (place, hang_up) = blocks(section("Your account"))
+    (watch,) = re.findall(r"`(callctl watch --public-url [^`]+)`", section("Your account"))
     env = env_for(simulator)
     with OnTerminal(*words(watch), "--port", "0", home=home, env=env, columns=120) as terminal:
         terminal.until(lambda rows: any("https://example.ngrok.app/status" in row for row in rows))
@@ -94,7 +95,7 @@ def test_first_steps_with_an_account(simulator: Simulator, home: Path) -> None:
 
 
 def test_a_listener_and_a_watch_that_follows_it(simulator: Simulator, home: Path) -> None:
-    ((listen, watch),) = blocks(section("A team"))
+    listen, watch = re.findall(r"`(callctl [^`]+)`", section("A team"))[:2]
     env, free = env_for(simulator), str(free_port())
     args = [*words(listen)[:-1], free]  # free ports, since something else may run on this machine
     with Piped(*args, "--port", "0", home=home, env=env) as service:
@@ -122,6 +123,20 @@ def test_three_terminals(terminals: tuple[OnTerminal, OnTerminal], home: Path) -
     assert len(placed) == 2
     watch.until(lambda rows: any(f"{placed[1]}  ▸ hangup" in row for row in rows))
     watch.until(lambda rows: any(f" of {placed[1]}" in row for row in rows))
+
+
+def test_a_leg_is_ended_by_the_keys_that_are_named(terminals: tuple[OnTerminal, LiveTerminal], home: Path) -> None:
+    _, watch = terminals
+    ((select, hang_up, yes),) = re.findall(r"select it with `(.)`, press `(.)`, then `(.)`", section("Three terminals"))
+    place = words(blocks(section("Three terminals"))[2][1])
+    sid = run(*place, home=home, env={"CALLCTL_ENV_FILE": ".env.simulator"}).out.strip()
+    watch.shows("● in-progress")
+    watch.type({"↓": "\x1b[B"}[select])
+    watch.selects(sid)
+    watch.type(hang_up)
+    watch.shows("hang up +12025550100", f"{yes}: yes")
+    watch.confirm(yes)
+    watch.shows(f"{sid}  ▸ hangup")
 
 
 def test_the_settings_to_set_up_are_settings(home: Path) -> None:
