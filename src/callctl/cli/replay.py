@@ -433,6 +433,8 @@ class _Run:
                 f"{self._failures} of {counted(self._count, 'callback')} refused or not answered",
                 hint="what --failed sends stays kept until it is accepted" if self._rows else None,
             )
+        if self._count and self._runtime.form is not Form.JSON:
+            self._runtime.say(f"callctl: {counted(self._count, 'callback')} sent and accepted")
 
     async def _send(self, callbacks: Iterable[Replay], sending: Sending) -> None:
         from contextlib import aclosing

@@ -61,7 +61,7 @@ def known(home: Path) -> Path:
 
 
 def test_commands_and_options(home: Path) -> None:
-    assert offered("callctl re", home) == ["redirect"]
+    assert offered("callctl re", home) == ["redirect", "replay"]
     assert "--older-than" in offered("callctl list --o", home)
 
 

@@ -40,8 +40,9 @@ def test_what_doctor_says_of_a_number_lets_a_watch_show_its_calls(
             )
             assert placed["status"] == "ringing"
             seen = [watch.record()]
-            while seen[-1]["status"] != "completed":
+            while seen[-1].get("call_sid") != placed["sid"] or seen[-1]["status"] != "completed":
                 seen.append(watch.record())
+            seen = [one for one in seen if one["type"] == "event"]
     finally:
         site.close()
     assert {(one["call_sid"], one["direction"], one["to"]) for one in seen} == {(placed["sid"], "inbound", MINE)}

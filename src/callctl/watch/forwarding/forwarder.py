@@ -214,8 +214,10 @@ class _Waiting:
     @property
     def call(self) -> Hashable:
         """What it is about: requests about the same are sent one after the other."""
+        if self.event is not None:
+            return self.event.call_sid
         fields = dict(self.received.pairs)
-        return (self.event and self.event.call_sid) or fields.get("CallSid") or fields.get("ConferenceSid") or object()
+        return fields.get("CallSid") or fields.get("ConferenceSid") or object()
 
 
 class _Delivery:
