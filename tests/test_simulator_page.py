@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from web_site import free_port
 
 from callctl.simulator import DIALECTS, READINGS, Simulator, load_far_ends
 from callctl.simulator.far_end import BY_NUMBER
+from callctl.simulator.settings import Settings
 
 TEXT = (ROOT / "docs" / "simulator.md").read_text(encoding="utf-8")
 IMITATION = (ROOT / "docs" / "simulator-imitation.md").read_text(encoding="utf-8")
@@ -165,5 +167,5 @@ def test_what_is_not_imitated_is_named(verb: str) -> None:
 
 
 def test_options_are_named() -> None:
-    options = Simulator.__init__.__kwdefaults__ or {}
+    options = {*(Simulator.__init__.__kwdefaults__ or {}), *(each.name for each in fields(Settings))}
     assert [name for name in options if f"`{name}`" not in TEXT] == []

@@ -104,9 +104,11 @@ class _Server:
             simulator = Simulator(**options)
             simulator.__enter__()
         except (SimulatorError, TypeError, ValueError) as error:
-            pytest.fail(f"twilio_simulator can't start: {error}", pytrace=False)
-        self._running, self._options = simulator, options
-        return simulator
+            why = str(error)
+        else:
+            self._running, self._options = simulator, options
+            return simulator
+        pytest.fail(f"twilio_simulator can't start: {why}", pytrace=False)
 
     def drop_calls(self) -> None:
         """Forget all that has happened; one that was stopped meanwhile, as a test may, is started anew for the next."""

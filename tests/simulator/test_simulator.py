@@ -203,11 +203,27 @@ class TestOptions:
         "options",
         [{"readings": ["no-such"]}, {"dialect": "other"}, {"speed": 0}, {"speed": float("nan")}, {"keep_finished": -1}]
         + [{"cps": float("nan")}, {"lag": float("inf")}]
+        + [{"port": -1}, {"port": 65536}, {"port": "8766"}, {"proxy": True, "proxy_port": 70000}]
+        + [{"far_end": "far.toml"}, {"far_end": {"+12025550150": {"outcome": "busy"}}}]
         + [{"base_path": path} for path in ("api", "/api/", "/", "/a{b", "/a b")],
     )
     def test_what_makes_no_sense(self, options: dict[str, object]) -> None:
         with pytest.raises(ValueError, match=r"known are|must"):
             Simulator(**options)  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("far_end", [FarEnd("bussy"), FarEnd(after=-1.0), FarEnd(answered_by="cat")])
+    def test_a_far_end_that_makes_no_sense(self, far_end: FarEnd) -> None:
+        with pytest.raises(ValueError, match=r'^\["\+12025550150"\] \w+ = .*: expected'):
+            Simulator(far_end={"+12025550150": far_end})
+
+    @pytest.mark.parametrize("options", [{"proxy_port": 8767}, {"allow_hosts": ["example.com"]}])
+    def test_what_goes_with_a_proxy(self, options: dict[str, object]) -> None:
+        with pytest.raises(ValueError, match=f"^{next(iter(options))} goes with proxy=True$"):
+            Simulator(**options)  # type: ignore[arg-type]
+
+    def test_an_option_that_there_is_not(self) -> None:
+        with pytest.raises(TypeError, match=r"^a Simulator has no option 'speeed', but host, .*seed_file, .*speed, "):
+            Simulator(speeed=5)
 
     async def test_credentials_and_far_ends_of_ones_own(self) -> None:
         options = {"account_sid": "AC" + "1" * 32, "auth_token": "other", "far_end": {"+12025550150": FarEnd("busy")}}

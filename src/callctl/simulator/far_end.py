@@ -142,6 +142,14 @@ def checked(address: str, far_end: object) -> FarEnd:
     return _far_end(address, as_table(far_end), as_json=True)
 
 
+def check_all(far_ends: object) -> None:
+    """Raise FarEndError unless these are far ends by address, each of which makes sense."""
+    if not isinstance(far_ends, Mapping):
+        raise FarEndError("far_end must have a FarEnd for each address, as load_far_ends(FILE) returns them")
+    for address, far_end in far_ends.items():
+        checked(address, far_end)
+
+
 def _far_end(address: str, table: object, *, as_json: bool) -> FarEnd:
     if not isinstance(table, Mapping):
         raise FarEndError(f'["{address}"] must be a table')

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from callctl.simulator.far_end import FarEnd
+from callctl.simulator.far_end import FarEnd, check_all
 from callctl.simulator.faults import Faults
 
 # Fixed and obviously fake, so that settings for the simulator can be written down and no one takes them for real ones.
@@ -101,6 +101,7 @@ class Settings:
             raise ValueError(f"unknown reading {unknown[0]!r}; known are {', '.join(READINGS)}")
         if self.account_status not in ACCOUNT_STATUSES:
             raise ValueError(f"account_status must be one of {', '.join(ACCOUNT_STATUSES)}")
+        check_all(self.far_end)
         if not 0 < self.speed < math.inf:
             raise ValueError("speed must be above 0, and a number")
         amounts = (self.latency, self.lag, self.cps, self.concurrency, self.keep_finished, self.keep_records)

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime
 from operator import methodcaller
 from pathlib import Path
@@ -30,6 +31,7 @@ T = TypeVar("T")
 
 READY_SECONDS = 10.0
 STOP_SECONDS = 10.0
+MAX_PORT = 65535
 # For pytest: where a test is refused something, its report ends at the test's own line.
 __tracebackhide__ = methodcaller("errisinstance", SimulatorError)
 ADVANCE_SECONDS = 120.0  # real time that one advance may take in the thread; a receiver has 15 s for each request
@@ -65,10 +67,13 @@ class Simulator:
         seed_file: str | Path | None = None,
         **options: Any,
     ) -> None:
+        _check_names(options)
+        _check_port("port", port)
+        _check_port("proxy_port", proxy_port)
         if dialect not in DIALECTS:
             raise ValueError(f"unknown dialect {dialect!r}; known are {', '.join(DIALECTS)}")
         self.settings = Settings(dialect=DIALECTS[dialect], readings=frozenset(readings), **options)
-        self._proxy = _proxy_settings(proxy_port, allow_hosts, self.settings) if proxy else None
+        self._proxy = _proxy_settings(proxy, proxy_port, tuple(allow_hosts), self.settings)
         self._address = (host, port)
         self._manual = manual_clock
         self._wall = wall
@@ -447,7 +452,24 @@ def _clear(work: Callable[[], T]) -> T:
         raise SimulatorError(error.message) from None
 
 
-def _proxy_settings(port: int, allow_hosts: Iterable[str], settings: Settings) -> ProxySettings:
+def _check_names(options: Iterable[str]) -> None:
+    """Raise TypeError, as Python does, for an option that there is not."""
+    known = list(dict.fromkeys([*(Simulator.__init__.__kwdefaults__ or ()), *(each.name for each in fields(Settings))]))
+    for name in options:
+        if name not in known:
+            raise TypeError(f"a Simulator has no option {name!r}, but {', '.join(known)}")
+
+
+def _check_port(name: str, value: object) -> None:
+    if not isinstance(value, int) or not 0 <= value <= MAX_PORT:
+        raise ValueError(f"{name} must be a number from 0, a free one, to {MAX_PORT}, and not {value!r}")
+
+
+def _proxy_settings(wanted: bool, port: int, allow_hosts: tuple[str, ...], settings: Settings) -> ProxySettings | None:
+    if not wanted:
+        if port or allow_hosts:
+            raise ValueError(f"{'proxy_port' if port else 'allow_hosts'} goes with proxy=True")
+        return None
     from callctl.simulator.proxy.server import check_allowed
 
     if settings.base_path:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import requests
 from running import run
-from simulator.setup import ANSWERS, FROM, NEVER, Json, check_control
+from simulator.setup import ANSWERS, BUSY, FROM, NEVER, Json, check_control
 
 from callctl.simulator import FarEnd, FarEndError, Received, Sent, Simulator, SimulatorError, load_seed
 from callctl.simulator.far_end import parse
@@ -142,7 +142,7 @@ class CommandLine:
         return answer
 
     def call(self, to: str, url: str) -> Json:
-        call: Json = self._run("call", "--to", to, "--from", CALLER, "--voice-url", url)
+        call: Json = self._run("call", "--to", to, "--from", CALLER, *(("--voice-url", url) if url else ()))
         return call
 
     def act(self, sid: str, name: str, *given: str) -> Json:
@@ -259,6 +259,7 @@ def test_what_is_known_is_the_same(way: Way) -> None:
 @pytest.mark.parametrize(
     ("act", "message"),
     [
+        (lambda way, _: way.call("+12025550149", ""), "Url parameter is required, since +12025550149 is no number of"),
         (lambda way, _: way.act("CA0", "press", "1"), "there is no call CA0"),
         (lambda way, sid: way.act(sid, "press", "1"), "call {sid} is queued: only one that is in-progress takes keys"),
         (lambda way, sid: way.act(sid, "press", "x"), "digits must be 1 to 64 of 0-9, A-D, # and *, and not 'x'"),
@@ -282,12 +283,36 @@ def test_what_is_known_is_the_same(way: Way) -> None:
         ),
     ],
 )
-def test_what_can_not_be_done_is_said_alike(way: Way, act: Callable[[Way, str], object], message: str | None) -> None:
+def test_what_can_not_be_done_is_said_alike(way: Way, act: Callable[[Way, str], object], message: str) -> None:
     sid = place(way)
-    with pytest.raises(Exception) as refused:
+    with pytest.raises(RefusedError) as refused:
         act(way, sid)
-    if message is not None:
-        assert message.format(sid=sid) in str(refused.value)
+    assert message.format(sid=sid) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        ("answer", (), "is busy: only one that is ringing can be answered"),
+        ("hangup", (), "is busy: there is no one to hang up"),
+        ("press", ("1",), "is busy: only one that is in-progress takes keys"),
+        ("say", ("yes",), "is busy: only one that is in-progress takes words"),
+        ("answers", ("1",), "is busy: nobody is there to answer"),
+    ],
+)
+def test_a_call_that_has_ended_takes_nothing(way: Way, name: str, given: tuple[str, ...], message: str) -> None:
+    sid = place(way, BUSY)
+    way.advance_until(idle=True)
+    with pytest.raises(RefusedError, match=f"^call {sid} {message}$"):
+        way.act(sid, name, *given)
+
+
+def test_nothing_is_set_of_a_seed_that_is_refused(way: Way, tmp_path: Path) -> None:
+    path = tmp_path / "seed.toml"
+    path.write_text(f'{SEED}[[numbers]]\nphone-number = "x"\n')
+    with pytest.raises(RefusedError, match="numbers 2: PhoneNumber is invalid: x"):
+        way.seed(path)
+    assert (way.sim.client.incoming_phone_numbers.list(), way.sim.far_ends) == ([], {})
 
 
 @pytest.mark.parametrize("name", WAYS)

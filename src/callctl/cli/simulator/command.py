@@ -194,7 +194,7 @@ def simulator(
         base_path=base_path.rstrip("/"),
         allow_remote=allow_remote,
         proxy=proxy,
-        proxy_port=DEFAULT_PROXY_PORT if proxy_port is None else proxy_port,
+        proxy_port=DEFAULT_PROXY_PORT if proxy and proxy_port is None else proxy_port or 0,
         allow_hosts=allow_host or [],
         on_traffic=ctx.with_resource(log_traffic(runtime, when=log)),
     )
