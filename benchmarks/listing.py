@@ -1,4 +1,4 @@
-"""A list of 20,000 calls, held against the library's own stream; and its memory, against that of 1,000 calls."""
+"""A list of 20,000 calls, held against the library's own stream, its memory, and the pages of twenty calls."""
 
 import sys
 import tempfile
@@ -7,9 +7,11 @@ from pathlib import Path
 
 from hanging_up import environment
 from measuring import Cost, Row, at_most, in_turns, run
-from stub import PAGE, server
+from stub import PAGE, server, sid
 
 CALLS = 20_000
+SHOWN = 20
+LATENCY = 0.1
 SCRIPT = """
 import os
 from twilio.rest import Client
@@ -18,6 +20,7 @@ client.api.base_url = os.environ["CALLCTL_API_URL"]
 for call in client.calls.stream(page_size=1000): print(call.sid, call.status, call.start_time)
 """
 OURS = [sys.executable, "-m", "callctl", "list", "--all", "--json"]
+SHOW = [sys.executable, "-m", "callctl", "show"]
 
 
 def measure(*, quick: bool) -> Iterator[Row]:
@@ -41,3 +44,12 @@ def measure(*, quick: bool) -> Iterator[Row]:
             short = run(OURS, env=environment(url, home=home))
         what = f"its peak memory / that of {PAGE:,} calls"
         yield at_most(1.3, what, ours=long.megabytes, theirs=short.megabytes, unit="MB")
+        with server(total=SHOWN, status="completed", latency=LATENCY) as url:
+            env = environment(url, home=home)
+
+            def show(count: int) -> Cost:
+                return run([*SHOW, *(sid(number) for number in range(1, count + 1))], env=env)
+
+            many, one = in_turns(lambda: show(SHOWN), lambda: show(1), rounds=1 if quick else 5)
+        what = f"`show` of {SHOWN} calls at {LATENCY * 1000:g} ms latency / of one"
+        yield at_most(1.5, what, ours=many.seconds, theirs=one.seconds)

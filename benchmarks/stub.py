@@ -89,8 +89,17 @@ def _serve(pipe: Connection, total: int, status: str, latency: float) -> None:
 
     async def listing(request: web.Request) -> web.Response:
         await asyncio.sleep(latency)
-        bodies = lists.get(request.query.get("Status", ""), none)
+        # No call here has children.
+        bodies = none if "ParentCallSid" in request.query else lists.get(request.query.get("Status", ""), none)
         return web.Response(body=bodies[int(request.query.get("Page", 0))], content_type="application/json")
+
+    async def one(request: web.Request) -> web.Response:
+        await asyncio.sleep(latency)
+        return web.json_response(call(int(request.match_info["sid"][2:], 16), status))
+
+    async def notes(_request: web.Request) -> web.Response:
+        await asyncio.sleep(latency)
+        return web.json_response({"notifications": [], "next_page_uri": None})
 
     async def update(request: web.Request) -> web.Response:
         await asyncio.sleep(latency)
@@ -100,6 +109,8 @@ def _serve(pipe: Connection, total: int, status: str, latency: float) -> None:
     async def main() -> None:
         app = web.Application()
         app.router.add_get("/2010-04-01/Accounts/{account}/Calls.json", listing)
+        app.router.add_get("/2010-04-01/Accounts/{account}/Calls/{sid}.json", one)
+        app.router.add_get("/2010-04-01/Accounts/{account}/Calls/{sid}/Notifications.json", notes)
         app.router.add_post("/2010-04-01/Accounts/{account}/Calls/{sid}.json", update)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()

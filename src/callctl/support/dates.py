@@ -161,8 +161,14 @@ def parse_price(value: object) -> Decimal | None:
     """Read a price, negative where money was charged; None until Twilio has rated the call."""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return None
+    return _read_price(value if isinstance(value, str) else str(value))
+
+
+# Most calls of a list have one of a few prices.
+@lru_cache(maxsize=64)
+def _read_price(text: str) -> Decimal | None:
     try:
-        price = Decimal(value.strip() if isinstance(value, str) else str(value))
+        price = Decimal(text.strip())
     except (InvalidOperation, ValueError):
         return None
     # What a float holds: prices are written as JSON numbers.
