@@ -23,7 +23,7 @@ from stage import ANSWERS, BUSY, HANGS_UP, NEVER, Stage, in_a_hurry, local_time_
 from callctl.watch.registry import ask_health, health_url_at
 
 ROOT = Path(__file__).parent.parent
-MINE = "+12025550142"
+MINE, VOICE = "+12025550142", "https://app.example.com/voice"
 README, DOCS = ROOT / "README.md", ROOT / "docs"
 BLOCK = re.compile(
     r"(?:<!-- (?:scene: (?P<scene>[^>,]+?))?(?:, )?(?:last (?P<last>\d+) lines)? -->\n+ *)?"
@@ -62,11 +62,20 @@ def beside_a_watch() -> Iterator[Stage]:
 def beside_a_watch_with_a_number() -> Iterator[Stage]:
     """As beside a watch, and a number of the account that an application answers."""
     with beside_a_watch() as stage:
-        from twilio.rest import Client
+        add_number(stage)
+        yield stage
 
-        client = Client(stage.simulator.account_sid, stage.simulator.auth_token)
-        client.api.base_url = stage.simulator.url
-        client.incoming_phone_numbers.create(phone_number=MINE, voice_url="https://app.example.com/voice")
+
+def add_number(stage: Stage) -> None:
+    """Give the account a number that an application answers."""
+    stage.simulator.client.incoming_phone_numbers.create(phone_number=MINE, voice_url=VOICE)
+
+
+@contextmanager
+def beside_a_watch_that_forwards_with_a_number() -> Iterator[Stage]:
+    """A watch that passes requests on to the application that answers a number of the account."""
+    with in_a_hurry() as stage, watching(stage, "--forward-to", VOICE):
+        add_number(stage)
         yield stage
 
 
@@ -169,9 +178,9 @@ def a_watch_that_does_not_start() -> Iterator[Stage]:
 
 
 @contextmanager
-def watching(stage: Stage) -> Iterator[None]:
+def watching(stage: Stage, *options: str) -> Iterator[None]:
     """Run a watch in a process of its own."""
-    command = [sys.executable, "-m", "callctl", "watch", "--no-poll", "--json"]
+    command = [sys.executable, "-m", "callctl", "watch", "--no-poll", "--json", *options]
     with subprocess.Popen(
         command, env=stage.environ, cwd=stage.home, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as watch:
@@ -189,6 +198,7 @@ SCENES: dict[str, Callable[[], AbstractContextManager[Stage]]] = {
     "in a hurry": in_a_hurry,
     "beside a watch": beside_a_watch,
     "a number beside a watch": beside_a_watch_with_a_number,
+    "a number beside a watch that forwards": beside_a_watch_that_forwards_with_a_number,
     "a conversation": a_conversation,
     "a conversation with more to come": a_conversation_with_more_to_come,
     "calls that ring": calls_that_ring,

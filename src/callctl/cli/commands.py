@@ -78,12 +78,6 @@ CATALOGUE = (
         ('callctl place +12025550100 --say "Hello"', "callctl place +12025550100 --dial client:ann --then survey"),
     ),
     Entry(
-        "export",
-        "export:export",
-        "Write what became of calls: a page to show others, a diagram, CSV.",
-        ("callctl export @last --web", "callctl export --since 2h --format csv --output -"),
-    ),
-    Entry(
         "redirect",
         "redirect:redirect",
         "Give calls in progress other TwiML, such as a survey.",
@@ -102,6 +96,13 @@ CATALOGUE = (
         ("callctl wait @last --for answered", "callctl wait CAxxx --for ended --wait-timeout 5m"),
     ),
     Entry(
+        "export",
+        "export:export",
+        "Write what became of calls: a page to show others, a diagram, CSV.",
+        ("callctl export @last --web", "callctl export --since 2h --format csv --output -"),
+        heading="What happened",
+    ),
+    Entry(
         "replay",
         "replay:replay",
         "Send stored callbacks to an application once more.",
@@ -109,7 +110,6 @@ CATALOGUE = (
             "callctl replay @last --to http://127.0.0.1:5000/status",
             "callctl replay --since 12h --to http://127.0.0.1:5000/status --speed 10",
         ),
-        heading="What happened",
     ),
     Entry(
         "listen",
