@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -15,6 +16,7 @@ import pytest
 from api.scripted import Handler, Server, reply
 from cli.golden_files import check_golden
 from events import ACCOUNT, form, moment, sid
+from paths import TESTS
 from processes import LIMIT, Piped
 from running import Callctl, Outcome, env_for
 from services import Service
@@ -218,6 +220,19 @@ def test_of_none_that_match_that_is_said_and_sids_come_from_a_pipe(replay: Repla
     assert "no stored callbacks match" in none.err
     with Server(reply(204)) as application:
         assert replay("-", "--to", application.url, "--at-once", stdin=f"{sid(2)}\tbusy\n").code == 0
+        assert told(application) == ["2 ringing", "2 busy"]
+
+
+@pytest.mark.usefixtures("evening")
+def test_over_tls_the_certificate_counts_unless_any_is_accepted(replay: Replaying) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(TESTS / "api" / "certificate.pem", TESTS / "api" / "key.pem")
+    with Server(reply(204), context=context) as application:
+        to = ("--to", f"{application.url}/status", "--at-once", "--json")
+        refused = replay(sid(2), *to)
+        assert refused.code == 8
+        assert "its certificate is not accepted" in json.loads(refused.out.splitlines()[0])["reason"]
+        assert replay(sid(2), *to, "--insecure").code == 0
         assert told(application) == ["2 ringing", "2 busy"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -197,6 +198,34 @@ async def test_the_first_url_answers_for_twiml_and_the_others_see_the_request(
     await other.stop()
 
 
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_fails_each_call_is_told_in_order_and_nothing_is_left_out(
+    store: SqliteStore, application: Application, seed: int
+) -> None:
+    chance, taken = random.Random(seed), list[tuple[str, int]]()
+
+    async def answer(sent: Sent) -> str:
+        fields = parse_qs(sent.body.decode())
+        await asyncio.sleep(chance.random() / 200)
+        application.status = chance.choice([204, 204, 404, 500, 503, 429])
+        if application.status in (204, 404):
+            taken.append((fields["CallSid"][0], int(fields["SequenceNumber"][0])))
+        return ""
+
+    application.answer = answer
+    async with forwarding(store, application.url) as running:
+        for number in range(60):
+            running.put(chance.randrange(6), "ringing", number=number)
+            if chance.random() < 0.2:
+                await asyncio.sleep(0.002)
+        await until(lambda: not running.forwarder.waiting)
+        await until(lambda: not running.kept())
+    assert sorted(number for _, number in taken) == list(range(60))
+    for call in {call for call, _ in taken}:
+        numbers = [number for one, number in taken if one == call]
+        assert numbers == sorted(numbers)
+
+
 # Kept as failed
 
 
@@ -263,6 +292,27 @@ async def test_too_many_for_a_held_application_are_kept_and_memory_holds_no_more
         await until(lambda: sum(not one.tried_for for one in running.kept()) == 50)
     assert [str(one) for one in running.troubles if "too slow: 32 requests were not passed on, kept" in one]
     assert len(running.kept()) == WAITING + 50 - running.forwarder.counts[TAKEN]
+
+
+async def test_what_was_sent_by_hand_meanwhile_is_not_kept_anew_when_its_turn_comes(
+    store: SqliteStore, application: Application
+) -> None:
+    """Its turn comes after its time, for the application held all that came before it."""
+    at = [0.0]
+    application.hold = asyncio.Event()
+    async with forwarding(store, application.url, clock=lambda: at[0]) as running:
+        for number in range(3):
+            running.put(1, "ringing", number=number)
+        at[0] = 2 * module.KEPT_AFTER
+        await until(lambda: len(running.kept()) == 3)
+        at[0] = module.TRIED_FOR + 1
+        store.forget_undelivered(running.kept())
+        application.hold.set()
+        await until(lambda: not running.forwarder.waiting)
+    assert running.kept() == []
+    assert running.forwarder.counts == {TAKEN: 1, FAILED_TRIES: 0, GIVEN_UP: 2}
+    assert "its turn did not come in 300 s (it was not sent yet)" in running.troubles[-1]
+    assert (running.troubles[-1].to_json()["seconds"], running.troubles[-1].to_json()["attempt"]) == (None, 0)
 
 
 async def test_what_is_no_event_of_a_call_is_not_kept(store: SqliteStore) -> None:

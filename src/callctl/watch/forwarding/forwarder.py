@@ -46,6 +46,7 @@ TRIED_FOR = 300.0
 PAUSES = Backoff(first=1.0, factor=2.0, longest=30.0, jitter=0.1)
 # What has waited for so many seconds is written to the store, so that it is there if this process is killed.
 KEPT_AFTER = 1.0
+_IN_A_TURN = 100  # of these, before callbacks are answered
 _LAST_WRITE = 0.5  # seconds in which the rest is written to the store at the end
 # How often the same request is forwarded at most. Twilio sends a callback six times at most: once, and the five retries
 # of #rc=5 (docs/twilio.md, "Delivery"). A call whose TwiML goes round asks again and again, but not within a second.
@@ -137,7 +138,7 @@ class Forwarder:
                 async with asyncio.timeout(KEPT_AFTER):
                     await self._ending.wait()
             for delivery in self._deliveries:
-                delivery.keep_what_waits()
+                await delivery.keep_what_waits()
             await self._kept.write()
 
     def put(self, received: ReceivedRequest, event: CallEvent | None = None, *, asks_for_twiml: bool = False) -> None:
@@ -200,7 +201,8 @@ class Forwarder:
 class _Waiting:
     """A request that waits for an application since a time by the clock, and how often it was sent so far.
 
-    ``why`` is why it was not taken; ``is_kept`` whether the store has it, or will.
+    ``why`` is why it was not taken; ``is_kept`` whether the store has it, or will; ``is_done`` whether it was taken or
+    given up.
     """
 
     received: ReceivedRequest
@@ -209,6 +211,7 @@ class _Waiting:
     tries: int = 0
     why: str = "it was not sent yet"
     is_kept: bool = False
+    is_done: bool = False
     pauses: Iterator[float] = field(default_factory=lambda: PAUSES.pauses(random.random))
 
     @property
@@ -270,12 +273,15 @@ class _Delivery:
         if self._shed & (self._shed - 1) == 0:  # the first, second, fourth, eighth …
             self._reports.shed(self.application, self._shed, is_kept=is_kept)
 
-    def keep_what_waits(self) -> None:
+    async def keep_what_waits(self) -> None:
         """Have the store keep what has waited for a while."""
         now = self._clock()
-        for waiting in self._waiting:
-            if not waiting.is_kept and now - waiting.since >= KEPT_AFTER:
+        long = [one for one in self._waiting if not one.is_kept and now - one.since >= KEPT_AFTER]
+        for count, waiting in enumerate(long, 1):
+            if not waiting.is_done:
                 waiting.is_kept = self._keep(waiting, tried_for=max(0.0, waiting.since + TRIED_FOR - now))
+            if count % _IN_A_TURN == 0:
+                await asyncio.sleep(0)  # callbacks are answered meanwhile
 
     def _keep(self, waiting: _Waiting, *, tried_for: float) -> bool:
         """Have the store keep a request that is tried for some seconds more; return False where it can't."""
@@ -288,16 +294,21 @@ class _Delivery:
     def _give_up(self, waiting: _Waiting) -> bool:
         """Have the store keep a request as failed; return False where it can't."""
         self._reports.counts[GIVEN_UP] += 1
-        return self._keep(waiting, tried_for=0.0)
+        # Once its time is over the store has it as failed already, and `replay` may have sent and forgotten it.
+        return (waiting.is_kept and self._is_over(waiting)) or self._keep(waiting, tried_for=0.0)
+
+    def _is_over(self, waiting: _Waiting) -> bool:
+        return self._clock() >= waiting.since + TRIED_FOR
 
     def _row(self, waiting: _Waiting, *, tried_for: float) -> Undelivered | None:
         event = waiting.event
         if event is None or self._kept.store is None:
             return None
-        # The query of a GET is its form.
-        url = self.application.url if waiting.received.method == "GET" else self.application.target_of(waiting.received)
-        shown, lasting = without_secrets(str(url)), timedelta(seconds=tried_for)
-        return Undelivered(event.call_sid, event.key, shown, event.received_at, waiting.why, lasting)
+        url = self.application.shown
+        if "?" in waiting.received.target and waiting.received.method != "GET":  # the query of a GET is its form
+            url = without_secrets(str(self.application.target_of(waiting.received)))
+        lasting = timedelta(seconds=tried_for)
+        return Undelivered(event.call_sid, event.key, url, event.received_at, waiting.why, lasting)
 
     async def _work(self) -> None:
         while True:
@@ -305,8 +316,10 @@ class _Delivery:
             waiting = self._waiting.first(call)
             if (pause := await self._try(waiting)) is not None:
                 self._pausing[call] = asyncio.get_running_loop().call_later(pause, self._end_pause, call)
-            elif self._waiting.remove_first(call):
-                self._ready.put_nowait(call)
+            else:
+                waiting.is_done = True
+                if self._waiting.remove_first(call):
+                    self._ready.put_nowait(call)
             self._ready.task_done()
 
     def _end_pause(self, call: Hashable) -> None:
@@ -315,10 +328,10 @@ class _Delivery:
 
     async def _try(self, waiting: _Waiting) -> float | None:
         """Send a request; return after how many seconds it is to be sent again, None if it was taken or given up."""
-        end = waiting.since + TRIED_FOR
-        if (began := self._clock()) >= end:
+        if self._is_over(waiting):
             self._reports.given_up(waiting, self.application, None, is_kept=self._give_up(waiting))
             return None
+        began = self._clock()
         try:
             answer = await self.application.pass_on(waiting.received, via=self._via)
         except Exception as error:  # one request that can't be forwarded must not end what forwards the next
@@ -332,7 +345,7 @@ class _Delivery:
             return None
         waiting.why = answer.reason
         pause = next(waiting.pauses)
-        if answer.is_hopeless or self._clock() + pause >= end:
+        if answer.is_hopeless or self._clock() + pause >= waiting.since + TRIED_FOR:
             self._reports.given_up(waiting, self.application, answer, is_kept=self._give_up(waiting))
             return None
         self._reports.failed(waiting, self.application, answer)

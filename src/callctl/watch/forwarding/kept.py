@@ -1,6 +1,6 @@
 """Which requests no application has taken yet, kept in the store so that `callctl replay --failed` can send them.
 
-Nothing is written while all is taken at once. Else what is new is written once a second, with one commit.
+Nothing is written while all is taken at once. Else what is new is written once a second.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from callctl.support.threads import failure_reason, run_in_thread
 
 if TYPE_CHECKING:
     from callctl.store.event_store import EventStore
+
+# How many are written with one commit: callbacks wait for it.
+_AT_ONCE = 250
 
 _News = dict[tuple[str, str, str], tuple[Undelivered, bool]]  # by call, event and URL; False: to be forgotten
 
@@ -70,8 +73,8 @@ class KeptRequests:
 
 def _write(store: EventStore, news: Mapping[tuple[str, str, str], tuple[Undelivered, bool]], now: datetime) -> None:
     kept = [request for request, is_kept in news.values() if is_kept]
+    for start in range(0, len(kept), _AT_ONCE):
+        store.keep_undelivered(kept[start : start + _AT_ONCE], now=now)
     forgotten = [request for request, is_kept in news.values() if not is_kept]
-    if kept:
-        store.keep_undelivered(kept, now=now)
-    if forgotten:
-        store.forget_undelivered(forgotten)
+    for start in range(0, len(forgotten), _AT_ONCE):
+        store.forget_undelivered(forgotten[start : start + _AT_ONCE])
