@@ -13,6 +13,12 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+# The assertions of a module are rewritten once and not in each worker, whatever the environment says of bytecode. Those
+# of hypothesis too, so this stands before it is loaded.
+if sys.dont_write_bytecode:
+    sys.dont_write_bytecode = False
+
 from browser import running_browser
 from hypothesis import settings
 from postgresql_server import PostgresServer, postgres_server
@@ -34,10 +40,6 @@ LONG = {
 # No deadline: how long an example takes says nothing on a busy machine, and no test here asserts a duration.
 settings.register_profile("callctl", deadline=None)
 settings.load_profile("callctl")
-
-
-# The assertions of a module are rewritten once and not in each worker, whatever the environment says of bytecode.
-sys.dont_write_bytecode = False
 
 
 @pytest.hookimpl(tryfirst=True)
