@@ -6,12 +6,12 @@ import os
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from paths import ROOT
 from processes import Piped
+from pytest_runs import run_pytest
 from simulator.libraries.clients import node_with
 
 EXAMPLES = ROOT / "examples"
@@ -28,8 +28,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("folder", ["python"], indirect=True)
 def test_python(folder: Path) -> None:
     (folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:asyncio\n")  # it warns of settings that it misses
-    command = [sys.executable, "-m", "pytest", "-W", "error"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = run_pytest(folder, "-W", "error")
     assert "4 passed" in done.stdout, done.stdout + done.stderr
 
 

@@ -9,6 +9,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+from once import once
+from pytest_runs import run_pytest
 from web_site import free_port
 
 from callctl.simulator import Simulator
@@ -196,8 +198,7 @@ def pytest_in(folder: Path, code: str, *arguments: str) -> str:
     """Run pytest with what is installed here in a folder with one module, and return what it printed."""
     (folder / "pytest.ini").write_text(SETTINGS)
     (folder / "test_shown.py").write_text(code)
-    command = [sys.executable, "-m", "pytest", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+    done = run_pytest(folder, *arguments)
     return done.stdout + done.stderr
 
 
@@ -244,7 +245,7 @@ def test_to_import_callctl_loads_nothing_either() -> None:
 
 @pytest.fixture(scope="module")
 def output(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return pytest_in(tmp_path_factory.mktemp("failing"), FAILING)
+    return once(tmp_path_factory, "failing", lambda: pytest_in(tmp_path_factory.mktemp("failing"), FAILING))
 
 
 class TestFailures:

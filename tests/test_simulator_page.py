@@ -7,13 +7,13 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from paths import ROOT
 from processes import Piped
+from pytest_runs import run_pytest
 from running import run
 from web_site import free_port
 
@@ -48,8 +48,7 @@ def passed(folder: Path, *code: str) -> str:
     """Run tests in a folder of their own, and return pytest's last line."""
     (folder / "test_shown.py").write_text("\n\n".join(code))
     (folder / "pytest.ini").write_text(SETTINGS)
-    command = [sys.executable, "-m", "pytest"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=120, check=False)
+    done = run_pytest(folder)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.splitlines()[-1]
 
