@@ -41,6 +41,12 @@ CATALOGUE = (
         heading="Begin",
     ),
     Entry(
+        "stats",
+        "stats.command:stats",
+        "Show figures of the calls in the event store: how many, how fast, how they ended.",
+        ("callctl stats --since 1d", "callctl stats --by to --since 2h --csv"),
+    ),
+    Entry(
         "doctor",
         "doctor:doctor",
         "Check settings, credentials and callback URL, and say what to fix.",

@@ -311,6 +311,19 @@ class Groups:
                 self.others.merge(self.tallies.pop(key))
                 del self._lost_before[key]
 
+    def merge(self, other: Groups) -> None:
+        """Count what another has counted by the same key."""
+        lost_before = {
+            key: self._lost_before.get(key, self.lost) + other._lost_before.get(key, other.lost)
+            for key in self.tallies.keys() | other.tallies.keys()
+        }
+        self._lost_before, self.lost = lost_before, self.lost + other.lost
+        self.others.merge(other.others)
+        for key, tally in other.tallies.items():
+            self.tallies.setdefault(key, Tally()).merge(tally)
+        while len(self.tallies) > 2 * self.most:
+            self._shrink()
+
     def top(self, count: int) -> tuple[list[tuple[Key, Tally]], Tally]:
         """Return the keys with the most legs, at most so many, and what was counted of all others."""
         in_order = sorted(self.tallies.items(), key=lambda item: (-item[1].legs, item[0]))
@@ -340,6 +353,15 @@ class Figures:
         self.all.add(leg)
         if self.groups is not None:
             self.groups.add(leg)
+
+    def merge(self, other: Figures) -> None:
+        """Count what another has counted, in groups by the same key if there are any."""
+        self.all.merge(other.all)
+        self.actions.update(other.actions)
+        self.unreadable += other.unreadable
+        self.unreported += other.unreported
+        if self.groups is not None and other.groups is not None:
+            self.groups.merge(other.groups)
 
     def add_action(self, action: ActionEvent) -> None:
         """Count what was done to a call."""

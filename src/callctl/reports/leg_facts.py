@@ -20,7 +20,7 @@ _BY_WEIGHT = EVIDENCE[::-1]
 # Numbers from here on are nobody's: a call sends a handful of callbacks, and a gap below an absurd one is no gap.
 _LEAST_ABSURD_NUMBER = 1000
 _MOST_NUMBER = 10**10 - 1
-_NEWEST = 2**63 - 1
+NEWEST = 2**63 - 1  # later than any time, in microseconds since 1970
 _OUTGOING = (Direction.OUTBOUND_API, Direction.OUTBOUND_DIAL, Direction.TRUNKING_TERMINATING)
 _FINAL = frozenset(map(str, FINAL_STATUSES))
 _RINGING, _ANSWERED, _COMPLETED = (
@@ -148,7 +148,7 @@ def facts_of(reported: list[Reported]) -> LegFacts | None:
     duration: int | None = None
     sid = status = kind = sip_code = direction = from_ = to = ""
     is_child = is_answered = end_reported = end_missed = False
-    first = at = _NEWEST
+    first = at = NEWEST
     evidence = 0
     delays: list[int] = []
     numbers: list[int] = []
@@ -181,7 +181,7 @@ def facts_of(reported: list[Reported]) -> LegFacts | None:
             evidence = 3 if verified else max(evidence, 1)
         if fired is not None:
             delays.append((received - fired) // 1000)
-        if number is not None and 0 <= number < _LEAST_ABSURD_NUMBER:
+        if number is not None:
             numbers.append(number)
         if status == _RINGING:
             ringing = at if ringing is None else min(at, ringing)
@@ -191,32 +191,89 @@ def facts_of(reported: list[Reported]) -> LegFacts | None:
             initiated = at if initiated is None else min(at, initiated)
         elif status in _FINAL:
             end_reported = True
+    return folded(
+        call_sid=sid,
+        status=status,
+        sip_code=sip_code,
+        direction=direction,
+        from_=from_,
+        to=to,
+        is_child=is_child,
+        first=first,
+        initiated=initiated,
+        ringing=ringing,
+        answered=answered,
+        ended=at if kind == CALLBACK else None,
+        is_answered=is_answered,
+        duration=duration,
+        delays=delays,
+        numbers=numbers,
+        end_missed=end_missed and not end_reported,
+        evidence=evidence,
+    )
+
+
+def folded(
+    *,
+    call_sid: str,
+    status: str,
+    sip_code: str,
+    direction: str,
+    from_: str,
+    to: str,
+    is_child: bool,
+    first: int,
+    initiated: int | None,
+    ringing: int | None,
+    answered: int | None,
+    ended: int | None,
+    is_answered: bool,
+    duration: int | None,
+    delays: Sequence[int],
+    numbers: Sequence[int],
+    end_missed: bool,
+    evidence: int,
+) -> LegFacts:
+    """Return the facts of a leg by what its events say together.
+
+    ``first`` is the time of the first, ``initiated``, ``ringing`` and ``answered`` are those of the steps, ``ended``
+    that of the last event if it is a callback, all in microseconds since 1970; ``duration`` is in seconds, ``numbers``
+    are those of callbacks, and ``evidence`` is the weight of the best.
+    """
     has_ended = status in _FINAL
-    ended = at if has_ended and kind == CALLBACK else None
     is_answered = is_answered or status == _COMPLETED
+    kind = LegKind(
+        status if status in _KNOWN_STATUSES else OTHER,
+        has_ended,
+        sip_code if sip_code in _KNOWN_CODES else OTHER,
+        is_answered,
+        direction in _OUTGOING,
+        is_child,
+        _BY_WEIGHT[evidence],
+    )
     return LegFacts(
-        sid,
-        LegKind(
-            status if status in _KNOWN_STATUSES else OTHER,
-            has_ended,
-            sip_code if sip_code in _KNOWN_CODES else OTHER,
-            is_answered,
-            direction in _OUTGOING,
-            is_child,
-            _BY_WEIGHT[evidence],
-        ),
+        call_sid,
+        kind,
         from_,
         to,
         first if initiated is None else initiated,
         _between(initiated, ringing),
-        _between(ringing, answered if is_answered else ended),
+        _between(ringing, answered if is_answered else ended if has_ended else None),
         _talk_time(duration, answered, ended) if is_answered and has_ended else None,
         delays,
-        # They count the callbacks that were sent for a call, from 0 (docs/twilio.md, "Callback parameters"). What came
-        # after the last that is there is not known.
-        max(numbers) + 1 - len(set(numbers)) if numbers else 0,
-        end_missed and not end_reported,
+        _missing_in(numbers),
+        end_missed,
     )
+
+
+def _missing_in(numbers: Sequence[int]) -> int:
+    """Return how many callbacks are missing among those with these numbers.
+
+    They count what was sent for a call, from 0 (docs/twilio.md, "Callback parameters"). What came after the last that
+    is there is not known.
+    """
+    known = {number for number in numbers if 0 <= number < _LEAST_ABSURD_NUMBER}
+    return max(known) + 1 - len(known) if known else 0
 
 
 def _between(start: int | None, end: int | None) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from callctl.reports.figures import Done, Figures, Groups, Key
@@ -18,22 +19,22 @@ if TYPE_CHECKING:
 _ACTIONS_AT_ONCE = 1000
 _QUARTER = 15 * 60 * 1_000_000  # microseconds; no zone has hours that begin at other times
 
-# By what legs may be grouped; an hour is the local one in which a leg began, as microseconds since 1970.
-GROUPINGS = ("to", "from", "hour", "status")
-
 
 def read_figures(
     store: EventStore,
     chosen: CallFilter,
     *,
     by: str | None = None,
+    part: int = 0,
+    of: int = 1,
     counted: Callable[[Iterator[list[str]]], Iterable[list[str]]] = iter,
 ) -> Figures:
     """Return the figures of the legs that match, by what the store holds of them.
 
     Of the filter count the ends, the statuses and the span, in which a leg must have begun. Actions count if they are
     of these legs; where the span alone was chosen, if they are of its time, also on calls that no event is of.
-    ``by`` is one of ``GROUPINGS``. ``counted`` passes the calls on, and may count them.
+    ``by`` is to, from, status or hour: the local one in which a leg began, in microseconds since 1970. With ``of``, they
+    are those of one of so many parts, which can be merged. ``counted`` passes the calls on, and may count them.
 
     Raises:
         StoreError: The store can't be read.
@@ -43,7 +44,7 @@ def read_figures(
     reader = RecordReader()
     begin = None if chosen.since is None else microseconds(chosen.since)
     end = None if chosen.until is None else microseconds(chosen.until)
-    for records in counted(store.records(since=chosen.since)):
+    for records in counted(store.records(since=chosen.since, part=part, of=of)):
         leg = reader.facts(records)
         if leg is None:
             figures.unreported += 1
@@ -55,7 +56,7 @@ def read_figures(
             figures.add(leg)
             figures.actions.update(done_to.get(leg.call_sid, ()))
     figures.unreadable = reader.unreadable
-    if not chosen.concerns_leg:
+    if not chosen.concerns_leg and part == 0:
         for action in _actions(store):
             at = microseconds(action.at)
             if (begin is None or at >= begin) and (end is None or at < end):
@@ -79,22 +80,23 @@ def _actions(store: EventStore) -> Iterator[ActionEvent]:
         yield from (action for _, action in page)
 
 
-def _by_hour() -> Callable[[LegFacts], Key]:
-    hours: dict[int, int] = {}
+class _Hour:
+    """Returns the hour in which a leg began."""
 
-    def hour_of(leg: LegFacts) -> int:
+    def __init__(self) -> None:
+        self._hours: dict[int, int] = {}
+
+    def __call__(self, leg: LegFacts) -> int:
         quarter = leg.started_at // _QUARTER
-        if quarter not in hours:
+        if quarter not in self._hours:
             begin = nearest_time(quarter * _QUARTER).astimezone().replace(minute=0, second=0, microsecond=0)
-            hours[quarter] = microseconds(begin)
-        return hours[quarter]
-
-    return hour_of
+            self._hours[quarter] = microseconds(begin)
+        return self._hours[quarter]
 
 
 _KEYS: dict[str, Callable[[], Callable[[LegFacts], Key]]] = {
-    "to": lambda: lambda leg: leg.to,
-    "from": lambda: lambda leg: leg.from_,
-    "status": lambda: lambda leg: leg.status,
-    "hour": _by_hour,
+    "to": lambda: attrgetter("to"),
+    "from": lambda: attrgetter("from_"),
+    "status": lambda: attrgetter("status"),
+    "hour": _Hour,
 }

@@ -71,11 +71,12 @@ class EventStore(Protocol):
         after the event with the id ``up_to``, if that is given.
         """
 
-    def records(self, *, since: datetime | None = None) -> Iterator[list[str]]:
+    def records(self, *, since: datetime | None = None, part: int = 0, of: int = 1) -> Iterator[list[str]]:
         """Yield the records of each call that was touched since, one call after the other; with None, of all calls.
 
         They are what ``CallEvent.from_record`` reads; those that can't be read are among them. What comes after this
-        began is missing. It takes the memory of some hundred calls, and keeps no writer waiting.
+        began is missing. It takes the memory of some hundred calls, and keeps no writer waiting. Each call is in one of
+        ``of`` parts, which several processes may read.
         """
 
     def family(self, call_sid: str) -> Iterator[CallEvent]:

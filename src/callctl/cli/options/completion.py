@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from callctl.store.records import CallRow
 
 SORTS = ("start", "duration", "status")  # of ``list --sort``
+GROUPINGS = ("to", "from", "hour", "status")  # of ``stats --by``
 
 FORMATS = ("html", "mermaid", "csv", "json")  # of ``export --format``
 
@@ -103,6 +104,11 @@ def sorts(incomplete: str) -> Offer:
 def formats(incomplete: str) -> Offer:
     """Offer the forms in which stories of calls can be written."""
     return _beginning(((form, "") for form in FORMATS), incomplete)
+
+
+def groupings(incomplete: str) -> Offer:
+    """Offer what figures can be grouped by."""
+    return _beginning(((key, "") for key in GROUPINGS), incomplete)
 
 
 def goals(incomplete: str) -> Offer:

@@ -65,6 +65,7 @@ _RECORDS = """
         ) FROM callctl.stored_events WHERE world = %(world)s AND sid = call.sid
     ) FROM callctl.stored_calls AS call
     WHERE world = %(world)s AND last_at >= %(at)s AND (last_at, sid) > (%(at)s, %(sid)s)
+        AND abs(hashtext(sid)::bigint) %% %(of)s = %(part)s
     ORDER BY last_at, sid LIMIT %(limit)s
 """
 _AFTER = (
@@ -249,14 +250,16 @@ class PostgresStore:
             else:
                 yield event
 
-    def records(self, *, since: datetime | None = None) -> Iterator[list[str]]:
+    def records(self, *, since: datetime | None = None, part: int = 0, of: int = 1) -> Iterator[list[str]]:
         """Yield the records of each call that was touched since, one call after the other; with None, of all calls.
 
-        They are what ``CallEvent.from_record`` reads. What comes after this began is missing.
+        They are what ``CallEvent.from_record`` reads. What comes after this began is missing. Each call is in one of
+        ``of`` parts.
         """
         last = {"at": nearest_time(0) if since is None else since, "sid": ""}
         with self._engine.snapshot() as read:
-            while rows := read(_RECORDS, {"world": self._world, "limit": _CALLS_AT_ONCE, **last}):
+            values = {"world": self._world, "limit": _CALLS_AT_ONCE, "part": part, "of": of}
+            while rows := read(_RECORDS, {**values, **last}):
                 last = {"at": rows[-1][0], "sid": rows[-1][1]}
                 yield from ([record_of(line) for line in text.split("\n")] for _, _, text in rows if text is not None)
 

@@ -70,7 +70,7 @@ _MISSED_AFTER = """
 # last_at have the calls read in the order of their ids, as their events lie in the file.
 _RECORDS = """
     SELECT id, (SELECT group_concat(record, char(0)) FROM events WHERE call_id = calls.id AND id <= :up_to) FROM calls
-    WHERE id > :after AND +world = :world AND +last_at >= :since ORDER BY id LIMIT :limit
+    WHERE id > :after AND +world = :world AND +last_at >= :since AND id / :limit % :of = :part ORDER BY id LIMIT :limit
 """
 _CALLS = "SELECT sid, parent_sid, status, is_final, last_at FROM calls WHERE world = :world"
 # What is about calls beside their events: tables, with the columns of their time and of the calls' SIDs.
@@ -318,14 +318,16 @@ class SqliteStore:
             else:
                 yield event
 
-    def records(self, *, since: datetime | None = None) -> Iterator[list[str]]:
+    def records(self, *, since: datetime | None = None, part: int = 0, of: int = 1) -> Iterator[list[str]]:
         """Yield the records of each call that was touched since, one call after the other; with None, of all calls.
 
-        They are what ``CallEvent.from_record`` reads. What comes after this began is missing.
+        They are what ``CallEvent.from_record`` reads. What comes after this began is missing. Each call is in one of
+        ``of`` parts.
         """
         touched = 0 if since is None else microseconds(since)
         up_to, last = int(self._rows("SELECT coalesce(max(id), 0) FROM events")[0][0]), 0
-        while rows := self._rows(_RECORDS, after=last, since=touched, up_to=up_to, limit=_CALLS_AT_ONCE):
+        values = {"since": touched, "up_to": up_to, "limit": _CALLS_AT_ONCE, "part": part, "of": of}
+        while rows := self._rows(_RECORDS, after=last, **values):
             last = rows[-1][0]
             yield from (records.split("\0") for _, records in rows if records is not None)
 
