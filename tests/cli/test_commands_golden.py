@@ -11,6 +11,7 @@ import pytest
 from cli.frozen import NOON, Frozen
 from cli.golden_files import ANSWERS, BUSY, FORMS, GOLDEN, RINGS, GoldenRun, check_golden
 from cli.local_store import store_of
+from cli.many_calls import fill_store
 from running import Outcome
 
 from callctl.calls.action import ActionEvent
@@ -177,6 +178,46 @@ def wait_in_vain(golden: GoldenRun) -> Outcome:
     return golden("wait", golden.call(RINGS, after=3), "--for", "answered", "--wait-timeout", "0s")
 
 
+def stats(golden: GoldenRun) -> Outcome:
+    fill_store(golden.home, golden.frozen.simulator)
+    return golden("stats")
+
+
+def stats_wide(golden: GoldenRun) -> Outcome:
+    golden.columns = 140
+    return stats(golden)
+
+
+def stats_by_to(golden: GoldenRun) -> Outcome:
+    fill_store(golden.home, golden.frozen.simulator)
+    return golden("stats", "--by", "to", "--top", "2", "--since", "2026-01-05T11:00Z")
+
+
+def stats_by_hour(golden: GoldenRun) -> Outcome:
+    fill_store(golden.home, golden.frozen.simulator)
+    return golden("stats", "--by", "hour", "--until", "2026-01-05T15:00Z")
+
+
+def stats_masked(golden: GoldenRun) -> Outcome:
+    fill_store(golden.home, golden.frozen.simulator)
+    return golden("stats", "--by", "to", "--mask-numbers")
+
+
+def stats_empty(golden: GoldenRun) -> Outcome:
+    with store_of(golden.home, golden.frozen.simulator):
+        return golden("stats")
+
+
+def stats_csv(golden: GoldenRun) -> Outcome:
+    fill_store(golden.home, golden.frozen.simulator)
+    return golden("stats", "--csv")
+
+
+def stats_by_status_csv(golden: GoldenRun) -> Outcome:
+    fill_store(golden.home, golden.frozen.simulator)
+    return golden("stats", "--csv", "--by", "status")
+
+
 COMMANDS: list[Callable[[GoldenRun], Outcome]] = [
     place,
     place_dry_run,
@@ -203,9 +244,15 @@ COMMANDS: list[Callable[[GoldenRun], Outcome]] = [
     hangup_all_dry_run,
     wait,
     wait_in_vain,
+    stats,
+    stats_wide,
+    stats_by_to,
+    stats_by_hour,
+    stats_masked,
+    stats_empty,
 ]
 
-CSVS: list[Callable[[GoldenRun], Outcome]] = [list_csv, show_csv]
+CSVS: list[Callable[[GoldenRun], Outcome]] = [list_csv, show_csv, stats_csv, stats_by_status_csv]
 
 
 @pytest.mark.parametrize("form", FORMS)

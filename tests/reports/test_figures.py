@@ -127,6 +127,21 @@ def test_of_too_many_groups_those_with_the_most_legs_are_kept(numbers: list[int]
         assert numbers.count(number) - groups.lost <= kept <= numbers.count(number)
 
 
+@given(st.lists(st.lists(st.integers(0, 30), max_size=100), min_size=1, max_size=4), st.integers(1, 6))
+def test_groups_of_several_parts_are_merged_with_no_more_lost(parts: list[list[int]], most: int) -> None:
+    merged, *others = (counted_by_number(numbers, most=most) for numbers in parts)
+    for other in others:
+        merged.merge(other)
+    groups, numbers = merged.groups, [number for part in parts for number in part]
+    assert groups is not None
+    assert len(groups.tallies) <= 2 * most
+    assert sum(group.legs for group in groups.tallies.values()) + groups.others.legs == len(numbers) == merged.all.legs
+    assert groups.lost <= len(numbers) / (most + 1)
+    for number in set(numbers):
+        kept = groups.tallies.get(str(number), Tally()).legs
+        assert numbers.count(number) - groups.lost <= kept <= numbers.count(number)
+
+
 def test_the_groups_with_the_most_legs_come_first() -> None:
     groups = counted_by_number([1, 2, 2, 3, 3, 3, 4], most=10).groups
     assert groups is not None

@@ -232,6 +232,15 @@ def test_records_of_calls_that_were_touched_since_are_whole(store: EventStore) -
     assert list(store.records(since=moment(61))) == []
 
 
+def test_each_call_is_in_one_of_the_parts(store: EventStore) -> None:
+    events = [event(number, "ringing", number=0, at=number) for number in range(1200)]
+    for outcome in [store.submit(one) for one in events]:
+        outcome.result(timeout=60)
+    parts = [list(store.records(part=part, of=3)) for part in range(3)]
+    assert all(parts)
+    assert events_in(itertools.chain(*parts)) == by_call(events)
+
+
 def test_what_comes_while_records_are_read_is_not_among_them(store: EventStore) -> None:
     events = [event(number, "ringing", number=0, at=number) for number in range(600)]
     for outcome in [store.submit(one) for one in events]:

@@ -33,8 +33,8 @@ def read_figures(
 
     Of the filter count the ends, the statuses and the span, in which a leg must have begun. Actions count if they are
     of these legs; where the span alone was chosen, if they are of its time, also on calls that no event is of.
-    ``by`` is to, from, status or hour: the local one in which a leg began, in microseconds since 1970. With ``of``, they
-    are those of one of so many parts, which can be merged. ``counted`` passes the calls on, and may count them.
+    ``by`` is to, from, status or hour: the local one in which a leg began, in microseconds since 1970. With ``of``,
+    they are those of one of so many parts, which can be merged. ``counted`` passes the calls on, and may count them.
 
     Raises:
         StoreError: The store can't be read.

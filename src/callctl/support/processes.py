@@ -74,7 +74,7 @@ class _Copy(Generic[T]):
                 sent = stream.read()
             _, status = os.waitpid(self._pid, 0)
             self._pid = 0
-            if status == 0:
+            if status == 0 and sent:
                 result: T = pickle.loads(sent)
                 return result
         return self._work(self._number)

@@ -13,7 +13,6 @@ from callctl.cli.options import common, completion, filters
 from callctl.cli.options.another_store import warn_of_another_store
 from callctl.cli.options.common import OUTPUT
 from callctl.cli.options.completion import GROUPINGS
-from callctl.cli.options.output import Csv
 from callctl.errors import StoreError, UsageError, nearest_word
 
 if TYPE_CHECKING:
@@ -50,7 +49,14 @@ def stats(
             "--top", metavar="N", min=1, help="With --by, at most N rows, then all others.", rich_help_panel=OUTPUT
         ),
     ] = _TOP,
-    csv: Csv = False,
+    csv: Annotated[
+        bool,
+        typer.Option(
+            "--csv",
+            help="Write CSV to stdout, with the names first.\n\nOne line for all, or with --by one for each row.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
     json: common.Json = False,
     mask_numbers: common.MaskNumbers = False,
     env_file: common.EnvFile = None,

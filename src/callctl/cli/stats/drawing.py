@@ -91,9 +91,9 @@ def _count(number: int, noun: str) -> str:
 def _times(tally: Tally) -> list[Text]:
     rows = [
         ("post-dial delay", tally.post_dial_delay, "initiated to ringing"),
-        ("ring time", tally.ring_time, "ringing to answer or end"),
+        ("ring time", tally.ring_time, "ringing to answer/end"),
         ("talk time", tally.talk_time, "answer to end"),
-        ("callback delay", tally.callback_delay, "event to arrival, its second not counted"),
+        ("callback delay", tally.callback_delay, "event to arrival"),
     ]
     heading = _text(f"{'':15}{'p50':>10}{'p95':>10}{'max':>10}{'of':>10}", "bold")
     lines = [heading]
@@ -214,6 +214,8 @@ def _callbacks(figures: Figures, width: int) -> list[Text]:
         (figures.unreadable, "event", "that can't be read: left out"),
     ]
     lines = [_text("what this rests on", "bold")]
+    if tally.callback_delay.counts:
+        lines += _wrapped("callback delays to a second: Twilio's times have no fractions", width)
     for number, noun, what in counts:
         if number:
             lines += _wrapped(f"{_count(number, noun)} {what}", width)
