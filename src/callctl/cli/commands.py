@@ -43,7 +43,7 @@ CATALOGUE = (
     Entry(
         "stats",
         "stats.command:stats",
-        "Show figures of the calls in the event store: how many, how fast, how they ended.",
+        "Show figures of calls: how many, how fast, and how they ended.",
         ("callctl stats --since 1d", "callctl stats --by to --since 2h --csv"),
     ),
     Entry(

@@ -61,7 +61,7 @@ def _text(text: str, look: str = "") -> Text:
 def _head(report: Report, width: int) -> list[Text]:
     tally = report.figures.all
     facts = [_count(tally.calls, "call"), _count(tally.legs, "leg"), f"{tally.live:,} live" if tally.live else ""]
-    line = _text(" · ".join(filter(None, facts)), "bold")
+    line = _text("").append(" · ".join(filter(None, facts)), style="bold")
     if span := _span(report):
         fits = line.cell_len + 2 + cells(span) <= width
         line.append(f"{' ' * (width - line.cell_len - cells(span))}{span}" if fits else "", style="dim")
