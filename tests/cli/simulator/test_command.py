@@ -18,6 +18,7 @@ import pytest
 import requests
 import typer
 from api.scripted import Server, Turn, drop, hang, reply
+from dotenv import dotenv_values
 from twilio.rest import Client
 
 from callctl.cli.io.runtime import Runtime
@@ -303,6 +304,14 @@ class TestWriteEnv:
         with pytest.raises(UsageError, match="was kept"):
             write_settings(path, SETTINGS, force=False)
         assert path.read_text() == changed
+
+    @pytest.mark.parametrize("value", ["/a/a b/roots.pem", "/a/a;b", "/a/$HOME/`x`", "/a/a#b", '/a/"a"'])
+    def test_a_shell_and_callctl_read_what_was_written(self, tmp_path: Path, value: str) -> None:
+        write_settings(tmp_path / "env", {"CALLCTL_FROM": value}, force=False)
+        sourced = ["sh", "-c", "set -a; . ./env; exec printenv CALLCTL_FROM"]
+        done = subprocess.run(sourced, cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert done.stdout == f"{value}\n"
+        assert dotenv_values(tmp_path / "env", interpolate=False) == {"CALLCTL_FROM": value}
 
     def test_where_nothing_can_be_written(self, tmp_path: Path) -> None:
         with pytest.raises(CallctlError, match="can't write"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,8 +38,8 @@ def settings_with_key(running: Simulator) -> dict[str, str]:
 
 
 def env_lines(settings: Mapping[str, str]) -> list[str]:
-    """Return the settings as a settings file has them."""
-    return [f"{name}={value}" for name, value in settings.items()]
+    """Return the settings as a settings file has them and a shell reads them: in quotes where that needs some."""
+    return [f"{name}={shlex.quote(value)}" for name, value in settings.items()]
 
 
 def write_settings(path: Path, settings: Mapping[str, str], *, force: bool) -> None:
