@@ -82,7 +82,7 @@ def test_the_legend_names_what_there_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("most", "ticks"), [(1, "0 1"), (4, "0 1 2 3 4"), (12, "0 5 10 15"), (5000, "0 1000 2000 3000 4000 5000")]
+    ("most", "ticks"), [(1, "0 1"), (4, "0 1 2 3 4"), (12, "0 5 10 15"), (5000, "0 1,000 2,000 3,000 4,000 5,000")]
 )
 def test_the_axis_has_round_numbers(most: int, ticks: str) -> None:
     chart = column_chart("of these", [Column("a", "a", {"plain": most})])

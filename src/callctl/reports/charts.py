@@ -19,7 +19,6 @@ _BAR, _BAR_GAP = 18, 10
 _PLOT = 150  # height of the columns
 _AXIS = 24  # height below them
 _TOP = 14
-_LEFT = 34  # for the numbers of the axis
 _CHARACTER = 7.4
 
 # Seconds of a column, from which the first is taken that makes few enough of them.
@@ -120,26 +119,27 @@ def column_chart(
     most = max((sum(one.parts.values()) for one in columns), default=0)
     ticks = _ticks(most)
     scale = _PLOT / (ticks[-1] or 1)
-    step = (WIDTH - _LEFT) / max(1, len(columns))
+    left = max(len(_number(tick)) for tick in ticks) * _CHARACTER + 12
+    step = (WIDTH - left) / max(1, len(columns))
     gap = min(6.0, step * 0.2)
     rects, texts = [], []
     named = dict(legend)
     every = max(1, math.ceil(max((len(one.label) for one in columns), default=0) * _CHARACTER / step))
     for number, one in enumerate(columns):
-        x, y = _LEFT + number * step, float(_TOP + _PLOT)
+        x, y = left + number * step, float(_TOP + _PLOT)
         for look, value in one.parts.items():
             height = value * scale
             y -= height
             name = f" {named[look]}" if look in named else ""
             if value:
-                words = f"{one.whole}: {value:g}{name}"
+                words = f"{one.whole}: {_number(value)}{name}"
                 rects.append(
                     Rect(round(x + gap / 2, 1), round(y, 1), round(step - gap, 1), round(height, 1), look, words)
                 )
         if number % every == 0 and x + step / 2 + len(one.label) * _CHARACTER / 2 <= WIDTH + 8:
             texts.append(Text(round(x + step / 2, 1), _TOP + _PLOT + 16, one.label, "middle", "axis"))
-    lines = tuple(Line(_LEFT, WIDTH, round(_TOP + _PLOT - tick * scale, 1)) for tick in ticks)
-    texts += [Text(_LEFT - 6, round(_TOP + _PLOT - tick * scale + 4, 1), f"{tick:g}", "end", "axis") for tick in ticks]
+    lines = tuple(Line(left, WIDTH, round(_TOP + _PLOT - tick * scale, 1)) for tick in ticks)
+    texts += [Text(left - 6, round(_TOP + _PLOT - tick * scale + 4, 1), _number(tick), "end", "axis") for tick in ticks]
     used = tuple(pair for pair in legend if any(one.parts.get(pair[0]) for one in columns))
     return Chart(title, WIDTH, _TOP + _PLOT + _AXIS, tuple(rects), tuple(texts), lines, used, note)
 
@@ -205,7 +205,11 @@ def _ticks(most: float) -> list[float]:
 
 
 def _shown(one: Slice) -> str:
-    return one.shown or f"{one.value:g}"
+    return one.shown or _number(one.value)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value == int(value) else f"{value:,g}"
 
 
 def _cut(text: str, width: float) -> str:

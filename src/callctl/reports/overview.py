@@ -84,13 +84,13 @@ class Overview:
         return [sentence for sentence in (self._how_many(), self._who_acted(), self._what_was_in_vain()) if sentence]
 
     def _how_many(self) -> str:
-        parts = [f"{count} {words}" for outcome, words in _OUTCOMES if (count := self.outcomes[outcome])]
-        legs = f" with {self.legs} legs" if self.legs != self.calls else ""
-        causes = ", ".join(f"{cause} ({count})" for cause, count in self._causes.most_common(3))
+        parts = [f"{count:,} {words}" for outcome, words in _OUTCOMES if (count := self.outcomes[outcome])]
+        legs = f" with {self.legs:,} legs" if self.legs != self.calls else ""
+        causes = ", ".join(f"{cause} ({count:,})" for cause, count in self._causes.most_common(3))
         failed = sum(self._causes.values())
         why = f" {_count(failed, 'leg')} could not be connected: {causes}." if causes else ""
         lost = self.missing_callbacks
-        missing = f" {lost} {'callback' if lost == 1 else 'callbacks'} never arrived." if lost else ""
+        missing = f" {lost:,} {'callback' if lost == 1 else 'callbacks'} never arrived." if lost else ""
         return f"{_count(self.calls, 'call')}{legs}: {', '.join(parts)}.{why}{missing}"
 
     def _who_acted(self) -> str:
@@ -176,7 +176,7 @@ def _was(number: int) -> str:
 def _names(counts: Counter[str]) -> str:
     if len(counts) == 1:
         return next(iter(counts))
-    shown = ", ".join(f"{who} ({count})" for who, count in counts.most_common(3))
+    shown = ", ".join(f"{who} ({count:,})" for who, count in counts.most_common(3))
     return f"{shown} and {len(counts) - 3} more" if len(counts) > 3 else shown
 
 
