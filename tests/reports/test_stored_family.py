@@ -11,20 +11,26 @@ from legs import in_conference
 
 from callctl.calls.leg import Leg
 from callctl.reports.stored_family import families_since, find_family, read_family
+from callctl.store.event_store import EventStore
+from callctl.store.postgresql.store import PostgresStore
 from callctl.store.sqlite.store import SqliteStore
 from reports.evening import Told, dials, talk
 
 ROOM = "0" * 31 + "7"
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    store = SqliteStore.open(tmp_path / "events.db", world=WORLD)
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EventStore]:
+    store: EventStore
+    if request.param == "sqlite":
+        store = SqliteStore.open(tmp_path / "events.db", world=WORLD)
+    else:
+        store = PostgresStore.open(request.getfixturevalue("shared_store"), world=WORLD)
     yield store
     store.close()
 
 
-def put(store: SqliteStore, told: Told) -> None:
+def put(store: EventStore, told: Told) -> None:
     for one in told.events:
         store.append(one)
     store.record_actions(told.actions)
@@ -34,7 +40,7 @@ def every(_leg: Leg) -> bool:
     return True
 
 
-def test_families_come_as_they_began_with_their_parents_first(store: SqliteStore) -> None:
+def test_families_come_as_they_began_with_their_parents_first(store: EventStore) -> None:
     told = Told()
     later, first = dials(told, 100), talk(told, 0, 10)
     put(store, told)
@@ -45,7 +51,7 @@ def test_families_come_as_they_began_with_their_parents_first(store: SqliteStore
     assert [legs[0] for legs in families_since(store, moment(60), matches=every)] == [sid(later)]
 
 
-def test_a_family_is_there_if_one_leg_matches(store: SqliteStore) -> None:
+def test_a_family_is_there_if_one_leg_matches(store: EventStore) -> None:
     told = Told()
     parent = dials(told, 0)
     talk(told, 0, 10)
@@ -54,7 +60,7 @@ def test_a_family_is_there_if_one_leg_matches(store: SqliteStore) -> None:
     assert legs[0] == sid(parent)
 
 
-def test_all_of_it_is_read_whichever_leg_is_named(store: SqliteStore) -> None:
+def test_all_of_it_is_read_whichever_leg_is_named(store: EventStore) -> None:
     told = Told()
     parent = dials(told, 0)
     grandchild = told.leg(("ringing", 9), ("completed", 30), to="client:cy", parent=parent + 1)
@@ -72,12 +78,12 @@ def test_all_of_it_is_read_whichever_leg_is_named(store: SqliteStore) -> None:
         assert found.actions == whole.actions
 
 
-def test_legs_that_are_each_others_parents_are_read_once(store: SqliteStore) -> None:
+def test_legs_that_are_each_others_parents_are_read_once(store: EventStore) -> None:
     store.append(event(1, "ringing", at=0, parent=2))
     store.append(event(2, "ringing", at=0, parent=1))
     assert len(find_family(store, sid(1)).events) == 2
 
 
-def test_of_a_call_that_is_not_there_nothing_is_read(store: SqliteStore) -> None:
+def test_of_a_call_that_is_not_there_nothing_is_read(store: EventStore) -> None:
     assert find_family(store, sid(1)).events == ()
     assert list(families_since(store, None, matches=every)) == []

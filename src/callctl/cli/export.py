@@ -223,7 +223,7 @@ class _Source:
                 "there is no store of callbacks here that could be read",
                 hint="`callctl watch` and `callctl listen` keep one; --fetch asks the API",
             )
-        with Progress(self.runtime, lambda number: f"looking for calls: {number:,} so far") as progress:
+        with Progress(self.runtime, _looking) as progress:
             found = {}
             if self.store is not None:
                 # With the time that is now, nothing but what is not over.
@@ -304,6 +304,10 @@ class _Source:
         if self.masks:
             stored, facts = masked_family(stored), None if facts is None else masked_facts(facts)
         return story_of(stored.events, stored.actions, sid=family.sid, facts=facts)
+
+
+def _looking(found: int) -> str:
+    return f"looking for calls: {found:,} so far" if found else "looking for calls"
 
 
 def _matches(chosen: CallFilter, leg: Leg) -> bool:
