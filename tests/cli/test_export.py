@@ -185,6 +185,8 @@ def test_numbers_and_names_are_masked_in_every_form(frozen: Frozen, recorded: Sq
         assert "+1202***" in text
         assert not re.search(r"\+?1(202|500)555\d|sip:agent@|Ann Field", text)
         assert THREE in text
+        chosen = frozen("export", "--to", BUSY, "--format", form, "--output", "-", "--mask-numbers")
+        assert (chosen.code, THREE in chosen.out, BUSY in chosen.out) == (0, True, False)
     assert "Phone numbers and names are masked." in frozen("export", ONE, "--output", "-", "--mask-numbers").out
 
 

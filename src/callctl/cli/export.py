@@ -127,7 +127,8 @@ def export(
         target = _Target(runtime, format_, output)
         if format_ in ("html", "mermaid"):
             most = DEFAULT_LIMIT if limit is None else min(limit, common.MOST)
-            path = _write_document(source, families, target, chosen=_in_words(call, chosen), most=most)
+            words = _in_words(call, chosen, masks=mask_numbers)
+            path = _write_document(source, families, target, chosen=words, most=most)
         else:
             path = _write_data(source, families, target, most=limit)
     finally:
@@ -159,9 +160,14 @@ def _check_choice(calls: Sequence[str] | None, chosen: CallFilter) -> None:
         )
 
 
-def _in_words(calls: Sequence[str] | None, chosen: CallFilter) -> str:
+def _in_words(calls: Sequence[str] | None, chosen: CallFilter, *, masks: bool) -> str:
     """Return which calls were chosen, for the head of a document; nothing where they were named."""
+    from callctl.calls.masked_numbers import masked_party
     from callctl.support.dates import local_time
+
+    if masks:
+        to, from_ = (None if end is None else masked_party(end) for end in (chosen.to, chosen.from_))
+        chosen = replace(chosen, to=to, from_=from_)
 
     parts = [
         "" if calls else chosen.in_words,
