@@ -49,7 +49,7 @@ def test_sixty_calls_failures_and_a_storm_of_redirects_become_one_page() -> None
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", re.sub(r"(?s)<style.*?</style>|<svg.*?</svg>", "", page)))
     assert path == "callctl-2026-11-24.html"
     assert "60 calls with 90 legs" in text
-    assert "12 legs could not be connected: SIP 404 (not found) (12)" in text
+    assert "12 legs failed: SIP 404 (not found) (12)" in text
     assert re.search(r"1 call was redirected, 7 times in all, by \S+@\S+\.", text)
     assert "was redirected 7 times" in text
     assert text.count(f"{BUSY} was busy") >= 12

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from events import sid
+from events import moment, sid
 
+from callctl.api.resources import Notification
 from callctl.calls.action import LATE, REFUSED, UNKNOWN
+from callctl.reports.rest_facts import RestFacts
 from reports.evening import COLLEAGUE, Told, busy, dials, failed, rings_too_long, talk
 
 
@@ -123,3 +125,16 @@ def test_a_command_of_nobody_in_particular(told: Told) -> None:
     told.act(call, "hangup", 31.5, "completed", by=None)
     assert endings(told, call) == [("command", None, "hung up by a command")]
     assert told.story(call).sid == sid(call)
+
+
+def test_an_error_of_the_same_moment_ended_it(told: Told) -> None:
+    call = talk(told, 0, 3)
+    at_the_end, before = (Notification("NO1", "11200", "error", "failure", None, None, moment(at)) for at in (6, 2))
+    warning = Notification("NO2", "13224", "warning", "odd", None, None, moment(5))
+
+    def ending(*notes: Notification) -> tuple[str, str]:
+        story = told.story(call, facts=RestFacts({}, {sid(call): notes}))
+        return story.legs[0].ending.by, story.outcome
+
+    assert ending(warning, at_the_end) == ("twilio", "failed")
+    assert ending(warning, before) == ("unclear", "completed")

@@ -18,7 +18,7 @@ def overview() -> Overview:
 
 def test_it_says_what_happened_to_somebody_who_was_not_there(overview: Overview) -> None:
     assert overview.in_words == [
-        "60 calls with 84 legs: 36 completed, 12 not answered, 12 failed. 12 legs could not be connected: "
+        "60 calls with 84 legs: 36 completed, 12 not answered, 12 failed. 12 legs failed: "
         "SIP 404 (not found) (9), SIP 503 (service unavailable) (3).",
         "6 calls were redirected, 54 times in all, by ann@ops; one of them, with +12025550100, 9 times. "
         "18 legs were ended, by ann@ops (12), rule ring-limit (6).",
@@ -34,7 +34,7 @@ def test_the_charts_count_each_call_and_each_leg_once(overview: Overview) -> Non
         "How long legs rang",
         "How long legs talked",
         "What commands and rules did",
-        "Why legs could not be connected",
+        "Why legs failed",
     }
     assert sum(int(rect.title.split(": ")[1].split()[0]) for rect in charts["Calls by when they began"].rects) == 60
     assert [rect.title for rect in charts["How legs came out"].rects] == [

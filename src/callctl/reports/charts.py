@@ -99,7 +99,7 @@ def bar_chart(title: str, slices: Iterable[Slice], *, note: str = "") -> Chart:
     """Return a chart of bars that lie one below the other, each with its label before it and its value behind."""
     shown = list(slices)
     most = max((one.value for one in shown), default=0) or 1
-    left = min(230.0, max((len(one.label) for one in shown), default=0) * _CHARACTER + 12)
+    left = min(250.0, max((len(one.label) for one in shown), default=0) * _CHARACTER + 12)
     room = WIDTH - left - max((len(_shown(one)) for one in shown), default=0) * _CHARACTER - 10
     rects, texts = [], []
     for number, one in enumerate(shown):

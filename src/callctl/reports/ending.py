@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from callctl.calls.action import DONE, UNKNOWN, ActionEvent
 from callctl.calls.call import CallStatus
 from callctl.calls.leg import Leg
 from callctl.support.dates import parse_int
 
+if TYPE_CHECKING:
+    from callctl.api.resources import Notification
+
 # Who or what ended a leg. The words are in JSON and in CSV.
 NOBODY: Final = "nobody"  # it has not ended, as far as was reported
 COMMAND: Final = "command"
 RULE: Final = "rule"
 FAR_END: Final = "far-end"  # the phone at its end: it hung up, was busy, or did not answer
-TWILIO: Final = "twilio"  # it could not be connected
+TWILIO: Final = "twilio"  # it could not be connected, or was ended with an error
 FAMILY: Final = "family"  # another leg of its family: that one ended, or was answered first
 UNCLEAR: Final = "unclear"  # callbacks do not say
 
@@ -103,20 +106,32 @@ def actor(action: ActionEvent) -> str:
     return f"rule {action.rule}" if action.rule else action.by or "a command"
 
 
-def ending_of(leg: Leg, *, legs: Sequence[Leg], actions: Iterable[ActionEvent]) -> Ending:
+def ending_of(
+    leg: Leg, *, legs: Sequence[Leg], actions: Iterable[ActionEvent], notes: Iterable[Notification] = ()
+) -> Ending:
     """Return how a leg ended.
 
     Args:
         leg: The leg.
         legs: All legs of its family.
         actions: What commands and rules did to the family.
+        notes: The errors and warnings that Twilio noted for the leg.
     """
     if leg.is_live:
         return Ending(None, NOBODY, "not over when it was last heard of")
     action = _action_behind(leg, actions)
     if action is not None:
         return _by_action(leg, action)
-    return _BY_STATUS.get(leg.status, _unclear)(leg, legs)
+    ending = _BY_STATUS.get(leg.status, _unclear)(leg, legs)
+    return _by_error(leg, notes) or ending if ending.by == UNCLEAR else ending
+
+
+def _by_error(leg: Leg, notes: Iterable[Notification]) -> Ending | None:
+    """Return that a leg ended with an error, such as a document that can't be had: Twilio then hangs up."""
+    for note in notes:
+        if note.level == "error" and note.date is not None and _is_near(note.date, leg):
+            return Ending(leg.ended_at, TWILIO, f"ended with error {note.code or ''}: {note.message}")
+    return None
 
 
 def _action_behind(leg: Leg, actions: Iterable[ActionEvent]) -> ActionEvent | None:

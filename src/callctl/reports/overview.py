@@ -10,7 +10,7 @@ from callctl.calls.action import DONE, NOT_ENDED, REFUSED, UNKNOWN
 from callctl.calls.call import CallStatus
 from callctl.reports.charts import Chart, Slice, bar_chart, column_chart, histogram, over_time
 from callctl.reports.ending import TWILIO, actor, sip_words
-from callctl.reports.story import COMPLETED, FAILED, LIVE, UNANSWERED, Story
+from callctl.reports.story import COMPLETED, FAILED, LIVE, UNANSWERED, Story, StoryLeg
 from callctl.views.table import clock
 
 # In the order in which they stand on one another.
@@ -64,8 +64,7 @@ class Overview:
             if one.talk_seconds:
                 self._talk.append(one.talk_seconds)
             if one.ending.by == TWILIO:
-                code = one.leg.sip_response_code
-                self._causes[sip_words(code) if code else "no SIP code"] += 1
+                self._causes[_cause(one)] += 1
         self._add_actions(story)
 
     def _add_actions(self, story: Story) -> None:
@@ -88,7 +87,7 @@ class Overview:
         legs = f" with {self.legs:,} legs" if self.legs != self.calls else ""
         causes = ", ".join(f"{cause} ({count:,})" for cause, count in self._causes.most_common(3))
         failed = sum(self._causes.values())
-        why = f" {_count(failed, 'leg')} could not be connected: {causes}." if causes else ""
+        why = f" {_count(failed, 'leg')} failed: {causes}." if causes else ""
         lost = self.missing_callbacks
         missing = f" {lost:,} {'callback' if lost == 1 else 'callbacks'} never arrived." if lost else ""
         return f"{_count(self.calls, 'call')}{legs}: {', '.join(parts)}.{why}{missing}"
@@ -157,12 +156,19 @@ class Overview:
                 note=_rest(self._done),
             ),
             bar_chart(
-                "Why legs could not be connected",
+                "Why legs failed",
                 [Slice(cause, count, FAILED) for cause, count in self._causes.most_common(_SHOWN)],
                 note=_rest(self._causes),
             ),
         ]
         return [chart for chart in charts if chart.rects]
+
+
+def _cause(one: StoryLeg) -> str:
+    """Return why a leg failed, in few words."""
+    if one.leg.status == CallStatus.FAILED:
+        return sip_words(one.leg.sip_response_code) if one.leg.sip_response_code else "no SIP code"
+    return next((f"error {note.code}" for note in one.notifications if note.level == "error"), "an error")
 
 
 def _count(number: int, noun: str) -> str:

@@ -15,7 +15,7 @@ from callctl.calls.board import Board
 from callctl.calls.call import Call, CallStatus, is_final
 from callctl.calls.event import CALLBACK, MISSED, POLLED, TWIML_REQUEST, CallEvent
 from callctl.calls.leg import Leg
-from callctl.reports.ending import Ending, actor, ending_of, far_end, unexpected_sip
+from callctl.reports.ending import TWILIO, Ending, actor, ending_of, far_end, unexpected_sip
 from callctl.reports.rest_facts import RestFacts
 from callctl.views.call_page import timeline_of
 from callctl.views.table import clock
@@ -159,7 +159,7 @@ class Story:
         head = self.head.leg
         if self.is_live:
             return LIVE
-        if head.status == CallStatus.FAILED:
+        if self.head.ending.by == TWILIO:
             return FAILED
         dialled = [one.leg for one in self.legs[1:]]
         answered = [leg for leg in dialled if leg.answered_at or leg.status == CallStatus.COMPLETED]
@@ -229,10 +229,10 @@ def _story_leg(
     own = [event for event in events if event.call_sid == sid and event.kind == CALLBACK]
     numbers = {event.sequence_number for event in own if event.sequence_number is not None}
     redirects = [one for one in actions if one.call_sid == sid and one.action == "redirect" and one.result == DONE]
-    call = facts.calls.get(sid)
+    call, notes = facts.calls.get(sid), facts.notifications.get(sid, ())
     return StoryLeg(
         leg=leg,
-        ending=ending_of(leg, legs=legs, actions=actions),
+        ending=ending_of(leg, legs=legs, actions=actions, notes=notes),
         began_at=began_at(leg, call),
         ring_seconds=_seconds(leg.ringing_at, leg.answered_at or leg.ended_at),
         talk_seconds=_talk_seconds(leg),
@@ -241,7 +241,7 @@ def _story_leg(
         # It counts from 0 (docs/twilio.md, "Easily got wrong"). Some senders number nothing, or everything 0.
         missing_callbacks=tuple(sorted(set(range(max(numbers, default=0))) - numbers))[:100],
         call=call,
-        notifications=tuple(facts.notifications.get(sid, ())),
+        notifications=tuple(notes),
     )
 
 
