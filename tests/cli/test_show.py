@@ -5,6 +5,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from twilio.rest import Client
 
 from callctl.calls.action import ActionEvent
 from callctl.calls.event import CallEvent
+from callctl.settings import load
 from callctl.store.sqlite.store import SqliteStore
 
 ANSWERS = "+12025550100"
@@ -522,3 +524,41 @@ def test_what_makes_no_sense_is_refused_before_anything_is_asked(frozen: Frozen,
     assert (outcome.code, outcome.out) == (2, "")
     assert message in outcome.err
     assert frozen.simulator.requests == ()
+
+
+def test_parents_are_asked_for_at_once_where_they_are_named_or_callbacks_reported_them(
+    callctl: Callctl, home: Path
+) -> None:
+    """Of ten children with a parent each: the parents are named too, or the store has who dialled whom."""
+    parents, children = SEVERAL[:10], SEVERAL[10:]
+    parent_of = dict(zip(children, parents, strict=True))
+    all_asked: threading.Barrier | None = None
+
+    def turn(handler: Handler) -> None:
+        if all_asked is not None:
+            all_asked.wait(20)  # passes only when so many requests are waiting together
+        sid = handler.path.partition("?")[0].rpartition("/")[2].removesuffix(".json")
+        if "Notifications" in handler.path or sid not in SEVERAL:
+            answer(handler)
+        else:
+            reply(200, call(sid, status="completed", parent_call_sid=parent_of.get(sid)))(handler)
+
+    with Server(turn) as server:
+        all_asked = threading.Barrier(60)
+        outcome = show_of(callctl, server, *SEVERAL, "--json")
+        assert len(server.received) == 60
+        all_asked = None
+        assert show_of(callctl, server, *children, "--json").out.count("\n") == 10
+        assert len(server.received) == 60 + 40
+        env = {"HOME": str(home), "TWILIO_ACCOUNT_SID": ACCOUNT, "TWILIO_AUTH_TOKEN": "0" * 32}
+        settings = load({**env, "CALLCTL_API_URL": server.url}, cwd=home)
+        settings.store.parent.mkdir(parents=True, exist_ok=True)
+        with closing(SqliteStore.open_for_watch(settings.store, world=settings.world)) as store:
+            for child, parent in parent_of.items():
+                add_callback(store, child, "completed", at=NOON, ParentCallSid=parent)
+        all_asked = threading.Barrier(40)
+        shown = show_of(callctl, server, *children, "--json").out.splitlines()
+        assert [json.loads(line)["parent"]["sid"] for line in shown] == parents
+    pages = [json.loads(line) for line in outcome.out.splitlines()]
+    assert [page["sid"] for page in pages] == SEVERAL
+    assert [page["parent"] and page["parent"]["sid"] for page in pages] == [None] * 10 + parents

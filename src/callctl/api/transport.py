@@ -44,8 +44,9 @@ MAX_BODY = 8 * 1024 * 1024
 _CHUNK = 64 * 1024
 # Bytes that are looked through for a SID where the reply is broken: one call takes about 1.5 kB.
 _SALVAGED = 64 * 1024
-# As many as threads may ask at once; beyond it urllib3 would throw connections away, and log that.
-_POOL_SIZE = 64
+# At least as many as threads may ask at once: `show` for five parts of 21 calls. Beyond it urllib3 would throw
+# connections away, and log that.
+_POOL_SIZE = 128
 
 
 class Exchange:

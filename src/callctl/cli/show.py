@@ -16,7 +16,7 @@ from callctl.cli.options.calls import calls_to_read, open_store_to_read
 from callctl.cli.options.common import ADVANCED
 from callctl.errors import ApiError, CallctlError, NotFoundError, PartlyFailedError, StoreError
 from callctl.operations import call_details
-from callctl.operations.call_details import CallDetails, check_limit, details_of
+from callctl.operations.call_details import CallDetails, Fetches, check_limit, details_of
 from callctl.settings import Settings
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ def _pages(
     ``parallel`` is of how many at once the API is asked. Of one call, what can't be had is said and left out; of
     several, a part that is missing since too many requests were sent at once is asked for again.
     """
-    reader = open_store_to_read(runtime, settings)
+    reader, fetches = open_store_to_read(runtime, settings), Fetches(client)
     with closing(reader) if reader is not None else nullcontext():
 
         def find(sid: str) -> _Found:
@@ -227,8 +227,13 @@ def _pages(
             reported = _legs_of(events)
             leg = reported.leg(sid)
             conference = None if leg is None or leg.is_final else leg.conference
-            room = None if conference is None else conference.conference_sid
-            details = details_of(client, sid, conference_sid=room)
+            details = details_of(
+                client,
+                sid,
+                fetches=fetches,
+                parent_sid=None if leg is None else leg.parent_call_sid,
+                conference_sid=None if conference is None else conference.conference_sid,
+            )
             if len(sids) > 1:
                 check_limit(details.missing)
             return _Found(events, actions, reported, details)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from callctl.calls.call import Call
@@ -48,13 +51,49 @@ def check_limit(missing: Mapping[str, CallctlError]) -> None:
             raise error
 
 
-def details_of(api: ApiClient, sid: str, *, conference_sid: str | None = None) -> CallDetails:
-    """Ask for a call, its children and its notifications side by side, and then for its parent, if it has one.
+class Fetches:
+    """Asks for each call once, whether it is wanted for itself or as the parent of others; in any thread."""
+
+    def __init__(self, api: ApiClient) -> None:
+        self._api = api
+        self._lock = threading.Lock()
+        self._asked: dict[str, Future[Call]] = {}
+
+    def fetch(self, sid: str) -> Call:
+        """Return a call; where another thread asks for it already, wait for that.
+
+        Raises:
+            CallctlError: It can't be had. It is asked for again when it is wanted again.
+        """
+        mine: Future[Call] = Future()
+        with self._lock:
+            asked = self._asked.setdefault(sid, mine)
+        if asked is mine:
+            try:
+                mine.set_result(self._api.fetch(sid))
+            except BaseException as error:
+                with self._lock:
+                    del self._asked[sid]
+                mine.set_exception(error)
+        return asked.result()
+
+
+def details_of(
+    api: ApiClient,
+    sid: str,
+    *,
+    fetches: Fetches | None = None,
+    parent_sid: str | None = None,
+    conference_sid: str | None = None,
+) -> CallDetails:
+    """Ask for a call, its children and its notifications side by side, and for its parent as soon as that is known.
 
     Args:
         api: The API client.
         sid: The call.
-        conference_sid: The conference whose participants are asked for too, side by side with the call.
+        fetches: What asks for calls, where several are wanted that may be each other's parents.
+        parent_sid: Its parent as far as callbacks reported one, which is asked for side by side with the call.
+        conference_sid: The conference whose participants are asked for too.
 
     Raises:
         CallctlError: The call itself can't be had.
@@ -72,9 +111,13 @@ def details_of(api: ApiClient, sid: str, *, conference_sid: str | None = None) -
     listed = start_in_thread(lambda: list(api.list(CallFilter(parent=sid), limit=MOST_CHILDREN)))
     noted = start_in_thread(lambda: api.notifications(sid))
     present = None if conference_sid is None else start_in_thread(lambda: api.participants(conference_sid))
-    call = api.fetch(sid)
-    above = call.parent_call_sid
-    parent = None if above is None or above == sid else part(PARENT, lambda: api.fetch(above))
+    fetch = (fetches or Fetches(api)).fetch
+    expected = None if parent_sid is None or parent_sid == sid else start_in_thread(partial(fetch, parent_sid))
+    call = fetch(sid)
+    parent, above = None, call.parent_call_sid
+    if above is not None and above != sid:
+        ask = expected.result if expected is not None and above == parent_sid else partial(fetch, above)
+        parent = part(PARENT, ask)
     children = part(CHILDREN, listed.result)
     return CallDetails(
         call=call,
