@@ -307,6 +307,7 @@ def test_what_was_not_passed_on_when_a_listener_ended_is_sent_later_and_forgotte
         assert "1 of 4 callbacks refused or not answered" in first.err
         assert [event.status for _, event in kept(settings)] == ["ringing"]
         assert callctl("replay", "--failed", sid(3), "--to", application.url, env=env).code == 3
+        assert callctl("replay", "--failed", "--status", "busy", "--to", application.url, env=env).out == ""
         assert callctl("replay", "--failed", "--to", application.url, env=env).code == 0
         assert len(application.received) == 5
     assert kept(settings) == []

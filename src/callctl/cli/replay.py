@@ -345,7 +345,8 @@ def _failed(
             f"{longest:.0f} s at most"
         )
     kept = [(row, event) for row, event in kept if not row.tried_for]
-    matching = chosen.fits(event for _, event in kept)
+    sids_kept = dict.fromkeys(event.call_sid for _, event in kept)
+    matching = chosen.fits(event for sid in sids_kept for event in store.family(sid) if event.call_sid == sid)
     meant = {event.key for event in chosen.of((event for _, event in kept), matching=matching)}
     rows: _Rows = {}
     callbacks: list[Replay] = []

@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-from api.scripted import Handler, Server
+from api.scripted import Handler, Server, reply
 from callback_load import Load, call_and_number, kept_in
 from events import form
 from processes import CALLCTL, LIMIT, Piped, environment
@@ -182,6 +182,23 @@ def test_sigterm_lets_what_was_acknowledged_be_passed_on(home: Path, simulator: 
         assert len(application.received) == count
         assert '"note", "text": "→' not in on.until_said("")
     assert codes == [0]
+
+
+def test_the_log_has_what_an_application_did_not_take_at_first_and_took_then(home: Path, simulator: Simulator) -> None:
+    with (
+        Server(reply(503), reply(204)) as application,
+        Service("--forward-to", f"{application.url}/app", home=home, env=env_for(simulator)) as service,
+    ):
+        for number, status in enumerate(("ringing", "completed")):
+            assert service.send(simulator, form(1, status, number=number)) == 204
+        (taken,) = service.records("forwarded")
+        (trouble,) = service.records("trouble")
+        service.until(lambda: service.metrics()['callctl_forwarded_total{outcome="taken"}'] == 2)
+        assert service.terminate() == 0
+        assert service.until_said("").count('"type": "forwarded"') == 1  # nothing is said of what went well
+    assert (trouble["cause"], trouble["status"], trouble["reason"]) == ("forward", 503, "HTTP 503")
+    assert (trouble["event"], trouble["attempt"], trouble["kept"]) == ("ringing", 1, False)
+    assert (taken["url"], taken["event"], taken["attempt"]) == (f"{application.url}/app", "ringing", 2)
 
 
 # The monitoring port

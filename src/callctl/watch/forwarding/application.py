@@ -75,10 +75,25 @@ class Answer:
 class Application:
     """An application at a URL. ``shown`` is the URL without a password."""
 
-    def __init__(self, url: str, *, verify: bool = True, clock: Callable[[], float] = time.perf_counter) -> None:
-        """Prepare; nothing is sent yet. Without ``verify`` any certificate is accepted. ``clock`` is in seconds."""
+    def __init__(
+        self,
+        url: str,
+        *,
+        verify: bool = True,
+        clock: Callable[[], float] = time.perf_counter,
+        keeps_connections: bool = True,
+    ) -> None:
+        """Prepare; nothing is sent yet.
+
+        Args:
+            url: Where it is.
+            verify: Whether its certificate must be one that is trusted.
+            clock: Returns seconds.
+            keeps_connections: Whether a connection is used again. An application may close it just then, and the
+                request is lost.
+        """
         self.given, self.url, self.shown = url, URL(url), without_secrets(url)
-        self._verify, self._clock = verify, clock
+        self._verify, self._clock, self._keeps_connections = verify, clock, keeps_connections
         self._http: aiohttp.ClientSession | None = None
 
     def open(self) -> None:
@@ -89,7 +104,7 @@ class Application:
         """
         tls = _trusted(os.environ) if self._verify and self.url.scheme == "https" else False
         self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=tls),
+            connector=aiohttp.TCPConnector(ssl=tls, force_close=not self._keeps_connections),
             timeout=aiohttp.ClientTimeout(total=LIMIT),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),

@@ -47,6 +47,7 @@ PAUSES = Backoff(first=1.0, factor=2.0, longest=30.0, jitter=0.1)
 # What has waited for so many seconds is written to the store, so that it is there if this process is killed.
 KEPT_AFTER = 1.0
 _IN_A_TURN = 100  # of these, before callbacks are answered
+_LAST_TRY = 0.2  # seconds in which the last answers may come at the end: what has none is kept as failed
 _LAST_WRITE = 0.5  # seconds in which the rest is written to the store at the end
 # How often the same request is forwarded at most. Twilio sends a callback six times at most: once, and the five retries
 # of #rc=5 (docs/twilio.md, "Delivery"). A call whose TwiML goes round asks again and again, but not within a second.
@@ -85,7 +86,7 @@ class Forwarder:
         ``note`` is given each answer in words, ``trouble`` what failed; neither may be slow. ``clock`` is in seconds,
         ``now`` the time that the store compares with.
         """
-        self._trouble, self._clock = trouble, clock
+        self._clock = clock
         self._given = ", ".join(urls)
         self._via = f"callctl-{secrets.token_hex(8)}"
         self._kept = KeptRequests(now=now, trouble=trouble)
@@ -117,9 +118,9 @@ class Forwarder:
         self._keeper = asyncio.create_task(self._keep())
 
     async def stop(self, limit: float = 0.0) -> None:
-        """Forward what was not tried yet, for ``limit`` seconds at most; what then is left is kept as failed."""
+        """Forward what was not tried yet, for ``limit`` seconds or a moment; what then is left is kept as failed."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(limit):
+            async with asyncio.timeout(max(limit, _LAST_TRY)):
                 await asyncio.gather(*(delivery.settle() for delivery in self._deliveries))
         for delivery in self._deliveries:
             await delivery.stop()
@@ -137,9 +138,13 @@ class Forwarder:
             with suppress(TimeoutError):
                 async with asyncio.timeout(KEPT_AFTER):
                     await self._ending.wait()
-            for delivery in self._deliveries:
-                await delivery.keep_what_waits()
-            await self._kept.write()
+            try:
+                for delivery in self._deliveries:
+                    await delivery.keep_what_waits()
+                await self._kept.write()
+            except Exception as error:  # requests are passed on, and the next may be kept
+                what = f"which requests were not passed on can't be kept: {describe(error)}"
+                self._reports.once(Trouble(what, Cause.INTERNAL))
 
     def put(self, received: ReceivedRequest, event: CallEvent | None = None, *, asks_for_twiml: bool = False) -> None:
         """Forward a request that is acknowledged, but none that came back from there; return at once.

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -95,7 +95,7 @@ class Sending:
     as fast as then; None sends the next as soon as one is answered. Without ``verify`` any certificate is accepted.
     """
 
-    key: str
+    key: str = field(repr=False)
     speed: float | None = 1.0
     signed_url: str | None = None
     verify: bool = True
@@ -126,7 +126,7 @@ async def replay(
                     on_gap(pause, event)
                 await sleep(pause)
             if url not in applications:
-                application = Application(url, verify=sending.verify, clock=clock)
+                application = Application(url, verify=sending.verify, clock=clock, keeps_connections=False)
                 application.open()
                 stack.push_async_callback(application.close)
                 applications[url] = application
