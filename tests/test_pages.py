@@ -87,6 +87,10 @@ def test_what_stands_below_each_command_is_what_it_prints(page: Path) -> None:
     assert real.splitlines() == readme.alike(text).splitlines(), "look at what scripts/readme.py --write makes of it"
 
 
+def test_no_terminal_is_shown_that_is_not_played() -> None:
+    assert {page for page in PAGES if "```console" in text_of(page)} <= set(readme.pages())
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_each_link_leads_to_a_file_and_a_heading_that_are_there(page: Path) -> None:
     for path, fragment in links(page):

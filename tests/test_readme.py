@@ -72,8 +72,9 @@ def test_the_commands_are_those_of_help_in_its_order() -> None:
         assert line in (f"callctl {entry.name}", *entry.examples, *(sub.examples[0] for sub in entry.subcommands))
 
 
-def test_the_three_commands(simulator: Simulator, home: Path) -> None:
-    hang_up, redirect, watch = blocks(README)[0]
+def test_the_two_lines_and_the_command_of_the_picture(simulator: Simulator, home: Path) -> None:
+    hang_up, redirect = blocks(README)[0]
+    (watch,) = re.findall(r"`(callctl watch)` shows each call", README)
     env = {**env_for(simulator), "CALLCTL_URL_SURVEY": "https://example.com/survey.xml"}
     placed = run("place", "+12025550100", "--say", "Hello " * 99, "--wait-for", "answered", home=home, env=env)
     sid = placed.out.split("\t")[0].strip()

@@ -17,7 +17,7 @@ from processes import CALLCTL, environment
 from running import Callctl
 
 from callctl.cli import exits
-from callctl.cli.commands import Entry, LazyCommand, every_command
+from callctl.cli.commands import CATALOGUE, Entry, LazyCommand, every_command
 from callctl.cli.help import ACCOUNT
 from callctl.cli.help_pages import page
 from callctl.settings import IDENTITY, PLAIN
@@ -203,6 +203,18 @@ def test_without_a_command_the_overview_stands_alone(capsys: pytest.CaptureFixtu
     outcome = callctl()
     assert (outcome.code, outcome.out, outcome.err) == (2, "", "")
     assert "Usage: callctl" in capsys.readouterr().out
+
+
+def test_the_overview_shows_the_commands_in_parts(capsys: pytest.CaptureFixture[str], callctl: Callctl) -> None:
+    callctl("help")
+    shown = capsys.readouterr().out
+    widest = max(len(entry.name) for entry in CATALOGUE)
+    lines = []
+    for entry in CATALOGUE:
+        lines += ["", f"{entry.heading}:"] if entry.heading else []
+        lines.append(f"  {entry.name:<{widest}}  {entry.summary}")
+    assert "\n".join(lines[1:]) in shown
+    assert len([line for line in lines if line.endswith(":")]) > 3
 
 
 def test_help_of_a_command_is_its_page(capsys: pytest.CaptureFixture[str], callctl: Callctl) -> None:
