@@ -60,9 +60,12 @@ def commands_typed(page: Path) -> list[str]:
 
 
 def commands_named(page: Path) -> list[str]:
-    """Return the commands in the running text of a page that could be typed: no placeholder stands in them."""
+    """Return the commands in the running text of a page that could be typed.
+
+    No placeholder stands in them, and none ends with an option, which may want a value.
+    """
     named = re.findall(r"`(callctl [^`\n]+)`", text_of(page))
-    return [line for line in named if not re.search(r"…|\b[A-Z]+\b|\[", line)]
+    return [line for line in named if not re.search(r"…|\b[A-Z]+\b|\[| --[a-z-]+$", line)]
 
 
 def understood(line: str, *, is_whole: bool = True) -> None:
