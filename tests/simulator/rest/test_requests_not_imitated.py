@@ -50,7 +50,7 @@ def test_what_twilio_describes_and_is_not_imitated() -> None:
 async def test_at_a_call(setup: SimulatorSetup, name: str) -> None:
     call = await setup.place(Twiml=PAUSE, **{name: "x"})
     assert await setup.notes(call["sid"]) == [NOTED]
-    assert (await texts(setup, call["sid"]))[0].startswith(f"{name} of the request is not imitated")
+    assert await texts(setup, call["sid"]) == [f"{name} of the request is not imitated; it was passed over"]
     await setup.advance(5)
     assert (await setup.fetch(call["sid"]))["status"] == "in-progress"
 
@@ -90,6 +90,9 @@ class TestStrict:
             assert (await setup.fetch(call["sid"]))["status"] == "failed"
             assert setup.statuses(call["sid"]) == ["failed"]
             assert await setup.notes(call["sid"]) == [NOTED, ("12100", "0")]
+            what = "CallerId of the request is not imitated"
+            why = f"the call failed, since the simulator is strict: {what}"
+            assert sorted(await texts(setup, call["sid"])) == [what, why]  # it was not passed over
 
     async def test_an_update(self) -> None:
         async with simulator_setup(strict=True) as setup:

@@ -475,7 +475,7 @@ class Conferences:
             case Note():
                 self._register.note(conference.founder, step.code, step.text, url=step.url, method=step.method)
             case NotImitated(text):
-                self._register.note(conference.founder, UNKNOWN_VERB, text)
+                self._register.note(conference.founder, UNKNOWN_VERB, f"{text}; it was passed over")
         return None
 
     def _fetch_for_all(self, conference: Conference, step: Fetch, resume: Resume) -> Cancel:

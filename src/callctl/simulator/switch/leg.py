@@ -361,15 +361,17 @@ class LiveLeg:
     def pass_over_all(self, not_imitated: Iterable[str]) -> None:
         """Note things that were asked for, in words, and are not imitated."""
         for what in not_imitated:
-            self.pass_over(f"{what} is not imitated; it was passed over")
+            self.pass_over(f"{what} is not imitated")
 
     def pass_over(self, text: str) -> None:
         """Note what is not imitated, once in a call; where that is to be strict, the call fails for it."""
         if text in self._not_imitated_yet:
             return
         self._not_imitated_yet.add(text)
-        self.notify(UNKNOWN_VERB, text)
-        if self.context.settings.strict:
+        if not self.context.settings.strict:
+            self.notify(UNKNOWN_VERB, f"{text}; it was passed over")
+        else:
+            self.notify(UNKNOWN_VERB, text)
             self.notify(STRICT_FAILURE, f"the call failed, since the simulator is strict: {text}")
             self.end("failed", sip=FAILED_TO_RUN)
 

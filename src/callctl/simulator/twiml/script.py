@@ -113,7 +113,7 @@ async def _run(items: tuple[parser.Item, ...], document: Document) -> Next | Scr
         if verb is None or not verb.leaves_ringing(is_first=index == 0):
             await Answer()
         for what in item.not_imitated:
-            await NotImitated(f"{what} is not imitated; it was passed over")
+            await NotImitated(f"{what} is not imitated")
         if verb is None:
             continue
         if document.allowed is not None and item.name not in document.allowed:
