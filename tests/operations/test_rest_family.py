@@ -13,7 +13,7 @@ from callctl.api.client import ApiClient
 from callctl.calls.event import MISSED, POLLED
 from callctl.errors import NotFoundError
 from callctl.operations.rest_family import RestFamily, fetch_family, unreported
-from callctl.reports.rest_facts import RestFacts
+from callctl.reports.stories.rest_facts import RestFacts
 from callctl.settings import load
 
 PARENT, ONE, TWO = sid(1), sid(2), sid(3)

@@ -10,7 +10,7 @@ from events import event, moment, sid
 
 from callctl.calls.action import DONE, ActionEvent
 from callctl.calls.event import CallEvent
-from callctl.reports.story import Story, story_of
+from callctl.reports.stories.story import Story, story_of
 
 COLLEAGUE = "ann@ops"
 HOSTILE = "<script>document.title='painted'</script><img src=x onerror=alert(1)>\u202e\x1b[31m\x00"

@@ -11,7 +11,7 @@ from events import event, sid
 from callctl.api.resources import Notification
 from callctl.calls.call import Call
 from callctl.reports.leg_rows import COLUMNS, csv_lines
-from callctl.reports.rest_facts import RestFacts
+from callctl.reports.stories.rest_facts import RestFacts
 from reports.evening import HOSTILE, Told
 from reports.test_mermaid import golden, some_stories
 

@@ -13,7 +13,7 @@ from stage import local_time_is_utc
 
 from callctl.calls.action import DRY_RUN
 from callctl.reports.mermaid import markdown, sequence_diagram
-from callctl.reports.story import Story
+from callctl.reports.stories.story import Story
 from reports.evening import HOSTILE, Told, dials, failed, rings_too_long, storm
 
 GOLDEN = Path(__file__).parent / "golden"

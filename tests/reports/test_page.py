@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,8 +18,8 @@ from stage import local_time_is_utc
 from callctl.api.resources import Notification
 from callctl.reports.overview import Overview
 from callctl.reports.page import Page, error_link, html
-from callctl.reports.rest_facts import RestFacts
-from callctl.reports.story import Story
+from callctl.reports.stories.rest_facts import RestFacts
+from callctl.reports.stories.story import Story, story_of
 from reports.evening import HOSTILE, Told, dials, evening, storm, talk
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
@@ -120,6 +121,22 @@ async def test_what_callers_and_applications_send_stays_text(devtools: str, tmp_
             "https://www.twilio.com/docs/api/errors/11111",
         }
         assert (tab.complaints, len(tab.requested)) == ([], 1)
+
+
+async def test_no_text_is_so_long_that_the_page_scrolls_sideways(devtools: str, tmp_path: Path) -> None:
+    told = Told()
+    long = "x" * 3000
+    fields = form(f"CA{'9' * 300}", f"odd-{long}", number=0, at=0) | {"To": long, "From": long, "CallerName": long}
+    told.events.append(event_of(fields, verified=False))
+    told.act(1, "redirect", 3, long, rule=long)
+    story = story_of(told.events, [replace(told.actions[0], call_sid=fields["CallSid"])], sid=fields["CallSid"])
+    assert story is not None
+    for stories in ([story], [story, *evening().stories()[:2]]):
+        async with new_page(devtools) as tab:
+            await shown(tab, page_of(stories, chosen=long), tmp_path)
+            for width in (1440, 820, 360):
+                await tab.look(width=width)
+                assert not await tab.ask(WIDER), width
 
 
 async def test_on_paper_it_is_dark_on_light_with_the_timelines(devtools: str, tmp_path: Path) -> None:

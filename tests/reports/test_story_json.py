@@ -8,7 +8,7 @@ from decimal import Decimal
 from events import sid
 
 from callctl.calls.call import Call
-from callctl.reports.rest_facts import RestFacts
+from callctl.reports.stories.rest_facts import RestFacts
 from callctl.reports.story_json import story_json
 from reports.evening import COLLEAGUE, Told, dials, storm
 

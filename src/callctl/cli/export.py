@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from callctl.api.client import ApiClient
     from callctl.calls.leg import Leg
     from callctl.reports.overview import Overview
-    from callctl.reports.rest_facts import RestFacts
-    from callctl.reports.story import Story
+    from callctl.reports.stories.rest_facts import RestFacts
+    from callctl.reports.stories.story import Story
     from callctl.settings import Settings
     from callctl.store.event_store import EventStore
 
@@ -39,6 +39,7 @@ DEFAULT_LIMIT = 200
 _PARALLEL = 20  # families of which REST is asked at once: as many calls as ``show`` asks for
 _ENDINGS = {"html": "html", "mermaid": "md", "csv": "csv", "json": "json"}
 _TO_STDOUT = "-"
+_LONGEST_NAME = 100  # characters of a SID in the name of a file
 
 
 def export(
@@ -203,7 +204,7 @@ class _Source:
             UsageError: One can be no SID and no start of one, or several calls begin with it.
             UnknownCallError: The store has none of its events, and REST is not to be asked.
         """
-        from callctl.reports.stored_family import find_family
+        from callctl.reports.stories.stored_family import find_family
 
         found = []
         for sid in calls_to_read(self.runtime, self.settings, self.client, texts):
@@ -222,7 +223,7 @@ class _Source:
         Raises:
             CallctlError: The store or the list can't be read, or there is none.
         """
-        from callctl.reports.stored_family import families_since
+        from callctl.reports.stories.stored_family import families_since
 
         if self.store is None and self.client is None:
             raise CallctlError(
@@ -294,9 +295,9 @@ class _Source:
         self.runtime.say_once(f"callctl: warning: told without {what}: {error.message}")
 
     def _story(self, family: _Family, facts: RestFacts | None) -> Story | None:
-        from callctl.reports.masked_story import masked_facts, masked_family
-        from callctl.reports.stored_family import StoredFamily, find_family, read_family
-        from callctl.reports.story import story_of
+        from callctl.reports.stories.masked_story import masked_facts, masked_family
+        from callctl.reports.stories.stored_family import StoredFamily, find_family, read_family
+        from callctl.reports.stories.story import story_of
 
         stored = StoredFamily()
         if self.store is not None:
@@ -318,7 +319,7 @@ def _looking(found: int) -> str:
 
 def _matches(chosen: CallFilter, leg: Leg) -> bool:
     """Return whether a leg matches, by what callbacks reported of it."""
-    from callctl.reports.story import began_at
+    from callctl.reports.stories.story import began_at
 
     status = leg.status
     if status == CallStatus.INITIATED:  # which REST, and so --status, has no word for
@@ -496,7 +497,7 @@ def _json(stories: Iterable[Story], source: _Source) -> Iterator[str]:
 def _name_of(source: _Source, stories: Sequence[Story]) -> str:
     """Return the name of a file, without its ending: after the one call, or the day on which the first began."""
     if len(stories) == 1:
-        return f"callctl-{re.sub('[^A-Za-z0-9._-]', '-', stories[0].sid)}"
+        return f"callctl-{re.sub('[^A-Za-z0-9._-]', '-', stories[0].sid[:_LONGEST_NAME])}"
     first = min((story.began_at for story in stories), default=source.runtime.now())
     return f"callctl-{first.astimezone():%Y-%m-%d}"
 

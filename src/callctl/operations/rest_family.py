@@ -13,7 +13,7 @@ from callctl.errors import CallctlError, NotFoundError
 from callctl.operations.call_details import CHILDREN, NOTIFICATIONS, PARENT, CallDetails, details_of
 from callctl.operations.missed_ends import missed_end
 from callctl.operations.reported_status import reported_legs
-from callctl.reports.rest_facts import RestFacts
+from callctl.reports.stories.rest_facts import RestFacts
 from callctl.support.threads import start_in_thread
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import Final
 
 from callctl.calls.call import is_final
 from callctl.calls.event import TWIML_REQUEST
-from callctl.reports.ending import far_end
-from callctl.reports.story import COMMAND, FEATURE, RULE, Step, Story
+from callctl.reports.stories.ending import far_end
+from callctl.reports.stories.story import COMMAND, FEATURE, RULE, Step, Story
 from callctl.views.style import glyph
 from callctl.views.table import clock
 

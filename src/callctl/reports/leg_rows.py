@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from callctl.calls.action import DONE
-from callctl.reports.story import Story, StoryLeg
+from callctl.reports.stories.story import Story, StoryLeg
 from callctl.support.dates import format_date
 from callctl.views.csv_rows import csv_line
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from callctl.calls.event import TWIML_REQUEST
-from callctl.reports.ending import far_end
-from callctl.reports.story import COMMAND, FEATURE, RULE, Step, Story
+from callctl.reports.stories.ending import far_end
+from callctl.reports.stories.story import COMMAND, FEATURE, RULE, Step, Story
 from callctl.support.dates import local_time, time_of_day
 from callctl.views.table import clock
 from callctl.views.terminal_safe import printable

@@ -9,8 +9,8 @@ from typing import Final
 from callctl.calls.action import DONE, NOT_ENDED, REFUSED, UNKNOWN
 from callctl.calls.call import CallStatus
 from callctl.reports.charts import Chart, Slice, bar_chart, column_chart, histogram, over_time
-from callctl.reports.ending import TWILIO, actor, sip_words
-from callctl.reports.story import COMPLETED, FAILED, LIVE, UNANSWERED, Story, StoryLeg
+from callctl.reports.stories.ending import TWILIO, actor, sip_words
+from callctl.reports.stories.story import COMPLETED, FAILED, LIVE, UNANSWERED, Story, StoryLeg
 from callctl.views.table import clock
 
 # In the order in which they stand on one another.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from callctl.reports.diagram import diagram_of
-from callctl.reports.story import Story
+from callctl.reports.stories.story import Story
 from callctl.support.dates import format_date
 from callctl.views.style import glyph
 from callctl.views.table import clock

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from callctl.reports.story import Story, StoryLeg
+from callctl.reports.stories.story import Story, StoryLeg
 from callctl.support.dates import format_date
 from callctl.views.call_page import note_json
 

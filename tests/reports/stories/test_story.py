@@ -9,14 +9,14 @@ from events import event, event_of, moment, sid
 from hypothesis import given
 from hypothesis import strategies as st
 from legs import in_conference
+from reports.evening import COLLEAGUE, Told, busy, dials, evening, failed, rings_too_long, storm, talk
 
 from callctl.api.resources import Notification
 from callctl.calls.action import DRY_RUN
 from callctl.calls.call import Call
 from callctl.calls.event import MISSED, CallEvent
-from callctl.reports.rest_facts import RestFacts
-from callctl.reports.story import story_of
-from reports.evening import COLLEAGUE, Told, busy, dials, evening, failed, rings_too_long, storm, talk
+from callctl.reports.stories.rest_facts import RestFacts
+from callctl.reports.stories.story import story_of
 
 
 @pytest.fixture

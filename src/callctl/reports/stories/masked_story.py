@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from callctl.calls.masked_numbers import masked_action, masked_call, masked_event
-from callctl.reports.rest_facts import RestFacts
-from callctl.reports.stored_family import StoredFamily
+from callctl.reports.stories.rest_facts import RestFacts
+from callctl.reports.stories.stored_family import StoredFamily
 from callctl.views.call_page import masked_note
 
 

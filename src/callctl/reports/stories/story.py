@@ -15,8 +15,8 @@ from callctl.calls.board import Board
 from callctl.calls.call import Call, CallStatus, is_final
 from callctl.calls.event import CALLBACK, MISSED, POLLED, TWIML_REQUEST, CallEvent
 from callctl.calls.leg import Leg
-from callctl.reports.ending import TWILIO, Ending, actor, ending_of, far_end, unexpected_sip
-from callctl.reports.rest_facts import RestFacts
+from callctl.reports.stories.ending import TWILIO, Ending, actor, ending_of, far_end, unexpected_sip
+from callctl.reports.stories.rest_facts import RestFacts
 from callctl.views.call_page import timeline_of
 from callctl.views.table import clock
 

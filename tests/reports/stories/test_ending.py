@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 from events import moment, sid
+from reports.evening import COLLEAGUE, Told, busy, dials, failed, rings_too_long, talk
 
 from callctl.api.resources import Notification
 from callctl.calls.action import LATE, REFUSED, UNKNOWN
-from callctl.reports.rest_facts import RestFacts
-from reports.evening import COLLEAGUE, Told, busy, dials, failed, rings_too_long, talk
+from callctl.reports.stories.rest_facts import RestFacts
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from events import WORLD, event, event_of, moment, sid
 from legs import in_conference
+from reports.evening import Told, dials, talk
 
 from callctl.calls.leg import Leg
-from callctl.reports.stored_family import families_since, find_family, read_family
+from callctl.reports.stories.stored_family import families_since, find_family, read_family
 from callctl.store.event_store import EventStore
 from callctl.store.postgresql.store import PostgresStore
 from callctl.store.sqlite.store import SqliteStore
-from reports.evening import Told, dials, talk
 
 ROOM = "0" * 31 + "7"
 
