@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from legs import board_of, callback, in_conference
 
 from callctl.calls.leg import Leg
-from callctl.views.live.filter import EVERY_LEG, TextFilter, text_of
+from callctl.views.live.filter import EVERY_LEG, TextFilter, masked_filter_text, text_of
 
 MINUTE = timedelta(minutes=1)
 NOW = moment(200)
@@ -127,3 +127,18 @@ def test_each_live_leg_is_on_one_side_of_a_time(milliseconds: int) -> None:
 def test_whatever_is_typed_can_be_read(text: str) -> None:
     assert set(matching(text)) <= {10, 11, 12, 13, 14}
     assert TextFilter.read(text).is_empty is (TextFilter.read(text).words == () and matching(text) == matching(""))
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("+12025550142", "+1202***42"),
+        ("2025550142 live >2m", "202***42 live >2m"),
+        ("agent7", "a***7"),
+        ("sip:ann@example.com Ringing", "sip:a***@example.com Ringing"),
+        ("in-prog outb CA00000000 >2", "in-prog outb CA00000000 >2"),
+        ("", ""),
+    ],
+)
+def test_of_what_was_typed_numbers_and_names_are_masked(typed: str, shown: str) -> None:
+    assert masked_filter_text(typed) == shown

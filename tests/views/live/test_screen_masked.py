@@ -117,7 +117,7 @@ def test_a_filter_finds_true_numbers_and_is_shown_while_it_is_typed(monkeypatch:
     assert "/+12025550142▏" in typed
     found = screen.press(ENTER) + screen.drawn()
     assert "1 of 4 legs" in found
-    assert "/+1202***42" in found
+    assert "/+1202***42 " in found
     assert OTHER in found
     assert not TRUE_NUMBER.search(screen.drawn())
     screen.press("g", "x", "y")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from callctl.calls.call import CallStatus
+from callctl.calls.masked_numbers import masked_party
 from callctl.errors import UsageError
 from callctl.support.dates import read_duration
 
@@ -78,6 +81,19 @@ class TextFilter:
 
 
 EVERY_LEG = TextFilter()
+
+_SID_START = r"(?i)(CA|CF|AC)[0-9a-f]+"
+_DIRECTIONS = ("inbound", "outbound-api", "outbound-dial")
+
+
+def masked_filter_text(text: str) -> str:
+    """Return what was typed with each word masked that may be a part of a number or a name."""
+    return " ".join(word if _names_nobody(word.casefold()) else masked_party(word) for word in text.split())
+
+
+def _names_nobody(word: str) -> bool:
+    is_known = any(word in known for known in (LIVE, *CallStatus, *_DIRECTIONS))
+    return is_known or word[0] in "<>" or re.fullmatch(_SID_START, word) is not None
 
 
 def text_of(leg: Leg) -> str:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from callctl.calls.call import CallStatus
-from callctl.calls.masked_numbers import masked, masked_leg
+from callctl.calls.masked_numbers import masked_leg
 from callctl.errors import without_secrets
+from callctl.views.live.filter import masked_filter_text
 from callctl.views.live.rows import SHORT_WORDS, WIDE, LegRow, Style, column_titles, failures_line, leg_lines, text
 from callctl.views.live.sorted_legs import FAILURES, Listing, Sort
 from callctl.views.live.state import Filtering, Page, Question, ViewState
@@ -473,7 +474,7 @@ def _figures(frame: Frame, *, room: int, width: int) -> str:
         is_typed = isinstance(state.mode, Filtering)
         cursor = "▏" if is_typed else ""
         rest = width - cells("  ".join(figures)) - 3 - len(cursor)
-        typed = masked(state.filter) if frame.masks_numbers and not is_typed else state.filter
+        typed = masked_filter_text(state.filter) if frame.masks_numbers and not is_typed else state.filter
         figures.append(f"/{_end_of(printable(typed), rest)}{cursor}")
     if state.marks:
         figures.append(f"{len(state.marks)} marked")
