@@ -56,17 +56,17 @@ _AT = f"""
         SELECT {_EVENT} FROM callctl.stored_events WHERE world = %(world)s AND position = wanted.position OFFSET 0
     ) AS event ORDER BY wanted.position
 """
-# All events of a call as one text: fewer rows take less time. JSON has no line breaks.
+# All events of a call as one text: fewer rows take less time. JSON has no line breaks. The events of calls that ended
+# one after the other lie near each other.
 _RECORDS = """
-    SELECT last_at, sid, (
+    DECLARE records NO SCROLL CURSOR FOR SELECT (
         SELECT string_agg(
             encode(key, 'hex') || ' ' || kind || ' ' || verified::int || ' '
                 || (extract(epoch FROM received_at) * 1000000)::bigint || ' ' || form::text, E'\n'
         ) FROM callctl.stored_events WHERE world = %(world)s AND sid = call.sid
     ) FROM callctl.stored_calls AS call
-    WHERE world = %(world)s AND last_at >= %(at)s AND (last_at, sid) > (%(at)s, %(sid)s)
-        AND abs(hashtext(sid)::bigint) %% %(of)s = %(part)s
-    ORDER BY last_at, sid LIMIT %(limit)s
+    WHERE world = %(world)s AND last_at >= %(since)s AND abs(hashtext(sid)::bigint) %% %(of)s = %(part)s
+    ORDER BY last_at
 """
 _AFTER = (
     "SELECT position{columns} FROM callctl.stored_events WHERE world = %(world)s AND position > %(last)s"
@@ -256,12 +256,11 @@ class PostgresStore:
         They are what ``CallEvent.from_record`` reads. What comes after this began is missing. Each call is in one of
         ``of`` parts.
         """
-        last = {"at": nearest_time(0) if since is None else since, "sid": ""}
+        values = {"since": since or nearest_time(0), "part": part, "of": of}
         with self._engine.snapshot() as read:
-            values = {"world": self._world, "limit": _CALLS_AT_ONCE, "part": part, "of": of}
-            while rows := read(_RECORDS, {**values, **last}):
-                last = {"at": rows[-1][0], "sid": rows[-1][1]}
-                yield from ([record_of(line) for line in text.split("\n")] for _, _, text in rows if text is not None)
+            read(_RECORDS, {"world": self._world, **values})
+            while rows := read(f"FETCH {_CALLS_AT_ONCE} FROM records", {}):
+                yield from ([record_of(line) for line in text.split("\n")] for (text,) in rows if text is not None)
 
     def family(self, call_sid: str) -> Iterator[CallEvent]:
         """Return the events of a call, its parent, its siblings and its children, in their order of arrival."""
