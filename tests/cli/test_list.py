@@ -189,6 +189,18 @@ def test_csv_has_its_names_also_without_a_call_and_stays_as_it_is(frozen: Frozen
     assert (outcome.code, outcome.out) == (0, f"{names}\n")
 
 
+def test_what_callers_write_into_csv_is_one_cell_that_no_spreadsheet_computes(callctl: Callctl) -> None:
+    names = ['=HYPERLINK("https://example.com")', 'Ann "Lee", desk\r\n+1', "\x1b[2Jgone", "+12025550100", "@SUM(A1)"]
+    listed = [call(f"CA{number:032d}", caller_name=name) for number, name in enumerate(names)]
+    with Server(reply(200, {"calls": listed})) as server:
+        env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "0" * 32, "CALLCTL_API_URL": server.url}
+        text = callctl("list", "--csv", "--columns", "caller_name,sid", env=env).out
+    assert text.replace("\n", "").isprintable()
+    assert len(text.splitlines()) == 1 + len(names)
+    shown = [row["caller_name"] for row in rows_of(text)]
+    assert shown == [f"'{names[0]}", 'Ann "Lee", desk��+1', "�[2Jgone", "+12025550100", "'@SUM(A1)"]
+
+
 def test_csv_of_a_tree_is_in_its_order(frozen: Frozen, calls: dict[str, str]) -> None:
     rows = rows_of(frozen("list", "--tree", "--csv").out)
     in_order = [row["sid"] for row in rows]

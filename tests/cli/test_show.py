@@ -1,5 +1,6 @@
 """``callctl show`` against the simulator, with a store that a watch might have left."""
 
+import io
 import json
 import re
 import threading
@@ -562,3 +563,25 @@ def test_parents_are_asked_for_at_once_where_they_are_named_or_callbacks_reporte
     pages = [json.loads(line) for line in outcome.out.splitlines()]
     assert [page["sid"] for page in pages] == SEVERAL
     assert [page["parent"] and page["parent"]["sid"] for page in pages] == [None] * 10 + parents
+
+
+def test_how_many_calls_are_there_is_said_while_it_takes_long_and_of_one_nothing_is(
+    callctl: Callctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.cli.io.progress.AFTER", 0.01)
+    monkeypatch.setattr("callctl.cli.io.progress._AGAIN_IN_LOG", 0.01)
+    err = io.StringIO()
+    is_said = threading.Event()
+
+    def turn(handler: Handler) -> None:
+        if is_awaited:
+            while "0 of 3 calls are there" not in err.getvalue():
+                is_said.wait(0.01)
+        answer(handler)
+
+    with Server(turn) as server:
+        env = {"TWILIO_ACCOUNT_SID": ACCOUNT, "TWILIO_AUTH_TOKEN": "0" * 32, "CALLCTL_API_URL": server.url}
+        is_awaited = True
+        assert callctl("show", *SEVERAL[:3], env=env, streams=(io.StringIO(), err)).code == 0
+        is_awaited = False
+        assert "calls are there" not in callctl("show", SEVERAL[0], env=env).err

@@ -10,6 +10,7 @@ import typer
 
 from callctl.calls.call import Call
 from callctl.cli import exits
+from callctl.cli.io.progress import Progress
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.options import common, completion, output
 from callctl.cli.options.calls import calls_to_read, open_store_to_read
@@ -78,15 +79,24 @@ def show(
     client = runtime.client(settings)
     sids = calls_to_read(runtime, settings, client, calls)
     failures = _Failures(runtime, sids)
-    if names or csv:
-        with _reported_calls(runtime, settings, client) as fetch:
-            found = failures.without_failed(_each(sids, fetch, parallel=parallel))
-            _write_rows(runtime, _masked_calls(found) if mask_numbers else found, names)
-    else:
-        # A call's requests that are under way together count for what may be at once.
-        each = _pages(runtime, settings, client, sids, parallel=max(1, parallel // call_details.REQUESTS))
-        _write_pages(runtime, failures.without_failed(each))
+    with _progress(runtime, sids) as progress:
+        if names or csv:
+            with _reported_calls(runtime, settings, client) as fetch:
+                found = failures.without_failed(progress.counted(_each(sids, fetch, parallel=parallel)))
+                _write_rows(runtime, _masked_calls(found) if mask_numbers else found, names, progress=progress)
+        else:
+            # A call's requests that are under way together count for what may be at once.
+            each = _pages(runtime, settings, client, sids, parallel=max(1, parallel // call_details.REQUESTS))
+            _write_pages(runtime, failures.without_failed(progress.counted(each)), progress=progress)
     failures.check()
+
+
+@contextmanager
+def _progress(runtime: Runtime, sids: Sequence[str]) -> Iterator[Progress]:
+    """Yield what says how many of several calls are there; of one, nothing is said."""
+    progress = Progress(runtime, lambda count: f"{count} of {len(sids)} calls are there")
+    with progress if len(sids) > 1 else nullcontext():
+        yield progress
 
 
 class _Failures:
@@ -136,13 +146,14 @@ def _each(sids: Sequence[str], find: Callable[[str], T], *, parallel: int) -> It
 # Rows
 
 
-def _write_rows(runtime: Runtime, calls: Iterator[Call], names: Sequence[str]) -> None:
+def _write_rows(runtime: Runtime, calls: Iterator[Call], names: Sequence[str], *, progress: Progress) -> None:
     from callctl.views.columns import CSV_NAMES, csv_lines, picked, tab_line, table_columns
 
     if runtime.form is Form.TABLE:
         from callctl.views.table import print_calls
 
         shown = list(calls)
+        progress.finish()
         if shown:
             print_calls(runtime.console(), shown, chosen=table_columns(names))
         return
@@ -176,7 +187,7 @@ def _masked_calls(calls: Iterator[Call]) -> Iterator[Call]:
 # Pages
 
 
-def _write_pages(runtime: Runtime, pages: Iterator[CallPage]) -> None:
+def _write_pages(runtime: Runtime, pages: Iterator[CallPage], *, progress: Progress) -> None:
     from callctl.views.call_page import plain_lines, print_page, to_json
 
     for number, page in enumerate(pages):
@@ -187,6 +198,7 @@ def _write_pages(runtime: Runtime, pages: Iterator[CallPage]) -> None:
         else:
             if number:
                 runtime.write("")
+            progress.finish()  # from here on, the pages show how far it is
             print_page(runtime.console(), page)
 
 
