@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -15,6 +16,7 @@ from pytest_runs import run_pytest
 from simulator.libraries.clients import node_with
 
 EXAMPLES = ROOT / "examples"
+JEST, *OPTIONS = json.loads((EXAMPLES / "node" / "package.json").read_text(encoding="utf-8"))["scripts"]["test"].split()
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def test_node(folder: Path, home: Path, *, strict: bool) -> None:
     options = ["--proxy", "--clock", "manual", "--write-env", str(settings), *(["--strict"] if strict else [])]
     with Piped("simulator", "--port", "0", "--proxy-port", "0", *options, home=home) as simulator:
         simulator.until_said("Ctrl-C ends it")
-        jest = shlex.join([node, "node_modules/jest/bin/jest.js", "--ci", "--watchman=false"])
+        jest = shlex.join([node, "node_modules/jest/bin/jest.js", "--ci", "--watchman=false", *OPTIONS])
         done = subprocess.run(
             ["sh", "-c", f"set -a; . ./.env.simulator; set +a; exec {jest}"],
             cwd=folder,
@@ -53,3 +55,12 @@ def test_node(folder: Path, home: Path, *, strict: bool) -> None:
         )
     expected = "Tests:       3 passed, 3 total" if strict else "Tests:       1 failed, 2 passed, 3 total"
     assert expected in done.stderr, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("page", ["docs/simulator.md", "docs/simulator-proxy.md", "examples/README.md"])
+def test_files_of_tests_run_one_after_the_other(page: str) -> None:
+    """They share one simulator, and each begins it again."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    typed = [line for line in text.splitlines() if line.startswith("npx ")]
+    assert typed == [shlex.join(["npx", JEST, *OPTIONS])]
+    assert "--runInBand" in OPTIONS
