@@ -258,17 +258,19 @@ def pages() -> list[Path]:
 
 
 def main(*arguments: str) -> int:
-    """Compare the pages that are named, or all; write them with ``--write``; return the exit code."""
-    is_writing = "--write" in arguments
+    """Compare the pages that are named, or all; with ``--write`` write those that differ; return the exit code."""
     named = [Path(name).resolve() for name in arguments if name != "--write"]
-    is_alike = True
+    code = 0
     for page in named or pages():
         text = page.read_text(encoding="utf-8")
         real = played(text)
-        is_alike = is_alike and alike(real) == alike(text)
-        if is_writing:
+        if alike(real) == alike(text):
+            continue
+        if "--write" in arguments:
             page.write_text(real, encoding="utf-8")
-    return 0 if is_alike or is_writing else 1
+        else:
+            code = 1
+    return code
 
 
 if __name__ == "__main__":

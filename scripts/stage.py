@@ -30,6 +30,7 @@ CALLER = "+15005550006"
 ANSWERS, BUSY, NEVER, HANGS_UP = "+12025550100", "+12025550102", "+12025550103", "+12025550105"
 NOT_FOUND = "+12025550104"
 SURVEY = "https://example.com/survey.xml"  # what the reader sees for the address of the one served here
+APPLICATION = "http://127.0.0.1:5000"  # an application of the reader's: the survey's server answers for it
 FIRST_FRAME = "No calls yet."
 LIMIT = 90.0  # seconds, for what comes within a few
 
@@ -59,6 +60,7 @@ class Stage:
     story: Callable[[Stage, io.StringIO], None] | None = None  # what happens while a watch runs, given what it prints
     is_watch_wrong: bool = False  # a watch ends by itself then, with an error, and has no story
     variables: dict[str, str] = field(default_factory=dict)
+    is_still: bool = False  # no time passes by itself
     code: int = 0  # of the last command, as $? gives it
 
     @property
@@ -92,6 +94,8 @@ class Stage:
                 self.variables[assigned[1]] = self._pipe(assigned[2], screen, last=io.StringIO()).strip()
             else:
                 self._pipe(part, screen, last=screen)
+            if self.is_still:
+                self.simulator.advance(0)  # callbacks that left have arrived
         return self._as_shown(screen.getvalue())
 
     def _pipe(self, line: str, screen: io.StringIO, *, last: io.StringIO) -> str:
@@ -107,6 +111,7 @@ class Stage:
     def _run(self, command: str, *, stdin: io.StringIO, out: io.StringIO, err: io.StringIO) -> None:
         for name, value in {**self.variables, "?": str(self.code)}.items():
             command = command.replace(f"${name}", value)
+        command = command.replace(APPLICATION, self._application)
         name, *args = shlex.split(command)
         if name == "echo":
             out.write(" ".join(args) + "\n")
@@ -153,7 +158,12 @@ class Stage:
         lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text).splitlines()
         kept = [line.rstrip() for line in lines if not line.startswith("callctl: the API is ")]
         shown = "\n".join(kept).replace(self.simulator.url, "http://127.0.0.1:8766").replace(self.survey, SURVEY)
+        shown = shown.replace(self._application, APPLICATION)
         return shown.replace(str(self.home), "~").replace(str(self.port), "8765")
+
+    @property
+    def _application(self) -> str:
+        return self.survey.removesuffix("/survey.xml")
 
 
 @contextmanager
@@ -249,7 +259,7 @@ def standing_still(*, seed: int = 1) -> Iterator[Stage]:
         Simulator(port=0, seed=seed, manual_clock=True, wall=now) as simulator,
     ):
         passed[0] = simulator.simulated_seconds
-        yield Stage(simulator, Path(home), now, address)
+        yield Stage(simulator, Path(home), now, address, is_still=True)
 
 
 @contextmanager

@@ -41,12 +41,6 @@ CATALOGUE = (
         heading="Begin",
     ),
     Entry(
-        "stats",
-        "stats.command:stats",
-        "Show figures of calls: how many, how fast, and how they ended.",
-        ("callctl stats --since 1d", "callctl stats --by to --since 2h --csv"),
-    ),
-    Entry(
         "doctor",
         "doctor:doctor",
         "Check settings, credentials and callback URL, and say what to fix.",
@@ -107,6 +101,12 @@ CATALOGUE = (
         "Write what became of calls: a page to show others, a diagram, CSV.",
         ("callctl export @last --web", "callctl export --since 2h --format csv --output -"),
         heading="What happened",
+    ),
+    Entry(
+        "stats",
+        "stats.command:stats",
+        "Show figures of calls: how many, how fast, and how they ended.",
+        ("callctl stats --since 1d", "callctl stats --by to --since 2h --csv"),
     ),
     Entry(
         "replay",
