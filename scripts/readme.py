@@ -249,6 +249,9 @@ def alike(text: str) -> str:
     text = re.sub(r"\bCA[0-9a-f]{32}\b", lambda sid: known.setdefault(sid[0], f"CA#{len(known)}"), text)
     text = re.sub(r"(?m)^callctl: CA#\d+ is (queued|ringing|in-progress)\n", "", text)
     text = re.sub(r"\(process \d+\)|\b\d+ ms\b", "some", text)
+    text = re.sub(
+        r"(?m)^\d\d:\d\d:\d\dZ(?=  CA#.* in some$)", "12:00:00Z", text
+    )  # when a callback came to a real watch
     return re.sub(r"\b(\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d\b", "12:00:00", text)
 
 
