@@ -85,6 +85,9 @@ def test_one_end_of_a_call(party: str, shown: str) -> None:
         ("<Number>+12025550142</Number><Client>ann</Client><Client a='b'><Identity>bob-7</Identity></Client>",
          "<Number>+1202***42</Number><Client>a***</Client><Client a='b'><Identity>b***7</Identity></Client>"),
         ("tel:+12025550142", "tel:+1202***42"),
+        ("my number is (202) 555-0142, or 202.555.0142.", "my number is 202***42, or 202***42."),
+        ("call 1-202-555-0142 or +1 (202) 555-0142", "call 1202***42 or +1202***42"),
+        ("call +44 20 7946 0018 now", "call +4420***18 now"),
     ],
 )  # fmt: skip
 def test_within_a_text(text: str, shown: str) -> None:
@@ -96,6 +99,8 @@ def test_within_a_text(text: str, shown: str) -> None:
     "text",
     [
         "2026-01-05T12:00:00Z",
+        "10:41:02+01  12 of 4000 legs  202 of 300  10.0.0.127  +1 leg",
+        "https://12345678.example.com/2026/status",
         "2026-01-05T12:00:00.1234567+02:00",
         "Mon, 05 Jan 2026 12:00:00 +0000",
         "20260105120000",
@@ -171,7 +176,7 @@ def test_an_event_has_masks_in_its_form_too() -> None:
     reported = event(
         1, "completed", at=0, number=1, From="+12025550142", Caller="+12025550142", CallerName="Ann Lee",
         To="client:ann", Called="client:ann", FromCity="WASHINGTON", StirPassportToken="eyJ.eyJ",
-        Digits="4155550100", ErrorCode="13224",
+        Digits="4000000000000002#1", ErrorCode="13224",
         ErrorMessage="no route to 12025550142",
     )  # fmt: skip
     shown = masked_event(reported)
@@ -182,7 +187,7 @@ def test_an_event_has_masks_in_its_form_too() -> None:
     assert "client:ann" not in text
     fields = shown.fields
     assert (fields["From"], fields["To"], fields["CallerName"]) == ("+1202***42", "client:a***", "A***e")
-    assert (fields["StirPassportToken"], fields["Digits"]) == (HIDDEN, "415***00")
+    assert (fields["StirPassportToken"], fields["Digits"]) == (HIDDEN, "4000***02#1")
     kept = ("CallSid", "AccountSid", "Timestamp", "CallStatus", "ErrorCode", "FromCity", "SequenceNumber")
     assert [fields[name] for name in kept] == [reported.fields[name] for name in kept]
 

@@ -48,6 +48,8 @@ _IN_TEXT = r"""(?xi)
                         | (?:19|20)[0-9]{2} [01][0-9] [0-3][0-9] [0-2][0-9] [0-5][0-9]{3} ) (?!\w))
   | (?P<scheme> (?<!\w) (?:sips?|client)) (?P<colon> :|%3a) (?P<address> [^\s<>"'(),;&]* [^\s<>"'(),;&.:!?])
   | (?P<tag> <(?:client|identity)\b[^<>]*>) (?P<name> [^<]+)
+  | (?<![\w+]) (?P<spelled> \+[0-9]{1,3} (?:[ ().\-]{1,2} [0-9]{2,6}){2,5}
+                         | (?:[0-9][ .\-])? \(?[0-9]{3}\)? [ .\-]{1,2} [0-9]{3} [ .\-] [0-9]{4} ) (?!\w)
   | (?P<plus> \+|%2b) (?P<dialled> [0-9]{7,15}) (?!\w)
   | (?<!\w) (?<![0-9][.]) (?P<digits> [0-9]{7,15}) (?!\w)
 """
@@ -59,7 +61,8 @@ _PARTIES = frozenset(
         *("callerid", "phonenumber", "client"),
     }
 )
-_NAMES = frozenset({"callername", "identity"})
+_NAMES = frozenset({"callername", "calleridname", "fromname", "toname", "identity"})
+_KEYS = frozenset({"digits"})  # that were pressed: a menu's may be seen, a number of any length not
 _WHOLLY_HIDDEN = frozenset({"stirpassporttoken"})  # it holds both numbers, encoded
 _KEPT_FIELDS = r"(?i).*(sids?|_at|time|timestamp|duration|code|version|uri|key|fingerprint)|.*date.*|v|type|status"
 
@@ -93,8 +96,9 @@ def masked_name(text: str) -> str:
 def masked(text: str) -> str:
     """Return a sentence, URL or document with each number, SIP user and client in it masked.
 
-    A number is a plus, or its escape in URLs, and seven to fifteen digits, or so many digits that stand alone. A name
-    that stands in a text by itself can't be recognized.
+    A number is a plus, or its escape in URLs, and seven to fifteen digits, or so many digits that stand alone; or
+    groups of them behind a plus, or of three, three and four. A name that stands in a text by itself can't be
+    recognized.
     """
     return re.sub(_IN_TEXT, _masked_match, text)
 
@@ -110,6 +114,8 @@ def _masked_match(match: re.Match[str]) -> str:
         return f"{match['scheme']}{match['colon']}{shown.replace('@', '%40') if is_escaped else shown}"
     if match["tag"] is not None:
         return f"{match['tag']}{_masked_user(match['name'].strip())}"
+    if match["spelled"] is not None:
+        return _masked_number(match["spelled"]) or match["spelled"]
     if match["plus"] is not None:
         return f"{match['plus']}{_masked_digits(match['dialled'])}"
     return _masked_digits(match["digits"])
@@ -147,7 +153,7 @@ def _masked_address(text: str) -> str:
 
 
 def _without_digits(text: str) -> str:
-    """Return a host and its parameters with numbers in them masked."""
+    """Return a text, as a host with its parameters, with all that has seven digits or more masked."""
     return re.sub(r"[0-9]{7,}", lambda match: _masked_digits(match[0]), text)
 
 
@@ -175,6 +181,8 @@ def masked_field(name: str, value: Any, *, depth: int = _DEEPEST) -> Any:
         return masked_party(value)
     if plain in _NAMES:
         return masked_name(value)
+    if plain in _KEYS:
+        return _without_digits(value)
     if plain in _WHOLLY_HIDDEN:
         return HIDDEN
     return value if re.fullmatch(_KEPT_FIELDS, name) else masked(value)
