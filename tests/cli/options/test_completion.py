@@ -103,7 +103,7 @@ def test_a_call_is_offered_with_number_status_and_age(
     assert dict(completion.call_sids(context, "CA"))[f"{LIVE}  ringing"] == ""
 
 
-@pytest.mark.parametrize("command", ["show", "redirect", "hangup", "wait", "list --parent"])
+@pytest.mark.parametrize("command", ["show", "redirect", "hangup", "wait", "export", "list --parent"])
 def test_sids_of_live_calls_that_are_known_here(known: Path, command: str) -> None:
     assert offered(f"callctl {command} CA", known, ACCOUNT) == [LIVE]
 
@@ -111,6 +111,11 @@ def test_sids_of_live_calls_that_are_known_here(known: Path, command: str) -> No
 def test_the_last_call_is_offered_and_no_call_of_another_account(known: Path) -> None:
     assert offered("callctl show @", known, ACCOUNT) == ["@last"]
     assert offered("callctl show CA", known, {**ACCOUNT, "TWILIO_ACCOUNT_SID": "AC" + "1" * 32}) == []
+
+
+def test_the_forms_of_a_report(home: Path) -> None:
+    assert offered("callctl export @last --format ", home) == ["html", "mermaid", "csv", "json"]
+    assert offered("callctl export @last --format m", home) == ["mermaid"]
 
 
 def test_the_settings_file_on_the_line_counts(known: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from events import moment, sid
+from events import event, event_of, moment, sid
 from reports.evening import COLLEAGUE, Told, busy, dials, failed, rings_too_long, talk
 
 from callctl.api.resources import Notification
@@ -138,3 +138,29 @@ def test_an_error_of_the_same_moment_ended_it(told: Told) -> None:
 
     assert ending(warning, at_the_end) == ("twilio", "failed")
     assert ending(warning, before) == ("unclear", "completed")
+
+
+def test_what_a_rule_does_once_a_leg_has_ended_did_not_end_it(told: Told) -> None:
+    parent = talk(told, 0, 60)
+    child = told.leg(("ringing", 3), ("in-progress", 5), ("completed", 20), to="client:ann", parent=parent)
+    told.act(parent, "redirect", 21.2, "to survey", rule="after-dial")
+    recorded = {"CallSid": sid(child), "RecordingSid": "RE1", "RecordingStatus": "completed"}
+    told.events.append(event_of(recorded, received=23))  # of the leg that has ended
+    assert endings(told, parent)[1] == ("far-end", None, "client:ann hung up, it seems")
+
+
+def test_nor_where_this_machines_clock_is_behind_twilios(told: Told) -> None:
+    parent = talk(told, 0, 60)
+    child = told.leg(("ringing", 3), ("in-progress", 5), to="client:ann", parent=parent)
+    told.events.append(event(child, "completed", number=2, at=20, received=18.1, parent=parent, To="client:ann"))
+    told.act(parent, "redirect", 19.2, "to survey", rule="after-dial")
+    assert endings(told, parent)[1][0] == "far-end"
+    told.act(parent, "redirect", 17.9, "to survey")
+    assert endings(told, parent)[1][0] == "command"
+
+
+def test_where_this_machines_clock_is_ahead_of_twilios(told: Told) -> None:
+    call = told.leg(("in-progress", 0), to="+12025550100")
+    told.events.append(event(call, "completed", number=1, at=20, received=26.1))
+    told.act(call, "hangup", 25.7, "completed")
+    assert endings(told, call)[0][:2] == ("command", COLLEAGUE)

@@ -30,6 +30,7 @@ _EFFECT = timedelta(seconds=60)
 # Timestamps are whole seconds.
 _REDIRECT_EFFECT = timedelta(seconds=10)
 _TOGETHER = timedelta(seconds=1)
+_AHEAD = timedelta(seconds=10)  # how far this machine's clock may be
 
 # RFC 3261, 21: the reason phrases of what callers meet most.
 SIP_MEANINGS: Final = {
@@ -107,19 +108,25 @@ def actor(action: ActionEvent) -> str:
 
 
 def ending_of(
-    leg: Leg, *, legs: Sequence[Leg], actions: Iterable[ActionEvent], notes: Iterable[Notification] = ()
+    leg: Leg,
+    *,
+    arrived: datetime | None,
+    legs: Sequence[Leg],
+    actions: Iterable[ActionEvent],
+    notes: Iterable[Notification] = (),
 ) -> Ending:
     """Return how a leg ended.
 
     Args:
         leg: The leg.
+        arrived: When the report of its end arrived: by the clock of this machine, as are the times of actions.
         legs: All legs of its family.
         actions: What commands and rules did to the family.
         notes: The errors and warnings that Twilio noted for the leg.
     """
     if leg.is_live:
         return Ending(None, NOBODY, "not over when it was last heard of")
-    action = _action_behind(leg, actions)
+    action = _action_behind(leg, arrived or leg.last_event_at, actions)
     if action is not None:
         return _by_action(leg, action)
     ending = _BY_STATUS.get(leg.status, _unclear)(leg, legs)
@@ -134,25 +141,26 @@ def _by_error(leg: Leg, notes: Iterable[Notification]) -> Ending | None:
     return None
 
 
-def _action_behind(leg: Leg, actions: Iterable[ActionEvent]) -> ActionEvent | None:
+def _action_behind(leg: Leg, arrived: datetime, actions: Iterable[ActionEvent]) -> ActionEvent | None:
     """Return the latest request that explains the end of a leg."""
     if leg.status in (CallStatus.BUSY, CallStatus.FAILED):
         return None  # no request does that
-    return max((one for one in actions if _explains(one, leg)), key=lambda one: one.at, default=None)
+    found = (one for one in actions if one.at <= arrived and _explains(one, leg))
+    return max(found, key=lambda one: one.at, default=None)
 
 
 def _explains(action: ActionEvent, leg: Leg) -> bool:
     if action.result not in (DONE, UNKNOWN) or action.call_sid not in (leg.call_sid, leg.parent_call_sid):
         return False
-    # By whichever of two clocks makes more of it: a request is timed by this machine's, an end by Twilio's.
-    ended, arrived = leg.ended_at or leg.last_event_at, leg.last_event_at
-    is_own, is_before = action.call_sid == leg.call_sid, action.at <= max(ended, arrived)
+    is_own = action.call_sid == leg.call_sid
+    # An end is timed by Twilio's clock. This machine's may be ahead, so that the request seems to come after it.
+    passed = (leg.ended_at or leg.last_event_at) - action.at
     if action.action == "limit":
         limit = parse_int(dict(action.request).get("TimeLimit"))
         return is_own and limit is not None and leg.duration is not None and leg.duration >= limit - 1
     if action.action == "redirect":
-        return not is_own and is_before and ended - action.at < _REDIRECT_EFFECT
-    return action.may_have_ended_it and is_before and ended - action.at < _EFFECT
+        return not is_own and -_AHEAD < passed < _REDIRECT_EFFECT
+    return action.may_have_ended_it and -_AHEAD < passed < _EFFECT
 
 
 def _by_action(leg: Leg, action: ActionEvent) -> Ending:

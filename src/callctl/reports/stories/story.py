@@ -229,10 +229,11 @@ def _story_leg(
     own = [event for event in events if event.call_sid == sid and event.kind == CALLBACK]
     numbers = {event.sequence_number for event in own if event.sequence_number is not None}
     redirects = [one for one in actions if one.call_sid == sid and one.action == "redirect" and one.result == DONE]
+    arrived = [event.received_at for event in events if event.call_sid == sid and event.is_final]
     call, notes = facts.calls.get(sid), facts.notifications.get(sid, ())
     return StoryLeg(
         leg=leg,
-        ending=ending_of(leg, legs=legs, actions=actions, notes=notes),
+        ending=ending_of(leg, arrived=min(arrived, default=None), legs=legs, actions=actions, notes=notes),
         began_at=began_at(leg, call),
         ring_seconds=_seconds(leg.ringing_at, leg.answered_at or leg.ended_at),
         talk_seconds=_talk_seconds(leg),
