@@ -237,6 +237,10 @@ class _Source:
                 since = self.runtime.now() if chosen.means_live_alone else chosen.since
                 families = families_since(self.store, since, matches=partial(_matches, chosen))
                 found = {legs[0]: _Family(legs[0], legs) for legs in progress.counted(families)}
+                if self.store.unreadable:
+                    count = self.store.unreadable
+                    what = "1 event is" if count == 1 else f"{count:,} events are"
+                    self.runtime.say(f"callctl: {what} left out, for the record can't be read; `callctl doctor` helps")
             if self.client is not None:
                 known = {leg for family in found.values() for leg in family.legs}
                 for call in progress.counted(filters.find_calls(self.client, chosen, limit=None)):
