@@ -186,6 +186,7 @@ class OnTerminal:
     ) -> None:
         self._screen = pyte.Screen(columns, lines)
         self._stream = pyte.ByteStream(self._screen)
+        self._rows: list[str] | None = None  # of the screen as it is, once they were asked for
         self.raw = b""
         variables = environment(home, env)
         if program == CALLCTL and can_fork(variables):
@@ -218,6 +219,7 @@ class OnTerminal:
         """Give the terminal another size, as a window manager would."""
         fcntl.ioctl(self.descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         self._screen.resize(lines, columns)
+        self._rows = None
 
     def type(self, text: str) -> None:
         """Type on the keyboard; ``\\x03`` is Ctrl-C."""
@@ -236,7 +238,9 @@ class OnTerminal:
     @property
     def rows(self) -> list[str]:
         """What stands on the screen, line by line."""
-        return [row.rstrip() for row in self._screen.display]
+        if self._rows is None:
+            self._rows = [row.rstrip() for row in self._screen.display]
+        return self._rows
 
     def colours(self, text: str) -> set[tuple[str, str]]:
         """Return the colours of a text on the screen: foreground and background."""
@@ -270,4 +274,5 @@ class OnTerminal:
             chunk = b""
         self.raw += chunk
         self._stream.feed(chunk)
+        self._rows = None
         return bool(chunk)
