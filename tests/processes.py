@@ -26,11 +26,28 @@ from callctl.watch.registry import ask_health
 
 LIMIT = 90.0  # seconds; nothing takes so long, but many tests may share a processor
 CALLCTL = (sys.executable, "-m", "callctl")
+# For tests of what a process has from the one that starts it: it is started, and not forked.
+CALLCTL_ANEW = ("/usr/bin/env", *CALLCTL)
 
 
 def environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return an environment in which nothing of the developer's own settings counts."""
     return {"HOME": str(home), "PATH": os.environ["PATH"], "TERM": "xterm-256color", "LANG": "C.UTF-8", **(extra or {})}
+
+
+def start(args: Sequence[str], *, home: Path, stdout: int, stderr: int) -> subprocess.Popen[bytes] | Forked:
+    """Start callctl with two files of the caller's, which may close them then, and nothing on stdin."""
+    variables = environment(home)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    try:
+        files = (nothing, stdout, stderr)
+        if can_fork(variables):
+            return Forked(fork(args, cwd=home, environment=variables, files=files, terminal=False))
+        return subprocess.Popen(
+            [*CALLCTL, *args], cwd=home, env=variables, stdin=nothing, stdout=stdout, stderr=stderr, process_group=0
+        )
+    finally:
+        os.close(nothing)
 
 
 class Piped:

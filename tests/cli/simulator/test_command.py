@@ -3,13 +3,11 @@
 import os
 import re
 import resource
-import signal
 import socket
 import stat
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ import requests
 import typer
 from api.scripted import Server, Turn, drop, hang, reply
 from dotenv import dotenv_values
+from processes import CALLCTL, CALLCTL_ANEW, Piped
 from twilio.rest import Client
 
 from callctl.cli.io.runtime import Runtime
@@ -35,23 +34,13 @@ SETTINGS = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32}
 
 
 @contextmanager
-def started(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
+def started(folder: Path, *options: str, program: Sequence[str] = CALLCTL) -> Iterator[tuple[Piped, dict[str, str]]]:
     """Start the command on a free port; give the process and the settings that it wrote."""
     path = folder / ".env.simulator"
-    command = [sys.executable, "-m", "callctl", "simulator", "--port", "0", "--write-env", str(path), *options]
-    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": os.pathsep.join(sys.path)}
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder, env=environment
-    )
-    try:
-        until = time.monotonic() + PATIENCE
-        while not path.exists() and process.poll() is None and time.monotonic() < until:
-            time.sleep(0.05)
-        lines = path.read_text().splitlines() if path.exists() else []
-        yield process, dict(line.split("=", 1) for line in lines if "=" in line)
-    finally:
-        process.kill()
-        process.communicate(timeout=PATIENCE)
+    arguments = ("simulator", "--port", "0", "--write-env", str(path), *options)
+    with Piped(*arguments, home=folder, program=program) as process:
+        process.until(path.exists)
+        yield process, dict(line.split("=", 1) for line in path.read_text().splitlines() if "=" in line)
 
 
 def run(command: object, *arguments: str, cwd: Path, environ: dict[str, str] | None = None) -> Runtime:
@@ -85,10 +74,9 @@ def test_it_prints_its_settings_serves_and_ends_on_ctrl_c(tmp_path: Path) -> Non
         fetched = requests.get(f"{url}/2010-04-01/Accounts/{account}/Calls/{sid}.json", auth=pair, timeout=PATIENCE)
         assert (fetched.json()["direction"], fetched.json()["to"]) == ("inbound", "+12025550199")
 
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=PATIENCE)
-        assert process.returncode == 130
-        assert out.splitlines() == [f"{name}={value}" for name, value in settings.items()]
+        assert process.interrupt() == 130
+        assert list(process.lines()) == [f"{name}={value}" for name, value in settings.items()]
+        err = process.said
         assert "SIMULATED: no calls are placed" in err
         assert "stands still" not in err
         assert f" {url}/simulator/\n" in err
@@ -97,9 +85,7 @@ def test_it_prints_its_settings_serves_and_ends_on_ctrl_c(tmp_path: Path) -> Non
 
 def test_sigterm_ends_it_cleanly(tmp_path: Path) -> None:
     with started(tmp_path) as (process, _):
-        process.terminate()
-        process.communicate(timeout=PATIENCE)
-        assert process.returncode == 0
+        assert process.terminate() == 0
 
 
 def test_credentials_can_be_chosen(tmp_path: Path) -> None:
@@ -123,14 +109,14 @@ def test_many_connections_leave_room_for_more(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (few, hard))  # what the command starts with
     try:
-        with started(tmp_path) as (process, settings), ExitStack() as open_ones:
+        with started(tmp_path, program=CALLCTL_ANEW) as (process, settings), ExitStack() as open_ones:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             port = int(settings["CALLCTL_API_URL"].rpartition(":")[2])
             for _ in range(2 * few):
                 open_ones.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE))
             assert requests.get(settings["CALLCTL_URL_SURVEY"], timeout=PATIENCE).ok
-            process.send_signal(signal.SIGINT)
-            assert "Traceback" not in process.communicate(timeout=PATIENCE)[1]
+            process.interrupt()
+            assert "Traceback" not in process.said
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
@@ -250,10 +236,7 @@ def test_a_process_with_a_manual_clock_and_a_seed(tmp_path: Path) -> None:
         assert advanced.json() == {"at": 600, "advanced": 600}
         assert call.fetch().status == "busy"
         process.terminate()
-        assert (
-            "stands still until it is advanced: callctl simulator advance 10s"
-            in process.communicate(timeout=PATIENCE)[1]
-        )
+        assert "stands still until it is advanced: callctl simulator advance 10s" in process.said
 
 
 def test_a_seed_that_is_refused_ends_the_command(tmp_path: Path) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from cli.simulator.test_command import PATIENCE, run, started
+from cli.simulator.test_command import run, started
 from dotenv import dotenv_values
 
 from callctl.cli.simulator.command import simulator
@@ -51,11 +50,10 @@ def test_an_application_as_it_is_and_callctl_use_the_same_file(tmp_path: Path) -
 
         folder = Path(settings["SSL_CERT_FILE"]).parent
         assert folder.is_dir()
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=PATIENCE)
-        assert process.returncode == 130
+        assert process.interrupt() == 130
         assert not folder.exists()
-    assert out.splitlines() == [f"{name}={value}" for name, value in settings.items()]
+        out, err = list(process.lines()), process.said
+    assert out == [f"{name}={value}" for name, value in settings.items()]
     assert f"set -a; . {tmp_path}/.env.simulator; set +a;" in err
     assert "<-- 201 POST /Calls.json" in err
     if refused:  # there is a curl

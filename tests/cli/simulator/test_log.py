@@ -4,8 +4,8 @@ import asyncio
 import os
 import pty
 import re
+import signal
 import subprocess
-import sys
 import termios
 import time
 from collections.abc import Iterator
@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 import requests
+from fork_server import Forked
+from processes import start
 from simulator.setup import ANSWERS, BUSY, FROM, simulator_setup
 from twilio.rest import Client
 
@@ -148,12 +150,14 @@ def test_a_request_made(reply: Reply | None, outcome: str, why: str) -> None:
 
 
 @contextmanager
-def started(folder: Path, stderr: int, *options: str) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, str]]]:
+def started(
+    folder: Path, stderr: int, *options: str
+) -> Iterator[tuple[subprocess.Popen[bytes] | Forked, dict[str, str]]]:
     """Start the command with this stderr, and close that; give the process and the settings that it wrote."""
     path = folder / "settings"
-    command = [sys.executable, "-m", "callctl", "simulator", "--port", "0", "--write-env", str(path), *options]
-    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": os.pathsep.join(sys.path)}
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr, cwd=folder, env=environment)
+    arguments = ("simulator", "--port", "0", "--write-env", str(path), *options)
+    with Path(os.devnull).open("w") as nowhere:
+        process = start(arguments, home=folder, stdout=nowhere.fileno(), stderr=stderr)
     os.close(stderr)
     try:
         until = time.monotonic() + PATIENCE
@@ -176,7 +180,7 @@ def test_the_command_logs_on_a_terminal_unless_an_option_says_otherwise(
     near, far = pty.openpty() if terminal else os.pipe()
     with started(tmp_path, far, *options) as (process, settings):
         requests.get(f"{settings['CALLCTL_API_URL']}/%1b%5b31m", timeout=PATIENCE)
-        process.terminate()
+        process.send_signal(signal.SIGTERM)
         process.wait(PATIENCE)
         output = _rest(near)
     line = rf"^\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d) <-- 401 20003 GET /{UNSAFE}\[31m\r?$"
@@ -195,7 +199,7 @@ def test_a_terminal_that_is_held_stops_the_log_alone(tmp_path: Path) -> None:
             assert requests.get(settings["CALLCTL_URL_SURVEY"], timeout=PATIENCE).ok
         termios.tcflow(far, termios.TCOON)
         os.close(far)
-        process.terminate()
+        process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 0
         output += _rest(near)
     assert output.count(b"<-- 200 GET /simulator/survey") == 3
@@ -207,7 +211,7 @@ def test_a_held_terminal_does_not_keep_it_from_ending(tmp_path: Path) -> None:
         _until(near, INTRODUCED)
         termios.tcflow(far, termios.TCOOFF)
         assert requests.get(settings["CALLCTL_URL_SURVEY"], timeout=PATIENCE).ok
-        process.terminate()
+        process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 0
     os.close(far)
     os.close(near)
@@ -225,7 +229,7 @@ def test_a_reader_that_has_gone_stops_the_log_alone(tmp_path: Path) -> None:
         until = time.monotonic() + PATIENCE
         while call.fetch().status != "completed":
             assert time.monotonic() < until
-        process.terminate()
+        process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 0
 
 
