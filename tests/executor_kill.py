@@ -1,6 +1,6 @@
 """Watches' executors as processes that die at their n-th step, as if by kill -9: nothing is closed or flushed.
 
-One process loads the program and then forks for each of them, so that there may be hundreds.
+Each is forked from a process that has loaded the program, so that there may be hundreds.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from events import WORLD
+from fork_server import Forked, can_fork, fork
+from processes import LIMIT, environment
 
 from callctl.api.client import ApiClient
 from callctl.rules.executor import Executor
@@ -97,48 +98,30 @@ class KillSwitch:
         return called
 
 
-class ForkingProcess:
-    """Runs watches in processes of their own."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-
-    def run(self, job: Job, *, steps: int, env: Mapping[str, str]) -> int:
-        """Run one that dies at its n-th step, with these settings; return its exit code."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps([asdict(job), steps, dict(env)]) + "\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
-
-
-@contextmanager
-def forking_process(environment: dict[str, str]) -> Iterator[ForkingProcess]:
-    """Begin the process that forks; it ends with the block."""
-    pipe = subprocess.PIPE
-    with subprocess.Popen([sys.executable, __file__], env=environment, stdin=pipe, stdout=pipe, text=True) as running:
-        yield ForkingProcess(running)
-        assert running.stdin is not None
-        running.stdin.close()
-        running.wait(timeout=120)
+def run_killed(job: Job, *, steps: int, env: Mapping[str, str]) -> int:
+    """Have a process do it that dies at its n-th step, with these settings; return its exit code."""
+    home, argument = Path(job.home), json.dumps([asdict(job), steps])
+    variables = environment(home, env)
+    if not can_fork(variables):
+        command = [sys.executable, __file__, argument]
+        return subprocess.run(command, cwd=home, env=variables, timeout=LIMIT, check=False).returncode
+    nothing = os.open(os.devnull, os.O_RDWR)
+    try:
+        files = (nothing, nothing, 2)  # what goes wrong is said where pytest keeps it
+        pid = fork([argument], cwd=home, environment=variables, files=files, terminal=False, module="executor_kill")
+    finally:
+        os.close(nothing)
+    return Forked(pid).wait(timeout=LIMIT)
 
 
 def main() -> None:
-    """Fork for each line that asks for a watch, and write its exit code."""
-    import callctl.api.transport  # noqa: F401 - what each would have to load for itself
-
-    for line in sys.stdin:
-        job_fields, steps, env = json.loads(line)
-        child = os.fork()
-        if child == 0:
-            KillSwitch.remaining = steps
-            job = Job(**job_fields)
-            settings = load({"HOME": job.home, **env}, cwd=Path(job.home))
-            job.run(ApiClient(settings, sleep=time.sleep, random=lambda: 0.5))
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
-        sys.stdout.flush()
+    """Be the watch that an argument describes."""
+    job_fields, steps = json.loads(sys.argv[1])
+    job = Job(**job_fields)
+    KillSwitch.remaining = steps
+    settings = load(os.environ, cwd=Path(job.home))
+    job.run(ApiClient(settings, sleep=time.sleep, random=lambda: 0.5))
+    os._exit(0)  # without what an interpreter does at its end, which takes as long as all the rest
 
 
 if __name__ == "__main__":

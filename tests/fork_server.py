@@ -1,4 +1,4 @@
-"""A process that has loaded callctl, and forks one for each command line that it is given.
+"""A process that has loaded callctl, and forks one for each command line or other program that it is given.
 
 Python and what callctl imports take half a second of a processor at each start; a fork takes a few milliseconds. What a
 start itself is like is tested by starts (tests/cli/test_commands_start_up.py, tests/cli/test_help.py).
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import faulthandler
 import fcntl
 import gc
 import io
@@ -125,13 +126,26 @@ def can_fork(environment: Mapping[str, str]) -> bool:
 
 
 def fork(
-    args: Sequence[str], *, cwd: Path, environment: Mapping[str, str], files: Sequence[int], terminal: bool
+    args: Sequence[str],
+    *,
+    cwd: Path,
+    environment: Mapping[str, str],
+    files: Sequence[int],
+    terminal: bool,
+    module: str = "callctl",
 ) -> int:
     """Have callctl run with three files as stdin, stdout and stderr; return the process's number.
 
-    It leads a group of processes or, where the first file is to be its terminal, a session.
+    It leads a group of processes or, where the first file is to be its terminal, a session. Another ``module``, of the
+    tests, is run in its place.
     """
-    job = {"args": list(args), "cwd": str(cwd), "environment": dict(environment), "terminal": terminal}
+    job = {
+        "module": module,
+        "args": list(args),
+        "cwd": str(cwd),
+        "environment": dict(environment),
+        "terminal": terminal,
+    }
     with _HANDLE:
         line = _server()
         _adopt(True)
@@ -217,9 +231,13 @@ def run(job: dict[str, object], files: Sequence[int]) -> None:
         made = os.fdopen(number, mode, encoding=stream.encoding, errors=stream.errors, closefd=False)
         setattr(sys, name, made)
         setattr(sys, f"__{name}__", made)
-    sys.argv = ["callctl", *job["args"]]  # type: ignore[misc]
-    sys.path[0] = ""
-    runpy.run_module("callctl", run_name="__main__", alter_sys=True)
+    # Where it hangs, SIGUSR2 shows where each of its threads stands.
+    faulthandler.register(signal.SIGUSR2, file=2, all_threads=True)
+    module = str(job["module"])
+    sys.argv = [module, *job["args"]]  # type: ignore[misc]
+    if module == "callctl":
+        sys.path[0] = ""
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

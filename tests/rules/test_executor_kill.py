@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import os
-from collections.abc import Iterator
 
 import pytest
 from events import WORLD
-from executor_kill import KILLED, ForkingProcess, Job, forking_process
+from executor_kill import KILLED, Job, run_killed
 from rules_setup import ManualClockSetup, RulesSetup
 from running import env_for
 
@@ -29,13 +27,6 @@ READINGS_THAT_MATTER = {
 }
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[ForkingProcess]:
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
-    with forking_process(environment) as running:
-        yield running
-
-
 @pytest.mark.parametrize(
     ("manual_clock", "what"),
     [
@@ -45,11 +36,11 @@ def running() -> Iterator[ForkingProcess]:
     indirect=["manual_clock"],
     ids=str,
 )
-def test_killed_between_every_two_steps(manual_clock: ManualClockSetup, running: ForkingProcess, what: str) -> None:
+def test_killed_between_every_two_steps(manual_clock: ManualClockSetup, what: str) -> None:
     died = 0
     for steps in itertools.count():
         job = prepare(manual_clock, what)
-        code = running.run(job, steps=steps, env=env_for(manual_clock.simulator))
+        code = run_killed(job, steps=steps, env=env_for(manual_clock.simulator))
         if code != 0:
             assert code == KILLED
             died += 1
