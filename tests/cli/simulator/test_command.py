@@ -5,6 +5,7 @@ import re
 import resource
 import socket
 import stat
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
