@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callctl.reports.charts import Chart, Column, Slice, bar_chart, column_chart, histogram, over_time
+from callctl.reports.charts import Chart, Column, Slice, bar_chart, column_chart, over_time
 
 NOON = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 
@@ -20,23 +20,6 @@ def stands_within(chart: Chart) -> bool:
         and rect.x + rect.width <= chart.width + 0.1 and rect.y + rect.height <= chart.height + 0.1
         for rect in chart.rects
     )  # fmt: skip
-
-
-@given(st.lists(st.integers(0, 10**7)), st.integers(1, 30))
-def test_a_histogram_counts_each_duration_once_in_few_columns(seconds: list[int], most: int) -> None:
-    columns = histogram(seconds, most=most)
-    assert sum(sum(column.parts.values()) for column in columns) == len(seconds)
-    assert len(columns) <= most or max(seconds) > 31536000 * most
-    assert stands_within(column_chart("of these", columns))
-
-
-def test_a_histogram_says_of_each_column_what_it_is_of() -> None:
-    columns = histogram([0, 1, 7, 61, 61], look="ringing")
-    assert [(column.label, column.whole, dict(column.parts)) for column in columns if sum(column.parts.values())] == [
-        ("0 s", "0 s to 10 s", {"ringing": 3}),
-        ("01:00", "01:00 to 01:10", {"ringing": 2}),
-    ]
-    assert histogram([]) == []
 
 
 @given(st.lists(st.tuples(st.integers(0, 10**8), st.sampled_from(["failed", "completed"]))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from callctl.reports.figures import DELAYS, TIMES, Tally
 from callctl.reports.overview import Overview
 from reports.evening import Told, evening, talk
 
@@ -31,8 +32,10 @@ def test_the_charts_count_each_call_and_each_leg_once(overview: Overview) -> Non
     assert charts.keys() == {
         "Calls by when they began",
         "How legs came out",
+        "From dialling to ringing",
         "How long legs rang",
         "How long legs talked",
+        "How late callbacks arrived",
         "What commands and rules did",
         "Why legs failed",
     }
@@ -43,7 +46,23 @@ def test_the_charts_count_each_call_and_each_leg_once(overview: Overview) -> Non
         "canceled: 18",
         "failed: 12",
     ]
-    assert charts["How long legs rang"].note == "half of them up to 00:02, 95 % up to 00:35; of 72 of 84 legs"
+    assert charts["How legs came out"].note == "48 of 84 were answered, 57.1 %"
+    assert charts["How long legs rang"].note == "half of them up to 2 s, 95 % up to 35 s; of 72 of 84 legs"
+
+
+def test_its_figures_of_times_are_those_of_stats(overview: Overview) -> None:
+    figures = Tally()
+    for told in evening().stories():
+        for one in told.legs:
+            assert one.facts is not None
+            figures.add(one.facts)
+    charts = {chart.title: chart for chart in overview.charts}
+    for title, times, starts in (
+        ("How long legs rang", figures.ring_time, TIMES),
+        ("How late callbacks arrived", figures.callback_delay, DELAYS),
+    ):
+        bars = [f"{bar.label}: {bar.times:,}" for bar in times.bars(starts) if bar.times]
+        assert [rect.title for rect in charts[title].rects] == bars
 
 
 def test_a_chart_that_would_be_empty_is_left_out() -> None:
@@ -52,8 +71,10 @@ def test_a_chart_that_would_be_empty_is_left_out() -> None:
     assert [chart.title for chart in overview.charts] == [
         "Calls by when they began",
         "How legs came out",
+        "From dialling to ringing",
         "How long legs rang",
         "How long legs talked",
+        "How late callbacks arrived",
     ]
     assert overview.in_words == ["1 call: 1 completed."]
 

@@ -11,8 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from callctl.views.table import clock
-
 # Pixels. A chart is drawn as wide as its column; these are what it is laid out for.
 WIDTH = 440
 _BAR, _BAR_GAP = 18, 10
@@ -144,21 +142,6 @@ def column_chart(
     return Chart(title, WIDTH, _TOP + _PLOT + _AXIS, tuple(rects), tuple(texts), lines, used, note)
 
 
-def histogram(seconds: Iterable[float], *, look: str = "plain", most: int = 12) -> list[Column]:
-    """Return how many durations lie in each span, in at most ``most`` columns of equal spans."""
-    values = sorted(seconds)
-    if not values:
-        return []
-    step = next((one for one in _STEPS if values[-1] < one * most), _STEPS[-1])
-    counts = [0] * (int(values[-1] // step) + 1)
-    for value in values:
-        counts[min(int(max(0.0, value) // step), len(counts) - 1)] += 1
-    return [
-        Column(_span(number * step), f"{_span(number * step)} to {_span((number + 1) * step)}", {look: count})
-        for number, count in enumerate(counts)
-    ]
-
-
 def over_time(moments: Iterable[tuple[datetime, str]], *, looks: Sequence[str], most: int = 24) -> list[Column]:
     """Return how many things of each look happened in each span of local time, in at most ``most`` columns."""
     found = sorted(moments)
@@ -188,10 +171,6 @@ def _starts(first: datetime, last: datetime, step: int) -> list[datetime]:
 def _time_label(moment: datetime, step: int) -> str:
     local = moment.astimezone()
     return f"{local:%H:%M:%S}" if step < 60 else f"{local:%H:%M}" if step < 86400 else f"{local:%d %b}"
-
-
-def _span(seconds: float) -> str:
-    return f"{seconds:g} s" if seconds < 60 else clock(seconds)
 
 
 def _ticks(most: float) -> list[float]:

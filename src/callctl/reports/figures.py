@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from callctl.calls.action import ActionEvent
 from callctl.reports.leg_facts import EVIDENCE, LegFacts, LegKind
+from callctl.views.table import clock
 
 # Milliseconds at which the bars of a histogram begin: of times that Twilio gives in seconds, and of delays.
 TIMES = (0, 1000, 2000, 5000, 10_000, 20_000, 30_000, 60_000, 120_000, 300_000, 600_000, 1_800_000, 3_600_000)
@@ -28,6 +29,22 @@ class Bar(NamedTuple):
     start: float
     end: float | None
     times: int
+
+    @property
+    def label(self) -> str:
+        """From when to when it is, in short."""
+        if self.end is None:
+            return f"≥ {self.start:g} s" if self.start < 60 else f"≥ {self.start / 60:g} min"
+        if self.end <= 60:
+            return f"{self.start:g}-{self.end:g} s"
+        return f"{self.start / 60:g}-{self.end / 60:g} min"
+
+
+def in_short(seconds: float) -> str:
+    """Return a time as short as it is: in milliseconds below a second, and from a minute on with colons."""
+    if seconds >= 60:
+        return clock(seconds)
+    return f"{seconds:.3g} s" if seconds >= 1 or not seconds else f"{seconds * 1000:.0f} ms"
 
 
 class Histogram:

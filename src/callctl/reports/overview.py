@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
 from callctl.calls.action import DONE, NOT_ENDED, REFUSED, UNKNOWN
 from callctl.calls.call import CallStatus
-from callctl.reports.charts import Chart, Slice, bar_chart, column_chart, histogram, over_time
+from callctl.reports.charts import Chart, Column, Slice, bar_chart, column_chart, over_time
+from callctl.reports.figures import DELAYS, TIMES, Histogram, Tally, in_short
 from callctl.reports.stories.ending import TWILIO, actor, sip_words
 from callctl.reports.stories.story import COMPLETED, FAILED, LIVE, UNANSWERED, Story, StoryLeg
-from callctl.views.table import clock
 
 # In the order in which they stand on one another.
 _OUTCOMES: Final = ((COMPLETED, "completed"), (UNANSWERED, "not answered"), (LIVE, "not over"), (FAILED, "failed"))
@@ -38,8 +39,7 @@ class Overview:
         self.last: datetime | None = None
         self._begun: list[tuple[datetime, str]] = []
         self._statuses: Counter[str] = Counter()
-        self._ring: list[int] = []
-        self._talk: list[int] = []
+        self._figures = Tally()
         self._causes: Counter[str] = Counter()
         self._done: Counter[tuple[str, str]] = Counter()  # requests, by action and who made them
         self._undone: Counter[tuple[str, str]] = Counter()
@@ -59,10 +59,8 @@ class Overview:
             self._statuses[one.leg.status] += 1
             self.callbacks += one.callbacks
             self.missing_callbacks += len(one.missing_callbacks)
-            if one.ring_seconds is not None:
-                self._ring.append(one.ring_seconds)
-            if one.talk_seconds:
-                self._talk.append(one.talk_seconds)
+            if one.facts is not None:
+                self._figures.add(one.facts)
             if one.ending.by == TWILIO:
                 self._causes[_cause(one)] += 1
         self._add_actions(story)
@@ -132,15 +130,9 @@ class Overview:
             bar_chart(
                 "How legs came out",
                 [Slice(status, count, status) for status in statuses if (count := self._statuses[status])],
+                note=self._rate(),
             ),
-            column_chart(
-                "How long legs rang", histogram(self._ring, look="ringing"), note=_middle(self._ring, of=self.legs)
-            ),
-            column_chart(
-                "How long legs talked",
-                histogram(self._talk, look="in-progress"),
-                note=_middle(self._talk, of=self.legs),
-            ),
+            *self._charts_of_times(),
             bar_chart(
                 "What commands and rules did",
                 [
@@ -162,6 +154,23 @@ class Overview:
             ),
         ]
         return [chart for chart in charts if chart.rects]
+
+    def _rate(self) -> str:
+        answered, decided = self._figures.answered, self._figures.decided
+        return f"{answered:,} of {decided:,} were answered, {100 * answered / decided:.1f} %" if decided else ""
+
+    def _charts_of_times(self) -> Iterator[Chart]:
+        """Yield the charts of which `callctl stats` shows the same figures."""
+        figures = self._figures
+        for title, times, starts, look in (
+            ("From dialling to ringing", figures.post_dial_delay, TIMES, "initiated"),
+            ("How long legs rang", figures.ring_time, TIMES, "ringing"),
+            ("How long legs talked", figures.talk_time, TIMES, "in-progress"),
+            ("How late callbacks arrived", figures.callback_delay, DELAYS, "plain"),
+        ):
+            columns = [Column(bar.label, bar.label, {look: bar.times}) for bar in times.bars(starts)]
+            of = f"{self.legs:,} legs" if starts is TIMES else f"{self.callbacks:,} callbacks"
+            yield column_chart(title, columns, note=_middle(times, of=of))
 
 
 def _cause(one: StoryLeg) -> str:
@@ -186,12 +195,11 @@ def _names(counts: Counter[str]) -> str:
     return f"{shown} and {len(counts) - 3} more" if len(counts) > 3 else shown
 
 
-def _middle(seconds: list[int], *, of: int) -> str:
-    if not seconds:
+def _middle(times: Histogram, *, of: str) -> str:
+    half, most = times.quantile(50), times.quantile(95)
+    if half is None or most is None:
         return ""
-    ordered = sorted(seconds)
-    half, most = ordered[len(ordered) // 2], ordered[min(len(ordered) - 1, int(len(ordered) * 0.95))]
-    return f"half of them up to {clock(half)}, 95 % up to {clock(most)}; of {len(ordered):,} of {of:,} legs"
+    return f"half of them up to {in_short(half)}, 95 % up to {in_short(most)}; of {times.count:,} of {of}"
 
 
 def _rest(counts: Counter[object] | Counter[str] | Counter[tuple[str, str]]) -> str:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from callctl.reports.figures import DELAYS, TIMES, Bar, Figures, Histogram, Tally
+from callctl.reports.figures import DELAYS, TIMES, Bar, Figures, Histogram, Tally, in_short
 from callctl.reports.figures_report import Report, whose
 from callctl.reports.leg_facts import CALLBACKS, EVIDENCE, REQUESTS, REST, UNVERIFIED
 from callctl.support.dates import local_time
 from callctl.views.style import append_status, style
-from callctl.views.table import cells, clock, shown_status
+from callctl.views.table import cells, shown_status
 from callctl.views.terminal_safe import printable
 
 if TYPE_CHECKING:
@@ -104,12 +104,7 @@ def _times(tally: Tally) -> list[Text]:
 
 
 def _time(seconds: float | None) -> str:
-    """Return a time as short as it is: in milliseconds below a second, and from a minute on with colons."""
-    if seconds is None:
-        return "-"
-    if seconds >= 60:
-        return clock(seconds)
-    return f"{seconds:.3g} s" if seconds >= 1 or not seconds else f"{seconds * 1000:.0f} ms"
+    return "-" if seconds is None else in_short(seconds)
 
 
 def _histograms(tally: Tally, width: int) -> list[Text]:
@@ -145,7 +140,7 @@ def _block(name: str, bars: Sequence[Bar], *, width: int) -> list[Text]:
     room = width - _LABEL - digits - 4
     lines = [_text(name, "bold")]
     for bar in bars:
-        line = _text(f"{_label(bar):>{_LABEL}}  ")
+        line = _text(f"{bar.label:>{_LABEL}}  ")
         line.append(f"{_filled(bar.times / most * room):{room}}", style="cyan")
         lines.append(line.append(f"  {bar.times:>{digits},}"))
     return lines
@@ -155,14 +150,6 @@ def _filled(cells_: float) -> str:
     """Return a bar so many cells long, to an eighth; whatever is counted shows."""
     eighths = max(1, round(cells_ * 8)) if cells_ else 0
     return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
-
-
-def _label(bar: Bar) -> str:
-    if bar.end is None:
-        return f"≥ {bar.start:g} s" if bar.start < 60 else f"≥ {bar.start / 60:g} min"
-    if bar.end <= 60:
-        return f"{bar.start:g}-{bar.end:g} s"
-    return f"{bar.start / 60:g}-{bar.end / 60:g} min"
 
 
 def _ends(tally: Tally) -> list[Text]:

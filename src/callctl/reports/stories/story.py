@@ -15,6 +15,7 @@ from callctl.calls.board import Board
 from callctl.calls.call import Call, CallStatus, is_final
 from callctl.calls.event import CALLBACK, MISSED, POLLED, TWIML_REQUEST, CallEvent
 from callctl.calls.leg import Leg
+from callctl.reports.leg_facts import LegFacts, facts_of_events
 from callctl.reports.stories.ending import TWILIO, Ending, actor, ending_of, far_end, unexpected_sip
 from callctl.reports.stories.rest_facts import RestFacts
 from callctl.views.call_page import timeline_of
@@ -85,6 +86,7 @@ class Step:
 class StoryLeg:
     """A leg in a story. ``ring_seconds`` and ``talk_seconds`` are None where no callbacks report them.
 
+    ``facts`` is what it adds to the figures of many legs, None for one that they don't count.
     ``redirects`` counts those that were done; ``call`` is what REST shows, and ``notifications`` what went wrong by it,
     where it was fetched.
     """
@@ -99,6 +101,7 @@ class StoryLeg:
     missing_callbacks: tuple[int, ...]
     call: Call | None = None
     notifications: tuple[Notification, ...] = ()
+    facts: LegFacts | None = None
 
     @property
     def far_end(self) -> str:
@@ -231,18 +234,20 @@ def _story_leg(
     redirects = [one for one in actions if one.call_sid == sid and one.action == "redirect" and one.result == DONE]
     arrived = [event.received_at for event in events if event.call_sid == sid and event.is_final]
     call, notes = facts.calls.get(sid), facts.notifications.get(sid, ())
+    counted = facts_of_events(event for event in events if event.call_sid == sid)
     return StoryLeg(
         leg=leg,
         ending=ending_of(leg, arrived=min(arrived, default=None), legs=legs, actions=actions, notes=notes),
         began_at=began_at(leg, call),
-        ring_seconds=_seconds(leg.ringing_at, leg.answered_at or leg.ended_at),
-        talk_seconds=_talk_seconds(leg),
+        ring_seconds=None if counted is None else _whole(counted.ring_time),
+        talk_seconds=None if counted is None else _talk_seconds(counted),
         redirects=len(redirects),
         callbacks=len(own),
         # It counts from 0 (docs/twilio.md, "Easily got wrong"). Some senders number nothing, or everything 0.
         missing_callbacks=tuple(sorted(set(range(max(numbers, default=0))) - numbers))[:100],
         call=call,
         notifications=tuple(notes),
+        facts=counted,
     )
 
 
@@ -256,17 +261,14 @@ def began_at(leg: Leg, call: Call | None = None) -> datetime:
     return min(known)
 
 
-def _seconds(since: datetime | None, until: datetime | None) -> int | None:
-    return None if since is None or until is None else max(0, int((until - since).total_seconds()))
+def _whole(milliseconds: int | None) -> int | None:
+    return None if milliseconds is None else milliseconds // 1000
 
 
-def _talk_seconds(leg: Leg) -> int | None:
-    """Return how long a leg was answered for: by its duration, else by its times; 0 if it was not answered."""
-    if leg.is_live:
-        return None
-    if leg.answered_at is None and leg.status != CallStatus.COMPLETED:
-        return 0
-    return leg.duration if leg.duration is not None else _seconds(leg.answered_at, leg.ended_at)
+def _talk_seconds(facts: LegFacts) -> int | None:
+    """Return how long a leg was answered for; 0 if it was not answered."""
+    is_unanswered = facts.kind.has_ended and not facts.kind.is_answered
+    return 0 if is_unanswered else _whole(facts.talk_time)
 
 
 def _steps(timeline: Iterable[CallEvent | ActionEvent], numbers: Mapping[str, int]) -> Iterator[Step]:
