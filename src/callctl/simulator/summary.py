@@ -46,7 +46,7 @@ class Summary:
             f"{_count(len(self.received), 'request')} received",
             f"{len(self.sent)} made",
         )
-        yield f"at {self.at:g} s: {', '.join(counts)}"
+        yield f"at {self.at:.12g} s: {', '.join(counts)}"
         if len(self.calls) > MOST_CALLS:
             yield f"({len(self.calls) - MOST_CALLS} earlier calls are left out)"
         for call in self.calls[-MOST_CALLS:]:
@@ -64,10 +64,10 @@ def _count(number: int, name: str) -> str:
 
 
 def _of_call(call: Call) -> Iterator[str]:
-    course = ", ".join(f"{change.status} at {change.at:g}" for change in call.timeline)
+    course = ", ".join(f"{change.status} at {change.at:.12g}" for change in call.timeline)
     yield f"{call.sid} {call.direction} {call.from_} -> {call.to}: {course}"
     for note in call.notifications:
-        yield f"    {note.level} {note.code} at {note.at:g}: {note.message}"
+        yield f"    {note.level} {note.code} at {note.at:.12g}: {note.message}"
 
 
 def _of_request(request: Received | Sent) -> Iterator[str]:

@@ -70,6 +70,13 @@ def test_a_call_that_is_not_there_ends_with_3(callctl: Callctl, sim: Simulator) 
         assert (done.code, f"there is no call {sid}" in done.err) == (3, True), done
 
 
+@pytest.mark.parametrize("command", [("say", "yes", "please"), ("press", "1", "2")])
+def test_words_without_quotes_are_told_of_them(callctl: Callctl, sim: Simulator, command: tuple[str, ...]) -> None:
+    place(sim)
+    done = callctl("simulator", *command, env={"CALLCTL_API_URL": sim.url})
+    assert (done.code, f"there is no call {command[1]}" in done.err, "quotes keep" in done.err) == (3, True, True)
+
+
 def test_no_call_is_live(callctl: Callctl, sim: Simulator) -> None:
     done = callctl("simulator", "answers", "1", env={"CALLCTL_API_URL": sim.url})
     assert (done.code, "no call is live" in done.err) == (2, True)

@@ -33,6 +33,8 @@ def test_advance_says_how_far_it_came(callctl: Callctl, sim: Simulator) -> None:
     done = callctl("simulator", "advance", "--until-request", "/nothing", "--limit", "1m", env=env)
     assert (done.code, done.out) == (1, "")
     assert "within 60 s: every call has ended" in done.err
+    weeks = callctl("simulator", "advance", "30d", env=env)
+    assert weeks.out == "2592061.3 s: 2592000 s have passed\n"
     assert "code 20001, HTTP 409" in done.err
 
 

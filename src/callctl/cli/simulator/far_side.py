@@ -14,7 +14,7 @@ from callctl.cli.io.runtime import Runtime
 from callctl.cli.options import common
 from callctl.cli.simulator.client import Json, SimulatorClient, Url
 from callctl.cli.simulator.show import call_line, show_one
-from callctl.errors import UsageError
+from callctl.errors import NotFoundError, UsageError
 
 OneCall = Annotated[
     str | None,
@@ -133,7 +133,11 @@ def _act(runtime: Runtime, client: SimulatorClient, sid: str, action: str, body:
     from urllib.parse import quote
 
     path = f"/calls/{quote(sid, safe='')}/{action}"
-    call = client.post(path, body, changes="it may have been done")
+    try:
+        call = client.post(path, body, changes="it may have been done")
+    except NotFoundError as error:
+        error.hint = error.hint or "`callctl simulator calls` shows all; quotes keep several words or keys together"
+        raise
     show_one(runtime, call, call_line(call))
 
 

@@ -66,7 +66,7 @@ def advance(
         body |= {} if limit is None else {"limit": read_duration(limit, option="--limit")}
     client = SimulatorClient.find(runtime, url=url, env_file=env_file)
     passed = client.post("/advance", body, changes="time may have been advanced")
-    show_one(runtime, passed, f"{passed['at']:g} s: {passed['advanced']:g} s have passed")
+    show_one(runtime, passed, f"{passed['at']:.12g} s: {passed['advanced']:.12g} s have passed")
 
 
 def reset(

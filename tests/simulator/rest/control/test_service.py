@@ -2,6 +2,7 @@
 
 import json
 
+import aiohttp
 import jsonschema  # type: ignore[import-untyped]
 from simulator.setup import SimulatorSetup, simulator_setup
 
@@ -22,6 +23,11 @@ async def test_health_says_how_it_runs(setup: SimulatorSetup) -> None:
     async with simulator_setup(manual_clock=False, strict=True) as other:
         body = (await other.control("GET", "/health"))[1]
         assert (body["clock"], body["strict"]) == ("real", True)
+
+
+async def test_it_may_be_asked_without_a_body(setup: SimulatorSetup) -> None:
+    async with aiohttp.request("HEAD", f"{setup.sim.url}/simulator/health") as reply:
+        assert (reply.status, await reply.read()) == (200, b"")
 
 
 async def test_the_description_is_served_and_sound(setup: SimulatorSetup) -> None:

@@ -132,7 +132,7 @@ def _of_calls(world: World) -> str:
 
 def _state(leg: Leg) -> str:
     since = leg.timeline[-1][0].at
-    return f"{leg.status}, {'at' if leg.status in FINAL else 'since'} {since:g} s"
+    return f"{leg.status}, {'at' if leg.status in FINAL else 'since'} {since:.12g} s"
 
 
 def _why(leg: Leg) -> str:

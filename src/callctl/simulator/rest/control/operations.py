@@ -168,7 +168,9 @@ class Control:
         with condition:
             passed = await self._advance(limit, condition.is_met)
             if not condition.is_met():
-                raise ControlError(20001, f"{condition.missing()} within {passed:g} s: {condition.still()}", status=409)
+                raise ControlError(
+                    20001, f"{condition.missing()} within {passed:.12g} s: {condition.still()}", status=409
+                )
         return passed
 
     async def _advance(self, seconds: float, is_done: Callable[[], bool]) -> float:

@@ -61,7 +61,7 @@ def routes(endpoint: Endpoint, control: Control, path: str) -> Routes:
         return web.json_response({"numbers": numbers, "applications": applications})
 
     return (
-        get(f"{path}/health", health),
+        web.get(f"{path}/health", health),  # also as HEAD, by which some wait for a server
         get(f"{path}/openapi.json", described),
         web.post(f"{path}/advance", advance),
         web.post(f"{path}/reset", reset),
