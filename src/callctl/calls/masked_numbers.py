@@ -64,7 +64,7 @@ _PARTIES = frozenset(
 _NAMES = frozenset({"callername", "calleridname", "fromname", "toname", "identity"})
 _KEYS = frozenset({"digits"})  # that were pressed: a menu's may be seen, a number of any length not
 _WHOLLY_HIDDEN = frozenset({"stirpassporttoken"})  # it holds both numbers, encoded
-_KEPT_FIELDS = r"(?i).*(sids?|_at|time|timestamp|duration|code|version|uri|key|fingerprint)|.*date.*|v|type|status"
+_KEPT_FIELDS = r"(?i).*(sids?|_at|time|timestamp|duration|code|version|uris?|key|fingerprint)|.*date.*|v|type|status"
 
 
 @lru_cache(maxsize=4096)
@@ -170,22 +170,29 @@ def masked_field(name: str, value: Any, *, depth: int = _DEEPEST) -> Any:
 
     None stands for what is nested too deeply.
     """
+    mask = _mask_of(name)
+    if mask is None:
+        return value
     if isinstance(value, Mapping):
         return {key: masked_field(key, item, depth=depth - 1) for key, item in value.items()} if depth else None
     if isinstance(value, (list, tuple)):
         return [masked_field(name, item, depth=depth - 1) for item in value] if depth else None
-    if not isinstance(value, str):
-        return value
+    return mask(value) if isinstance(value, str) else value
+
+
+@lru_cache(maxsize=512)
+def _mask_of(name: str) -> Callable[[str], str] | None:
+    """Return how the values of a field are masked; None for a field whose values stay, whatever they are."""
     plain = name.replace("_", "").lower()
     if plain in _PARTIES:
-        return masked_party(value)
+        return masked_party
     if plain in _NAMES:
-        return masked_name(value)
+        return masked_name
     if plain in _KEYS:
-        return _without_digits(value)
+        return _without_digits
     if plain in _WHOLLY_HIDDEN:
-        return HIDDEN
-    return value if re.fullmatch(_KEPT_FIELDS, name) else masked(value)
+        return lambda _value: HIDDEN
+    return None if re.fullmatch(_KEPT_FIELDS, name) else masked
 
 
 def masked_call(call: Call) -> Call:
