@@ -257,6 +257,36 @@ def test_ctrl_c_ends_it_in_a_gap_that_it_has_announced(home: Path) -> None:
         assert told(application) == ["1 ringing", "1 in-progress"]
 
 
+def by_call(server: Server) -> dict[str, list[list[tuple[str, str]]]]:
+    """Return the forms that came, by call."""
+    calls: dict[str, list[list[tuple[str, str]]]] = {}
+    for request in server.received:
+        calls.setdefault(dict(request.form)["CallSid"], []).append(request.form)
+    return calls
+
+
+def test_an_application_gets_the_callbacks_of_last_night_again(
+    callctl: Callctl, home: Path, fast_simulator: Simulator
+) -> None:
+    """Of each call the very forms in their order, as it got them that night, and as Twilio's library accepts them."""
+    env = env_for(fast_simulator)
+    with Server(reply(204)) as then, Service("--forward-to", f"{then.url}/status", home=home, env=env) as service:
+        assert service.ready
+        for to in ("+12025550100", "+12025550102"):
+            assert callctl("place", to, "--dial", "+12025550105", env=env).code == 0
+        ended = ("completed", "busy", "failed", "no-answer", "canceled")
+        service.until(lambda: sum(dict(one.form)["CallStatus"] in ended for one in then.received) == 3)
+        assert service.terminate() == 0
+    with Server(reply(204)) as application:
+        url = f"{application.url}/callbacks"
+        outcome = callctl("replay", "--since", "12h", "--to", url, "--speed", "50", env=env)
+        assert outcome.code == 0
+        assert by_call(application) == by_call(then)
+        assert len(by_call(then)) == 3
+        check = RequestValidator(fast_simulator.auth_token).validate
+        assert all(check(url, dict(one.form), one.headers["X-Twilio-Signature"]) for one in application.received)
+
+
 # What failed
 
 

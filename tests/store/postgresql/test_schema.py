@@ -24,6 +24,7 @@ from callctl.store.postgresql import schema
 from callctl.store.postgresql.maintenance import check, migrate
 from callctl.store.postgresql.rows import fit, unfit
 from callctl.store.postgresql.store import PostgresStore
+from callctl.store.records import Undelivered
 
 
 def set_version(url: str, version: int) -> None:
@@ -49,6 +50,30 @@ def test_a_listener_goes_on_while_the_schema_is_made_anew_and_with_the_next_vers
         set_version(shared_store, schema.VERSION + 1)  # as a newer callctl leaves it
         assert store.append(event(2, "ringing", number=0, at=1))
     PostgresStore.open(shared_store, world=WORLD).close()  # and one that is started now
+
+
+def test_a_schema_of_version_1_is_brought_up_to_date_with_what_it_holds(
+    postgresql: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, one = postgresql.new_database(), event(1, "ringing", number=0, at=1)
+    with monkeypatch.context() as before:
+        before.setattr(schema, "VERSION", 1)
+        assert migrate(url) == (0, 1)
+        with closing(PostgresStore.open(url, world=WORLD)) as store:
+            assert store.append(one)
+            assert migrate_to(2, url) == (1, 2)
+            assert store.delete_older_than(one.received_at) == 0  # a listener of the version before goes on
+    with closing(PostgresStore.open(url, world=WORLD)) as store:
+        request = Undelivered(one.call_sid, one.key, "http://127.0.0.1:5000/", one.received_at, "", timedelta())
+        store.keep_undelivered([request], now=one.received_at)
+        assert [found for _, found in store.undelivered(now=one.received_at)] == [one]
+
+
+def migrate_to(version: int, url: str) -> tuple[int, int]:
+    """Bring a schema up to date as a callctl of that version does."""
+    with pytest.MonkeyPatch.context() as later:
+        later.setattr(schema, "VERSION", version)
+        return migrate(url)
 
 
 def test_a_much_newer_schema_and_none_are_refused_with_a_sentence(

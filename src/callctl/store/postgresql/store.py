@@ -459,7 +459,7 @@ class PostgresStore:
     def keep_undelivered(self, requests: Iterable[Undelivered], *, now: datetime) -> None:  # noqa: ARG002
         """Store that an application has not taken requests; what was stored of them before counts no more.
 
-        They stay as long as their events, and the newest ``MOST_UNDELIVERED`` at most.
+        They stay as long as their calls, and the newest ``MOST_UNDELIVERED`` at most.
         """
         self._write(_KEEP_UNDELIVERED, rows=json.dumps([_undelivered_row(request) for request in requests]))
         self._write(_FORGET_OLDEST_UNDELIVERED, most=MOST_UNDELIVERED)
