@@ -6,17 +6,20 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from api.scripted import Handler, Server, call, reply
 from cli.frozen import LONG, NOON, Frozen
 from cli.local_store import add_callback, store_of
-from running import Outcome
+from running import Callctl, Outcome
 
 from callctl.calls.action import ActionEvent
+from callctl.settings import load
 from callctl.store.sqlite.store import SqliteStore
 
 ANSWERS, BUSY = "+12025550100", "+12025550102"
@@ -42,6 +45,16 @@ def recorded(store: SqliteStore) -> SqliteStore:
     hangup = ActionEvent(NOON + timedelta(seconds=29), ONE, "hangup", (), "completed", by=COLLEAGUE)
     store.record_actions([hangup])
     return store
+
+
+@contextmanager
+def store_at(home: Path, env: Mapping[str, str]) -> Iterator[SqliteStore]:
+    """Open the store of another API address."""
+    settings = load({"HOME": str(home), **env}, cwd=home)
+    settings.store.parent.mkdir(parents=True, exist_ok=True)
+    store = SqliteStore.open(settings.store, world=settings.world)
+    yield store
+    store.close()
 
 
 def said(outcome: Outcome) -> str:
@@ -203,6 +216,28 @@ def test_what_the_api_adds(frozen: Frozen, store: SqliteStore) -> None:
     frozen.later(minutes=1)
     known = frozen("export", sid, "--fetch", "--output", "-", now=lambda: NOON + timedelta(minutes=1)).out
     assert "no callback reported the end: the API was asked" in known
+
+
+def test_what_the_api_does_not_have_is_said_once_and_the_rest_told(callctl: Callctl, home: Path) -> None:
+    def answer(handler: Handler) -> None:
+        status = 200 if "Calls.json" in handler.path else 404
+        reply(status, {"calls": []} if status == 200 else {"code": 20404, "message": "gone"})(handler)
+
+    def refuse(handler: Handler) -> None:
+        is_page = "Notifications" in handler.path or "Calls.json" in handler.path
+        sid = handler.path.partition("?")[0].removesuffix(".json").rpartition("/")[2]
+        reply(403, {"code": 20403, "message": "no"})(handler) if is_page else reply(200, call(sid))(handler)
+
+    account = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "0" * 32}
+    for turn, words in ((answer, ""), (refuse, f"told without errors and warnings of {ONE}, {TWO}, {THREE}: ")):
+        with Server(turn) as server:
+            env = {**account, "CALLCTL_API_URL": server.url}
+            with store_at(home, env) as store:
+                for sid in (ONE, TWO, THREE):
+                    add_callback(store, sid, "ringing", at=NOON)
+            outcome = callctl("export", ONE, TWO, THREE, "--fetch", "--output", "-", env=env)
+        assert (outcome.code, "3 calls" in outcome.out) == (0, True), outcome.err
+        assert words in outcome.err
 
 
 def test_calls_that_rest_alone_knows_are_found_by_filters(frozen: Frozen, recorded: SqliteStore) -> None:

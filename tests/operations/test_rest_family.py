@@ -57,10 +57,10 @@ def test_all_legs_come_with_their_errors(named: str, known: tuple[str, ...]) -> 
 
 def test_what_can_not_be_had_is_named_and_left_out() -> None:
     found = fetched(PARENT, broken=f"{ONE}/Notifications")
-    assert list(found.missing) == [f"the errors and warnings of {ONE}"]
+    assert list(found.missing) == [(ONE, "errors and warnings")]
     assert ONE not in found.facts.notifications
     children = fetched(PARENT, broken="ParentCallSid")
-    assert (list(children.missing), list(children.facts.calls)) == ([f"the child legs of {PARENT}"], [PARENT])
+    assert (list(children.missing), list(children.facts.calls)) == ([(PARENT, "child legs")], [PARENT])
 
 
 def test_a_call_that_twilio_no_longer_keeps() -> None:

@@ -18,6 +18,7 @@ import typer
 from callctl.calls.call import Call, CallStatus
 from callctl.calls.filter import CallFilter
 from callctl.cli.io.progress import Progress
+from callctl.cli.io.results import name_some
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options import common, completion, filters
 from callctl.cli.options.calls import calls_to_read, open_store_to_read
@@ -272,7 +273,6 @@ class _Source:
     def _fetched(self, client: ApiClient, families: list[_Family]) -> Iterator[tuple[_Family, RestFacts | None]]:
         """Yield what REST says of each family, in their order; several are fetched at once."""
         from callctl.operations.bulk import Done, for_each_in_order
-        from callctl.operations.call_details import check_limit
         from callctl.operations.rest_family import RestFamily, fetch_family
 
         by_sid = {family.sid: family for family in families}
@@ -280,23 +280,23 @@ class _Source:
         def fetch(sid: str) -> RestFamily:
             found = fetch_family(client, sid, by_sid[sid].legs)
             if len(by_sid) > 1:
-                check_limit(found.missing)
+                found.check_limit()
             return found
 
+        missing: dict[tuple[str, str], list[str]] = {}  # legs, by what of them and why
         for result in for_each_in_order(list(by_sid), fetch, parallel=_PARALLEL):
             family = by_sid[result.sid]
             if isinstance(result, Done):
-                for what, error in result.value.missing.items():
-                    self._say_missing(what, error)
+                for (leg, what), error in result.value.missing.items():
+                    missing.setdefault((what, error.message), []).append(leg)
                 yield family, result.value.facts
             elif family.legs:
-                self._say_missing(f"what the API knows of {family.sid}", result.error)
+                missing.setdefault(("what the API knows", result.error.message), []).append(family.sid)
                 yield family, None
             else:
                 raise result.error
-
-    def _say_missing(self, what: str, error: CallctlError) -> None:
-        self.runtime.say_once(f"callctl: warning: told without {what}: {error.message}")
+        for (what, why), legs in missing.items():
+            self.runtime.say(f"callctl: warning: told without {what} of {name_some(legs)}: {why}")
 
     def _story(self, family: _Family, facts: RestFacts | None) -> Story | None:
         from callctl.reports.stories.masked_story import masked_facts, masked_family

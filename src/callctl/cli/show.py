@@ -247,7 +247,7 @@ def _pages(
                 conference_sid=None if conference is None else conference.conference_sid,
             )
             if len(sids) > 1:
-                check_limit(details.missing)
+                check_limit(details.missing.values())
             return _Found(events, actions, reported, details)
 
         for sid, found in _each(sids, find, parallel=parallel):

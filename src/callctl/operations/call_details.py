@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -44,9 +44,9 @@ class CallDetails:
     missing: Mapping[str, CallctlError]
 
 
-def check_limit(missing: Mapping[str, CallctlError]) -> None:
+def check_limit(errors: Iterable[CallctlError]) -> None:
     """Raise the RateLimitedError for which a part is missing, if one is: with fewer requests at once it comes."""
-    for error in missing.values():
+    for error in errors:
         if isinstance(error, RateLimitedError):
             raise error
 

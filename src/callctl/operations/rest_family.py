@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from callctl.calls.event import CallEvent
 from callctl.errors import CallctlError, NotFoundError
-from callctl.operations.call_details import CHILDREN, NOTIFICATIONS, PARENT, CallDetails, details_of
+from callctl.operations.call_details import CHILDREN, NOTIFICATIONS, PARENT, CallDetails, check_limit, details_of
 from callctl.operations.missed_ends import missed_end
 from callctl.operations.reported_status import reported_legs
 from callctl.reports.stories.rest_facts import RestFacts
@@ -20,15 +20,19 @@ if TYPE_CHECKING:
     from callctl.api.client import ApiClient
     from callctl.api.resources import Notification
 
-_IN_WORDS = {PARENT: "the parent call of", CHILDREN: "the child legs of", NOTIFICATIONS: "the errors and warnings of"}
+_IN_WORDS = {PARENT: "parent call", CHILDREN: "child legs", NOTIFICATIONS: "errors and warnings"}
 
 
 @dataclass(frozen=True, slots=True)
 class RestFamily:
-    """The facts, and why some of them could not be had, by what they are: ``the child legs of CA…``."""
+    """The facts, and why some of them could not be had, by the leg and what of it, such as ``child legs``."""
 
     facts: RestFacts
-    missing: Mapping[str, CallctlError]
+    missing: Mapping[tuple[str, str], CallctlError]
+
+    def check_limit(self) -> None:
+        """Raise the RateLimitedError for which something is missing, if it is one: with fewer requests it comes."""
+        check_limit(self.missing.values())
 
 
 def fetch_family(api: ApiClient, sid: str, legs: Sequence[str] = ()) -> RestFamily:
@@ -57,7 +61,7 @@ def fetch_family(api: ApiClient, sid: str, legs: Sequence[str] = ()) -> RestFami
         try:
             notes.setdefault(leg, asked.result())
         except CallctlError as error:
-            missing[f"{_IN_WORDS[NOTIFICATIONS]} {leg}"] = error
+            missing[leg, _IN_WORDS[NOTIFICATIONS]] = error
     return RestFamily(RestFacts(calls, notes), missing)
 
 
@@ -68,9 +72,9 @@ def _noted(api: ApiClient, legs: Iterable[str]) -> dict[str, Future[list[Notific
     return {leg: ask(leg) for leg in legs}
 
 
-def _missing(details: CallDetails) -> Iterator[tuple[str, CallctlError]]:
+def _missing(details: CallDetails) -> Iterator[tuple[tuple[str, str], CallctlError]]:
     for part, error in details.missing.items():
-        yield f"{_IN_WORDS[part]} {details.call.sid}", error
+        yield (details.call.sid, _IN_WORDS[part]), error
 
 
 def unreported(facts: RestFacts, events: Iterable[CallEvent], *, now: datetime, world: str) -> list[CallEvent]:
