@@ -18,7 +18,18 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
-from stage import ANSWERS, BUSY, HANGS_UP, NEVER, Stage, in_a_hurry, local_time_is_utc, standing_still, wait_until
+from stage import (
+    ANSWERS,
+    BUSY,
+    HANGS_UP,
+    NEVER,
+    NOT_FOUND,
+    Stage,
+    in_a_hurry,
+    local_time_is_utc,
+    standing_still,
+    wait_until,
+)
 
 from callctl.watch.registry import ask_health, health_url_at
 
@@ -169,6 +180,27 @@ def a_second_phone_that_rings_too_long(stage: Stage, screen: io.StringIO) -> Non
     wait_until(lambda: "▸" in screen.getvalue() and "canceled ended" in screen.getvalue())
 
 
+def a_busy_hour(stage: Stage, _screen: io.StringIO) -> None:
+    """Calls that end in each way, and one that lasts; two are ended by hand."""
+    for number in (ANSWERS, BUSY, HANGS_UP, NEVER, NOT_FOUND, HANGS_UP, NEVER, BUSY, HANGS_UP):
+        stage.type(f"callctl place {number} --twiml '<Response><Pause length=\"600\"/></Response>'")
+        stage.simulator.advance(45)
+        if number == NEVER:
+            stage.type("callctl hangup @last")
+    stage.type(f"callctl place {ANSWERS} --say Hello")
+    stage.simulator.advance(20)
+    stage.type(f"callctl place {ANSWERS} --dial {HANGS_UP} --then survey")
+    stage.simulator.advance(20)
+
+
+@contextmanager
+def after_a_busy_hour() -> Iterator[Stage]:
+    """A watch that is over, and many calls in its store."""
+    with a_story(a_busy_hour) as stage:
+        stage.type("callctl watch --no-poll")
+        yield stage
+
+
 @contextmanager
 def a_watch_that_does_not_start() -> Iterator[Stage]:
     """Nothing yet, and the command for a watch is wrong."""
@@ -209,6 +241,7 @@ SCENES: dict[str, Callable[[], AbstractContextManager[Stage]]] = {
     "a call that rings too long": partial(a_story, a_call_that_rings_too_long),
     "a call that lasts too long": partial(a_story, a_call_that_lasts_too_long),
     "a second phone that rings too long": partial(a_story, a_second_phone_that_rings_too_long),
+    "after a busy hour": after_a_busy_hour,
     "a watch that does not start": a_watch_that_does_not_start,
 }
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.main import main as callctl
 from callctl.simulator import Simulator
+from callctl.support.identity import user_at_host
 
 BEGIN = datetime(2026, 11, 24, 9, 41, tzinfo=UTC)
 CALLER = "+15005550006"
@@ -31,6 +32,7 @@ ANSWERS, BUSY, NEVER, HANGS_UP = "+12025550100", "+12025550102", "+12025550103",
 NOT_FOUND = "+12025550104"
 SURVEY = "https://example.com/survey.xml"  # what the reader sees for the address of the one served here
 APPLICATION = "http://127.0.0.1:5000"  # an application of the reader's: the survey's server answers for it
+OPERATOR = "ann@ops"  # what the reader sees for the user and the machine here
 FIRST_FRAME = "No calls yet."
 LIMIT = 90.0  # seconds, for what comes within a few
 
@@ -158,7 +160,7 @@ class Stage:
         lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text).splitlines()
         kept = [line.rstrip() for line in lines if not line.startswith("callctl: the API is ")]
         shown = "\n".join(kept).replace(self.simulator.url, "http://127.0.0.1:8766").replace(self.survey, SURVEY)
-        shown = shown.replace(self._application, APPLICATION)
+        shown = shown.replace(self._application, APPLICATION).replace(user_at_host(), OPERATOR)
         return shown.replace(str(self.home), "~").replace(str(self.port), "8765")
 
     @property
