@@ -28,6 +28,7 @@ from callctl.support.dates import (
     read_end,
     read_json,
     read_start,
+    seconds_text,
     time_of_day,
 )
 
@@ -256,6 +257,21 @@ def test_any_number_with_a_unit_is_a_duration_and_none_without(number: int, unit
         assert read_duration(f"{number}{unit}", option="--x") == pytest.approx(number * seconds)
     with pytest.raises(UsageError, match="needs a unit"):
         read_duration(str(number), option="--x")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0"),
+        (0.1 + 0.2, "0.3"),
+        (6.64, "6.64"),
+        (0.0089217999, "0.009"),
+        (2592061.3, "2592061.3"),
+        (3e8, "300000000"),
+    ],
+)
+def test_seconds_are_written_in_full(seconds: float, text: str) -> None:
+    assert seconds_text(seconds) == text
 
 
 @given(st.text(max_size=30))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from callctl.simulator.http_requests import ACCOUNT, Received, Sent
 from callctl.simulator.records import Call
+from callctl.support.dates import seconds_text
 
 if TYPE_CHECKING:
     from callctl.simulator.simulator import Simulator
@@ -46,7 +47,7 @@ class Summary:
             f"{_count(len(self.received), 'request')} received",
             f"{len(self.sent)} made",
         )
-        yield f"at {self.at:.12g} s: {', '.join(counts)}"
+        yield f"at {seconds_text(self.at)} s: {', '.join(counts)}"
         if len(self.calls) > MOST_CALLS:
             yield f"({len(self.calls) - MOST_CALLS} earlier calls are left out)"
         for call in self.calls[-MOST_CALLS:]:
@@ -64,10 +65,10 @@ def _count(number: int, name: str) -> str:
 
 
 def _of_call(call: Call) -> Iterator[str]:
-    course = ", ".join(f"{change.status} at {change.at:.12g}" for change in call.timeline)
+    course = ", ".join(f"{change.status} at {seconds_text(change.at)}" for change in call.timeline)
     yield f"{call.sid} {call.direction} {call.from_} -> {call.to}: {course}"
     for note in call.notifications:
-        yield f"    {note.level} {note.code} at {note.at:.12g}: {note.message}"
+        yield f"    {note.level} {note.code} at {seconds_text(note.at)}: {note.message}"
 
 
 def _of_request(request: Received | Sent) -> Iterator[str]:

@@ -258,6 +258,11 @@ def read_duration(text: str, *, option: str) -> float:
     return seconds
 
 
+def seconds_text(seconds: float) -> str:
+    """Write seconds to the millisecond, without an exponent and without zeros behind."""
+    return f"{round(seconds, 3):.12g}"
+
+
 def read_start(text: str, *, now: datetime, option: str) -> datetime:
     """Return the moment that begins a span: so long ago (``2h``), a date (its first moment), or an ISO time.
 

@@ -12,7 +12,7 @@ from callctl.cli.options import common
 from callctl.cli.simulator.client import Json, SimulatorClient, Url
 from callctl.cli.simulator.show import call_line, request_line, show_list, show_one
 from callctl.errors import UsageError
-from callctl.support.dates import read_duration
+from callctl.support.dates import read_duration, seconds_text
 from callctl.views.terminal_safe import printable
 
 POLL_SECONDS = 0.5
@@ -66,7 +66,7 @@ def advance(
         body |= {} if limit is None else {"limit": read_duration(limit, option="--limit")}
     client = SimulatorClient.find(runtime, url=url, env_file=env_file)
     passed = client.post("/advance", body, changes="time may have been advanced")
-    show_one(runtime, passed, f"{passed['at']:.12g} s: {passed['advanced']:.12g} s have passed")
+    show_one(runtime, passed, f"{seconds_text(passed['at'])} s: {seconds_text(passed['advanced'])} s have passed")
 
 
 def reset(

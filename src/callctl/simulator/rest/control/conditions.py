@@ -11,6 +11,7 @@ from callctl.simulator.http_requests import ACCOUNT, Received, Sent
 from callctl.simulator.models import FINAL, Leg
 from callctl.simulator.records import Call
 from callctl.simulator.switch.world import World
+from callctl.support.dates import seconds_text
 
 STATUSES = ("queued", "ringing", "in-progress", "completed", "busy", "failed", "no-answer", "canceled")
 MOST_NAMED = 5  # calls in an error
@@ -132,7 +133,7 @@ def _of_calls(world: World) -> str:
 
 def _state(leg: Leg) -> str:
     since = leg.timeline[-1][0].at
-    return f"{leg.status}, {'at' if leg.status in FINAL else 'since'} {since:.12g} s"
+    return f"{leg.status}, {'at' if leg.status in FINAL else 'since'} {seconds_text(since)} s"
 
 
 def _why(leg: Leg) -> str:

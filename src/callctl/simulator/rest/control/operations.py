@@ -17,6 +17,7 @@ from callctl.simulator.rest.routing import Endpoint
 from callctl.simulator.switch.owned import Owned
 from callctl.simulator.switch.switch import Switch
 from callctl.simulator.switch.world import World
+from callctl.support.dates import seconds_text
 
 MAX_ADDRESS = 1000  # characters
 LIMIT = 3600.0  # simulated seconds in which something is to become so
@@ -169,7 +170,7 @@ class Control:
             passed = await self._advance(limit, condition.is_met)
             if not condition.is_met():
                 raise ControlError(
-                    20001, f"{condition.missing()} within {passed:.12g} s: {condition.still()}", status=409
+                    20001, f"{condition.missing()} within {seconds_text(passed)} s: {condition.still()}", status=409
                 )
         return passed
 
