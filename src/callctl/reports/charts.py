@@ -16,6 +16,7 @@ WIDTH = 440
 _BAR, _BAR_GAP = 18, 10
 _PLOT = 150  # height of the columns
 _AXIS = 24  # height below them
+_WIDEST = 64  # of a column
 _TOP = 14
 _CHARACTER = 7.4
 
@@ -119,7 +120,7 @@ def column_chart(
     scale = _PLOT / (ticks[-1] or 1)
     left = max(len(_number(tick)) for tick in ticks) * _CHARACTER + 12
     step = (WIDTH - left) / max(1, len(columns))
-    gap = min(6.0, step * 0.2)
+    thick = min(step - min(6.0, step * 0.2), _WIDEST)
     rects, texts = [], []
     named = dict(legend)
     every = max(1, math.ceil(max((len(one.label) for one in columns), default=0) * _CHARACTER / step))
@@ -131,9 +132,8 @@ def column_chart(
             name = f" {named[look]}" if look in named else ""
             if value:
                 words = f"{one.whole}: {_number(value)}{name}"
-                rects.append(
-                    Rect(round(x + gap / 2, 1), round(y, 1), round(step - gap, 1), round(height, 1), look, words)
-                )
+                begin = round(x + (step - thick) / 2, 1)
+                rects.append(Rect(begin, round(y, 1), round(thick, 1), round(height, 1), look, words))
         if number % every == 0 and x + step / 2 + len(one.label) * _CHARACTER / 2 <= WIDTH + 8:
             texts.append(Text(round(x + step / 2, 1), _TOP + _PLOT + 16, one.label, "middle", "axis"))
     lines = tuple(Line(left, WIDTH, round(_TOP + _PLOT - tick * scale, 1)) for tick in ticks)
