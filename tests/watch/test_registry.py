@@ -141,6 +141,14 @@ def test_a_watch_of_another_account_or_address_is_none(settings: Settings, recor
         assert find(settings) is None
 
 
+def test_a_watch_that_reaches_the_region_by_another_edge_is_found(settings: Settings, record: WatchRecord) -> None:
+    plain = replace(settings, api_url="https://api.twilio.com")
+    edged = replace(plain, region="us1", edge="ashburn", api_url="https://api.ashburn.us1.twilio.com")
+    record = replace(record, api_url=edged.api_url, callback_url="https://calls.example.com/status")
+    write_record(edged, record)
+    assert find(plain) == record
+
+
 def test_a_loopback_callback_counts_only_for_a_loopback_api(settings: Settings, record: WatchRecord) -> None:
     twilio = replace(settings, api_url="https://api.twilio.com")
     local = replace(record, api_url=twilio.api_url)

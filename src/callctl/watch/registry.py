@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from callctl.errors import CallctlError
+from callctl.settings.values import without_edge
 from callctl.support.dates import read_json
 from callctl.support.own_folder import OTHERS_WRITE, check_own_folder, has_own_owner
 from callctl.support.threads import start
@@ -521,9 +522,10 @@ def _ask(url: str, *, timeout: float) -> dict[str, object] | None:
 
 def _records(settings: Settings) -> Iterator[tuple[Path, WatchRecord]]:
     """Yield the records of those that listen, or did, for this account and API address, the newest first."""
+    own_url = without_edge(settings.api_url)  # through whichever edge: the files of one world are read here
     for path in _paths(settings):
         record = _read(path)
-        if record is not None and record.account_sid == settings.account_sid and record.api_url == settings.api_url:
+        if record is not None and (record.account_sid, without_edge(record.api_url)) == (settings.account_sid, own_url):
             yield path, record
 
 

@@ -143,11 +143,17 @@ def test_an_address_in_the_settings_is_enough(callctl: Callctl, simulator: Simul
     assert (done.code, len(done.out.strip())) == (0, 34)
 
 
-def test_url_counts_before_the_settings_and_their_credentials_stay(callctl: Callctl, simulator: Simulator) -> None:
-    env = env_for(simulator) | {"CALLCTL_API_URL": "http://127.0.0.1:1"}
-    assert callctl(*GIVEN, "--voice-url", URL, "--url", simulator.url, env=env).code == 0
-    env["TWILIO_AUTH_TOKEN"] = "another"
+def test_url_counts_before_the_settings_whose_credentials_go_to_their_own_address_alone(
+    callctl: Callctl, simulator: Simulator
+) -> None:
+    env = env_for(simulator) | {"TWILIO_AUTH_TOKEN": "another"}
     assert callctl(*GIVEN, "--voice-url", URL, "--url", simulator.url, env=env).code == 4
+    env["CALLCTL_API_URL"] = "https://api.example.com"
+    assert callctl(*GIVEN, "--voice-url", URL, "--url", simulator.url, env=env).code == 0
+    with Server(reply(200, {"calls": []})) as other:
+        assert callctl("simulator", "calls", "--url", other.url, env=env).code == 0
+        assert callctl("simulator", "calls", env=env | {"CALLCTL_API_URL": other.url}).code == 0
+    assert ["Authorization" in request.headers for request in other.received] == [False, True]
 
 
 @pytest.mark.parametrize("env", [{}, REAL], ids=["no settings", "Twilio's settings"])

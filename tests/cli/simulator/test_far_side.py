@@ -80,3 +80,12 @@ def test_words_without_quotes_are_told_of_them(callctl: Callctl, sim: Simulator,
 def test_no_call_is_live(callctl: Callctl, sim: Simulator) -> None:
     done = callctl("simulator", "answers", "1", env={"CALLCTL_API_URL": sim.url})
     assert (done.code, "no call is live" in done.err) == (2, True)
+
+
+@pytest.mark.parametrize("command", [("press", "a\udcff", "1"), ("hangup", "a\udcff")])
+def test_a_sid_that_is_no_text_is_no_calls(callctl: Callctl, sim: Simulator, command: tuple[str, ...]) -> None:
+    done = callctl("simulator", *command, env={"CALLCTL_API_URL": sim.url})
+    assert (done.code, done.out) == (3, "")
+    assert "unexpected" not in done.err
+    done = callctl("simulator", "requests", "--call", "a\udcff", env={"CALLCTL_API_URL": sim.url})
+    assert (done.code, done.out) == (0, "")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from api.scripted import Server, reply
 from running import Callctl
 from simulator.setup import ANSWERS, BUSY, FROM
 
@@ -167,3 +168,11 @@ def test_from_another_machine_it_signs_in_as_the_simulator_does_by_itself(sim: S
     assert _credentials(Settings(), "http://192.0.2.1:8766") == (sim.account_sid, sim.auth_token)
     assert _credentials(Settings(), sim.url) is None
     assert SimulatorClient(sim.url, None, 5).get("/health")["status"] == "ok"
+
+
+def test_another_program_that_answers_with_json_is_named(callctl: Callctl) -> None:
+    with Server(reply(200, {"status": "ok"})) as other:
+        for command in (("advance", "1s"), ("calls",), ("requests",)):
+            done = callctl("simulator", *command, "--url", other.url)
+            assert (done.code, done.out) == (6, ""), done.err
+            assert f"what answers at {other.url} is no simulator" in done.err

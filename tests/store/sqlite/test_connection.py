@@ -4,12 +4,14 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from events import WORLD, event
 
+from callctl.errors import StoreError
 from callctl.store.sqlite.store import SqliteStore
 
 OTHER = """
@@ -72,3 +74,33 @@ def test_a_second_connection_here_and_a_visitor_leave_the_log_alone(path: Path) 
     reopened = SqliteStore.open_for_watch(path, world=WORLD)
     assert len(list(reopened.replay(since=None))) == 2
     reopened.close()
+
+
+@pytest.mark.parametrize("opens", [SqliteStore.open, SqliteStore.open_for_watch])
+def test_a_store_that_can_not_be_written_is_refused_at_once(
+    path: Path, monkeypatch: pytest.MonkeyPatch, opens: Callable[..., SqliteStore]
+) -> None:
+    SqliteStore.open_for_watch(path, world=WORLD).close()
+    connect = sqlite3.connect
+
+    def connect_protected(database: object, **options: object) -> sqlite3.Connection:
+        # As SQLite itself does where the file can't be opened for writing; root could write it all the same.
+        name = f"{Path(str(database)).as_uri()}?mode=ro" if database == path.absolute() else str(database)
+        return connect(name, **{**options, "uri": True})  # type: ignore[call-overload, no-any-return]
+
+    monkeypatch.setattr(sqlite3, "connect", connect_protected)
+    with pytest.raises(StoreError, match="readonly") as raised:
+        opens(path, world=WORLD)
+    assert "-wal and -shm" in str(raised.value.hint)
+    monkeypatch.undo()
+    with closing(opens(path, world=WORLD)) as store:
+        assert store.append(event(1, "ringing"))
+
+
+def test_a_store_that_another_program_writes_just_now_is_opened(path: Path) -> None:
+    SqliteStore.open_for_watch(path, world=WORLD).close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with closing(SqliteStore.open(path, world=WORLD, busy_timeout=30)) as store:
+            other.execute("ROLLBACK")
+            assert store.append(event(1, "ringing"))

@@ -43,6 +43,17 @@ _HINTS = {
 }
 
 
+class _Answer(Json):
+    """What a simulator answered; where a part of it is missing, another program did."""
+
+    def __init__(self, body: Json, *, url: str) -> None:
+        super().__init__(body)
+        self._url = url
+
+    def __missing__(self, name: str) -> Any:
+        raise NetworkError(f"what answers at {self._url} is no simulator", hint="--url says where the simulator is")
+
+
 @dataclass(frozen=True, slots=True)
 class SimulatorClient:
     """Asks one simulator, with the credentials that the settings have for it: on this machine none are needed."""
@@ -70,7 +81,7 @@ class SimulatorClient:
             runtime.say_once(f"callctl: the simulator is {address}")
         return cls(address.rstrip("/"), _credentials(settings, address), runtime.request_timeout)
 
-    def get(self, path: str, query: Mapping[str, str] | None = None) -> Json:
+    def get(self, path: str, query: Mapping[str, str | bytes] | None = None) -> Json:
         """Return what the simulator answers; raise NetworkError where none answers, ApiError where it refuses."""
         return self._ask("GET", path, changes="", params=query)
 
@@ -114,7 +125,7 @@ class SimulatorClient:
                 raise self._unknown("sent an answer that can't be read", changes) from error
             raise self._no_simulator() from error
         if reply.ok and isinstance(body, dict) and body:
-            return body
+            return _Answer(body, url=self.url)
         raise _refusal(reply.status_code, body)
 
     def _no_simulator(self) -> NetworkError:
@@ -128,8 +139,11 @@ class SimulatorClient:
 
 
 def _credentials(settings: Settings, address: str) -> tuple[str, str] | None:
-    """Return those of the settings, unless they are Twilio's; from another machine the simulator's own by default."""
-    if not settings.is_twilio and settings.account_sid is not None:
+    """Return those of the settings, where they are for this address; for another machine else the simulator's default.
+
+    They go to no other address: they may be those of a service that real calls are made with.
+    """
+    if address == settings.api_url and not settings.is_twilio and settings.account_sid is not None:
         own = settings.credentials()
         return own.username, own.secret
     if (urlsplit(address).hostname or "") in LOCAL:

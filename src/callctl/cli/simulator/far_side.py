@@ -132,7 +132,7 @@ def answers(
 def _act(runtime: Runtime, client: SimulatorClient, sid: str, action: str, body: Json) -> None:
     from urllib.parse import quote
 
-    path = f"/calls/{quote(sid, safe='')}/{action}"
+    path = f"/calls/{quote(sid, safe='', errors='surrogateescape')}/{action}"
     try:
         call = client.post(path, body, changes="it may have been done")
     except NotFoundError as error:

@@ -163,7 +163,7 @@ def requests(
     """
     runtime = common.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
     client = SimulatorClient.find(runtime, url=url, env_file=env_file)
-    query = {} if call is None else {"call": call}
+    query = {} if call is None else {"call": call.encode("utf-8", "surrogateescape")}  # as it was typed
     answer = client.get("/requests", {**query, "after": str(after)})
     if not follow:
         show_list(runtime, answer["requests"], map(request_line, answer["requests"]))

@@ -49,6 +49,8 @@ def _hint(error: sqlite3.Error | OSError) -> str:
         sqlite3.SQLITE_BUSY: "another program holds the file locked; close it",
         sqlite3.SQLITE_NOTADB: "the file is no database; move it away, or name another with CALLCTL_STORE",
         sqlite3.SQLITE_CORRUPT: "the file is damaged; move it away, or name another with CALLCTL_STORE",
+        sqlite3.SQLITE_READONLY: "you must be able to write it, its folder and the files beside it that have its name "
+        "with -wal and -shm; or name another with CALLCTL_STORE",
     }
     return hints.get(primary_code(error), LOCATION_HINT)
 
@@ -88,6 +90,7 @@ def connect(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
             _use_log(connection)
             _commit_to_disk(connection)
             migrate(connection, path)
+            _check_writable(connection, busy_timeout=busy_timeout)
         except BaseException:
             connection.close()
             raise
@@ -173,6 +176,24 @@ def check_writable(path: Path, *, busy_timeout: float = 1.0) -> bool:
         finally:
             connection.close()
     return version == newest_version()
+
+
+def _check_writable(connection: sqlite3.Connection, *, busy_timeout: float) -> None:
+    """Raise sqlite3.OperationalError where nothing can be written.
+
+    SQLite opens such a file for reading, and never tries again to write it.
+    """
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        connection.execute("BEGIN IMMEDIATE")  # of a file that can only be read it is no error
+        connection.execute(f"PRAGMA user_version = {version_of(connection)}")
+    except sqlite3.OperationalError as error:
+        if primary_code(error) != sqlite3.SQLITE_BUSY:  # another program that writes just now is waited for later
+            raise
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        connection.execute(f"PRAGMA busy_timeout = {round(busy_timeout * 1000)}")
 
 
 def _make_private(path: Path) -> None:
