@@ -11,7 +11,7 @@ import pytest
 from callctl import __version__
 from callctl.cli.commands import Entry, every_command
 
-HEAVY = ("twilio", "aiohttp", "rich", "dotenv", "asyncio", "sqlite3", "requests", "pydantic")
+HEAVY = ("twilio", "aiohttp", "rich", "dotenv", "asyncio", "sqlite3", "requests", "pydantic", "jinja2")
 
 
 def loaded_by(code: str, *, of: Sequence[str] = HEAVY) -> set[str]:

@@ -182,7 +182,9 @@ def test_a_limit_says_what_is_left_out(frozen: Frozen, recorded: SqliteStore) ->
     newest = frozen("export", "--since", "2026-01-05", "--limit", "1", "--format", "json", "--output", "-")
     assert [record["sid"] for record in records(newest)] == [THREE]
     assert "callctl: 1 of 2 calls are left out; --limit N tells more\n" in newest.err
-    page = frozen("export", "--since", "2026-01-05", "--limit", "1", "--output", "-").out
+    outcome = frozen("export", "--since", "2026-01-05", "--limit", "1", "--output", "-")
+    page = outcome.out
+    assert said(outcome) == "callctl: 1 of 2 calls are left out; --limit N tells more\n"
     assert "Left out: 1 story." in page
     assert "2 calls with 3 legs" in page
     text = frozen("export", "--since", "2026-01-05", "--limit", "1", "--format", "mermaid", "--output", "-").out

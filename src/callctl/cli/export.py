@@ -408,6 +408,7 @@ def _write_document(
     if not stories:
         source.runtime.say("callctl: no calls match")
         return None
+    _say_left_out(source.runtime, left_out, of=overview.calls)
     render = _html if target.format == "html" else _markdown
     pieces = render(source, stories, overview, chosen=chosen, left_out=left_out)
     return target.write(pieces, name=_name_of(source, stories))
@@ -470,14 +471,18 @@ def _notes(source: _Source) -> Iterator[str]:
 def _write_data(source: _Source, families: Sequence[_Family], target: _Target, *, most: int | None) -> Path | None:
     """Write CSV or JSON, story by story; return its path, if it has one."""
     left_out = 0 if most is None else max(0, len(families) - most)
-    if left_out:
-        source.runtime.say(f"callctl: {left_out:,} of {len(families):,} calls are left out; --limit N tells more")
+    _say_left_out(source.runtime, left_out, of=len(families))
     stories = source.stories(families[left_out:])
     first = list(islice(stories, 2))
     if not first:
         source.runtime.say("callctl: no calls match")
     told = chain(first, stories)
     return target.write(_csv(told) if target.format == "csv" else _json(told, source), name=_name_of(source, first))
+
+
+def _say_left_out(runtime: Runtime, left_out: int, *, of: int) -> None:
+    if left_out:
+        runtime.say(f"callctl: {left_out:,} of {of:,} calls are left out; --limit N tells more")
 
 
 def _csv(stories: Iterable[Story]) -> Iterator[str]:
