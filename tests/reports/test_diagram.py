@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from events import event_of, form, sid
+from legs import in_conference
+
 from callctl.reports.diagram import Diagram, diagram_of
 from reports.evening import Told, dials, evening, rings_too_long, storm, talk
 
@@ -82,3 +85,16 @@ def test_of_a_long_story_the_first_and_the_last_steps_are_drawn() -> None:
 
 def _nearest(x: float, shown: Diagram) -> float:
     return min((lane.x for lane in shown.lanes), key=lambda lane: abs(lane - x))
+
+
+def test_a_request_for_twiml_goes_from_twilio_to_callctl_and_a_conference_is_a_dot_at_its_leg() -> None:
+    told = Told()
+    call = talk(told, 0, 30)
+    asked = {name: value for name, value in form(call, "in-progress").items() if name != "CallbackSource"}
+    told.events.append(event_of(asked | {"ApiVersion": "2010-04-01"}, received=3))
+    told.events.append(in_conference(sid(call), "0" * 32, second=4))
+    shown = diagram_of(told.story(call))
+    callctl, twilio, leg = (lane.x for lane in shown.lanes)
+    (arrow,) = (arrow for arrow in shown.arrows if arrow.kind == "twiml-request")
+    assert (_nearest(arrow.x1, shown), _nearest(arrow.x2, shown), arrow.label) == (twilio, callctl, "asks for TwiML")
+    assert [(dot.x, dot.label.split(": ")[1].strip()) for dot in shown.dots] == [(leg, "participant-join")]

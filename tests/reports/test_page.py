@@ -7,12 +7,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from browser import Page as Tab
 from browser import new_page
 from events import event, event_of, form, moment, sid
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from stage import local_time_is_utc
 
 from callctl.api.resources import Notification
@@ -20,6 +23,7 @@ from callctl.reports.overview import Overview
 from callctl.reports.page import Page, error_link, html
 from callctl.reports.stories.rest_facts import RestFacts
 from callctl.reports.stories.story import Story, story_of
+from callctl.views.terminal_safe import printable
 from reports.evening import HOSTILE, Told, dials, evening, storm, talk
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
@@ -194,3 +198,39 @@ async def test_each_story_has_its_diagram_and_its_table(devtools: str, tmp_path:
         await shown(tab, page_of(stories), tmp_path)
         assert await tab.ask("document.querySelectorAll('svg.diagram').length") == count
         assert await tab.ask("document.querySelectorAll('table.timeline tbody tr').length") == count * 12
+
+
+class Seen(HTMLParser):
+    """The tags of a page, the names of their attributes, and its text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.text: list[str] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def one_story(text: str, *, rule: str) -> list[Story]:
+    told = Told()
+    fields = {"To": text, "From": text, "CallerName": text, "ErrorMessage": text, "CallStatus": "failed"}
+    told.events.append(event_of(form(1, "failed", number=0, at=0) | fields, verified=False))
+    told.act(1, "redirect", 3, text, rule=rule)
+    return [told.story(1)]
+
+
+@settings(max_examples=60)
+@given(st.text() | st.text(alphabet="<>&\"'=/ abscript:;-!]{}%"), st.text())
+def test_no_text_becomes_a_tag_or_an_attribute(text: str, rule: str) -> None:
+    plain, odd = Seen(page_of(one_story("a", rule="b"))), Seen(page_of(one_story(text, rule=rule), chosen=text))
+    assert odd.tags == plain.tags
+    assert odd.attributes == plain.attributes
+    assert printable(text) in "".join(odd.text) or not text.strip()
