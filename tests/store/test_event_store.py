@@ -35,6 +35,7 @@ from callctl.store.sqlite.store import SqliteStore
 CLAIM = OpenClaim("after-dial", sid(1), sid(2), "redirect")
 DONE = ActionEvent(START, sid(1), "redirect", (("Url", "https://example.com/"),), "redirected", rule="after-dial")
 LEASE = timedelta(seconds=90)
+PROCESS = TESTS / "store_process.py"
 _worlds = itertools.count(1)
 
 
@@ -347,36 +348,9 @@ def test_two_worlds_never_see_each_other(store: EventStore, opens: Opens) -> Non
 # Two processes
 
 
-_WRITER = """
-import sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from store.test_event_store import write_many
-write_many(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
-"""
-
-
-def open_at(location: str) -> EventStore:
-    if "://" in location:
-        return PostgresStore.open(location, world=WORLD)
-    return SqliteStore.open_for_watch(Path(location), world=WORLD)
-
-
-def write_many(location: str, seed: int, count: int) -> None:
-    """Store the same events as another process does, in another order; print which were new."""
-    store = open_at(location)
-    numbers = list(range(count))
-    random.Random(seed).shuffle(numbers)
-    outcomes = [
-        (number, store.submit(event(number // 4, "ringing", number=number % 4, at=number))) for number in numbers
-    ]
-    print(*[number for number, outcome in outcomes if outcome.result(timeout=120)])  # noqa: T201
-    store.close()
-
-
 def test_the_same_events_over_two_processes_at_once_count_once_and_a_follower_misses_none(opens: Opens) -> None:
     count, reader = 2000, opens()
-    command = [sys.executable, "-c", _WRITER, str(TESTS), opens.location]
+    command = [sys.executable, str(PROCESS), "write", opens.location]
     writers = [
         subprocess.Popen([*command, str(seed), str(count)], stdout=subprocess.PIPE, text=True) for seed in (1, 2)
     ]
@@ -397,7 +371,7 @@ def test_who_comes_while_two_processes_write_reads_what_was_and_what_comes_witho
     opens: Opens,
 ) -> None:
     count, reader = 2000, opens()
-    command = [sys.executable, "-c", _WRITER, str(TESTS), opens.location]
+    command = [sys.executable, str(PROCESS), "write", opens.location]
     writers = [
         subprocess.Popen([*command, str(seed), str(count)], stdout=subprocess.PIPE, text=True) for seed in (1, 2)
     ]
@@ -679,26 +653,8 @@ def test_actions_are_limited_for_threads_that_claim_at_once(opens: Opens, now: N
     assert outcomes.count(Refusal.MINUTE_IS_FULL) == 15
 
 
-_CLAIMER = """
-import sys
-sys.path.insert(0, sys.argv[1])
-from store.test_event_store import claim_many
-claim_many(sys.argv[2], int(sys.argv[3]))
-"""
-
-
-def claim_many(location: str, first: int) -> None:
-    """Claim actions as another process does, one for each limit that is typed; print what came of each."""
-    store = open_at(location)
-    for number, line in enumerate(sys.stdin, first):
-        wanted, limit = OpenClaim("rule", sid(number), sid(number), "hangup"), ActionLimit(1000, int(line))
-        outcome = store.claim(wanted, now=START, until=START + LEASE, limit=limit)
-        print(outcome.name if isinstance(outcome, Refusal) else "claimed", flush=True)  # noqa: T201
-    store.close()
-
-
 def test_actions_are_limited_for_two_processes_that_claim_at_once(opens: Opens) -> None:
-    store, rounds, command = opens(), 100, [sys.executable, "-c", _CLAIMER, str(TESTS), opens.location]
+    store, rounds, command = opens(), 100, [sys.executable, str(PROCESS), "claim", opens.location]
     with ExitStack() as stack:
         processes = [
             stack.enter_context(
