@@ -139,6 +139,12 @@ def postgresql() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture
+def emptied_store(postgresql: PostgresServer) -> str:
+    """Return what ``shared_store`` does, for who only uses it as callctl does: other tests have used it before."""
+    return postgresql.emptied_store()
+
+
+@pytest.fixture
 def shared_store(postgresql: PostgresServer) -> str:
     """Return the URL of a database with callctl's schema, and nothing in it."""
     return postgresql.new_store()
