@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,13 @@ from doctor_runs import (
     doctor,
     level,
 )
+from events import event
 from running import Callctl, env_for
 
+from callctl.settings import load
 from callctl.simulator import Simulator
+from callctl.store.opening import open_store
+from callctl.store.records import Undelivered
 from callctl.store.sqlite.schema import MIGRATIONS
 from callctl.store.sqlite.store import SqliteStore
 
@@ -220,6 +225,22 @@ class TestStore:
             outcome = callctl("doctor", "--json", env=FREE | env_for(simulator) | {"CALLCTL_STORE": str(path)})
         findings = checks(outcome)
         assert (outcome.code, "locked" in findings["store"]["text"]) == (1, True)
+
+    def test_one_that_keeps_what_could_not_be_passed_on(
+        self, callctl: Callctl, simulator: Simulator, home: Path
+    ) -> None:
+        env = env_for(simulator) | {"CALLCTL_STORE": str(home / "events.db")}
+        one, now = event(1, "ringing"), datetime.now(UTC)
+        with closing(open_store(load({"HOME": str(home), **env}, cwd=home))) as store:
+            assert store.append(one)
+            row = Undelivered(one.call_sid, one.key, "http://127.0.0.1:1/", now, "no answer", timedelta(minutes=5))
+            store.keep_undelivered([row], now=now)
+            assert "forwarding" not in doctor(callctl, env)[1]  # it is still tried
+            store.keep_undelivered([row._replace(tried_for=timedelta())], now=now)
+            code, findings = doctor(callctl, env)
+        assert (code, level(findings, "forwarding")) == (0, "warning")
+        assert findings["forwarding"]["text"] == "1 callback is kept that could not be passed on to an application"
+        assert findings["forwarding"]["fix"] == "callctl replay --failed"
 
     def test_what_is_none(self, callctl: Callctl, simulator: Simulator, home: Path) -> None:
         (home / "file").write_text("no database, however long it is " * 100)

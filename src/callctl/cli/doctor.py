@@ -71,7 +71,7 @@ def _checks(runtime: Runtime, settings: Settings) -> Iterator[Finding]:
     from callctl.calls.doctor_finding import Level
     from callctl.doctor.account import account_findings
     from callctl.doctor.callback_route import who_listens
-    from callctl.doctor.files import settings_files, state_folder_findings, store_finding
+    from callctl.doctor.files import settings_files, state_folder_findings, store_finding, undelivered_findings
 
     yield from settings_files(settings)
     account = []
@@ -79,6 +79,7 @@ def _checks(runtime: Runtime, settings: Settings) -> Iterator[Finding]:
         account.append(finding)
         yield finding
     yield store_finding(settings)
+    yield from undelivered_findings(settings, now=runtime.now)
     yield from state_folder_findings(settings)
     running = who_listens(settings)
     yield from _callback_route(runtime, settings, running, doubted=_doubted(settings, account))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from datetime import datetime
 from pathlib import Path
 
 from callctl.calls.doctor_finding import Finding, fine, warning, wrong
@@ -108,6 +109,26 @@ def _shared_finding(settings: Settings) -> Finding:
     except StoreError as error:
         return wrong("store", error)
     return fine("store", f"{settings.store_name} can be read and written")
+
+
+def undelivered_findings(settings: Settings, *, now: Callable[[], datetime]) -> Iterator[Finding]:
+    """Say how many callbacks no application took that ``--forward-to`` was to pass on; nothing if there are none."""
+    from contextlib import closing
+
+    from callctl.store.opening import open_readonly
+
+    try:
+        store = open_readonly(settings)
+        if store is None:
+            return
+        with closing(store):
+            failed = [event for request, event in store.undelivered(now=now()) if not request.tried_for]
+    except StoreError:  # the check of the store says so
+        return
+    if failed:
+        callbacks = "1 callback is" if len(failed) == 1 else f"{len(failed)} callbacks are"
+        text = f"{callbacks} kept that could not be passed on to an application"
+        yield warning("forwarding", text, fix="callctl replay --failed", count=len(failed))
 
 
 def _unmade(path: Path) -> Finding:
