@@ -133,6 +133,9 @@ def test_it_is_refused(twilio_simulator):
 def test_it_is_refused_at_once(twilio_simulator):
     twilio_simulator.press("CA0", "1")
 
+def test_a_file_is_missing(twilio_simulator):
+    twilio_simulator.seed("none.toml")
+
 @pytest.mark.twilio_simulator(speeed=5)
 def test_no_such_option(twilio_simulator):
     pass
@@ -287,6 +290,11 @@ class TestFailures:
                 'twilio_simulator.advance_until(status="busy", call=call.sid)',
                 r"call CA\w+ can't be busy any more: it ended as completed, at 1 s",
             ),
+            (
+                "test_a_file_is_missing",
+                'twilio_simulator.seed("none.toml")',
+                "can't read none.toml: No such file or directory",
+            ),
             ("test_it_is_refused_at_once", 'twilio_simulator.press("CA0", "1")', "there is no call CA0"),
         ],
     )
@@ -297,7 +305,9 @@ class TestFailures:
         assert re.search(
             rf"^>       {re.escape(line)}\n(.*\n)?E +[\w.]*SimulatorError: {message}$", report, re.MULTILINE
         )
-        assert not [name for name in ("operations.py", "simulator.py", "above exception") if name in report], report
+        assert not [
+            name for name in ("operations.py", "simulator.py", "seed.py", "above exception") if name in report
+        ], report
 
     def test_what_can_not_start_is_said_without_a_traceback(self, output: str) -> None:
         (reason,) = re.findall(r"^.*speeed'.*$", output, re.MULTILINE)
@@ -310,4 +320,4 @@ class TestFailures:
 
     def test_tests_without_it_show_nothing(self, output: str) -> None:
         assert self.section(output, "test_without_it") == ""
-        assert output.count("- twilio_simulator -") == 7
+        assert output.count("- twilio_simulator -") == 8

@@ -336,7 +336,7 @@ class Simulator:
         try:
             seed = load(Path(source))
         except SeedError as error:
-            raise SimulatorError(str(error)) from error
+            raise SimulatorError(str(error)) from None
         self._do(lambda control: control.plant(seed))
 
     # Inside
