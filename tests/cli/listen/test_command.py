@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 import pytest
 from api.scripted import Handler, Server, reply
 from callback_load import Load, call_and_number, kept_in
-from events import form
+from events import form, sid
 from processes import CALLCTL, LIMIT, Piped, environment
 from running import Callctl, env_for
 from services import Service, get
@@ -199,6 +199,40 @@ def test_the_log_has_what_an_application_did_not_take_at_first_and_took_then(hom
     assert (trouble["cause"], trouble["status"], trouble["reason"]) == ("forward", 503, "HTTP 503")
     assert (trouble["event"], trouble["attempt"], trouble["kept"]) == ("ringing", 1, False)
     assert (taken["url"], taken["event"], taken["attempt"]) == (f"{application.url}/app", "ringing", 2)
+
+
+def test_of_two_listeners_on_one_store_each_passes_on_what_it_took_in(
+    home: Path, simulator: Simulator, shared_store: str
+) -> None:
+    env = {**env_for(simulator), "CALLCTL_STORE": shared_store}
+    with (
+        Server(reply(204)) as one,
+        Server(reply(204)) as other,
+        Service("--forward-to", one.url, home=home, env=env) as first,
+        Service("--forward-to", other.url, "--forward-to", other.url, home=home, env=env) as second,
+    ):
+        for call, service in enumerate((first, second, first)):
+            assert service.send(simulator, form(call, "ringing")) == 204
+        for service, number in ((first, 2), (second, 1)):  # a URL that is named twice counts once
+            service.until(lambda: service.metrics()['callctl_forwarded_total{outcome="taken"}'] == number)  # noqa: B023
+    assert sorted(dict(request.form)["CallSid"] for request in one.received) == [sid(0), sid(2)]
+    assert [dict(request.form)["CallSid"] for request in other.received] == [sid(1)]
+
+
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        (["127.0.0.1:5000"], "--forward-to is not an http or https address"),
+        (["http://127.0.0.1:8123/status"], "--forward-to leads back to this watch"),
+        (["https://example.com/", "--forward-insecure"], "--forward-insecure goes with"),
+    ],
+)
+def test_each_url_to_forward_to_is_checked(callctl: Callctl, simulator: Simulator, more: list[str], what: str) -> None:
+    fine = ("--port", "8123", "--forward-to", "http://127.0.0.1:5000/", "--forward-to")
+    for command in ("watch", "listen"):
+        outcome = callctl(command, *fine, *more, env=env_for(simulator))
+        assert outcome.code == 2
+        assert what in outcome.err
 
 
 # The monitoring port
