@@ -21,14 +21,15 @@ def test_arrows_go_from_who_did_it() -> None:
     told = Told()
     shown = diagram_of(told.story(rings_too_long(told, 0)))
     callctl, twilio, leg = (lane.x for lane in shown.lanes)
-    ends = [(arrow.label, _nearest(arrow.x1, shown), _nearest(arrow.x2, shown)) for arrow in shown.arrows]
+    ends = [(arrow.label.words, _nearest(arrow.x1, shown), _nearest(arrow.x2, shown)) for arrow in shown.arrows]
     assert ends == [
         ("initiated", twilio, leg),
         ("ringing", twilio, leg),
-        ("cancel: ended before it was answered, by rule ring-limit", callctl, leg),
+        ("cancel: ended before it was answered", callctl, leg),
         ("canceled", twilio, leg),
     ]
     assert [arrow.kind for arrow in shown.arrows] == ["callback", "callback", "rule", "callback"]
+    assert [arrow.below.words for arrow in shown.arrows] == ["", "", "by rule ring-limit", ""]
 
 
 def test_an_answer_comes_from_the_leg_and_of_an_inbound_call_from_twilio() -> None:
@@ -38,7 +39,7 @@ def test_an_answer_comes_from_the_leg_and_of_an_inbound_call_from_twilio() -> No
         event.direction = "inbound"
     shown = diagram_of(told.story(1))
     twilio, leg = (lane.x for lane in shown.lanes)
-    assert [(arrow.label, _nearest(arrow.x1, shown)) for arrow in shown.arrows] == [
+    assert [(arrow.label.words, _nearest(arrow.x1, shown)) for arrow in shown.arrows] == [
         ("ringing", leg),
         ("in-progress", twilio),
         ("completed", leg),
@@ -80,7 +81,7 @@ def test_of_a_long_story_the_first_and_the_last_steps_are_drawn() -> None:
     shown = diagram_of(told.story(call))
     assert any("steps left out here" in pause.words for pause in shown.pauses)
     assert len(shown.arrows) == 160
-    assert shown.arrows[-1].label.startswith("redirect: the call is not in progress")
+    assert shown.arrows[-1].label.words.startswith("redirect: the call is not in progress")
 
 
 def _nearest(x: float, shown: Diagram) -> float:
@@ -96,5 +97,6 @@ def test_a_request_for_twiml_goes_from_twilio_to_callctl_and_a_conference_is_a_d
     shown = diagram_of(told.story(call))
     callctl, twilio, leg = (lane.x for lane in shown.lanes)
     (arrow,) = (arrow for arrow in shown.arrows if arrow.kind == "twiml-request")
-    assert (_nearest(arrow.x1, shown), _nearest(arrow.x2, shown), arrow.label) == (twilio, callctl, "asks for TwiML")
+    assert (_nearest(arrow.x1, shown), _nearest(arrow.x2, shown)) == (twilio, callctl)
+    assert arrow.label.words == "asks for TwiML"
     assert [(dot.x, dot.label.split(": ")[1].strip()) for dot in shown.dots] == [(leg, "participant-join")]

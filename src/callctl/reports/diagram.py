@@ -10,7 +10,7 @@ from typing import Final
 from callctl.calls.call import is_final
 from callctl.calls.event import TWIML_REQUEST
 from callctl.reports.stories.ending import far_end
-from callctl.reports.stories.story import COMMAND, FEATURE, RULE, Step, Story
+from callctl.reports.stories.story import COMMAND, FEATURE, REST, RULE, Step, Story
 from callctl.views.style import glyph
 from callctl.views.table import clock
 
@@ -20,10 +20,11 @@ _LANE = 184  # from one lifeline to the next
 _HEAD = 66  # down to where lifelines begin
 _ROW = 34
 _PAUSE = 30
+_BELOW = 13  # for what stands below an arrow
 _MARGIN = 24
 _BAR = 8  # how thick the part of a lifeline is in which the leg is there
-# How wide a character is at the size of labels, rather too wide: fonts differ.
-_CHARACTER = 6.9
+# How wide a character is at the size of labels, and in the widest fonts that readers may have.
+_CHARACTER, _WIDEST_CHARACTER = 6.9, 8.2
 _MOST_CHARACTERS = 92  # of a label; the table has the whole
 _HEADING = 23  # characters of a lifeline's name
 
@@ -60,15 +61,28 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
+class Label:
+    """Words; ``anchor`` is which of their ends stands at ``x``: ``start`` or ``end``."""
+
+    words: str
+    x: float
+    anchor: str
+
+    @property
+    def right(self) -> float:
+        """How far to the right they reach, at most."""
+        return self.x + (len(self.words) * _WIDEST_CHARACTER if self.anchor == "start" else 0)
+
+
+@dataclass(frozen=True, slots=True)
 class Arrow:
-    """Something that happened between two lifelines; from ``x1`` to ``x2``. ``anchor`` is where its label is held."""
+    """Something that happened between two lifelines, from ``x1`` to ``x2``: what above it, and further facts below."""
 
     y: float
     x1: float
     x2: float
-    label_x: float
-    anchor: str
-    label: str
+    label: Label
+    below: Label
     whole: str
     kind: str
     is_bad: bool
@@ -139,8 +153,8 @@ def diagram_of(story: Story) -> Diagram:
     bars, ends = _lives(story, rows, lanes, bottom=bottom)
     right = max(
         [lane.x + _LANE / 2 for lane in lanes]
-        + [arrow.label_x + _width(arrow.label) for arrow in arrows if arrow.anchor == "start"]
-        + [dot.x + 14 + _width(dot.label) for dot in dots]
+        + [max(arrow.label.right, arrow.below.right) for arrow in arrows]
+        + [dot.x + 12 + len(dot.label) * _WIDEST_CHARACTER for dot in dots]
     )
     stamps = tuple(Stamp(y, step.at, f"+{clock(step.after)}") for step, y in _first_of_each_second(rows))
     return Diagram(round(right + _MARGIN / 2), bottom + _MARGIN, lanes, bars, arrows, dots, ends, stamps, pauses)
@@ -163,6 +177,7 @@ def _rows(steps: Sequence[Step]) -> tuple[list[tuple[Step, float]], tuple[Pause,
             y += _PAUSE
         y += _ROW
         rows.append((step, y))
+        y += _BELOW if step.facts and step.kind != FEATURE else 0
     return rows, tuple(pauses), y + _ROW
 
 
@@ -204,13 +219,17 @@ def _drawn(step: Step, y: float, lanes: Sequence[Lane], *, twilio: int) -> Arrow
 
 def _arrow(step: Step, y: float, x1: float, x2: float, whole: str) -> Arrow:
     left, right = min(x1, x2), max(x1, x2)
-    label = _cut(whole, _MOST_CHARACTERS)
-    # Where it fits, beside the leg that it is about; else from the left on, over what it crosses.
-    fits = _width(label) <= _LANE - 3 * _BAR
-    x, anchor = (right - 2 * _BAR, "end") if fits else (left + 2 * _BAR, "start")
-    is_dashed = step.is_dry or step.kind == "rest"
+    is_dashed = step.is_dry or step.kind == REST
     inset = _BAR / 2 + 1 if x2 > x1 else -_BAR / 2 - 1
-    return Arrow(y, x1 + inset, x2 - inset, x, anchor, label, whole, step.kind, step.is_bad, is_dashed)
+    label, below = (_label(words, left, right) for words in (step.words, ", ".join(step.facts)))
+    return Arrow(y, x1 + inset, x2 - inset, label, below, whole, step.kind, step.is_bad, is_dashed)
+
+
+def _label(words: str, left: float, right: float) -> Label:
+    """Return a label between two lifelines: at the right one, where its leg is, unless it is too long for that."""
+    shown = _cut(words, _MOST_CHARACTERS)
+    fits = len(shown) * _CHARACTER <= right - left - 3 * _BAR
+    return Label(shown, right - 2 * _BAR, "end") if fits else Label(shown, left + 2 * _BAR, "start")
 
 
 def _lives(
@@ -248,10 +267,6 @@ def _first_of_each_second(rows: Sequence[tuple[Step, float]]) -> Iterator[tuple[
         if step.at != before:
             yield step, y
         before = step.at
-
-
-def _width(text: str) -> float:
-    return len(text) * _CHARACTER
 
 
 def _cut(text: str, most: int) -> str:
