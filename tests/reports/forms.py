@@ -86,6 +86,25 @@ def _forms(draw: st.DrawFn) -> Form:
     return tuple((name, draw(_FIELDS[name])) for name in names)
 
 
+# What Twilio sends: mostly the same of all events of a leg, but for what tells them apart.
+_USUAL_FIELDS: dict[str, st.SearchStrategy[str]] = _FIELDS | {
+    "CallSid": st.just(sid(1)),
+    "CallStatus": st.sampled_from(STATUSES[:10]),
+    "From": st.sampled_from(("+15005550006", "+15005550006", "client:ann")),
+    "To": st.sampled_from(("+12025550100", "+12025550100", "sip:ann@example.com")),
+    "Direction": st.sampled_from(("outbound-api", "outbound-dial")),
+}
+
+
+@st.composite
+def _usual_forms(draw: st.DrawFn) -> Form:
+    """Return a form as Twilio sends it, of a callback or a request for TwiML, with values that it may have."""
+    names = [*_USUAL[: draw(st.sampled_from((9, 11, 12)))], *draw(st.sampled_from(((), ("ParentCallSid",))))]
+    if draw(st.integers(0, 4)) == 0:
+        names.remove("CallbackSource")
+    return tuple((name, draw(_USUAL_FIELDS[name])) for name in names)
+
+
 @st.composite
 def _polled(draw: st.DrawFn) -> Call:
     resource = {
@@ -105,6 +124,7 @@ def _polled(draw: st.DrawFn) -> Call:
 def events_of_a_leg(draw: st.DrawFn) -> list[CallEvent]:
     """Return what a store may hold of one leg: each event once."""
     events: dict[str, CallEvent] = {}
+    forms = draw(st.sampled_from((_forms(), _usual_forms())))
     for _ in range(draw(st.integers(0, 6))):
         arrived = moment(draw(_SECONDS)) + timedelta(microseconds=draw(st.integers(0, 999_999)))
         if draw(st.integers(0, 4)) == 0:
@@ -112,9 +132,7 @@ def events_of_a_leg(draw: st.DrawFn) -> list[CallEvent]:
             one = CallEvent.from_call(draw(_polled()), received_at=arrived, world=WORLD, kind=kind)
         else:
             try:
-                one = CallEvent.from_form(
-                    draw(_forms()), received_at=arrived, world=WORLD, verified=draw(st.booleans())
-                )
+                one = CallEvent.from_form(draw(forms), received_at=arrived, world=WORLD, verified=draw(st.booleans()))
             except NotACallEventError:
                 continue
         events.setdefault(one.key, one)

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import pytest
-from events import event_of, form, sid
+from events import WORLD, event_of, form, moment, sid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callctl.calls.event import CallEvent
+from callctl.calls.call import Call
+from callctl.calls.event import MISSED, POLLED, CallEvent
 from callctl.reports.leg_facts import LegFacts, facts_of_events
 from callctl.reports.record_reader import RecordReader
 from reports.forms import events_of_a_leg, records_of
@@ -37,7 +38,12 @@ def test_what_comes_often_is_read_without_making_an_event(monkeypatch: pytest.Mo
     reader = RecordReader()
     request = {name: value for name, value in form(1, "ringing").items() if name != "CallbackSource"}
     asking = event_of({**request, "ApiVersion": "2010-04-01"}).to_record()
-    samples = [[usual(1), usual(1, "completed")], [usual(1, CallDuration="3")], [asking]]
+    call = Call(sid(1), "completed", "outbound-api", "+15005550006", "+12025550100", start_time=moment(0), duration=7)
+    polled, missed = (
+        CallEvent.from_call(call, received_at=moment(9), world=WORLD, kind=kind).to_record()
+        for kind in (POLLED, MISSED)
+    )
+    samples = [[usual(1), usual(1, "completed")], [usual(1, CallDuration="3")], [asking], [usual(1), polled], [missed]]
     expected = [reader.facts(sample) for sample in samples]
     monkeypatch.setattr(CallEvent, "from_record", None)
     assert [reader.facts(sample) for sample in samples] == expected
@@ -62,4 +68,4 @@ def test_names_without_end_are_not_remembered_without_end() -> None:
         leg = reader.facts([usual(number, **{f"Parameter{number}": "x"})])
         assert leg is not None
         assert leg.call_sid == sid(number)
-    assert len(reader._learned) == 64
+    assert len(reader._learned) == len(reader._patterns) == 64

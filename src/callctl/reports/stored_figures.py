@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from callctl.reports.figures import Done, Figures, Groups, Key
+from callctl.reports.figures import Done, Figures, Groups
 from callctl.reports.leg_facts import LegFacts
 from callctl.reports.record_reader import RecordReader
 from callctl.support.dates import microseconds, nearest_time
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from callctl.store.event_store import EventStore
 
 _ACTIONS_AT_ONCE = 1000
+_MOST_HOURS = 100_000  # eleven years
 _QUARTER = 15 * 60 * 1_000_000  # microseconds; no zone has hours that begin at other times
 
 
@@ -39,7 +40,7 @@ def read_figures(
     Raises:
         StoreError: The store can't be read.
     """
-    figures = Figures(None if by is None else Groups(_KEYS[by]()))
+    figures = Figures(None if by is None else _GROUPS[by]())
     done_to = _actions_by_leg(store) if chosen.concerns_leg else {}
     reader = RecordReader()
     begin = None if chosen.since is None else microseconds(chosen.since)
@@ -94,9 +95,9 @@ class _Hour:
         return self._hours[quarter]
 
 
-_KEYS: dict[str, Callable[[], Callable[[LegFacts], Key]]] = {
-    "to": lambda: attrgetter("to"),
-    "from": lambda: attrgetter("from_"),
-    "status": lambda: attrgetter("status"),
-    "hour": _Hour,
+_GROUPS: dict[str, Callable[[], Groups]] = {
+    "to": lambda: Groups(attrgetter("to")),
+    "from": lambda: Groups(attrgetter("from_")),
+    "status": lambda: Groups(attrgetter("status")),
+    "hour": lambda: Groups(_Hour(), most=_MOST_HOURS),
 }
