@@ -139,12 +139,12 @@ def postgresql() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture
-def emptied_store(postgresql: PostgresServer) -> str:
-    """Return what ``shared_store`` does, for who only uses it as callctl does: other tests have used it before."""
+def shared_store(postgresql: PostgresServer) -> str:
+    """Return the URL of a database with callctl's schema, and nothing in it: another test may have had it before."""
     return postgresql.emptied_store()
 
 
 @pytest.fixture
-def shared_store(postgresql: PostgresServer) -> str:
-    """Return the URL of a database with callctl's schema, and nothing in it."""
+def own_shared_store(postgresql: PostgresServer) -> str:
+    """Return the URL of another such database, for tests that change more of it than callctl does."""
     return postgresql.new_store()

@@ -62,7 +62,7 @@ class Outage:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def outage(request: pytest.FixtureRequest, callctl: Callctl, home: Path) -> Iterator[Outage]:
     calendar = [datetime.now(UTC)]
-    url = request.getfixturevalue("emptied_store") if request.param == "postgresql" else str(home / "events.db")
+    url = request.getfixturevalue("shared_store") if request.param == "postgresql" else str(home / "events.db")
     with Simulator(port=0, seed=1, manual_clock=True, wall=lambda: calendar[0]) as simulator:
         setup = CliSetup(simulator, callctl, home)
         settings = load({"HOME": str(home), **env_for(simulator), "CALLCTL_STORE": url}, cwd=home)

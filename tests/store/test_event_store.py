@@ -73,7 +73,7 @@ def opens(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opens]:
     if request.param == "sqlite":
         made = _Files(tmp_path / "events.db")
     else:
-        made = _Databases(request.getfixturevalue("emptied_store"))
+        made = _Databases(request.getfixturevalue("shared_store"))
     yield made
     for store in made.opened:
         store.close()

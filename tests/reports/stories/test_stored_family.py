@@ -25,7 +25,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EventStore
     if request.param == "sqlite":
         store = SqliteStore.open(tmp_path / "events.db", world=WORLD)
     else:
-        store = PostgresStore.open(request.getfixturevalue("emptied_store"), world=WORLD)
+        store = PostgresStore.open(request.getfixturevalue("shared_store"), world=WORLD)
     yield store
     store.close()
 

@@ -43,13 +43,13 @@ def test_of_many_who_make_the_schema_at_once_one_does(postgresql: PostgresServer
     assert check(url) == ([], schema.VERSION)
 
 
-def test_a_listener_goes_on_while_the_schema_is_made_anew_and_with_the_next_version(shared_store: str) -> None:
-    with closing(PostgresStore.open(shared_store, world=WORLD)) as store:
+def test_a_listener_goes_on_while_the_schema_is_made_anew_and_with_the_next_version(own_shared_store: str) -> None:
+    with closing(PostgresStore.open(own_shared_store, world=WORLD)) as store:
         assert store.append(event(1, "ringing", number=0, at=1))
-        assert migrate(shared_store) == (schema.VERSION, schema.VERSION)
-        set_version(shared_store, schema.VERSION + 1)  # as a newer callctl leaves it
+        assert migrate(own_shared_store) == (schema.VERSION, schema.VERSION)
+        set_version(own_shared_store, schema.VERSION + 1)  # as a newer callctl leaves it
         assert store.append(event(2, "ringing", number=0, at=1))
-    PostgresStore.open(shared_store, world=WORLD).close()  # and one that is started now
+    PostgresStore.open(own_shared_store, world=WORLD).close()  # and one that is started now
 
 
 def test_a_schema_of_version_1_is_brought_up_to_date_with_what_it_holds(
@@ -77,13 +77,13 @@ def migrate_to(version: int, url: str) -> tuple[int, int]:
 
 
 def test_a_much_newer_schema_and_none_are_refused_with_a_sentence(
-    postgresql: PostgresServer, shared_store: str
+    postgresql: PostgresServer, own_shared_store: str
 ) -> None:
-    set_version(shared_store, schema.VERSION + 2)
+    set_version(own_shared_store, schema.VERSION + 2)
     with pytest.raises(StoreError, match="was made by a newer callctl"):
-        PostgresStore.open(shared_store, world=WORLD)
+        PostgresStore.open(own_shared_store, world=WORLD)
     with pytest.raises(StoreError, match="was made by a newer callctl"):
-        migrate(shared_store)
+        migrate(own_shared_store)
     with pytest.raises(StoreError, match="there is no schema of callctl") as refused:
         PostgresStore.open(postgresql.new_database(), world=WORLD)
     assert "callctl store migrate" in (refused.value.hint or "")

@@ -55,11 +55,11 @@ def test_without_a_flush_acknowledged_events_are_lost_and_callctl_has_it_flushed
 
 
 @pytest.mark.parametrize("given", ["off", "local", "remote_write", "on", "remote_apply"])
-def test_what_was_answered_is_on_the_standby_whatever_the_role_has(shared_store: str, given: str) -> None:
-    name = shared_store.rpartition("/")[2]
-    with psycopg.connect(shared_store, autocommit=True) as owner:
+def test_what_was_answered_is_on_the_standby_whatever_the_role_has(own_shared_store: str, given: str) -> None:
+    name = own_shared_store.rpartition("/")[2]
+    with psycopg.connect(own_shared_store, autocommit=True) as owner:
         owner.execute(f"ALTER ROLE callctl IN DATABASE {name} SET synchronous_commit = {given}".encode())
-    with closing(PostgresStore.open(shared_store, world=WORLD)) as store:
+    with closing(PostgresStore.open(own_shared_store, world=WORLD)) as store:
         store.append(event(1, "ringing"))
         connection = store._writer._link._connection
         assert connection is not None
@@ -67,11 +67,11 @@ def test_what_was_answered_is_on_the_standby_whatever_the_role_has(shared_store:
     assert row == (given if given == "remote_apply" else "on",)
 
 
-def test_a_serial_column_misses_what_is_committed_late_and_positions_do_not(shared_store: str) -> None:
+def test_a_serial_column_misses_what_is_committed_late_and_positions_do_not(own_shared_store: str) -> None:
     with (
-        psycopg.connect(shared_store) as slow,
-        psycopg.connect(shared_store, autocommit=True) as quick,
-        closing(PostgresStore.open(shared_store, world=WORLD)) as store,
+        psycopg.connect(own_shared_store) as slow,
+        psycopg.connect(own_shared_store, autocommit=True) as quick,
+        closing(PostgresStore.open(own_shared_store, world=WORLD)) as store,
     ):
         quick.execute("CREATE TABLE serial (id bigserial, name text)")
         slow.execute("INSERT INTO serial (name) VALUES ('slow')")  # has the lower number, and is not committed
@@ -93,10 +93,10 @@ def test_a_serial_column_misses_what_is_committed_late_and_positions_do_not(shar
         assert [one.call_sid for _, one in store.after(0)] == [sid(1), sid(2)]
 
 
-def test_a_form_is_readable_for_who_reads_the_views(shared_store: str) -> None:
+def test_a_form_is_readable_for_who_reads_the_views(own_shared_store: str) -> None:
     with (
-        closing(PostgresStore.open(shared_store, world=WORLD)) as store,
-        psycopg.connect(shared_store, autocommit=True) as reader,
+        closing(PostgresStore.open(own_shared_store, world=WORLD)) as store,
+        psycopg.connect(own_shared_store, autocommit=True) as reader,
     ):
         store.describe_world(account_sid="AC0", api_url="https://api.example.com")
         one = event(1, "busy", number=1, at=5, SipResponseCode="486")

@@ -25,11 +25,11 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("has_statistics", [False, True], ids=["no statistics", "statistics"])
-def test_calls_that_are_over_are_not_read(shared_store: str, *, has_statistics: bool) -> None:
-    with closing(psycopg.connect(shared_store, autocommit=True)) as connection:
+def test_calls_that_are_over_are_not_read(own_shared_store: str, *, has_statistics: bool) -> None:
+    with closing(psycopg.connect(own_shared_store, autocommit=True)) as connection:
         for table in ("stored_calls", "stored_events"):
             connection.execute(f"ALTER TABLE callctl.{table} SET (autovacuum_enabled = off)".encode())
-        with closing(PostgresStore.open(shared_store, world=WORLD)) as store:
+        with closing(PostgresStore.open(own_shared_store, world=WORLD)) as store:
             over = [store.submit(event(call, "completed", number=0, at=1)) for call in range(OVER)]
             assert all(one.result() for one in over)
             store.append(event(OVER, "ringing", number=0, at=1))
@@ -48,11 +48,11 @@ def test_calls_that_are_over_are_not_read(shared_store: str, *, has_statistics: 
 
 
 def test_what_a_process_wrote_itself_is_neither_looked_up_nor_read_back(
-    shared_store: str, monkeypatch: pytest.MonkeyPatch
+    own_shared_store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with (
-        closing(PostgresStore.open(shared_store, world=WORLD)) as mine,
-        closing(PostgresStore.open(shared_store, world=WORLD)) as others,
+        closing(PostgresStore.open(own_shared_store, world=WORLD)) as mine,
+        closing(PostgresStore.open(own_shared_store, world=WORLD)) as others,
     ):
         for number in range(3):
             assert mine.append(event(number, "ringing", number=0, at=1))
@@ -74,7 +74,9 @@ def test_what_a_process_wrote_itself_is_neither_looked_up_nor_read_back(
         assert [number for number, _ in found] == [1, 2, 3, 4, 5]
 
 
-async def test_what_comes_together_is_handed_over_in_parts(shared_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_comes_together_is_handed_over_in_parts(
+    own_shared_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sizes, hand_over = list[int](), SharedWriter._hand_over
 
     def noted(writer: SharedWriter) -> None:
@@ -83,7 +85,7 @@ async def test_what_comes_together_is_handed_over_in_parts(shared_store: str, mo
         hand_over(writer)
 
     monkeypatch.setattr(SharedWriter, "_hand_over", noted)
-    with closing(PostgresStore.open(shared_store, world=WORLD)) as store:
+    with closing(PostgresStore.open(own_shared_store, world=WORLD)) as store:
         for count in (70, 3):
             events = [event(call, "ringing", number=count, at=1) for call in range(count)]
             assert await asyncio.gather(*map(store.append_async, events)) == [True] * count
