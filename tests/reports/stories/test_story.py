@@ -12,7 +12,7 @@ from legs import in_conference
 from reports.evening import COLLEAGUE, Told, busy, dials, evening, failed, rings_too_long, storm, talk
 
 from callctl.api.resources import Notification
-from callctl.calls.action import DRY_RUN
+from callctl.calls.action import DRY_RUN, LATE
 from callctl.calls.call import Call
 from callctl.calls.event import MISSED, CallEvent
 from callctl.reports.stories.rest_facts import RestFacts
@@ -80,6 +80,24 @@ def test_who_redirected_is_counted_apart(told: Told) -> None:
     told.act(call, "redirect", 9, "to survey")
     (remark,) = told.story(call).remarks
     assert remark.words.endswith(f"4 times within 00:04, by rule after-dial (3), {COLLEAGUE} (1)")
+
+
+def test_requests_that_come_to_nothing_again_and_again_are_one_remark(told: Told) -> None:
+    call = talk(told, 0, 20)
+    late = f"{sid(call)} can't be redirected: it is completed"
+    told.act(call, "redirect", 25, late, result=LATE)
+    (once,) = told.story(call).remarks
+    assert (once.words, once.is_bad) == (
+        f"a redirect by {COLLEAGUE} came to nothing: can't be redirected: it is completed", False,
+    )  # fmt: skip
+    for second in (26, 27):
+        told.act(call, "redirect", second, late, result=LATE, by="ben@ops")
+    (thrice,) = told.story(call).remarks
+    assert thrice.words.startswith(
+        f"3 requests (redirect) by ben@ops (2), {COLLEAGUE} (1) came to nothing; the last: can't"
+    )
+    assert thrice.is_bad
+    assert told.story(call).steps[-1].words == "redirect: can't be redirected: it is completed"
 
 
 def test_what_only_would_have_been_done_is_no_trouble(told: Told) -> None:

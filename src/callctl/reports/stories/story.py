@@ -48,7 +48,7 @@ _BY_FAR_END = frozenset(
 )
 # As the live table has it: so many seconds of ringing need a person.
 _RINGS_LONG = 30
-_MANY_REDIRECTS = 3
+_MANY = 3
 _LATE = timedelta(seconds=10)
 
 
@@ -288,7 +288,7 @@ def _steps(timeline: Iterable[CallEvent | ActionEvent], numbers: Mapping[str, in
 
 
 def _read_action(action: ActionEvent, *, at: datetime, after: int, gap: int, leg: int | None) -> Step:
-    words = f"{action.action}: {action.outcome}" if action.outcome else action.action
+    words = f"{action.action}: {_outcome(action)}" if action.outcome else action.action
     facts = (f"by {actor(action)}", f"error {action.code}" if action.code else "")
     is_bad = action.result in (REFUSED, NOT_ENDED)
     kind = RULE if action.rule else COMMAND
@@ -334,12 +334,11 @@ def _remarks(story: Story) -> Iterator[Remark]:
 
 def _redirected(story: Story) -> Iterator[Remark]:
     for number, one in enumerate(story.legs):
-        if one.redirects < _MANY_REDIRECTS:
+        if one.redirects < _MANY:
             continue
         done = [step for step in story.steps if step.leg == number and _is_redirect(step.item)]
         span = (done[-1].at - done[0].at).total_seconds()
-        by = Counter(actor(step.item) for step in done if isinstance(step.item, ActionEvent))
-        whom = ", ".join(f"{name} ({count})" if len(by) > 1 else name for name, count in by.most_common())
+        whom = _whom([step.item for step in done if isinstance(step.item, ActionEvent)])
         yield Remark(f"{one.far_end} was redirected {one.redirects} times within {clock(span)}, by {whom}", weight=4)
 
 
@@ -348,14 +347,28 @@ def _is_redirect(item: CallEvent | ActionEvent) -> bool:
 
 
 def _not_done(story: Story) -> Iterator[Remark]:
-    others = [one for one in story.actions if one.result not in (DONE, DRY_RUN, UNKNOWN)]
-    for (action, who, outcome, result), count in Counter(
-        (one.action, actor(one), one.outcome, one.result) for one in others
-    ).items():
-        times = f" ({count} times)" if count > 1 else ""
+    """Yield what was asked for and came to nothing, by what it was: a script may have tried again and again."""
+    others: dict[tuple[str, bool], list[ActionEvent]] = {}
+    for one in story.actions:
+        if one.result not in (DONE, DRY_RUN, UNKNOWN):
+            others.setdefault((one.action, one.result in (REFUSED, NOT_ENDED)), []).append(one)
+    for (action, is_bad), tries in others.items():
         # That a call got there first is an ordinary outcome, and what a rule declines is by its own rules.
-        weight = 2 if result in (REFUSED, NOT_ENDED) else 0
-        yield Remark(f"a {action} by {who} came to nothing{times}: {outcome}", weight=weight)
+        weight = 2 if is_bad or len(tries) >= _MANY else 0
+        how_many = f"a {action}" if len(tries) == 1 else f"{len(tries)} requests ({action})"
+        last = f"{'; the last: ' if len(tries) > 1 else ': '}{_outcome(tries[-1])}"
+        yield Remark(f"{how_many} by {_whom(tries)} came to nothing{last}", weight=weight)
+
+
+def _whom(actions: Sequence[ActionEvent]) -> str:
+    """Return who made requests; of several how many each."""
+    by = Counter(map(actor, actions))
+    return ", ".join(f"{name} ({count})" if len(by) > 1 else name for name, count in by.most_common())
+
+
+def _outcome(action: ActionEvent) -> str:
+    """Return what came of a request, without the SID of the call that it stands beside."""
+    return action.outcome.removeprefix(f"{action.call_sid} ")
 
 
 def _about_callbacks(story: Story) -> Iterator[Remark]:
