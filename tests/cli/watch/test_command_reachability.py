@@ -53,7 +53,7 @@ PANELS = [
             "--all-calls",
         ],
     ),
-    ("General", ["--env-file", "--account-sid", "--help"]),
+    ("General", ["--env-file", "--account-sid", "--mask-numbers", "--help"]),
     ("Advanced", ["--accept-forgeries", "--forward-insecure", "--settle", "--max-actions", "--debug"]),
 ]
 

@@ -77,7 +77,6 @@ def watch(
         bool,
         typer.Option("--read-only", help="Have no key change a call.", rich_help_panel=SHOW),
     ] = False,
-    mask_numbers: common.MaskNumbers = False,
     json: Annotated[bool, typer.Option("--json", help="Write JSON to stdout.", rich_help_panel=SHOW)] = False,
     keep_days: listener.KeepDays = 30,
     serve: listener.Serve = None,
@@ -94,6 +93,7 @@ def watch(
     max_actions: rules_options.MaxActions = None,
     env_file: common.EnvFile = None,
     account_sid: common.AccountSid = None,
+    mask_numbers: common.MaskNumbers = False,
     debug: common.Debug = False,
 ) -> None:
     """Take status callbacks and show the live calls as a table of legs.
