@@ -11,6 +11,7 @@ from cli.local_store import store_of
 from cli.many_calls import ANSWERED, BUSY, fill_store
 from running import env_for
 
+from callctl.calls.action import ActionEvent
 from callctl.calls.event import CallEvent
 
 
@@ -86,6 +87,24 @@ def test_what_callers_write_paints_nothing(frozen: Frozen, home: Path) -> None:
             assert "\x1b[2J" not in out
             assert "\u202e" not in out
     assert "'=1+1" in frozen("stats", "--by", "to", "--csv").out
+
+
+@pytest.mark.parametrize("columns", [8, 20, 40, 79, 300])
+@pytest.mark.parametrize("by", [(), ("--by", "to"), ("--by", "hour")])
+def test_no_line_is_wider_than_the_terminal(frozen: Frozen, home: Path, columns: int, by: tuple[str, ...]) -> None:
+    fill_store(home, frozen.simulator)
+    outcome = frozen("stats", *by, terminal=True, columns=columns, env={"NO_COLOR": "1", "TERM": "dumb"})
+    assert outcome.code == 0
+    assert 0 < max(map(len, outcome.out.splitlines())) <= max(columns, 20)
+
+
+def test_what_was_done_to_calls_without_events_is_told(frozen: Frozen, home: Path) -> None:
+    done = ActionEvent(frozen.calendar.now, "CA" + "1" * 32, "hangup", (), "ended", by="ann@desk")
+    with store_of(home, frozen.simulator) as store:
+        store.record_actions([done])
+    for terminal in (True, False):
+        out = frozen("stats", terminal=terminal, columns=80).out
+        assert all(word in out for word in ("ann@desk", "hangup", "done"))
 
 
 def test_a_large_store_is_read_by_several_processes_with_the_same_outcome(frozen: Frozen, home: Path) -> None:

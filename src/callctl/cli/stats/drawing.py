@@ -70,7 +70,7 @@ def _head(report: Report, width: int) -> list[Text]:
         answered = f"answered {_share(tally.answered, tally.decided)}"
         if tally.outgoing_decided not in (0, tally.decided):
             answered += f" · of outgoing legs {_share(tally.outgoing_answered, tally.outgoing_decided)}"
-        lines.append(_text(answered))
+        lines += _wrapped(answered, width, indent="")
     return lines
 
 
@@ -137,7 +137,7 @@ def _histograms(tally: Tally, width: int) -> list[Text]:
 def _block(name: str, bars: Sequence[Bar], *, width: int) -> list[Text]:
     most = max(bar.times for bar in bars)
     digits = len(f"{most:,}")
-    room = width - _LABEL - digits - 4
+    room = max(1, width - _LABEL - digits - 4)
     lines = [_text(name, "bold")]
     for bar in bars:
         line = _text(f"{bar.label:>{_LABEL}}  ")
@@ -209,10 +209,11 @@ def _callbacks(figures: Figures, width: int) -> list[Text]:
     return lines
 
 
-def _wrapped(sentence: str, width: int) -> list[Text]:
+def _wrapped(sentence: str, width: int, *, indent: str = "  ") -> list[Text]:
     from textwrap import wrap
 
-    return [_text(line) for line in wrap(sentence, max(width, 20), initial_indent="  ", subsequent_indent="    ")]
+    lines = wrap(sentence, max(width, 20), initial_indent=indent, subsequent_indent=f"{indent}  ")
+    return [_text(line) for line in lines]
 
 
 @dataclass(frozen=True)
