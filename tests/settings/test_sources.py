@@ -395,9 +395,11 @@ def test_a_value_of_the_environment_is_still_an_error_beside_a_found_file_that_c
 @pytest.mark.parametrize("is_named", [False, True])
 def test_a_file_too_long_for_settings_is_not_read(tmp_path: Path, is_named: bool) -> None:
     path = tmp_path / ".env"
-    path.write_text("A=b\n" * 65536)
-    assert from_env(tmp_path).account_sid is None
-    path.write_text("A=b\n" * 65536 + "\n")
+    account = "".join(f"\n{name}={value}" for name, value in ENV.items())
+    longest = f"#{'x' * (256 * 1024 - len(account) - 1)}{account}"
+    path.write_text(longest)
+    assert from_env(tmp_path).account_sid == ENV["TWILIO_ACCOUNT_SID"]
+    path.write_text(f"{longest}\n")
     with pytest.raises(SettingsError, match=r"can't read the settings file .*: longer than 256 kB"):
         load({}, cwd=tmp_path, env_file=path if is_named else None)
 

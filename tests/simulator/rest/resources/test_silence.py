@@ -23,7 +23,8 @@ async def test_wav(seconds: int, channels: int) -> None:
     with wave.open(io.BytesIO(data)) as sound:
         assert (sound.getnchannels(), sound.getsampwidth(), sound.getframerate()) == (channels, 2, 8000)
         assert sound.getnframes() == seconds * 8000
-        assert set(sound.readframes(sound.getnframes())) <= {0}
+        samples = sound.readframes(sound.getnframes())
+        assert samples.count(0) == len(samples)
 
 
 @pytest.mark.parametrize("channels", [1, 2])
