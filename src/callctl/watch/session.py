@@ -181,7 +181,8 @@ class Session:
         self._listener = listener
         await self._start_monitoring(self._store, listener)
         if self._forwarder is not None:
-            self._forwarder.start(self._store)
+            # With 0 days nothing is kept beyond the run.
+            self._forwarder.start(self._store if self._options.keep_days else None)
         self._reachability = self._make_reachability(listener)
         await self._reachability.open()
         ready = self._ready(listener, self._reachability)

@@ -136,7 +136,9 @@ def test_a_backup_whose_newest_event_has_been_deleted_since_loses_nothing_that_c
     backup = backup_of(path, tmp_path)
     if not has_id:  # a callctl before this one made it
         with closing(sqlite3.connect(backup)) as shell:
-            shell.executescript("DROP TABLE listeners; DROP TABLE store_id; PRAGMA user_version = 8")
+            shell.executescript(
+                "DROP TABLE undelivered; DROP TABLE listeners; DROP TABLE store_id; PRAGMA user_version = 8"
+            )
     for number in range(10, 20):
         store.append(event(number, "ringing"))
     if deleted == "by retention":
