@@ -17,7 +17,7 @@ from events import START, WORLD, event, sid
 
 from callctl.calls.action import ActionEvent
 from callctl.errors import StoreError
-from callctl.store.records import OpenClaim
+from callctl.store.records import OpenClaim, Undelivered
 from callctl.store.sqlite.connection import connect
 from callctl.store.sqlite.store import SqliteStore
 
@@ -159,6 +159,27 @@ def test_a_backup_whose_newest_event_has_been_deleted_since_loses_nothing_that_c
     assert len(found) == len(set(found))
     (trouble,) = troubles
     assert "was replaced by another state of it" in trouble or "copied to a new file" in trouble
+
+
+def test_what_was_not_passed_on_since_is_kept_where_an_earlier_state_is_put_in_place(
+    path: Path, store: SqliteStore, tmp_path: Path
+) -> None:
+    first, second = event(1, "ringing", at=1), event(2, "ringing", at=2)
+    store.append(first)
+    backup = backup_of(path, tmp_path)
+    store.append(second)
+    store.keep_undelivered(
+        [
+            Undelivered(one.call_sid, one.key, "http://127.0.0.1:5000/", one.received_at, "no answer", timedelta())
+            for one in (first, second)
+        ],
+        now=START,
+    )
+    backup.replace(path)
+    with suppress(StoreError):  # raised by the write that notices it
+        store.append(event(20, "ringing"))
+    store.append(event(21, "ringing"))
+    assert {one.call_sid for _, one in store.undelivered(now=START)} == {sid(1), sid(2)}
 
 
 @pytest.mark.parametrize("has_event", [True, False])

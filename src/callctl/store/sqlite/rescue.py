@@ -507,7 +507,7 @@ def _add_rows(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
         "INSERT OR IGNORE INTO events (call_id, key, record) SELECT id, ?, ? FROM calls WHERE world = ? AND sid = ?",
         _readable(source, events),
     )
-    for table in _RULE_TABLES:
+    for table in (*_RULE_TABLES, "undelivered"):
         _copy_table(source, target, table)
     _add_actions(target, _readable(source, "SELECT world, sid, at, record FROM actions ORDER BY id"))
 
