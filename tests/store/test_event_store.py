@@ -543,6 +543,32 @@ def test_what_was_not_passed_on_goes_with_its_call_and_of_an_event_that_is_not_s
     assert [one for _, one in store.undelivered(now=moment(200))] == [new]
 
 
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(st.tuples(st.booleans(), st.integers(0, 3), st.integers(0, 1), st.booleans()), max_size=12))
+def test_what_was_not_passed_on_is_what_was_kept_last_and_not_forgotten_since(
+    store: EventStore, steps: list[tuple[bool, int, int, bool]]
+) -> None:
+    """Each step keeps or forgets one of some requests, which is given up or still tried."""
+    first = 10 * next(_NUMBERS)  # the store is that of the examples before
+    events = [event(first + number, "ringing", number=0, at=number) for number in range(4)]
+    for one in events:
+        store.append(one)
+    left: dict[tuple[str, str], bool] = {}
+    for is_kept, number, place, is_tried in steps:
+        url = f"http://127.0.0.1:500{place}/"
+        request = undelivered(events[number], url=url, tried_for=900 if is_tried else 0)
+        if is_kept:
+            store.keep_undelivered([request], now=moment(4))
+            left[request.call_sid, url] = is_tried
+        else:
+            store.forget_undelivered([request])
+            left.pop((request.call_sid, url), None)
+    sids = {one.call_sid for one in events}
+    found = [kept for kept, _ in store.undelivered(now=moment(4)) if kept.call_sid in sids]
+    assert {(kept.call_sid, kept.url): bool(kept.tried_for) for kept in found} == left
+    assert len(found) == len(left)
+
+
 def test_of_what_was_not_passed_on_the_newest_are_kept(store: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
     for kind in ("sqlite", "postgresql"):
         monkeypatch.setattr(f"callctl.store.{kind}.store.MOST_UNDELIVERED", 3)

@@ -85,6 +85,7 @@ def replay(
         typer.Option(
             "--kind",
             metavar="KIND",
+            autocompletion=completion.callback_kinds,
             help="callback, recording, conference, …; repeatable.\n\n"
             f"{', '.join((*KINDS, TWIML_REQUEST))}; without it all but {TWIML_REQUEST}.",
             rich_help_panel=WHICH,

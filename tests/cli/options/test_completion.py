@@ -63,6 +63,7 @@ def known(home: Path) -> Path:
 def test_commands_and_options(home: Path) -> None:
     assert offered("callctl re", home) == ["redirect", "replay"]
     assert "--older-than" in offered("callctl list --o", home)
+    assert offered("callctl replay --kind t", home) == ["transcription", "twiml-request"]
 
 
 @pytest.mark.parametrize(

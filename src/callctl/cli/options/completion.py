@@ -96,6 +96,14 @@ def statuses(incomplete: str) -> Offer:
     return _beginning(((str(status), "") for status in REST_STATUSES), incomplete)
 
 
+def callback_kinds(incomplete: str) -> Offer:
+    """Offer the kinds of callbacks that can be sent once more."""
+    from callctl.calls.event import CALLBACK, TWIML_REQUEST
+    from callctl.calls.other_callbacks import FEATURES
+
+    return _beginning(((kind, "") for kind in (CALLBACK, *FEATURES, TWIML_REQUEST)), incomplete)
+
+
 def sorts(incomplete: str) -> Offer:
     """Offer what calls can be sorted by."""
     return _beginning(((sort, "") for sort in SORTS), incomplete)
