@@ -147,6 +147,7 @@ async def test_who_only_reads_waits_until_the_store_is_repaired(settings: Settin
         await view.until_noted("its log (-wal) was removed")
         writer.append(event(100, "ringing"))
         await view.until_noted("the event store can be read again")
+        await feed.is_loaded.wait()  # that was said as soon as a page of the rest could be read
         feed.stop()
         await running
     assert {sid(number) for number in range(STORED)} <= set(feed.board.snapshot().legs)
