@@ -48,7 +48,7 @@ PAUSES = Backoff(first=1.0, factor=2.0, longest=30.0, jitter=0.1)
 KEPT_AFTER = 1.0
 _IN_A_TURN = 100  # of these, before callbacks are answered
 _LAST_TRY = 0.2  # seconds in which the last answers may come at the end: what has none is kept as failed
-_LAST_WRITE = 0.5  # seconds in which the rest is written to the store at the end
+_LAST_WRITE = 0.5  # seconds in which the rest is written to the store at the end, where there are no more
 # How often the same request is forwarded at most. Twilio sends a callback six times at most: once, and the five retries
 # of #rc=5 (docs/twilio.md, "Delivery"). A call whose TwiML goes round asks again and again, but not within a second.
 _MOST_TIMES = 10
@@ -126,7 +126,7 @@ class Forwarder:
             await delivery.stop()
         self._ending.set()
         with suppress(TimeoutError):
-            async with asyncio.timeout(_LAST_WRITE):
+            async with asyncio.timeout(max(limit, _LAST_WRITE)):
                 if self._keeper is not None:
                     await asyncio.shield(self._keeper)
                 await self._kept.write()
