@@ -70,7 +70,6 @@ LOADED = (
     "rich.file_proxy",
     "rich.live",
     "twilio.twiml.voice_response",
-    "typer._click.decorators",
     "xml.sax.saxutils",
 )
 # Variables that nothing reads before it runs; with others a process is started anew.
