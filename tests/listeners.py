@@ -48,7 +48,7 @@ class Reports:
 
     events: list[tuple[CallEvent, bool]] = field(default_factory=list)
     troubles: list[Trouble] = field(default_factory=list)
-    ambiguous: list[list[str]] = field(default_factory=list)
+    ambiguous: list[tuple[list[str], str | None]] = field(default_factory=list)  # SIDs, and which one sent it
     looks: int = 0
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
 

@@ -71,30 +71,43 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("known", "shown"),
+    ("sids", "sender", "known", "shown"),
     [
-        ([sid(1)], [(sid(1), True)]),
-        ([sid(1), VICTIM], [(VICTIM, False), (sid(1), False)]),  # either may have sent it
+        ([sid(1)], sid(1), [sid(1)], [(sid(1), True)]),
+        ([VICTIM, sid(1)], None, [sid(1), VICTIM], [(VICTIM, False), (sid(1), False)]),  # either may have sent it
+        ([VICTIM, sid(1)], None, [VICTIM], [(VICTIM, False)]),  # REST may not know yet which one did
+        ([VICTIM], None, [VICTIM], [(VICTIM, False)]),  # the only SID, in the name of a conference
     ],
 )
-async def test_the_only_call_that_rest_knows_sent_it(known: list[str], shown: list[tuple[str, bool]]) -> None:
+async def test_only_a_call_that_is_named_for_certain_sent_it(
+    sids: list[str], sender: str | None, known: list[str], shown: list[tuple[str, bool]]
+) -> None:
     async with looking_up(KnowsSome(*known), Board()) as (callbacks, events):
-        callbacks.add([VICTIM, sid(1)])
+        callbacks.add(sids, sender=sender)
         await until(lambda: len(events) == len(shown))
     assert [(event.call_sid, event.shows_callback) for event in events] == shown
     assert [CallEvent.from_record(event.to_record()) for event in events] == events
     assert {(event.kind, event.status) for event in events} == {("polled", "in-progress")}
 
 
+async def test_a_call_that_rest_does_not_know_yet_is_asked_about_again_beside_one_that_it_knows() -> None:
+    api = KnowsSome(VICTIM, sid(1), failures=[NotFoundError("not found", status=404)])
+    async with looking_up(api, Board()) as (callbacks, events):
+        callbacks.add([sid(1), VICTIM], sender=sid(1))
+        await until(lambda: len(events) == 2)
+    assert [(event.call_sid, event.shows_callback) for event in events] == [(VICTIM, False), (sid(1), True)]
+    assert api.asked == 3
+
+
 @pytest.mark.parametrize("failure", [NotFoundError("not found", status=404), NetworkError("no route")])
 async def test_rest_is_asked_again_where_it_is_behind_or_away_but_not_for_ever(failure: Exception) -> None:
     api = KnowsSome(sid(1), failures=[failure])
     async with looking_up(api, Board()) as (callbacks, events):
-        callbacks.add([sid(1)])
+        callbacks.add([sid(1)], sender=sid(1))
         await until(lambda: len(events) == 1)
-        callbacks.add([VICTIM])
+        callbacks.add([VICTIM], sender=None)
         await until(lambda: api.asked == 2 + TRIES)
-        callbacks.add([sid(1)])
+        callbacks.add([sid(1)], sender=sid(1))
         await until(lambda: len(events) == 2)
     assert api.asked == 3 + TRIES
 

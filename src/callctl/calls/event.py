@@ -23,14 +23,16 @@ from callctl.calls.event_record import (
     write_record,
 )
 from callctl.calls.other_callbacks import (
+    CONFERENCE,
     FEATURES,
+    RECORDING,
     event_of,
     feature_of,
     in_words,
     json_of,
     owner_of,
 )
-from callctl.calls.signed_text import is_ambiguous, sids_in
+from callctl.calls.signed_text import is_ambiguous, sender_in, sids_in
 from callctl.errors import without_url_passwords
 from callctl.support.dates import format_date, microseconds, parse_int, parse_timestamp
 
@@ -76,12 +78,13 @@ class NotACallEventError(ValueError):
 class AmbiguousEventError(NotACallEventError):
     """What was signed can be read as reports about several calls; ``call_sids`` are those that it may be about.
 
-    ``key`` is the same for all its readings. ``asks_for_twiml`` is whether this one is a request for TwiML.
+    ``sender`` is the one that it is about for certain, None if that is not clear; then only its parent or status are
+    not. ``key`` is the same for all its readings. ``asks_for_twiml`` is whether this one is a request for TwiML.
     """
 
-    def __init__(self, key: str, call_sids: Sequence[str], *, asks_for_twiml: bool) -> None:
+    def __init__(self, key: str, call_sids: Sequence[str], *, sender: str | None, asks_for_twiml: bool) -> None:
         super().__init__("CallSid, CallStatus or ParentCallSid may stand elsewhere in what was signed")
-        self.key, self.call_sids, self.asks_for_twiml = key, call_sids, asks_for_twiml
+        self.key, self.call_sids, self.sender, self.asks_for_twiml = key, call_sids, sender, asks_for_twiml
 
 
 @dataclass(slots=True)
@@ -161,8 +164,12 @@ class CallEvent:
         fields = dict(form)  # of a repeated name the last
         key = signed_key(text if covered is None else covered, world=world)
         event = _read_form(form, fields, key=key, received_at=received_at, verified=verified)
-        if verified and (_hides_status(event, fields, text) or is_ambiguous(fields, text)):
-            raise AmbiguousEventError(key, sids_in(text), asks_for_twiml=event.kind == TWIML_REQUEST)
+        if verified and (
+            _hides_status(event, fields, text) or _may_be_of_conference(event, text) or is_ambiguous(fields, text)
+        ):
+            sender = sender_in(fields, text)
+            sids = [sender] if sender else sids_in(text)
+            raise AmbiguousEventError(key, sids, sender=sender, asks_for_twiml=event.kind == TWIML_REQUEST)
         return event
 
     @classmethod
@@ -257,7 +264,7 @@ class CallEvent:
     @property
     def conference_sid(self) -> str | None:
         """The conference that it is about, if it is."""
-        return self.fields.get("ConferenceSid") or None if self.kind in FEATURES else None
+        return self.fields.get("ConferenceSid") or None if self.kind in (CONFERENCE, RECORDING) else None
 
     @property
     def shows_callback(self) -> bool:
@@ -360,6 +367,11 @@ def _hides_status(event: CallEvent, fields: Mapping[str, str], text: str) -> boo
     """Return whether what is read as something else may have been signed as a status callback."""
     # Transcriptions and requests for TwiML have a CallStatus too, but not what status callbacks have beside it.
     return event.kind != CALLBACK and "CallStatus" in fields and "CallbackSource" in text
+
+
+def _may_be_of_conference(event: CallEvent, text: str) -> bool:
+    """Return whether what is read as a recording may have been signed as a conference's callback, by a room's name."""
+    return event.kind == RECORDING and "StatusCallbackEvent" in text
 
 
 def _facts_of(call: Call) -> list[tuple[str, str]]:

@@ -2,8 +2,13 @@
 
 Twilio signs names and values run together, behind the query of the URL (docs/twilio.md, "Signatures"). Where one ends
 and the next begins is not signed, and callers choose some values: a name for themselves, a SIP address. So one signed
-text may be cut into several forms. An event counts only where the call that it is about, its parent and its status can
-stand nowhere else in the text.
+text may be cut into several forms. An event counts only where the call or conference that it is about, its parent and
+its status can stand nowhere else in the text.
+
+Twilio sends other forms than those of calls, some with no CallSid at all: in a conference's, the only one may stand in
+the name that somebody gave to the room. So it is not enough that a CallSid is there once. What stands before it must be
+the beginning of a call's form, which Twilio's order of names shows: AccountSid comes first in all its forms, and what
+follows on its value sorts before CallSid in a call's only.
 
 A GET has its fields in the query, where Twilio escapes ``&`` and ``=``; what callers choose looks like no field there.
 In the form of a POST nothing is escaped.
@@ -30,12 +35,20 @@ _CONFERENCE = re.compile("ConferenceSid(?!=)")
 _CALL_IN_QUERY = re.compile("[?&]CallSid=")
 _NAMED_IN_QUERY = re.compile("[?&](?:CallSid|ConferenceSid)=")
 _EVENT_IN_QUERY = re.compile("[?&](?:CallStatus|AnsweredBy|RecordingSid|StatusCallbackEvent)=")
+_ACCOUNT_SID = f"(?:AC[0-9a-f]{{32}}|{UUID})"
+_ACCOUNT = re.compile(f"AccountSid{_ACCOUNT_SID}")
+_ACCOUNT_IN_QUERY = re.compile(f"[?&]AccountSid={_ACCOUNT_SID}")
 # What stands before the CallSid in a form of Twilio's; no caller chooses anything of it.
 _BEFORE_CALL = re.compile(
     rf"\??AccountSid(?:AC[0-9A-Za-z]{{32}}|{UUID})"
     "(?:AnsweredBy(?:human|fax|unknown|machine_(?:start|end_(?:beep|silence|other))))?"
     r"(?:ApiVersion\d{4}-\d\d-\d\d)?(?:CallDuration\d+)?" + _CALL_SID
 )
+# And before the ConferenceSid in a conference's, where no CallSid follows any more.
+_BEFORE_CONFERENCE = re.compile(rf"\??{_ACCOUNT.pattern}(?:CallSidEndingConference(?:{CALLBACK_SID}))?ConferenceSid")
+# Where somebody else chose a text before what reads like a CallSid: the forms of conferences, and those of messages.
+_OTHERS_BEFORE = re.compile("(?:ConferenceSid|Body)(?!=)")
+_OF_MESSAGE = re.compile("(?:Message|Sms|Conversation)Sid=?[A-Z]{2}[0-9a-f]{32}")
 _STATUSES = (*CallStatus, "answered")  # SignalWire's word (docs/twilio.md, "Compatible services")
 _STATUS = re.compile("|".join(sorted(_STATUSES, key=len, reverse=True)))
 _USUAL = re.compile(f"{_BEFORE_CALL.pattern}({CALLBACK_SID})CallStatus({_STATUS.pattern})")
@@ -58,7 +71,8 @@ def is_ambiguous(fields: Fields, signed: str) -> bool:
         return _has_other_parent(fields, signed[whole.end() :])  # nearly all callbacks, in a fraction of the time
     usual = _BEFORE_CALL.match(signed)
     if usual is None and _is_query(signed):
-        return _NOT_IN_QUERY.search(signed) is not None or _differ_from_query(fields, signed)
+        may_be_form = _NOT_IN_QUERY.search(signed) or _ACCOUNT.search(signed)
+        return may_be_form is not None or _differ_from_query(fields, signed)
     start = _start_of_sid(fields, signed) if usual is None else usual.end()
     if start is None:
         return True
@@ -66,9 +80,37 @@ def is_ambiguous(fields: Fields, signed: str) -> bool:
     if not sid or not text.startswith(sid) or _is_cut(sid, text):
         return True
     text = text[len(sid) :]
-    if not fields.get("CallSid"):
-        return False
-    return _has_other_status(fields.get("CallStatus"), text) or _has_other_parent(fields, text)
+    if fields.get("CallSid") and (
+        _has_other_status(fields.get("CallStatus"), text) or _has_other_conference(fields, text)
+    ):
+        return True
+    if not fields.get("CallStatus"):  # a conference's, a recording's or a detection's, which name no parent
+        return bool(fields.get("ParentCallSid"))
+    return _has_other_parent(fields, text)
+
+
+def sender_in(fields: Fields, signed: str) -> str | None:
+    """Return the SID of the call that sent a callback for certain, though other things are unclear; None if none did.
+
+    The reading that came must name it too: a client chooses the names of its parameters, which may sort before Twilio's
+    own and look like the beginning of another form.
+    """
+    sid = _only_call(signed)
+    return sid if sid == fields.get("CallSid") else None
+
+
+def _only_call(signed: str) -> str | None:
+    accounts = [place.start() for place in _ACCOUNT.finditer(signed)]
+    if not accounts:  # Twilio's forms have one
+        if not signed.startswith("?") or " " in signed or not _may_be_get(signed):
+            return None
+        sids = [value for name, value in parse_qsl(signed[1:]) if name == "CallSid"]
+        return sids[0] if len(sids) == 1 and _SID.fullmatch(sids[0]) else None
+    if signed[: accounts[0]] not in ("", "?") and (len(accounts) > 1 or signed[0] != "?" or _may_be_get(signed)):
+        return None
+    before = _BEFORE_CALL.match(signed, accounts[0])
+    sid = before and _SID.match(signed, before.end())
+    return sid[0] if sid and not signed.startswith("CallSid", sid.end()) else None
 
 
 def sids_in(signed: str) -> list[str]:
@@ -77,6 +119,8 @@ def sids_in(signed: str) -> list[str]:
     Of many that a caller put there the right one is among the first: in a form what Twilio sends comes before that, and
     a query has no others.
     """
+    if _BEFORE_CONFERENCE.match(signed):
+        return []
     found: list[str] = []
     for name in (_CALL, _CALL_IN_QUERY):
         sids = (_SID.match(signed, place.end()) for place in name.finditer(signed))
@@ -104,9 +148,28 @@ def _start_of_sid(fields: Fields, signed: str) -> int | None:
     calls = list(_CALL.finditer(signed))
     if fields.get("CallSid"):
         first = _IN_FORM.search(signed)  # the names that hold this one come after it
-        return calls[0].end() if len(calls) == 1 and first and first.start() == calls[0].start() else None
+        if len(calls) != 1 or first is None or first.start() != calls[0].start():
+            return None
+        return None if _may_be_chosen("CallSid", first.start(), signed) else calls[0].end()
+    if conference := _BEFORE_CONFERENCE.match(signed):
+        return conference.end()
     conferences = list(_CONFERENCE.finditer(signed))
-    return conferences[0].end() if len(conferences) == 1 and not calls else None
+    if len(conferences) != 1 or calls or _may_be_chosen("ConferenceSid", conferences[0].start(), signed):
+        return None
+    return conferences[0].end()
+
+
+def _may_be_chosen(name: str, start: int, signed: str) -> bool:
+    """Return whether a form without this name may have been signed, and what reads like it at ``start`` be a value."""
+    before = signed[:start]
+    if _OTHERS_BEFORE.search(before) or _OF_MESSAGE.search(signed) or _may_be_get(signed):
+        return True
+    account = _ACCOUNT.search(before)
+    return account is not None and before[account.end() :] > name  # then the next name sorts behind this one
+
+
+def _may_be_get(signed: str) -> bool:
+    return _ACCOUNT_IN_QUERY.search(signed) is not None
 
 
 def _is_cut(sid: str, text: str) -> bool:
@@ -125,6 +188,16 @@ def _has_other_status(status: str | None, text: str) -> bool:
         return True
     known = _STATUS.match(text, len("CallStatus"))
     return known is not None and known[0] != (status or "").strip()
+
+
+def _has_other_conference(fields: Fields, text: str) -> bool:
+    """Return whether a conference that is named may be another: what comes before Twilio's own is no room's name."""
+    sid = fields.get("ConferenceSid")
+    if not sid:
+        return False
+    place = _CONFERENCE.search(text)
+    named = "" if place is None else text[place.end() :]
+    return not named.startswith(sid) or _is_cut(sid, named)
 
 
 def _has_other_parent(fields: Fields, text: str) -> bool:

@@ -1,8 +1,9 @@
 """Asks REST about the calls of signed callbacks that can be read in more than one way, and are no events therefore.
 
 Nobody should be able to hide a call from the table and the rules by what he calls himself: what REST knows of the call
-is shown. Where REST knows one alone of the calls that the callback may be about, that one sent it, and rules may act on
-its family as if its callback had been an event.
+is shown. Where what was signed names one for certain, that one sent it, and rules may act on its family as if its
+callback had been an event. That REST knows one alone of several proves nothing: it may be behind with the right one,
+and a conference's callback may hold no SID but that of another call, in the name of the room.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
 
 from callctl.api.calls_api import CallsApi
 from callctl.calls.board import Snapshot
@@ -21,11 +23,17 @@ from callctl.support.clock import Clock, repeat
 from callctl.support.threads import run_in_thread
 from callctl.watch.poll import is_news
 
-# Seconds until REST is asked again, where it knows none of the calls yet or could not be asked, and how often.
+# Seconds until REST is asked again, where it does not know a call yet or could not be asked, and how often.
 PAUSE = 2.0
 TRIES = 5
 # Any caller may send such callbacks: so many wait at most.
 MOST_WAITING = 64
+
+
+class _Waiting(NamedTuple):
+    sids: Sequence[str]
+    sender: str | None
+    tries: int = 1
 
 
 class AmbiguousCallbacks:
@@ -42,13 +50,13 @@ class AmbiguousCallbacks:
     ) -> None:
         """Prepare; ``store`` stores an event and passes it on to the board."""
         self._api, self._snapshot, self._store, self._world, self._clock = api, snapshot, store, world, clock
-        self._waiting: deque[tuple[Sequence[str], int]] = deque(maxlen=MOST_WAITING)
+        self._waiting: deque[_Waiting] = deque(maxlen=MOST_WAITING)
         self._arrived = asyncio.Event()
 
-    def add(self, call_sids: Sequence[str]) -> None:
-        """Have REST asked about the calls that a callback may be about."""
+    def add(self, call_sids: Sequence[str], *, sender: str | None) -> None:
+        """Have REST asked about the calls that a callback may be about, of which ``sender`` sent it for certain."""
         if sids := [sid for sid in call_sids if is_call_sid(sid)]:
-            self._waiting.append((sids, 1))
+            self._waiting.append(_Waiting(sids, sender))
             self._arrived.set()
 
     async def run(self) -> None:
@@ -59,17 +67,19 @@ class AmbiguousCallbacks:
         while not self._waiting:
             self._arrived.clear()
             await self._arrived.wait()
-        sids, tries = self._waiting.popleft()
+        waiting = self._waiting.popleft()
         try:
-            calls = await run_in_thread(lambda: self._known(sids))
+            calls = await run_in_thread(lambda: self._known(waiting.sids))
             for call in calls:
-                await self._show(call, is_sender=len(calls) == 1)
+                await self._show(call, is_sender=call.sid == waiting.sender)
         except Exception:  # the poll loop reports an API that can't be asked, the listener the store
             calls = []
-        if calls:
+        known = {call.sid for call in calls}
+        missing = [sid for sid in waiting.sids if sid not in known]
+        if not missing:
             return 0.0
-        if tries < TRIES:  # REST may be behind
-            self._waiting.append((sids, tries + 1))
+        if waiting.tries < TRIES:  # REST may be behind
+            self._waiting.append(_Waiting(missing, waiting.sender, waiting.tries + 1))
         return PAUSE
 
     def _known(self, sids: Sequence[str]) -> list[Call]:

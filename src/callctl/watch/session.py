@@ -506,9 +506,9 @@ class Session:
         else:
             self._feed.wake()
 
-    def _on_ambiguous(self, call_sids: Sequence[str]) -> None:
+    def _on_ambiguous(self, call_sids: Sequence[str], sender: str | None) -> None:
         if self._ambiguous is not None:
-            self._ambiguous.add(call_sids)
+            self._ambiguous.add(call_sids, sender=sender)
 
     def _ready(self, listener: Listener, reachability: Reachability) -> Ready:
         return Ready(

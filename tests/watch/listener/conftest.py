@@ -59,7 +59,7 @@ async def start(store: SqliteStore, reports: Reports) -> AsyncIterator[Start]:
             append=kept_by.append_async,
             on_event=reports.take,
             on_trouble=reports.troubles.append,
-            on_ambiguous=lambda call_sids: reports.ambiguous.append(list(call_sids)),
+            on_ambiguous=lambda call_sids, sender: reports.ambiguous.append((list(call_sids), sender)),
             now=reports.now,
             responder=responder,
         )

@@ -302,9 +302,36 @@ async def test_a_callback_that_can_be_read_in_several_ways_is_no_event_and_said_
             assert reply.status == 204
     assert (listener.accepted, listener.ignored, list(store.replay(since=None))) == (0, 2, [])
     (trouble,) = reports.troubles
-    assert (trouble.cause, trouble.call_sid) == ("ambiguous", None)
+    assert (trouble.cause, trouble.call_sid) == ("ambiguous", sid(1))
+    assert f"signed, of {sid(1)} can be read" in trouble
+    assert reports.ambiguous == [([sid(1)], sid(1))]
+
+
+async def test_no_reading_of_what_was_ambiguous_once_is_an_event(
+    start: Start, reports: Reports, http: aiohttp.ClientSession, store: SqliteStore
+) -> None:
+    listener = await start()
+    genuine = form(1, "ringing", parent=2)
+    cut = {name: value for name, value in genuine.items() if name != "ParentCallSid"}
+    cut["From"] += f"ParentCallSid{sid(2)}"  # without its parent, but with one signature
+    for fields in (cut, genuine):
+        async with http.post(listener.url + "/status", data=fields, headers=sign(PUBLIC, genuine)) as reply:
+            assert reply.status == 204
+    assert (listener.accepted, listener.ignored, list(store.replay(since=None))) == (0, 2, [])
+    assert reports.ambiguous == [([sid(1)], sid(1))]
+
+
+async def test_of_what_names_two_calls_before_its_own_none_sent_it(
+    start: Start, reports: Reports, http: aiohttp.ClientSession
+) -> None:
+    listener = await start()
+    fields = form(1, "ringing", AddOns=f"CallSid{sid(9)}CallStatuscompletedZ", ApiVersion="2010-04-01")
+    async with http.post(listener.url + "/status", data=fields, headers=sign(PUBLIC, fields)) as reply:
+        assert reply.status == 204
+    assert reports.ambiguous == [([sid(9), sid(1)], None)]
+    (trouble,) = reports.troubles
     assert f"{sid(9)}, {sid(1)}" in trouble
-    assert reports.ambiguous == [[sid(9), sid(1)]]
+    assert listener.accepted == 0
 
 
 async def test_who_calls_himself_like_a_callback_gets_his_document(
@@ -316,7 +343,7 @@ async def test_who_calls_himself_like_a_callback_gets_his_document(
     async with http.get(URL(url, encoded=True), headers=sign(signed)) as reply:
         assert reply.status == 404  # what answers with documents is not there in this test
         assert await reply.text() == NOT_FOR_TWIML
-    assert reports.ambiguous == [[sid(9), sid(1)]]
+    assert reports.ambiguous == [([sid(1)], sid(1))]
 
 
 async def test_where_nothing_is_verified_a_callback_is_an_event_as_it_is_read(

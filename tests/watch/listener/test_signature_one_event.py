@@ -19,7 +19,7 @@ from yarl import URL
 
 from callctl.calls.event import CallEvent, NotACallEventError
 from callctl.calls.event_record import signed_form, signed_key
-from callctl.calls.signed_text import is_ambiguous
+from callctl.calls.signed_text import is_ambiguous, sender_in, sids_in
 from callctl.store.sqlite.store import SqliteStore
 from callctl.watch.listener.server import SELFTEST_FIELD
 from callctl.watch.listener.signature import SignatureCheck, SignedRequest, signature_of
@@ -248,7 +248,10 @@ def facts_of(target: str, pairs: tuple[tuple[str, str], ...], signature: str, *,
     return set() if event is None else {(event.call_sid, event.parent_call_sid, event.status)}
 
 
-NAMED = re.compile("(?=(CallSid|CallStatus|ParentCallSid|Direction|AnsweredBy|ConferenceSid|TranscriptionS[a-z]+))")
+NAMED = re.compile(
+    "(?=(CallSid|CallStatus|ParentCallSid|Direction|AnsweredBy|ConferenceSid|StatusCallbackEvent|RecordingSid"
+    "|RecordingStatus|TranscriptionS[a-z]+|CallbackSource|ApiVersion|AccountSid))"
+)
 LENGTHS = [34, 36, 9, *map(len, ("completed", "ringing", "inbound", "outbound-dial", "busy"))]
 
 
@@ -301,6 +304,238 @@ def test_what_a_caller_chooses_makes_no_event_of_another_call_parent_or_status(
             assert facts_of("/status" + head, pairs, its_signature, method="POST") <= right, (head, pairs)
         if signed.startswith("?"):
             assert facts_of("/status" + signed, parsed(signed[1:]), its_signature, method="GET") <= right
+
+
+# Names that make an event what it is.
+IDENTIFYING = "CallSid|CallStatus|AnsweredBy|ConferenceSid|RecordingSid|RecordingStatus|StatusCallbackEvent"
+HEX = "CA12ab34cd56ef7890ab12cd34ef567890"
+ROOM = {"ConferenceSid": "CF" + "0" * 32, "FriendlyName": "room", "SequenceNumber": "5", "AccountSid": ACCOUNT}
+FORMS = {
+    "child": form(1, "completed", number=1, at=1, parent=2, ApiVersion="2010-04-01", AnsweredBy="human"),
+    "hex": form(HEX, "completed", number=1, parent="CAfe" + "0" * 30, AnsweredBy="human"),
+    "uuid": form("f371391e-25cc-4ba6-a752-ec745a59cf06", "busy", AnsweredBy="human"),
+    "a name like a call": form(1, "ringing", CallerName="CallSidCA9CallStatuscompleted"),
+    "a name like a SID": form(1, "ringing", CallerName=f"CallSid{HEX}AnsweredByhuman", AnsweredBy="fax"),
+    "a name like a status": form(1, "ringing", CallerName="CallStatuscompleted"),
+    "detection": {"AccountSid": ACCOUNT, "AnsweredBy": "fax", "CallSid": HEX, "MachineDetectionDuration": "3400"},
+    "recording": {"CallSid": HEX, "RecordingChannels": "1", "RecordingSid": "RE1", "RecordingStatus": "completed"},
+    "participant": {
+        **ROOM,
+        "CallSid": HEX,
+        "ParticipantCallStatus": "busy",
+        "StatusCallbackEvent": "participant-leave",
+    },
+    "conference": {**ROOM, "CallSidEndingConference": HEX, "StatusCallbackEvent": "conference-end"},
+}
+
+VICTIMS_ROOM, RECORDING = "CF" + "9" * 32, "RE" + "9" * 32
+IN_A_ROOM = {
+    "AccountSid": ACCOUNT,
+    "ConferenceSid": "CF" + "0" * 32,
+    "SequenceNumber": "5",
+    "Timestamp": "Fri, 1 Jan 2027",
+}
+OF_CALL = {"AccountSid": ACCOUNT, "CallSid": sid(2)}
+REQUEST = {
+    "AccountSid": ACCOUNT,
+    "ApiVersion": "2010-04-01",
+    "CallSid": sid(2),
+    "CallStatus": "in-progress",
+    "Called": "+12025550100",
+    "Caller": "+15005550006",
+    "Direction": "inbound",
+    "From": "+15005550006",
+}
+# What Twilio sends, to callbacks' URLs and to others that begin like them: the fields, and those that others choose.
+SENT: dict[str, tuple[dict[str, str], list[str]]] = {
+    "status": (form(2, "completed", number=3, at=3, ApiVersion="2010-04-01"), ["Caller", "CallerName", "From", "To"]),
+    "child": (form(2, "ringing", number=1, parent=3, ApiVersion="2010-04-01"), ["Called", "From", "SipHeader_X-A"]),
+    "request": (
+        REQUEST,
+        ["AddOns", "Agent", "Bot", "Caller", "CallerName", "Digits", "ForwardedFrom", "From", "StirVerstat", "zebra"],
+    ),
+    "end of a Dial": (REQUEST | {"DialCallSid": sid(3), "DialCallStatus": "answered"}, ["Caller", "DialBridged"]),
+    "transcription": (REQUEST | {"TranscriptionSid": "TR1", "TranscriptionStatus": "completed"}, ["TranscriptionText"]),
+    "speech": (REQUEST | {"SequenceNumber": "1"}, ["StableSpeechResult", "UnstableSpeechResult"]),
+    "detection": (FORMS["detection"], ["MachineDetectionDuration"]),
+    "recording": (OF_CALL | {"RecordingSid": "RE1", "RecordingStatus": "completed"}, ["ErrorCode", "RecordingUrl"]),
+    "stream": (OF_CALL | {"StreamSid": "MZ1", "StreamEvent": "stream-started"}, ["StreamName"]),
+    "member": (
+        IN_A_ROOM | OF_CALL | {"Coaching": "false", "StatusCallbackEvent": "participant-join"},
+        ["FriendlyName", "ParticipantLabel"],
+    ),
+    "coach": (
+        IN_A_ROOM | OF_CALL | {"CallSidToCoach": sid(3), "StatusCallbackEvent": "participant-leave"},
+        ["FriendlyName", "ParticipantLabel"],
+    ),
+    "room": (IN_A_ROOM | {"StatusCallbackEvent": "conference-start"}, ["FriendlyName"]),
+    "room's end": (
+        IN_A_ROOM | {"CallSidEndingConference": sid(3), "StatusCallbackEvent": "conference-end"},
+        ["FriendlyName", "ParticipantLabelEndingConference"],
+    ),
+    "announcement": (
+        IN_A_ROOM | {"AnnounceUrl": "https://example.com/a", "StatusCallbackEvent": "announcement-end"},
+        ["FriendlyName"],
+    ),
+    "request for an announcement": (IN_A_ROOM, ["FriendlyName"]),
+    "room's recording": (
+        IN_A_ROOM | {"RecordingSid": "RE1", "RecordingStatus": "completed"},
+        ["FriendlyName", "RecordingUrl"],
+    ),
+    "message": (
+        {"AccountSid": ACCOUNT, "ApiVersion": "2010-04-01", "MessageSid": "SM" + "0" * 32},
+        ["Body", "ProfileName"],
+    ),
+    "video": ({"AccountSid": ACCOUNT, "RoomSid": "RM1", "StatusCallbackEvent": "room-created"}, ["RoomName"]),
+    "task": ({"AccountSid": ACCOUNT, "EventType": "task.created", "WorkspaceSid": "WS1"}, ["TaskAttributes"]),
+    "report of an error": ({"AccountSid": ACCOUNT, "Level": "ERROR", "Sid": "NO1"}, ["Payload"]),
+}
+CHOSEN = [
+    *(f"CallSid{VICTIM}CallStatuscompleted", f"CallSid{VICTIM}CallStatuscompletedZ", f"CallSid{VICTIM}", "Z", " ", "x"),
+    *(f"AccountSid{ACCOUNT}", "ApiVersion2010-04-01", "AnsweredByhuman", "CallbackSourcecall-progress-events"),
+    *(f"ConferenceSid{VICTIMS_ROOM}", "StatusCallbackEventconference-end", f"RecordingSid{RECORDING}"),
+    *("RecordingStatuscompleted", f"ParentCallSid{VICTIM}", "Directionoutbound-dial", "Directioninbound"),
+    *(f"x&CallSid={VICTIM}&CallStatus=completed&", f"&ConferenceSid={VICTIMS_ROOM}&StatusCallbackEvent=conference-end"),
+    *(f"&AccountSid={ACCOUNT}", f"&ParentCallSid={VICTIM}&", "?", "Parent", "Dial", "CallSid", "TranscriptionSidTR"),
+    "TranscriptionStatusdone",
+]
+Owned = tuple[str, str | None, str, str | None]
+
+
+def owned_by(target: str, pairs: tuple[tuple[str, str], ...], signature: str, *, method: str) -> set[Owned]:
+    """Return the call, parent, status and conference of what a listener would make of a request, if it takes it."""
+    event = event_made_of(target, pairs, signature, method=method)
+    if event is None:
+        return set()
+    return {(event.call_sid, event.parent_call_sid, event.status, event.conference_sid)}
+
+
+@given(
+    st.sampled_from(sorted(SENT)),
+    st.sampled_from(["", "", "?", "?room=7", "-2", "2"]),  # a query, or how the path of another URL goes on
+    st.lists(st.sampled_from(CHOSEN), min_size=1, max_size=5).map("".join),
+    st.data(),
+)
+def test_whatever_twilio_sends_and_others_choose_it_is_no_event_of_another_call_or_conference(
+    kind: str, behind: str, chosen: str, data: st.DataObject
+) -> None:
+    fields, places = SENT[kind]
+    named = data.draw(st.sets(st.sampled_from(places), min_size=1))
+    genuine = tuple((fields | dict.fromkeys(named, chosen)).items())
+    owner = fields.get("CallSid") or fields.get("ConferenceSid", "")
+    room = fields.get("ConferenceSid")
+    right = {
+        (owner, fields.get("ParentCallSid"), fields.get("CallStatus", ""), room),
+        (owner, fields.get("ParentCallSid"), "", room),
+    }
+    signature = signature_of(PUBLIC + behind, genuine, key=TOKEN)
+    text = behind + signed_form(genuine)
+    mark = {"?": "", "?room=7": "&"}.get(behind, "?")
+    whole = f"{behind}{mark}{urlencode(genuine)}"
+    of_get = RequestValidator(TOKEN).compute_signature(PUBLIC + whole, {})
+    chance = random.Random(data.draw(st.integers()))
+    for signed, its_signature in ((text, signature), (whole, of_get)):
+        if signed.startswith("?"):
+            assert owned_by("/status" + signed, parsed(signed[1:]), its_signature, method="GET") <= right
+        for head, pairs in readings(signed, chance):
+            assert CHECK.accepts(SignedRequest("/status" + head, pairs, its_signature))
+            made = owned_by("/status" + head, pairs, its_signature, method="POST")
+            assert made <= right, (head, pairs)
+            assert sender_in(dict(pairs), signed) in (None, fields.get("CallSid"))
+            event(f"an event: {bool(made)}")
+    if behind in ("", "?"):
+        assert owned_by("/status" + behind, genuine, signature, method="POST") <= right
+    assert {sender_in(dict(genuine), text), sender_in(dict(genuine), whole)} <= {None, fields.get("CallSid")}
+
+
+NO_EVENTS = {"stream", "request for an announcement", "message", "video", "task", "report of an error"}
+UUIDS = {
+    ACCOUNT: "5b1b2f5e-0000-4000-8000-00000000000a",
+    sid(2): "f371391e-25cc-4ba6-a752-ec745a59cf06",
+    sid(3): "0f1e2d3c-25cc-4ba6-a752-ec745a59cf06",
+    IN_A_ROOM["ConferenceSid"]: "01234567-89ab-4ba6-a752-ec745a59cf06",
+}
+
+
+@pytest.mark.parametrize("is_uuid", [False, True])
+@pytest.mark.parametrize("behind", ["", "?", "?room=7"])
+@pytest.mark.parametrize("kind", SENT)
+def test_with_ordinary_names_it_is_an_event(kind: str, behind: str, is_uuid: bool) -> None:
+    fields, places = SENT[kind]
+    chosen = "Ann's room 7, for AccountSid and CallStatus"
+    genuine = tuple((fields | {place: fields.get(place, chosen) for place in places}).items())
+    if is_uuid:
+        genuine = tuple((name, UUIDS.get(value, value)) for name, value in genuine)
+    read = dict(genuine)
+    status = "" if kind in ("transcription", "speech") else read.get("CallStatus", "")
+    room = read.get("ConferenceSid")
+    ours = {(read.get("CallSid") or room or "", read.get("ParentCallSid"), status, room)}
+    expected = set() if kind in NO_EVENTS else ours
+    signature = signature_of(PUBLIC + behind, genuine, key=TOKEN)
+    assert owned_by("/status" + behind, genuine, signature, method="POST") == expected
+    whole = f"{behind or '?'}{'&' if len(behind) > 1 else ''}{urlencode(genuine)}"
+    of_get = RequestValidator(TOKEN).compute_signature(PUBLIC + whole, {})
+    assert owned_by("/status" + whole, parsed(whole[1:]), of_get, method="GET") == expected
+
+
+def test_a_room_named_like_a_callback_is_its_conference_in_whatever_way_it_is_cut() -> None:
+    genuine = tuple((IN_A_ROOM | {"FriendlyName": A_CALL, "StatusCallbackEvent": "conference-start"}).items())
+    text, signature = signed_form(genuine), signature_of(PUBLIC, genuine, key=TOKEN)
+    room = IN_A_ROOM["ConferenceSid"]
+    assert owned_by("/status", genuine, signature, method="POST") == {(room, None, "", room)}
+    head, _, rest = text.partition(A_CALL)
+    cut = ((head[:20], head[20:]), *OF_A_CALL, (f"Z{rest}", ""))
+    assert CHECK.accepts(SignedRequest("/status", cut, signature))
+    assert owned_by("/status", cut, signature, method="POST") == set()
+
+
+def test_a_room_named_like_a_query_is_no_get_of_a_call() -> None:
+    name = f"x&CallSid={VICTIM}&CallStatus=completed&"
+    genuine = tuple((IN_A_ROOM | {"FriendlyName": name, "StatusCallbackEvent": "conference-start"}).items())
+    genuine = tuple((field, value.replace(" ", "_")) for field, value in genuine)
+    query = "?room=7" + signed_form(genuine)
+    signature = signature_of(PUBLIC + "?room=7", genuine, key=TOKEN)
+    assert CHECK.accepts(SignedRequest("/status" + query, (), signature))
+    assert owned_by("/status" + query, parsed(query[1:]), signature, method="GET") == set()
+
+
+@pytest.mark.parametrize("kind", ["member", "room"])
+@pytest.mark.parametrize(
+    ("chosen", "names"),
+    [
+        (f"ParentCallSid{VICTIM}Q", ["ConferenceSid", "ParentCallSid", "Q", "StatusCallbackEvent"]),
+        (f"ConferenceSid{VICTIMS_ROOM}Q", [f"ConferenceSid{VICTIMS_ROOM}", "Q", "StatusCallbackEvent"]),
+        (f"RecordingSid{RECORDING}RecordingStatuscompleted", ["ConferenceSid", "RecordingSid", "RecordingStatus"]),
+    ],
+)
+def test_no_name_of_a_room_gives_a_callback_a_parent_another_room_or_a_recording(
+    kind: str, chosen: str, names: list[str]
+) -> None:
+    genuine = tuple((SENT[kind][0] | {"FriendlyName": chosen}).items())
+    text, signature = signed_form(genuine), signature_of(PUBLIC, genuine, key=TOKEN)
+    starts = ["AccountSid", *(["CallSid", "Coaching"] if kind == "member" else []), *names]
+    places = [text.index(start) for start in starts]
+    fields = [text[start:end] for start, end in zip(places, [*places[1:], len(text)], strict=True)]
+    lengths = [len(start.removesuffix(VICTIMS_ROOM)) for start in starts]
+    if names[0] == "ConferenceSid":  # its SID, and what is between it and the next
+        at = starts.index("ConferenceSid")
+        fields[at : at + 1] = [fields[at][:47], fields[at][47:]]
+        lengths.insert(at + 1, 12)
+    pairs = tuple((field[:length], field[length:]) for field, length in zip(fields, lengths, strict=True))
+    assert CHECK.accepts(SignedRequest("/status", pairs, signature))
+    assert owned_by("/status", pairs, signature, method="POST") == set()
+
+
+def test_of_a_form_that_a_client_has_begun_itself_no_call_is_the_sender() -> None:
+    """A client names its parameters, which come with Twilio's own, and may sort before them."""
+    started = signed_form((("AccountSid", ACCOUNT), ("ApiVersion", "2010-04-01"))) + A_CALL
+    genuine = REQUEST | {started[:9]: started[9:]}
+    text = signed_form(tuple(genuine.items()))
+    assert text.startswith(started)
+    assert sender_in(genuine, text) is None
+    signature = signature_of(PUBLIC, list(genuine.items()), key=TOKEN)
+    assert owned_by("/status", tuple(genuine.items()), signature, method="POST") == set()
+    assert sids_in(text) == [VICTIM, sid(2)]
 
 
 @pytest.mark.parametrize("place", ["CallerName", "From", "To", "SipHeader_X-Who"])
@@ -401,29 +636,6 @@ def test_a_query_is_the_same_event_where_a_part_of_it_comes_as_a_form() -> None:
     assert CHECK.accepts(signed)
     assert {(sid(7), signed_key(signed.covered, world=WORLD))} == ours
     assert not is_ambiguous(dict(cut), signed.covered)
-
-
-# Names that make an event what it is.
-IDENTIFYING = "CallSid|CallStatus|AnsweredBy|ConferenceSid|RecordingSid|RecordingStatus|StatusCallbackEvent"
-HEX = "CA12ab34cd56ef7890ab12cd34ef567890"
-ROOM = {"ConferenceSid": "CF" + "0" * 32, "FriendlyName": "room", "SequenceNumber": "5", "AccountSid": ACCOUNT}
-FORMS = {
-    "child": form(1, "completed", number=1, at=1, parent=2, ApiVersion="2010-04-01", AnsweredBy="human"),
-    "hex": form(HEX, "completed", number=1, parent="CAfe" + "0" * 30, AnsweredBy="human"),
-    "uuid": form("f371391e-25cc-4ba6-a752-ec745a59cf06", "busy", AnsweredBy="human"),
-    "a name like a call": form(1, "ringing", CallerName="CallSidCA9CallStatuscompleted"),
-    "a name like a SID": form(1, "ringing", CallerName=f"CallSid{HEX}AnsweredByhuman", AnsweredBy="fax"),
-    "a name like a status": form(1, "ringing", CallerName="CallStatuscompleted"),
-    "detection": {"AccountSid": ACCOUNT, "AnsweredBy": "fax", "CallSid": HEX, "MachineDetectionDuration": "3400"},
-    "recording": {"CallSid": HEX, "RecordingChannels": "1", "RecordingSid": "RE1", "RecordingStatus": "completed"},
-    "participant": {
-        **ROOM,
-        "CallSid": HEX,
-        "ParticipantCallStatus": "busy",
-        "StatusCallbackEvent": "participant-leave",
-    },
-    "conference": {**ROOM, "CallSidEndingConference": HEX, "StatusCallbackEvent": "conference-end"},
-}
 
 
 def all_cuts(text: str) -> Iterator[list[tuple[str, str]]]:

@@ -92,8 +92,9 @@ class Listener:
     ``append`` returns once an event is durable, False if it was there before; it may raise StoreError. ``on_event`` is
     called with each stored event after its answer, and whether it is new; ``on_trouble``, once per cause, with why
     requests are refused or can't be stored, and that they are stored again. ``on_ambiguous`` is called with the
-    SIDs that a signed callback may be about which can be read in more than one way. None may be slow. ``forwarder`` is
-    given what was acknowledged, ``responder`` answers requests for TwiML; without it they are answered with 404.
+    SIDs that a signed callback may be about which can be read in more than one way, and the one that it is about for
+    certain, if one is. None may be slow. ``forwarder`` is given what was acknowledged, ``responder`` answers requests
+    for TwiML; without it they are answered with 404.
 
     The counters may be read at any time, the URLs and the port once it has started; ``features`` counts, by kind, the
     events that carry no status; ``counts`` are for monitoring. ``health`` is what /healthz says, with 503 while the
@@ -111,7 +112,7 @@ class Listener:
         now: Callable[[], datetime],
         on_event: Callable[[CallEvent, bool], None] = lambda _event, _is_new: None,
         on_trouble: Callable[[Trouble], None] = lambda _trouble: None,
-        on_ambiguous: Callable[[Sequence[str]], None] = lambda _call_sids: None,
+        on_ambiguous: Callable[[Sequence[str], str | None], None] = lambda _call_sids, _sender: None,
         forwarder: Forwarder | None = None,
         responder: TwimlResponder | None = None,
     ) -> None:
@@ -256,6 +257,9 @@ class Listener:
             if path != self.address.path or asks_for_announcement(dict(received.pairs)):
                 return await self._answer_twiml(path, received)
             return self._acknowledge(received)
+        if event.key in self._ambiguous:  # another reading of what was signed was no event: then none of them is
+            unclear = AmbiguousEventError(event.key, (), sender=None, asks_for_twiml=event.kind == TWIML_REQUEST)
+            return await self._answer_ambiguous(unclear, path, received)
         return await self._store(event, path, received)
 
     async def _answer_ambiguous(self, error: AmbiguousEventError, path: str, received: ReceivedRequest) -> web.Response:
@@ -273,7 +277,7 @@ class Listener:
             )
             sid = error.call_sids[0] if len(error.call_sids) == 1 else None
             self._on_trouble(Trouble(what, Cause.AMBIGUOUS, call_sid=sid))
-            self._on_ambiguous(error.call_sids)
+            self._on_ambiguous(error.call_sids, error.sender)
         if error.asks_for_twiml or path != self.address.path:
             return await self._answer_twiml(path, received)
         return self._acknowledge(received)
