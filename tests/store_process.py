@@ -1,6 +1,6 @@
 """Another process at an event store, which loads nothing of pytest.
 
-It is run as ``store_process.py write LOCATION SEED COUNT``, or ``claim LOCATION FIRST``.
+It is run as ``store_process.py write LOCATION SEED COUNT PARTS``, or ``claim LOCATION FIRST``.
 """
 
 from __future__ import annotations
@@ -26,14 +26,22 @@ def open_at(location: str) -> EventStore:
     return SqliteStore.open_for_watch(Path(location), world=WORLD)
 
 
-def write_many(location: str, seed: int, count: int) -> None:
-    """Store the same events as another process does, in another order; print which were new."""
+def write_many(location: str, seed: int, count: int, parts: int) -> None:
+    """Store the same events as another process does, in another order; print which were new.
+
+    Each part of them but the first waits for a line on stdin.
+    """
     store = open_at(location)
     numbers = list(range(count))
     random.Random(seed).shuffle(numbers)
-    outcomes = [
-        (number, store.submit(event(number // 4, "ringing", number=number % 4, at=number))) for number in numbers
-    ]
+    outcomes = []
+    for part in range(parts):
+        if part:
+            sys.stdin.readline()
+        outcomes += [
+            (number, store.submit(event(number // 4, "ringing", number=number % 4, at=number)))
+            for number in numbers[part::parts]
+        ]
     print(*[number for number, outcome in outcomes if outcome.result(timeout=120)])  # noqa: T201
     store.close()
 
@@ -51,6 +59,6 @@ def claim_many(location: str, first: int) -> None:
 if __name__ == "__main__":
     what, where, first, *more = sys.argv[1:]
     if what == "write":
-        write_many(where, int(first), int(more[0]))
+        write_many(where, int(first), *map(int, more))
     else:
         claim_many(where, int(first))

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -352,7 +352,7 @@ def test_the_same_events_over_two_processes_at_once_count_once_and_a_follower_mi
     count, reader = 2000, opens()
     command = [sys.executable, str(PROCESS), "write", opens.location]
     writers = [
-        subprocess.Popen([*command, str(seed), str(count)], stdout=subprocess.PIPE, text=True) for seed in (1, 2)
+        subprocess.Popen([*command, str(seed), str(count), "1"], stdout=subprocess.PIPE, text=True) for seed in (1, 2)
     ]
     last, read, is_over = 0, list[CallEvent](), False
     while not is_over:
@@ -373,7 +373,10 @@ def test_who_comes_while_two_processes_write_reads_what_was_and_what_comes_witho
     count, reader = 2000, opens()
     command = [sys.executable, str(PROCESS), "write", opens.location]
     writers = [
-        subprocess.Popen([*command, str(seed), str(count)], stdout=subprocess.PIPE, text=True) for seed in (1, 2)
+        subprocess.Popen(
+            [*command, str(seed), str(count), "4"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for seed in (1, 2)
     ]
     lasts, joined = list[int](), list[list[CallEvent]]()
     is_over = False
@@ -384,6 +387,11 @@ def test_who_comes_while_two_processes_write_reads_what_was_and_what_comes_witho
             lasts.append(last)
             joined.append(list(reader.replay(since=None, up_to=last)))
             joined[-1] += [one for _, one in reader.after(last)]
+            for writer in writers:  # each writes the next part; the last one not before it came in the middle twice
+                assert writer.stdin is not None
+                with suppress(BrokenPipeError):  # it has ended
+                    writer.stdin.write("\n")
+                    writer.stdin.flush()
     for writer in writers:
         writer.communicate()
         assert writer.returncode == 0
