@@ -181,10 +181,10 @@ def test_a_limit_says_what_is_left_out(frozen: Frozen, recorded: SqliteStore) ->
     del recorded
     newest = frozen("export", "--since", "2026-01-05", "--limit", "1", "--format", "json", "--output", "-")
     assert [record["sid"] for record in records(newest)] == [THREE]
-    assert "callctl: 1 of 2 calls are left out; --limit N tells more\n" in newest.err
+    assert "callctl: 1 of 2 calls are left out; --limit N shows more\n" in newest.err
     outcome = frozen("export", "--since", "2026-01-05", "--limit", "1", "--output", "-")
     page = outcome.out
-    assert said(outcome) == "callctl: 1 of 2 calls are left out; --limit N tells more\n"
+    assert said(outcome) == "callctl: 1 of 2 calls are left out; --limit N shows more\n"
     assert "Left out: 1 story." in page
     assert "2 calls with 3 legs" in page
     text = frozen("export", "--since", "2026-01-05", "--limit", "1", "--format", "mermaid", "--output", "-").out
@@ -217,7 +217,7 @@ def test_what_the_api_adds(frozen: Frozen, store: SqliteStore) -> None:
     add_callback(store, sid, "ringing", at=NOON)
     frozen.later(minutes=1)
     known = frozen("export", sid, "--fetch", "--output", "-", now=lambda: NOON + timedelta(minutes=1)).out
-    assert "no callback reported the end: the API was asked" in known
+    assert "no callback reported the end: the API did" in known
 
 
 def test_what_the_api_does_not_have_is_said_once_and_the_rest_told(callctl: Callctl, home: Path) -> None:
@@ -231,7 +231,7 @@ def test_what_the_api_does_not_have_is_said_once_and_the_rest_told(callctl: Call
         reply(403, {"code": 20403, "message": "no"})(handler) if is_page else reply(200, call(sid))(handler)
 
     account = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "0" * 32}
-    for turn, words in ((answer, ""), (refuse, f"told without errors and warnings of {ONE}, {TWO}, {THREE}: ")):
+    for turn, words in ((answer, ""), (refuse, f"exported without errors and warnings of {ONE}, {TWO}, {THREE}: ")):
         with Server(turn) as server:
             env = {**account, "CALLCTL_API_URL": server.url}
             with store_at(home, env) as store:
@@ -280,12 +280,12 @@ def test_without_a_store_it_says_what_to_do(frozen: Frozen) -> None:
 @pytest.mark.parametrize(
     ("args", "error"),
     [
-        ([], "it is not said which calls"),
-        ([ONE, "--since", "1h"], "either calls are named or filters choose them"),
+        ([], "which calls?"),
+        ([ONE, "--since", "1h"], "calls are named, and filters are given too"),
         ([ONE, "--format", "pdf"], "--format is html, mermaid, csv or json, not pdf"),
         ([ONE, "--output", ""], "--output names no file"),
-        ([ONE, "--web", "--output", "-"], "--web opens a page, and there is none"),
-        ([ONE, "--web", "--format", "csv"], "--web opens a page, and there is none"),
+        ([ONE, "--web", "--output", "-"], "--web opens a page, and none is written to a file"),
+        ([ONE, "--web", "--format", "csv"], "--web opens a page, and none is written to a file"),
         ([ONE, "--limit", "0"], "greater than or equal to 1"),
         (["--since", "1"], "--since needs a unit"),
     ],

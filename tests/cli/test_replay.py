@@ -178,7 +178,7 @@ def test_what_it_says(replay: Replaying, shape: str) -> None:
     ("args", "what"),
     [
         (["--to", "http://127.0.0.1:1/"], "which callbacks?"),
-        ([sid(1)], "where to?"),
+        ([sid(1)], "to which URL?"),
         ([sid(1), "--to", "https://example.com/status"], "is not on this machine"),
         ([sid(1), "--to", "http://127.0.0.1.example.com/status"], "is not on this machine"),
         ([sid(1), "--to", "+12025550100"], "is not an http or https address"),
@@ -242,7 +242,7 @@ def test_a_listener_of_callctl_is_not_an_application(callctl: Callctl, home: Pat
         url = f"http://127.0.0.1:{service.port}/status"
         outcome = callctl("replay", sid(2), "--to", url, "--at-once", env=ENV)
         assert outcome.code == 8
-        assert "a listener of callctl answers, which takes no replays" in outcome.err
+        assert "is a listener of callctl, which takes no replays" in outcome.err
         assert service.metrics()['callctl_refusals_total{cause="replay"}'] == 2
         assert service.metrics()["callctl_duplicates_total"] == 0
 

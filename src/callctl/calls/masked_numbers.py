@@ -1,6 +1,6 @@
-"""Numbers and names of people, masked for those who need not know them: ``--mask-numbers``.
+"""Numbers and names of people, masked for readers who need not know them: ``--mask-numbers``.
 
-Enough is kept to tell calls apart, and the same text always has the same mask. A phone number keeps its first four
+Enough is kept to distinguish calls, and the same text always has the same mask. A phone number keeps its first four
 digits at most and its last two, with at least five hidden: ``+1202***42``. A name, the user of a SIP address and the
 name of a client keep their first letter and, if they are longer than four, their last:
 ``sip:a***t@example.com``. A number of less than seven digits, as a short code is, stays where it is no SIP user.
@@ -237,13 +237,13 @@ def masked_event(event: CallEvent) -> CallEvent:
 
 
 def masked_action(action: ActionEvent) -> ActionEvent:
-    """Return an action with its request and its outcome masked. Whose it was stays: that is no caller."""
+    """Return an action with its request and its outcome masked. Who did it stays: that is no caller."""
     request = tuple((name, masked_field(name, value)) for name, value in action.request)
     return replace(action, request=request, outcome=masked(action.outcome))
 
 
 def masked_filter(call_filter: CallFilter) -> CallFilter:
-    """Return a filter with its ends masked, for saying what is shown: no call matches it."""
+    """Return a filter with its numbers masked, to show which calls are meant: no call matches it."""
     to, from_ = _unless_none(masked_party, call_filter.to), _unless_none(masked_party, call_filter.from_)
     return replace(call_filter, to=to, from_=from_)
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 # Stories on a page or in a Mermaid document; more would be megabytes that nobody reads.
 DEFAULT_LIMIT = 200
-_PARALLEL = 20  # families of which REST is asked at once: as many calls as ``show`` asks for
+_PARALLEL = 20  # families that are fetched at once: as many calls as ``show`` fetches
 _ENDINGS = {"html": "html", "mermaid": "md", "csv": "csv", "json": "json"}
 _TO_STDOUT = "-"
 _LONGEST_NAME = 100  # characters of a SID in the name of a file
@@ -90,8 +90,9 @@ def export(
             "--limit",
             metavar="N",
             min=1,
-            help=f"Tell at most N calls; else {DEFAULT_LIMIT}, in csv and json all.\n\n"
-            "Those are told in which most went wrong, then the newest. The figures of a page are always of all calls.",
+            help=f"At most N calls; else {DEFAULT_LIMIT}, in csv and json all.\n\n"
+            "A page or a Mermaid document shows those in which most went wrong, then the newest. Its figures are of "
+            "all calls. csv and json have the newest.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -100,19 +101,20 @@ def export(
         bool,
         typer.Option(
             "--fetch",
-            help="Ask the API for prices, errors and what no callback told.\n\n"
-            "Without it nothing is asked: all comes out of the store of callbacks that watch and listen keep.",
+            help="Ask the API for prices, errors and what is missing.\n\n"
+            "Without it no request is sent: all comes out of the store of callbacks that watch and listen keep.",
+            rich_help_panel=OUTPUT,
         ),
     ] = False,
-    mask_numbers: common.MaskNumbers = False,
     env_file: common.EnvFile = None,
     account_sid: common.AccountSid = None,
     request_timeout: common.RequestTimeout = "10s",
+    mask_numbers: common.MaskNumbers = False,
     debug: common.Debug = False,
 ) -> None:
     """Write what became of calls: a page to show others, a diagram, CSV or JSON.
 
-    A call is told with its whole family, whichever of its legs is named or matches. --since, --until: when a leg began.
+    A call comes with its whole family of legs if one of them is named or matches. --since, --until: when a leg began.
     """
     runtime = common.runtime_of(ctx, debug=debug, request_timeout=request_timeout, mask_numbers=mask_numbers)
     _check(format_, output=output, web=web)
@@ -149,28 +151,24 @@ def _check(format_: str, *, output: str | None, web: bool) -> None:
     if output == "":
         raise UsageError("--output names no file", hint="- stands for stdout; without it a new file is made here")
     if web and (format_ != "html" or output == _TO_STDOUT):
-        raise UsageError("--web opens a page, and there is none", hint="leave out --format and --output -")
+        raise UsageError("--web opens a page, and none is written to a file", hint="leave out --format and --output -")
 
 
 def _check_choice(calls: Sequence[str] | None, chosen: CallFilter) -> None:
     is_filtered = not replace(chosen, now=None).is_empty
     if calls and is_filtered:
-        raise UsageError("either calls are named or filters choose them", hint="leave out one of both")
+        raise UsageError("calls are named, and filters are given too", hint="leave out one of the two")
     if not calls and not is_filtered:
-        raise UsageError(
-            "it is not said which calls", hint="name calls or @last, or choose them: --since 2h, --to +12025550100"
-        )
+        raise UsageError("which calls?", hint="name calls or @last, or choose them: --since 2h, --to +12025550100")
 
 
 def _in_words(calls: Sequence[str] | None, chosen: CallFilter, *, masks: bool) -> str:
     """Return which calls were chosen, for the head of a document; nothing where they were named."""
-    from callctl.calls.masked_numbers import masked_party
+    from callctl.calls.masked_numbers import masked_filter
     from callctl.support.dates import local_time
 
     if masks:
-        to, from_ = (None if end is None else masked_party(end) for end in (chosen.to, chosen.from_))
-        chosen = replace(chosen, to=to, from_=from_)
-
+        chosen = masked_filter(chosen)
     parts = [
         "" if calls else chosen.in_words,
         f"dialled by {chosen.parent}" if chosen.parent else "",
@@ -182,7 +180,7 @@ def _in_words(calls: Sequence[str] | None, chosen: CallFilter, *, masks: bool) -
 
 @dataclass(frozen=True, slots=True)
 class _Family:
-    """One that is to be told: a leg of it, the parent where that is known, and the legs that are known."""
+    """A family to be exported: ``sid`` is its parent leg, or another one if that is unknown; ``legs`` are known."""
 
     sid: str
     legs: tuple[str, ...] = ()
@@ -190,7 +188,7 @@ class _Family:
 
 @dataclass(frozen=True)
 class _Source:
-    """Where stories are from: the local store, if there is one, and REST, with a client."""
+    """Where stories come from: the local store, if there is one, and REST, if there is a client."""
 
     runtime: Runtime
     settings: Settings
@@ -202,8 +200,8 @@ class _Source:
         """Return the families of calls that are named.
 
         Raises:
-            UsageError: One can be no SID and no start of one, or several calls begin with it.
-            UnknownCallError: The store has none of its events, and REST is not to be asked.
+            UsageError: A text is no SID and no start of one, or several calls begin with it.
+            UnknownCallError: The store has no event of a call, and there is no client.
         """
         from callctl.reports.stories.stored_family import find_family
 
@@ -234,7 +232,7 @@ class _Source:
         with Progress(self.runtime, _looking) as progress:
             found = {}
             if self.store is not None:
-                # With the time that is now, nothing but what is not over.
+                # Since now: only families that are not over.
                 since = self.runtime.now() if chosen.means_live_alone else chosen.since
                 families = families_since(self.store, since, matches=partial(_matches, chosen))
                 found = {legs[0]: _Family(legs[0], legs) for legs in progress.counted(families)}
@@ -254,13 +252,13 @@ class _Source:
         """Yield the story of each family, once, in their order.
 
         Raises:
-            CallctlError: The store can't be read, or REST does not have a call that nothing else is known of.
+            CallctlError: The store can't be read, or REST does not have a call that the store does not have either.
         """
-        told: set[str] = set()
+        known: set[str] = set()
         with Progress(self.runtime, lambda number: f"reading the calls: {number:,} so far") as progress:
             for story in progress.counted(self._each(list(families))):
-                if story.sid not in told:
-                    told.add(story.sid)
+                if story.sid not in known:
+                    known.add(story.sid)
                     yield story
 
     def _each(self, families: list[_Family]) -> Iterator[Story]:
@@ -296,10 +294,9 @@ class _Source:
             else:
                 raise result.error
         for (what, why), legs in missing.items():
-            self.runtime.say(f"callctl: warning: told without {what} of {name_some(legs)}: {why}")
+            self.runtime.say(f"callctl: warning: exported without {what} of {name_some(legs)}: {why}")
 
     def _story(self, family: _Family, facts: RestFacts | None) -> Story | None:
-        from callctl.reports.stories.masked_story import masked_facts, masked_family
         from callctl.reports.stories.stored_family import StoredFamily, find_family, read_family
         from callctl.reports.stories.story import story_of
 
@@ -313,7 +310,7 @@ class _Source:
             new = unreported(facts, stored.events, now=self.runtime.now(), world=self.settings.world)
             stored = replace(stored, events=(*stored.events, *new))
         if self.masks:
-            stored, facts = masked_family(stored), None if facts is None else masked_facts(facts)
+            stored, facts = stored.masked(), None if facts is None else facts.masked()
         return story_of(stored.events, stored.actions, sid=family.sid, facts=facts)
 
 
@@ -322,7 +319,7 @@ def _looking(found: int) -> str:
 
 
 def _matches(chosen: CallFilter, leg: Leg) -> bool:
-    """Return whether a leg matches, by what callbacks reported of it."""
+    """Return whether a leg matches, as callbacks reported it."""
     from callctl.reports.stories.story import began_at
 
     status = leg.status
@@ -404,7 +401,7 @@ def _write_document(
     from callctl.reports.overview import Overview
 
     overview = Overview()
-    stories, left_out = _most_telling(source.stories(families), overview, most=most)
+    stories, left_out = _worst(source.stories(families), overview, most=most)
     if not stories:
         source.runtime.say("callctl: no calls match")
         return None
@@ -414,8 +411,8 @@ def _write_document(
     return target.write(pieces, name=_name_of(source, stories))
 
 
-def _most_telling(stories: Iterable[Story], overview: Overview, *, most: int) -> tuple[list[Story], int]:
-    """Return the stories that are told, as they began, and how many are not. All are counted."""
+def _worst(stories: Iterable[Story], overview: Overview, *, most: int) -> tuple[list[Story], int]:
+    """Return the stories in which most went wrong, the oldest first, and how many others there are; count all."""
     kept: list[tuple[int, float, int, Story]] = []
     left_out = 0
     for number, story in enumerate(stories):
@@ -452,7 +449,7 @@ def _markdown(
     from callctl.reports.mermaid import markdown
 
     api = "" if source.settings.is_twilio else f"Not Twilio: the API was {source.settings.api_url}"
-    said = f"{left_out:,} of {overview.calls:,} calls are left out; --limit N tells more." if left_out else ""
+    said = f"{left_out:,} of {overview.calls:,} calls are left out; --limit N shows more." if left_out else ""
     notes = [*(overview.in_words if overview.calls > 1 else ()), said, api]
     title = f"What happened{f': {chosen}' if chosen else ''}"
     return markdown(stories, title=title, notes=[note for note in notes if note])
@@ -460,8 +457,8 @@ def _markdown(
 
 def _notes(source: _Source) -> Iterator[str]:
     """Yield what a page rests on."""
-    rest = ", and from what the API knew of the calls when it was made" if source.client is not None else ""
-    yield f"Told from the callbacks that callctl stored, from what its commands and rules did{rest}."
+    rest = ", and from what the API knew of the calls at that time" if source.client is not None else ""
+    yield f"Written from the callbacks that callctl stored and from what its commands and rules did{rest}."
     if source.client is None:
         yield "Prices, and errors that Twilio noted, are not in it: --fetch asks the API for them."
     if source.masks:
@@ -476,13 +473,13 @@ def _write_data(source: _Source, families: Sequence[_Family], target: _Target, *
     first = list(islice(stories, 2))
     if not first:
         source.runtime.say("callctl: no calls match")
-    told = chain(first, stories)
-    return target.write(_csv(told) if target.format == "csv" else _json(told, source), name=_name_of(source, first))
+    every = chain(first, stories)
+    return target.write(_csv(every) if target.format == "csv" else _json(every, source), name=_name_of(source, first))
 
 
 def _say_left_out(runtime: Runtime, left_out: int, *, of: int) -> None:
     if left_out:
-        runtime.say(f"callctl: {left_out:,} of {of:,} calls are left out; --limit N tells more")
+        runtime.say(f"callctl: {left_out:,} of {of:,} calls are left out; --limit N shows more")
 
 
 def _csv(stories: Iterable[Story]) -> Iterator[str]:

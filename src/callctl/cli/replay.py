@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from callctl.watch.forwarding.replay import Replay, Replayed, Sending
 
 SENDING = "How they are sent"
-# What callctl itself found in REST was never sent. A request for TwiML is to be answered with some, at another URL.
+# What callctl itself found in REST was never sent. A request for TwiML goes to another URL, and wants TwiML.
 KINDS = (CALLBACK, *FEATURES)
 
 _Rows = dict[tuple[str, str], list["Undelivered"]]  # by an event's key and the URL that it is sent to
@@ -44,7 +44,7 @@ def replay(
         list[str] | None,
         typer.Argument(
             metavar="CALL",
-            help="Calls: SIDs, starts of them, or @last; - reads them from stdin.",
+            help="SIDs, starts of them, @last, or - for SIDs on stdin.",
             autocompletion=completion.call_sids,
         ),
     ] = None,
@@ -53,7 +53,8 @@ def replay(
         typer.Option(
             "--to",
             metavar="URL",
-            help="Send them to this URL, and sign them for it.\n\nWith --failed, in place of where they were to go.",
+            help="The URL of your application; here it is no filter by number.\n\n"
+            "The callbacks are signed for it. With --failed it replaces the URLs to which they were to go.",
             rich_help_panel=SENDING,
         ),
     ] = None,
@@ -61,7 +62,8 @@ def replay(
         bool,
         typer.Option(
             "--failed",
-            help="What --forward-to could not pass on.\n\nTo where it was to go. What is accepted is forgotten.",
+            help="What --forward-to could not pass on.\n\n"
+            "It is sent to the URL to which it was to go, unless --to names another. What is accepted is forgotten.",
             rich_help_panel=WHICH,
         ),
     ] = False,
@@ -100,13 +102,14 @@ def replay(
         typer.Option(
             "--speed",
             metavar="FACTOR",
-            help="So many times as fast as they came.\n\nElse at the pace of then; with --failed, at once.",
+            help="So many times as fast as they came: 10, 0.5.\n\n"
+            "Without it, as fast as they came; with --failed, at once.",
             rich_help_panel=SENDING,
         ),
     ] = None,
     at_once: Annotated[
         bool,
-        typer.Option("--at-once", help="Send each as soon as one is answered.", rich_help_panel=SENDING),
+        typer.Option("--at-once", help="Send each as soon as the one before is answered.", rich_help_panel=SENDING),
     ] = False,
     sign_for: Annotated[
         str | None,
@@ -114,7 +117,7 @@ def replay(
             "--sign-for",
             metavar="URL",
             help="Sign for another URL than that of --to.\n\n"
-            "For an application that checks signatures against its public URL, whatever it is asked at.",
+            "For an application that checks signatures against its public URL, wherever the request arrives.",
             rich_help_panel=SENDING,
         ),
     ] = None,
@@ -122,7 +125,8 @@ def replay(
         bool,
         typer.Option(
             "--allow-remote",
-            help="To another machine too.\n\nCallbacks tell who called whom, and the signature is as good as Twilio's.",
+            help="Send to another machine too.\n\n"
+            "Callbacks show who called whom, and the signature is as good as Twilio's.",
             rich_help_panel=SENDING,
         ),
     ] = False,
@@ -144,8 +148,8 @@ def replay(
 ) -> None:
     """Send stored callbacks to an application once more.
 
-    Each has its form as it was stored and a signature of its own for the URL, and
-    comes in the order and at the pace of then. REST is not asked.
+    Each has the form that was stored and a new signature for the URL. They are sent in the order and at the pace in
+    which they once came. No request is sent to Twilio.
 
     Exit code 8: one was refused (HTTP 400 and above), or not answered.
     """
@@ -154,7 +158,7 @@ def replay(
     if not (calls or since or failed):
         raise UsageError("which callbacks?", hint="name calls, or give --since 2h, or --failed")
     if to is None and not failed:
-        raise UsageError("where to?", hint="--to http://127.0.0.1:5000/status names your application")
+        raise UsageError("to which URL?", hint="--to http://127.0.0.1:5000/status names your application")
     chosen = _Chosen(
         filters.read_filter(status=status, from_=from_, since=since, until=until, now=now),
         kinds=_kinds(kind),
@@ -192,7 +196,7 @@ def replay(
         run.check()
 
 
-# What is asked for
+# Options
 
 
 def _kinds(given: Sequence[str] | None) -> Collection[str]:
@@ -202,7 +206,7 @@ def _kinds(given: Sequence[str] | None) -> Collection[str]:
     unknown = [kind for kind in kinds if kind not in (*KINDS, TWIML_REQUEST)]
     if unknown or not kinds:
         what = f"no such kind of callback: {unknown[0]}" if unknown else "--kind names no kind"
-        raise UsageError(what, hint=f"one of {', '.join((*KINDS, TWIML_REQUEST))}; what REST told was never sent")
+        raise UsageError(what, hint=f"one of {', '.join((*KINDS, TWIML_REQUEST))}; what REST reported was never sent")
     return kinds
 
 
@@ -231,7 +235,7 @@ def _checked_url(url: str, option: str, *, allow_remote: bool) -> str:
     if not (allow_remote or is_loopback_url(url)):
         raise UsageError(
             f"{option} is not on this machine: {without_secrets(url)}",
-            hint="callbacks tell who called whom, and their signatures are good ones: --allow-remote, if you mean it",
+            hint="callbacks show who called whom, and their signatures are valid: --allow-remote, if you mean it",
         )
     return url
 
@@ -260,7 +264,7 @@ def _open(runtime: Runtime, settings: Settings) -> EventStore:
 
 @dataclass
 class _Chosen:
-    """Which callbacks are meant. ``left_out`` counts those that are not sent since they came unverified."""
+    """Which callbacks are meant. ``left_out`` counts those that are not sent because they came unverified."""
 
     call_filter: CallFilter
     kinds: Collection[str]
@@ -270,7 +274,7 @@ class _Chosen:
     left_out: int = field(default=0, init=False)
 
     def of(self, events: Iterable[CallEvent], *, matching: Collection[str] | None) -> Iterator[CallEvent]:
-        """Yield those of some events that are meant; ``matching`` are the calls that fit the filter, None: all."""
+        """Yield the events that are meant; ``matching`` are the calls that match the filter, None: all."""
         since, until = self.call_filter.since, self.call_filter.until
         for event in events:
             if event.kind not in self.kinds or (matching is not None and event.call_sid not in matching):
@@ -283,11 +287,11 @@ class _Chosen:
             yield event
 
     def fits(self, events: Iterable[CallEvent]) -> set[str] | None:
-        """Return the calls whose status and origin are those asked for, as these events tell; None for all."""
+        """Return the calls that match --status and --from, as these events report them; None for all."""
         statuses, from_ = self.call_filter.statuses, self.call_filter.from_
         if not statuses and from_ is None:
             return None
-        last: dict[str, tuple[str, str]] = {}  # what the highest event says of each call's status
+        last: dict[str, tuple[str, str]] = {}  # order and status of each call's highest event
         callers: dict[str, str] = {}
         for event in events:
             if event.status and event.order > last.get(event.call_sid, ("", ""))[0]:
@@ -330,7 +334,7 @@ def _of_calls(store: EventStore, calls: Sequence[str], *, whole_families: bool) 
 def _failed(
     runtime: Runtime, store: EventStore, chosen: _Chosen, target: str | None, *, allow_remote: bool, now: datetime
 ) -> tuple[_Rows, list[Replay]]:
-    """Return what was not passed on, by event and URL, and the same as it is to be sent."""
+    """Return what was not passed on: the rows by event and URL, and the callbacks to be sent."""
     from callctl.watch.forwarding.replay import Replay
 
     kept = store.undelivered(now=now)
@@ -366,11 +370,11 @@ def _where(url: str, *, allow_remote: bool) -> str:
     return _checked_url(url, "where it was to go", allow_remote=allow_remote)
 
 
-# What comes of it
+# Output
 
 
 def _show(runtime: Runtime, callbacks: Iterable[Replay], pace: float | None) -> None:
-    """Write what would be sent, with the seconds after which it would be."""
+    """Write what would be sent, and after how many seconds."""
     from callctl.views.terminal_safe import printable
     from callctl.watch.forwarding.replay import facts
 
@@ -399,7 +403,7 @@ def _fields(event: CallEvent) -> tuple[str, ...]:
 
 
 def _word(event: CallEvent) -> str:
-    """Return what a callback told, in a word, as wide as the longest of Twilio's."""
+    """Return what a callback reported, in one word, padded to the longest of Twilio's."""
     return f"{event.status or event.event:<19}"
 
 
@@ -409,7 +413,7 @@ def _say_if_none(runtime: Runtime, count: int) -> None:
 
 
 class _Run:
-    """Sends callbacks, and writes what becomes of each. What is accepted of ``rows`` is forgotten."""
+    """Sends callbacks, and writes how each was answered. Of ``rows`` what is accepted is forgotten."""
 
     def __init__(self, runtime: Runtime, store: EventStore, rows: _Rows) -> None:
         self._runtime, self._store, self._rows = runtime, store, rows
@@ -466,7 +470,7 @@ class _Run:
         runtime, event = self._runtime, one.event
         if one.came_to_callctl:
             runtime.say_once(
-                f"callctl: at {one.url} a listener of callctl answers, which takes no replays\n"
+                f"callctl: {one.url} is a listener of callctl, which takes no replays\n"
                 "hint: give the address of your application"
             )
         if runtime.form is Form.JSON:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PARALLEL = 60  # requests at once: of twenty calls all that are asked first
+PARALLEL = 60  # requests at once: the first three of each of twenty calls
 
 
 def show(
@@ -68,8 +68,8 @@ def show(
     The timeline is what status callbacks reported to a watch on this machine; the rest is what the API says now, except
     that a status which verified callbacks reported counts where the API is behind.
 
-    Several calls are asked for side by side, and shown in the order in which they are named; with --json each is an
-    object on a line of its own. With --columns or --csv a call is a row, as in a list, without its legs and timeline.
+    Several calls are fetched at once, and shown in the order in which they are named; with --json each is an object on
+    a line of its own. With --columns or --csv a call is a row, as in a list, without its legs and timeline.
     """
     runtime = common.runtime_of(
         ctx, json=json, csv=csv, debug=debug, request_timeout=request_timeout, mask_numbers=mask_numbers
@@ -93,21 +93,21 @@ def show(
 
 @contextmanager
 def _progress(runtime: Runtime, sids: Sequence[str]) -> Iterator[Progress]:
-    """Yield what says how many of several calls are there; of one, nothing is said."""
+    """Yield the progress, which says how many of several calls are there; of one call it says nothing."""
     progress = Progress(runtime, lambda count: f"{count} of {len(sids)} calls are there")
     with progress if len(sids) > 1 else nullcontext():
         yield progress
 
 
 class _Failures:
-    """Which of the calls can't be shown, and why. Where only one was named, its error is that of the command."""
+    """Which of the calls can't be shown, and why. If only one was named, its error is that of the command."""
 
     def __init__(self, runtime: Runtime, sids: Sequence[str]) -> None:
         self._runtime, self._sids = runtime, sids
         self._errors: dict[str, CallctlError] = {}
 
     def without_failed(self, results: Iterable[tuple[str, T | CallctlError]]) -> Iterator[T]:
-        """Yield what was found; say of each of several calls why it was not, when its turn comes.
+        """Yield what was found; of several calls, say in their turn why one was not.
 
         Raises:
             CallctlError: The only one was not.
@@ -133,7 +133,7 @@ class _Failures:
 
 
 def _each(sids: Sequence[str], find: Callable[[str], T], *, parallel: int) -> Iterator[tuple[str, T | CallctlError]]:
-    """Yield what ``find`` returns for each call, or why it does not, in their order; several are asked for at once."""
+    """Yield what ``find`` returns for each call, or why it does not, in their order; several are fetched at once."""
     from callctl.operations.bulk import Done, for_each_in_order
 
     if len(sids) == 1:
@@ -215,7 +215,7 @@ def page_of(runtime: Runtime, settings: Settings, client: ApiClient, sid: str) -
 
 
 class _Found(NamedTuple):
-    """What the local store holds of a call and its family, the legs by that, and what REST has."""
+    """What the local store holds of a call and its family, the legs as that reports them, and what REST has."""
 
     events: Sequence[CallEvent]
     actions: Sequence[ActionEvent]
@@ -228,8 +228,8 @@ def _pages(
 ) -> Iterator[tuple[str, CallPage | CallctlError]]:
     """Yield all that is known of each call, in their order, or why the call itself can't be had.
 
-    ``parallel`` is of how many at once the API is asked. Of one call, what can't be had is said and left out; of
-    several, a part that is missing since too many requests were sent at once is asked for again.
+    ``parallel`` is how many calls are fetched at once. What can't be had of a call is said and left out. Of several
+    calls, a part for which too many requests were sent at once is fetched again.
     """
     reader, fetches = open_store_to_read(runtime, settings), Fetches(client)
     with closing(reader) if reader is not None else nullcontext():

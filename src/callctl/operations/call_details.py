@@ -30,10 +30,10 @@ PARENT, CHILDREN, NOTIFICATIONS, PARTICIPANTS = "parent", "children", "notificat
 
 @dataclass(frozen=True, slots=True)
 class CallDetails:
-    """A call and what belongs to it; ``missing`` has the reason for each part that could not be had, by its name.
+    """A call and what belongs to it; ``missing`` has the error of each part that could not be fetched, by its name.
 
-    ``parent`` is None where it has none, ``children`` and ``notifications`` are None where they are missing, and
-    ``participants`` where they are or were not asked for. Children are in the order in which they were dialled.
+    ``parent`` is None if it has none; ``children`` and ``notifications`` are None if they are missing, and
+    ``participants`` also if they were not requested. Children are in the order in which they were dialled.
     """
 
     call: Call
@@ -45,37 +45,37 @@ class CallDetails:
 
 
 def check_limit(errors: Iterable[CallctlError]) -> None:
-    """Raise the RateLimitedError for which a part is missing, if one is: with fewer requests at once it comes."""
+    """Raise the RateLimitedError among the errors, if there is one: with fewer requests at once the part comes."""
     for error in errors:
         if isinstance(error, RateLimitedError):
             raise error
 
 
 class Fetches:
-    """Asks for each call once, whether it is wanted for itself or as the parent of others; in any thread."""
+    """Fetches each call once, whether it is named or the parent of others. Methods may be called in any thread."""
 
     def __init__(self, api: ApiClient) -> None:
         self._api = api
         self._lock = threading.Lock()
-        self._asked: dict[str, Future[Call]] = {}
+        self._requested: dict[str, Future[Call]] = {}
 
     def fetch(self, sid: str) -> Call:
-        """Return a call; where another thread asks for it already, wait for that.
+        """Return a call; if another thread is fetching it already, wait for that.
 
         Raises:
-            CallctlError: It can't be had. It is asked for again when it is wanted again.
+            CallctlError: It can't be fetched. The next request for it tries again.
         """
         mine: Future[Call] = Future()
         with self._lock:
-            asked = self._asked.setdefault(sid, mine)
-        if asked is mine:
+            requested = self._requested.setdefault(sid, mine)
+        if requested is mine:
             try:
                 mine.set_result(self._api.fetch(sid))
             except BaseException as error:
                 with self._lock:
-                    del self._asked[sid]
+                    del self._requested[sid]
                 mine.set_exception(error)
-        return asked.result()
+        return requested.result()
 
 
 def details_of(
@@ -86,17 +86,17 @@ def details_of(
     parent_sid: str | None = None,
     conference_sid: str | None = None,
 ) -> CallDetails:
-    """Ask for a call, its children and its notifications side by side, and for its parent as soon as that is known.
+    """Fetch a call, its children and its notifications at once, and its parent as soon as that is known.
 
     Args:
         api: The API client.
         sid: The call.
-        fetches: What asks for calls, where several are wanted that may be each other's parents.
-        parent_sid: Its parent as far as callbacks reported one, which is asked for side by side with the call.
-        conference_sid: The conference whose participants are asked for too.
+        fetches: Shared by the requests for several calls, which may be each other's parents.
+        parent_sid: Its parent, if callbacks reported one: it is fetched at the same time.
+        conference_sid: A conference whose participants are fetched too.
 
     Raises:
-        CallctlError: The call itself can't be had.
+        CallctlError: The call itself can't be fetched.
         NoThreadError: The system has no thread left for a request.
     """
     missing: dict[str, CallctlError] = {}

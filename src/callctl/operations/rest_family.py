@@ -25,24 +25,24 @@ _IN_WORDS = {PARENT: "parent call", CHILDREN: "child legs", NOTIFICATIONS: "erro
 
 @dataclass(frozen=True, slots=True)
 class RestFamily:
-    """The facts, and why some of them could not be had, by the leg and what of it, such as ``child legs``."""
+    """The facts, and the errors of those that could not be fetched, by leg and part, such as ``child legs``."""
 
     facts: RestFacts
     missing: Mapping[tuple[str, str], CallctlError]
 
     def check_limit(self) -> None:
-        """Raise the RateLimitedError for which something is missing, if it is one: with fewer requests it comes."""
+        """Raise the RateLimitedError among the errors, if there is one: with fewer requests at once the part comes."""
         check_limit(self.missing.values())
 
 
 def fetch_family(api: ApiClient, sid: str, legs: Sequence[str] = ()) -> RestFamily:
-    """Return what REST says of the family of a call, whichever leg is named; its requests go side by side.
+    """Return what REST says of the family of a call, whichever leg is named; requests are sent at once.
 
-    ``legs`` are those that are known. Twilio keeps calls for a while only: of one that is gone nothing is returned.
+    ``legs`` are those that are known. Twilio deletes old calls: of one that is gone nothing is returned.
 
     Raises:
         NotFoundError: REST knows no such call, and no legs were given.
-        CallctlError: The call can't be had.
+        CallctlError: The call can't be fetched.
     """
     noted = _noted(api, [leg for leg in legs if leg != sid])
     try:
@@ -57,9 +57,9 @@ def fetch_family(api: ApiClient, sid: str, legs: Sequence[str] = ()) -> RestFami
     notes = {details.call.sid: details.notifications or () for details in found}
     missing = dict(one for details in found for one in _missing(details))
     noted |= _noted(api, [leg for leg in calls if leg not in noted and leg not in notes])
-    for leg, asked in noted.items():
+    for leg, requested in noted.items():
         try:
-            notes.setdefault(leg, asked.result())
+            notes.setdefault(leg, requested.result())
         except CallctlError as error:
             missing[leg, _IN_WORDS[NOTIFICATIONS]] = error
     return RestFamily(RestFacts(calls, notes), missing)
@@ -78,7 +78,7 @@ def _missing(details: CallDetails) -> Iterator[tuple[tuple[str, str], CallctlErr
 
 
 def unreported(facts: RestFacts, events: Iterable[CallEvent], *, now: datetime, world: str) -> list[CallEvent]:
-    """Return as events what REST shows and no event reported: legs, and ends."""
+    """Return legs and ends that REST shows and no event reported, as events."""
     legs = reported_legs(events)
     found = []
     for call in facts.calls.values():

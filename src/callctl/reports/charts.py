@@ -1,6 +1,6 @@
-"""Charts as plain data: where each bar, line and word of them stands, in pixels. A template draws them.
+"""Charts as plain data: the position of each bar, line and word, in pixels. A template draws them.
 
-A chart has the same figures as rows, for who reads rather than looks, and for the title of each bar.
+Each bar has its figure as a title too, for readers who can't see the chart.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _WIDEST = 64  # of a column
 _TOP = 14
 _CHARACTER = 7.4
 
-# Seconds of a column, from which the first is taken that makes few enough of them.
+# Seconds that a column may stand for: the first that gives few enough columns is used.
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400, 604800, 2592000, 31536000)
 
 
@@ -58,7 +58,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A chart. ``legend`` names the looks that stand on one another, ``note`` says what it rests on."""
+    """A chart. ``legend`` names the looks of the parts of columns, ``note`` is a sentence below it."""
 
     title: str
     width: float
@@ -71,13 +71,13 @@ class Chart:
 
     @property
     def in_words(self) -> str:
-        """All of it as one sentence, for who can't see it."""
+        """All of it as one sentence, for readers who can't see it."""
         return "; ".join(rect.title for rect in self.rects)
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """One bar: what it is of, how long it is, which colour it has, and what stands behind it (else the value)."""
+    """One bar: its label, its length, its colour, and the text behind it (the value, unless there is one)."""
 
     label: str
     value: float
@@ -87,7 +87,7 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: what stands below it, what it is of, and its parts from below, by look."""
+    """One column: the label below it, what it is of in full, and its parts from the bottom up, by look."""
 
     label: str
     whole: str

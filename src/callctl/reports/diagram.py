@@ -1,4 +1,4 @@
-"""The sequence diagram of a story: where each of its lines and words stands, in pixels. A template draws it."""
+"""The sequence diagram of a story: the position of each line and word, in pixels. A template draws it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ TWILIO: Final = "Twilio"
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """A lifeline: where it stands, whose it is, what that is, and how far down it is drawn."""
+    """A lifeline: its position, title and subtitle, its tooltip, and from where to where it is drawn."""
 
     x: float
     title: str
@@ -76,7 +76,7 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Arrow:
-    """Something that happened between two lifelines, from ``x1`` to ``x2``: what above it, and further facts below."""
+    """Something that happened between two lifelines, from ``x1`` to ``x2``: in words above it, further facts below."""
 
     y: float
     x1: float
@@ -112,7 +112,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """When a row happened; ``after`` is that since the first, as a clock."""
+    """When a row happened; ``after`` is the time since the first row, as on a clock."""
 
     y: float
     at: datetime
@@ -150,7 +150,7 @@ def diagram_of(story: Story) -> Diagram:
     drawn = [_drawn(step, y, lanes, twilio=twilio) for step, y in rows]
     arrows = tuple(one for one in drawn if isinstance(one, Arrow))
     dots = tuple(one for one in drawn if isinstance(one, Dot))
-    bars, ends = _lives(story, rows, lanes, bottom=bottom)
+    bars, ends = _bars_and_ends(story, rows, lanes, bottom=bottom)
     right = max(
         [lane.x + _LANE / 2 for lane in lanes]
         + [max(arrow.label.right, arrow.below.right) for arrow in arrows]
@@ -232,27 +232,27 @@ def _label(words: str, left: float, right: float) -> Label:
     return Label(shown, right - 2 * _BAR, "end") if fits else Label(shown, left + 2 * _BAR, "start")
 
 
-def _lives(
+def _bars_and_ends(
     story: Story, rows: Sequence[tuple[Step, float]], lanes: Sequence[Lane], *, bottom: float
 ) -> tuple[tuple[Bar, ...], tuple[End, ...]]:
-    """Return the lives of the legs, status by status, and their ends."""
+    """Return a bar for each status of each leg, and the ends of legs."""
     bars: list[Bar] = []
     ends: list[End] = []
     offset = len(lanes) - len(story.legs)
     for number, one in enumerate(story.legs):
         x = lanes[offset + number].x
-        turns = list(_turns(rows, number))
-        for (status, y), (_, until) in zip(turns, [*turns[1:], ("", bottom)], strict=True):
+        changes = list(_changes(rows, number))
+        for (status, y), (_, until) in zip(changes, [*changes[1:], ("", bottom)], strict=True):
             if is_final(status):
                 continue
             bars.append(Bar(x - _BAR / 2, y, _BAR, until - y, status))
-        last = [y for status, y in turns if is_final(status)]
+        last = [y for status, y in changes if is_final(status)]
         if last:
             ends.append(End(x, last[-1], glyph(one.leg.status), one.leg.status))
     return tuple(bars), tuple(ends)
 
 
-def _turns(rows: Sequence[tuple[Step, float]], leg: int) -> Iterator[tuple[str, float]]:
+def _changes(rows: Sequence[tuple[Step, float]], leg: int) -> Iterator[tuple[str, float]]:
     """Yield each status of a leg with the height at which it got it; nothing comes after its end."""
     for step, y in rows:
         if step.leg == leg and step.status:

@@ -1,4 +1,4 @@
-"""Figures of many legs: how many were answered, how long they rang and talked, how they ended, whose doing that was.
+"""Figures of many legs: how many were answered, how long they rang and talked, how they ended, and who acted on them.
 
 A fold over legs, whose size does not grow with them. Times are kept to three significant digits, so that whole seconds
 up to 999 are exact and all others are off by half a percent at most; quantiles are of the nearest rank.
@@ -41,7 +41,7 @@ class Bar(NamedTuple):
 
 
 def in_short(seconds: float) -> str:
-    """Return a time as short as it is: in milliseconds below a second, and from a minute on with colons."""
+    """Return a time in few characters: in milliseconds below a second, and from a minute on with colons."""
     if seconds >= 60:
         return clock(seconds)
     return f"{seconds:.3g} s" if seconds >= 1 or not seconds else f"{seconds * 1000:.0f} ms"
@@ -56,14 +56,14 @@ class Histogram:
         self.counts: dict[int, int] = {}
 
     def add(self, milliseconds: int, times: int = 1) -> None:
-        """Count a time; less than none counts as none."""
+        """Count a time; a negative one counts as 0."""
         counts = self.counts
         if milliseconds not in counts:
             milliseconds = _rounded(min(max(milliseconds, 0), _LONGEST))
         counts[milliseconds] = counts.get(milliseconds, 0) + times
 
     def add_all(self, several: Iterable[int]) -> int:
-        """Count times; return how many of them are less than none."""
+        """Count times; return how many of them are negative."""
         counts, early = self.counts, 0
         for milliseconds in several:
             if milliseconds in counts:
@@ -84,7 +84,7 @@ class Histogram:
         return sum(self.counts.values())
 
     def quantile(self, percent: int) -> float | None:
-        """Return the least time, in seconds, that so many percent do not exceed; None where there is none at all."""
+        """Return the shortest time, in seconds, that so many percent do not exceed; None if there is no time."""
         rank = max(1, -(-self.count * percent // 100))
         for milliseconds in sorted(self.counts):
             rank -= self.counts[milliseconds]
@@ -205,7 +205,7 @@ class Tally:
 
     @property
     def answer_rate(self) -> float | None:
-        """How many of the legs that were answered or have ended were answered, from 0 to 1; None where none did."""
+        """The answered part of the legs that were answered or have ended, from 0 to 1; None if there is no such leg."""
         return self.answered / self.decided if self.decided else None
 
     @property
@@ -275,7 +275,7 @@ def _part(rate: float | None) -> float | None:
 
 
 class Done(NamedTuple):
-    """Who did what to calls, and with which result: a rule, or a command of ``user@host``, or of nobody known."""
+    """Who did what to calls, and with which result: a rule, a command of ``user@host``, or one of unknown origin."""
 
     rule: str | None
     by: str | None
@@ -293,10 +293,11 @@ Key = str | int
 
 @dataclass
 class Groups:
-    """Tallies by a key of each leg, of which at most some thousand are kept: those with the most legs.
+    """Tallies by a key of each leg. At most some thousand are kept: those with the most legs.
 
-    Of more different keys than that, each may have lost up to ``lost`` legs, which are among the others: less than one
-    in ``most`` of all. What has more than that is never lost (Misra and Gries, "Finding repeated elements", 1982).
+    With more different keys than that, each kept one may lack up to ``lost`` legs, which are then among the others:
+    less than one in ``most`` of all. A key with more legs than that is always kept (Misra and Gries, "Finding repeated
+    elements", 1982).
     """
 
     key_of: Callable[[LegFacts], Key]
@@ -320,7 +321,7 @@ class Groups:
         tally.add(leg)
 
     def _shrink(self) -> None:
-        """Take from each key as many legs as the first has that is one too many, and drop those that have no more."""
+        """Drop the keys with the fewest legs, and raise ``lost`` to what the largest of them had."""
         weights = {key: tally.legs + self._lost_before[key] for key, tally in self.tallies.items()}
         self.lost = sorted(weights.values(), reverse=True)[self.most]
         for key, weight in weights.items():
@@ -342,7 +343,7 @@ class Groups:
             self._shrink()
 
     def top(self, count: int) -> tuple[list[tuple[Key, Tally]], Tally]:
-        """Return the keys with the most legs, at most so many, and what was counted of all others."""
+        """Return the keys with the most legs, ``count`` at most, and the tally of all others."""
         in_order = sorted(self.tallies.items(), key=lambda item: (-item[1].legs, item[0]))
         others = Tally()
         others.merge(self.others)
@@ -353,7 +354,7 @@ class Groups:
 
 @dataclass
 class Figures:
-    """The figures of all legs that were added, in groups too if they are asked for, and of what was done to calls.
+    """The figures of all legs that were added, in groups too if there are any, and of what was done to calls.
 
     ``unreadable`` counts the records that could not be read, ``unreported`` the legs of which no event had a status;
     neither are among the others.

@@ -17,10 +17,10 @@ _ENDS = ("completed", "busy", "no-answer", "failed", "canceled")
 
 @dataclass(frozen=True)
 class Report:
-    """Figures with what they are of.
+    """Figures, and which calls they are of.
 
-    ``since`` and ``until`` are those that were asked for; ``by`` is what they are grouped by, if they are, and ``top``
-    how many groups are shown at most. ``name_of`` returns how an end of a call is written.
+    ``since`` and ``until`` are those of the options; ``by`` is what the legs are grouped by, if they are, and ``top``
+    how many groups are shown at most. ``name_of`` returns how a number or an address is written.
     """
 
     figures: Figures
@@ -31,7 +31,7 @@ class Report:
     name_of: Callable[[str], str] = str
 
     def groups(self) -> tuple[list[tuple[Key, Tally]], Tally]:
-        """Return the groups to be shown and what was counted of the others: by hour all, the first one first."""
+        """Return the groups to be shown and the tally of all others. Hours are all shown, the earliest first."""
         groups = self.figures.groups
         if groups is None:
             return [], Tally()
@@ -41,17 +41,17 @@ class Report:
 
     @property
     def lost_at_most(self) -> int:
-        """How many legs each group may lack, which are among the others; 0 if none lacks any."""
+        """How many legs each group may lack at most, which are counted among the others."""
         return 0 if self.figures.groups is None else self.figures.groups.lost
 
     def name(self, key: Key) -> str:
-        """Return how a group is called, in local time if it is an hour."""
+        """Return the name of a group for people; an hour is in local time."""
         if isinstance(key, int):
             return local_time(nearest_time(key))
         return self.name_of(key) if self.by in ("to", "from") else key
 
     def machine_name(self, key: Key) -> str:
-        """Return how programs read the name of a group: an hour in RFC 3339."""
+        """Return the name of a group for programs; an hour is in RFC 3339."""
         return (format_date(nearest_time(key)) or "") if isinstance(key, int) else self.name(key)
 
 
@@ -100,7 +100,7 @@ CSV_COLUMNS = (
 
 
 def csv_rows(report: Report) -> Iterator[Sequence[object]]:
-    """Yield the names of the columns and a row for each group, the last one for all others; else one for all legs."""
+    """Yield the names of the columns, then a row for each group and one for all others; without groups, one row."""
     yield CSV_COLUMNS
     if report.by is None:
         yield _csv_row("all", "", report.figures.all)
@@ -181,5 +181,5 @@ def _part(rate: float | None) -> str:
 
 
 def whose(done: Done) -> tuple[str, str]:
-    """Return whether it was done by a rule or by a command, and its name or user@host."""
+    """Return ``rule`` or ``command``, and the name of the rule or the ``user@host`` of the command."""
     return ("rule", done.rule) if done.rule else ("command", done.by or "")

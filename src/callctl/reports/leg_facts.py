@@ -1,4 +1,4 @@
-"""What the figures need of one leg: a fold over its events, whatever their order."""
+"""What one leg adds to the figures: a fold over its events, in any order."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from callctl.support.dates import microseconds
 CALLBACKS: Final = "callbacks"  # a verified one at least
 REQUESTS: Final = "twiml-requests"  # verified ones, of which no callback came
 UNVERIFIED: Final = "unverified"  # callbacks or requests for TwiML, none of them verified
-REST: Final = "rest"  # what REST was asked for, and nothing that Twilio sent
+REST: Final = "rest"  # replies of REST, and nothing that Twilio sent
 EVIDENCE: Final = (CALLBACKS, REQUESTS, UNVERIFIED, REST)
 _BY_WEIGHT = EVIDENCE[::-1]
 
-# Numbers from here on are nobody's: a call sends a handful of callbacks, and a gap below an absurd one is no gap.
+# Numbers from here on are made up: a call sends a handful of callbacks.
 _LEAST_ABSURD_NUMBER = 1000
 _MOST_NUMBER = 10**10 - 1
 NEWEST = 2**63 - 1  # later than any time, in microseconds since 1970
@@ -27,7 +27,7 @@ _RINGING, _ANSWERED, _COMPLETED = (
     str(status) for status in (CallStatus.RINGING, CallStatus.IN_PROGRESS, CallStatus.COMPLETED)
 )
 _INITIATED = (str(CallStatus.QUEUED), str(CallStatus.INITIATED))
-# What stands for an unknown status, and for what is no code of SIP: senders may make up any number of them.
+# Stands for unknown statuses and SIP codes: senders may make up any number of them.
 OTHER: Final = "other"
 _KNOWN_STATUSES = frozenset(map(str, CallStatus))
 _KNOWN_CODES = frozenset(("", *map(str, range(100, 700))))
@@ -62,7 +62,7 @@ class Reported(NamedTuple):
         return cls(
             order=(
                 rank_of(event.status) if event.status else -1,
-                place_of(event.sequence_number),
+                rank_of_number(event.sequence_number),
                 timestamp or 0,
                 FINAL_WEIGHTS.get(event.status, 0),
                 KIND_WEIGHTS.get(event.kind, 0),
@@ -84,13 +84,13 @@ class Reported(NamedTuple):
         )
 
 
-def place_of(number: int | None) -> int:
-    """Return where a SequenceNumber stands among those of a call; no number is before all."""
+def rank_of_number(number: int | None) -> int:
+    """Return the rank of a SequenceNumber among those of a call; no number is before all."""
     return 0 if number is None else min(max(number + 1, 0), _MOST_NUMBER)
 
 
 class LegKind(NamedTuple):
-    """What many legs have in common. ``evidence`` is what is known of it by."""
+    """What many legs have in common. ``evidence`` is one of EVIDENCE."""
 
     status: str
     has_ended: bool
@@ -104,8 +104,8 @@ class LegKind(NamedTuple):
 class LegFacts(NamedTuple):
     """One leg. ``started_at`` is in microseconds since 1970; the times and delays that follow are in milliseconds.
 
-    ``post_dial_delay``, ``ring_time`` and ``talk_time`` are None where no callback told both of their ends. ``delays``
-    has an element for each callback with a Timestamp: how much later it arrived, which is less than 0 where this
+    ``post_dial_delay``, ``ring_time`` and ``talk_time`` are None unless callbacks reported both ends. ``delays``
+    has an element for each callback with a Timestamp: how much later it arrived, which is less than 0 if this
     machine's clock is behind. ``missing`` is how many callbacks must have been sent that did not arrive, by their
     SequenceNumber; ``end_missed``: REST reported the end and no callback did.
     """
@@ -136,11 +136,11 @@ def facts_of_events(events: Iterable[CallEvent]) -> LegFacts | None:
 def facts_of(reported: list[Reported]) -> LegFacts | None:
     """Return the facts of a leg, from what was reported of it, each once; None if nothing has a status. Sorts the list.
 
-    Of each fact that counts which the last of the events says that says anything. Times are those of callbacks alone: a
-    poll reports when a call began, not when it got to its status.
+    Each fact is that of the last event that has it. Times are those of callbacks alone: a poll reports when a call
+    began, not when it got to its status.
     """
     reported.sort()
-    if not reported or not reported[-1][2]:  # by its place: what was read from a record is a plain tuple
+    if not reported or not reported[-1][2]:  # by its index: what was read from a record is a plain tuple
         return None
     initiated: int | None = None
     ringing: int | None = None
@@ -234,7 +234,7 @@ def folded(
     end_missed: bool,
     evidence: int,
 ) -> LegFacts:
-    """Return the facts of a leg by what its events say together.
+    """Return the facts of a leg from the sums over its events.
 
     ``first`` is the time of the first, ``initiated``, ``ringing`` and ``answered`` are those of the steps, ``ended``
     that of the last event if it is a callback, all in microseconds since 1970; ``duration`` is in seconds, ``numbers``
@@ -269,15 +269,15 @@ def folded(
 def _missing_in(numbers: Sequence[int]) -> int:
     """Return how many callbacks are missing among those with these numbers.
 
-    They count what was sent for a call, from 0 (docs/twilio.md, "Callback parameters"). What came after the last that
-    is there is not known.
+    They count the callbacks of a call, from 0 (docs/twilio.md, "Callback parameters"). Whether more were sent after the
+    last one is not known.
     """
     known = {number for number in numbers if 0 <= number < _LEAST_ABSURD_NUMBER}
     return max(known) + 1 - len(known) if known else 0
 
 
 def _between(start: int | None, end: int | None) -> int | None:
-    """Return the milliseconds from one time in microseconds to another; None where one is not known, or is wrong."""
+    """Return the milliseconds between two times in microseconds; None if one is unknown or the second is earlier."""
     return None if start is None or end is None or end < start else (end - start) // 1000
 
 

@@ -13,12 +13,12 @@ from callctl.support.dates import local_time, time_of_day
 from callctl.views.table import clock
 from callctl.views.terminal_safe import printable
 
-# Mermaid draws no text of more than 50,000 characters. The first and the last steps stand for all.
+# Mermaid draws no text of more than 50,000 characters. Of more steps the first and the last are drawn.
 _MOST_STEPS = 150
 _FIRST_STEPS = 100
 _MOST_CHARACTERS = 120  # of a label
 _LEAST_PAUSE = 5  # seconds
-# What means nothing to Mermaid, Markdown and HTML wherever it stands; all else is written as its number.
+# Characters that mean nothing to Mermaid, Markdown and HTML; all others are written as their numbers.
 _HARMLESS: Final = r"A-Za-z0-9 .,:()/@+=?!'\u00b7\u2026\u2192\u00c0-\u024f\u0370-\u1fff\u3040-\ud7ff-"
 _UNSAFE_IN_MERMAID, _UNSAFE_IN_MARKDOWN = rf"[^{_HARMLESS}]", rf"[^{_HARMLESS};%]"
 
@@ -83,12 +83,12 @@ def _step(step: Step) -> str:
 
 
 def _text(text: str) -> str:
-    """Return a text for a diagram: on one line, with what means something to Mermaid as entities."""
+    """Return a text for a diagram: on one line, with entities for what means something to Mermaid."""
     return _escaped(_cut(text), _UNSAFE_IN_MERMAID, "#{};") or "-"
 
 
 def _html(text: str) -> str:
-    """Return a text for Markdown, likewise."""
+    """Return a text for Markdown, on one line, with entities for what means something to Markdown or HTML."""
     return _escaped(text, _UNSAFE_IN_MARKDOWN, "&#{};") or "-"
 
 

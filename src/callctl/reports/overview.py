@@ -1,4 +1,4 @@
-"""What many stories come to: counted one by one, so that ten thousand need no more memory than their figures."""
+"""Figures of many stories, counted one by one, so that ten thousand need no more memory than their figures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SHOWN = 8  # bars of a chart whose bars have names
 
 
 class Overview:
-    """The figures of the stories that were added."""
+    """The sentences and charts of the stories that were added."""
 
     def __init__(self) -> None:
         self.calls = 0  # families
@@ -78,7 +78,7 @@ class Overview:
     @property
     def in_words(self) -> list[str]:
         """What happened, in a few sentences, for somebody who was not there."""
-        return [sentence for sentence in (self._how_many(), self._who_acted(), self._what_was_in_vain()) if sentence]
+        return [sentence for sentence in (self._how_many(), self._who_acted(), self._what_failed()) if sentence]
 
     def _how_many(self) -> str:
         parts = [f"{count:,} {words}" for outcome, words in _OUTCOMES if (count := self.outcomes[outcome])]
@@ -113,7 +113,7 @@ class Overview:
                 found[who] += count
         return found
 
-    def _what_was_in_vain(self) -> str:
+    def _what_failed(self) -> str:
         count = sum(self._undone.values())
         if not count:
             return ""
@@ -160,7 +160,7 @@ class Overview:
         return f"{answered:,} of {decided:,} were answered, {100 * answered / decided:.1f} %" if decided else ""
 
     def _charts_of_times(self) -> Iterator[Chart]:
-        """Yield the charts of which `callctl stats` shows the same figures."""
+        """Yield the charts of the times that ``callctl stats`` shows too."""
         figures = self._figures
         for title, times, starts, look in (
             ("From dialling to ringing", figures.post_dial_delay, TIMES, "initiated"),

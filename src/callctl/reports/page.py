@@ -1,4 +1,4 @@
-"""Stories as one HTML page: nothing is loaded from elsewhere, and there is no script.
+"""Stories as one HTML page, which loads nothing from elsewhere and has no script.
 
 All text passes ``printable`` and the escaping of Jinja2, so that what a caller or an application sent stays text.
 """
@@ -32,10 +32,10 @@ _MOST_WORST = 6
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a page shows: figures of all calls that were chosen, and some stories, or all.
+    """What a page shows: figures of all calls that were chosen, and their stories, or some of them.
 
-    ``chosen`` says which calls are meant, ``left_out`` how many stories there was no room for, ``api_url`` is None for
-    Twilio's own, ``notes`` say what the page rests on.
+    ``chosen`` says in words which calls were chosen, ``left_out`` is how many stories the page lacks, ``api_url`` is
+    None for Twilio's own API, and ``notes`` say where the facts are from.
     """
 
     stories: Sequence[Story]
@@ -49,7 +49,7 @@ class Page:
 
     @property
     def worst(self) -> list[Story]:
-        """The stories in which most went wrong, for who wants to know where to begin."""
+        """The stories in which most went wrong, to begin with."""
         ranked = sorted(self.stories, key=lambda story: (-story.trouble, story.began_at))
         return [story for story in ranked[:_MOST_WORST] if story.trouble]
 
@@ -78,12 +78,12 @@ def _environment() -> Environment:
 
 
 def _safe(value: Any) -> Any:
-    """Return what is put into the page: of a text, what can be printed; what a template made is passed on."""
+    """Return a text as it can be printed; markup that a template made stays as it is."""
     return printable(value) if type(value) is str else value
 
 
 def error_link(code: str | None) -> str | None:
-    """Return where Twilio explains an error; None for what is none of its codes."""
+    """Return the URL at which Twilio explains an error; None if it is no code of Twilio's."""
     is_twilios = code is not None and len(code) == 5 and code.isascii() and code.isdecimal()
     return f"https://www.twilio.com/docs/api/errors/{code}" if is_twilios else None
 

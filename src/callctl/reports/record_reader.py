@@ -1,8 +1,8 @@
 """The facts of legs, read from the records of their events as a store keeps them, a million within seconds.
 
-To make a CallEvent of each record would take ten times as long. Nearly all records are lines, with names that come in
-one of a handful of orders; each order has a pattern that finds just the values that count. Legs with such records alone
-are folded as they are read; of all others events are made. The facts are the same.
+Making a CallEvent of each record would take ten times as long. Nearly all records are lines, with names that come in
+one of a handful of orders; each order has a regular expression that finds just the values that count. A leg that has
+only such records is folded as they are read; for any other, events are made. The facts are the same.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from callctl.calls.call import CallStatus, rank_of
 from callctl.calls.event import CALLBACK, FINAL_WEIGHTS, KIND_WEIGHTS, MISSED, POLLED, TWIML_REQUEST, CallEvent
-from callctl.reports.leg_facts import NEWEST, LegFacts, Reported, facts_of, folded, place_of
+from callctl.reports.leg_facts import NEWEST, LegFacts, Reported, facts_of, folded, rank_of_number
 from callctl.support.dates import microseconds, parse_date, parse_int, parse_timestamp
 
 T = TypeVar("T")
@@ -25,14 +25,14 @@ _SENT: Final = (
     *("CallStatus", "From", "To", "CallSid", "ParentCallSid", "Direction", "SipResponseCode"),
     *("Timestamp", "SequenceNumber", "CallDuration"),
 )
-_ASKED: Final = (
+_FETCHED: Final = (
     *("status", "from", "to", "sid", "parent_call_sid", "direction"),
     *("date_created", "start_time", "end_time", "duration"),
 )
-_NAMES = {CALLBACK: _SENT, TWIML_REQUEST: _SENT, POLLED: _ASKED, MISSED: _ASKED}
+_NAMES = {CALLBACK: _SENT, TWIML_REQUEST: _SENT, POLLED: _FETCHED, MISSED: _FETCHED}
 _SENT_KINDS = frozenset((CALLBACK, TWIML_REQUEST))
-_SID = 3  # where a call's SID is among them; it and those before are never missing
-# With one of these it is no event of a kind that is read here, or may be none, or has a value that is read elsewhere.
+_SID = 3  # index of the call's SID among them; it and those before are never missing
+# With one of these names it may be an event of another kind, or its values are read differently.
 _UNUSUAL: Final = {"TranscriptionSid", "UnstableSpeechResult", "StableSpeechResult", "SipResultCode"}
 _MOST_PATTERNS = 64
 _MOST_REMEMBERED = 4096
@@ -78,7 +78,7 @@ class _Pattern(NamedTuple):
 
 
 class RecordReader:
-    """Reads the facts of legs. Remembers what it needs again: texts of dates and numbers, and the orders of names.
+    """Reads the facts of legs. Remembers texts of dates and numbers, and the orders of names.
 
     ``unreadable`` counts the records that can't be read; they are left out.
     """
@@ -111,8 +111,8 @@ class RecordReader:
     def _usual(self, records: Sequence[str]) -> LegFacts | None:
         """Return what ``facts_of`` does, if all records are of usual events; else None.
 
-        They are taken as they come: what counts is what the greatest says, by the order of events. A million times,
-        hence one loop, without functions or objects.
+        They come in any order: what counts is the greatest, by the order of events. This runs a million times, hence
+        one loop, without functions or objects.
         """
         patterns, minutes, dates = self._patterns, self._minutes, self._dates
         numbers, durations = self._numbers, self._durations
@@ -153,13 +153,13 @@ class RecordReader:
             if meaning is None or not near or not far:
                 return None
             step, rank, final_weight = meaning
-            received, place, seconds = int(arrival), 0, None
+            received, number_rank, seconds = int(arrival), 0, None
             if source == CALLBACK:
                 # In nearly all Timestamps there is a minute that was there before, and whole seconds.
                 minute, second = minutes[time[:_MINUTE_LENGTH]], _SECONDS.get(time[_MINUTE_LENGTH:])
                 timestamp = _moment(time) if minute is None or second is None else minute + second
                 seconds = durations[length]
-                sequence_number, place = numbers[number]
+                sequence_number, number_rank = numbers[number]
                 if sequence_number is not None:
                     counted.append(sequence_number)
                 at = received
@@ -196,7 +196,7 @@ class RecordReader:
                 end_missed = end_missed or source == MISSED
             if at < first:
                 first = at
-            order = (rank, place, timestamp or 0, final_weight, weight, key)
+            order = (rank, number_rank, timestamp or 0, final_weight, weight, key)
             if order > top:
                 top, status, kind, from_, to, direction, moment = order, step, source, near, far, way, at
             if way:
@@ -253,14 +253,14 @@ def _pattern(kind: str, names: Sequence[str]) -> _Pattern:
     values = dict.fromkeys(found, f"({_LINE})") | {wanted[_SID]: rf"(\S{_LINE})"}  # without one it is no event
     forms = (f"\n{re.escape(name)}\n{values.get(name, _LINE)}" for name in names)
     pattern = f"2\n({_LINE})\n{kind}\n([0-9]{{1,16}})\n({_LINE}){''.join(forms)}()"
-    # Of what has no value there, the empty group at the end is found.
-    places = (0, 1, 2, *(found.index(name) + 3 if name in found else len(found) + 3 for name in wanted))
-    return _Pattern(re.compile(pattern).fullmatch, itemgetter(*places), kind, KIND_WEIGHTS.get(kind, 0))
+    # A name that is not there gets the empty group at the end.
+    groups = (0, 1, 2, *(found.index(name) + 3 if name in found else len(found) + 3 for name in wanted))
+    return _Pattern(re.compile(pattern).fullmatch, itemgetter(*groups), kind, KIND_WEIGHTS.get(kind, 0))
 
 
 def _number(text: str) -> tuple[int | None, int]:
     number = parse_int(text)
-    return number, place_of(number)
+    return number, rank_of_number(number)
 
 
 def _minute(text: str) -> int | None:

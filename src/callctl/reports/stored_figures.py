@@ -1,4 +1,4 @@
-"""Figures out of a store alone, by one reading of it whose memory does not grow with it."""
+"""Figures out of a store alone, read once, in memory that does not grow with the store."""
 
 from __future__ import annotations
 
@@ -32,10 +32,16 @@ def read_figures(
 ) -> Figures:
     """Return the figures of the legs that match, by what the store holds of them.
 
-    Of the filter count the ends, the statuses and the span, in which a leg must have begun. Actions count if they are
-    of these legs; where the span alone was chosen, if they are of its time, also on calls that no event is of.
-    ``by`` is to, from, status or hour: the local one in which a leg began, in microseconds since 1970. With ``of``,
-    they are those of one of so many parts, which can be merged. ``counted`` passes the calls on, and may count them.
+    The filter's numbers, statuses and span count; a leg must have begun in the span. Actions count if they are on these
+    legs. With a span alone they count if they happened in it, also on calls that have no event.
+
+    Args:
+        store: The store.
+        chosen: The filter.
+        by: The groups: to, from, status or hour, the local hour in which a leg began, in microseconds since 1970.
+        part: Which part of the store is read, from 0; the figures of all parts can be merged.
+        of: How many parts there are.
+        counted: Passes the records of each call on, and may count them.
 
     Raises:
         StoreError: The store can't be read.
@@ -82,7 +88,7 @@ def _actions(store: EventStore) -> Iterator[ActionEvent]:
 
 
 class _Hour:
-    """Returns the hour in which a leg began."""
+    """Returns the local hour in which a leg began, in microseconds since 1970."""
 
     def __init__(self) -> None:
         self._hours: dict[int, int] = {}

@@ -1,4 +1,4 @@
-"""How a leg ended and whose doing it was: what callbacks and requests show, and no more than that."""
+"""How a leg ended and by whom: what callbacks and requests show, and no more than that."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_what_callbacks_do_not_say_is_not_said(told: Told) -> None:
     canceled = told.leg(("initiated", 0), ("ringing", 1), ("canceled", 9), to="client:ann")
     assert endings(told, canceled) == [("unclear", None, "canceled before it was answered, not by callctl")]
     assert endings(told, told.leg(("ringing", 0), to="client:ann")) == [
-        ("nobody", None, "not over when it was last heard of")
+        ("nobody", None, "not over when it was last reported")
     ]
 
 

@@ -171,7 +171,7 @@ def test_an_end_that_no_callback_reported(told: Told) -> None:
     told.events.append(CallEvent.from_call(rest, received_at=moment(60), world="w", kind=MISSED))
     story = told.story(call)
     assert story.steps[-1].kind == "rest"
-    assert [remark.words for remark in story.remarks] == ["no callback reported the end: the API was asked"]
+    assert [remark.words for remark in story.remarks] == ["no callback reported the end: the API did"]
 
 
 def test_conferences_are_steps_of_their_leg(told: Told) -> None:

@@ -1,4 +1,4 @@
-"""``callctl stats``: figures of the calls that the store knows."""
+"""``callctl stats``: figures of the calls in the event store."""
 
 from __future__ import annotations
 
@@ -57,16 +57,16 @@ def stats(
             rich_help_panel=OUTPUT,
         ),
     ] = False,
-    json: common.Json = False,
-    mask_numbers: common.MaskNumbers = False,
     env_file: common.EnvFile = None,
     account_sid: common.AccountSid = None,
+    mask_numbers: common.MaskNumbers = False,
+    json: common.Json = False,
     debug: common.Debug = False,
 ) -> None:
-    """Show figures of the calls in the event store: answered, how fast, how long, how they ended, by whose doing.
+    """Show figures of the calls in the event store: how many, how fast and how long they were, and how they ended.
 
-    Nothing is asked of Twilio. --since, --until: when a leg began. Times are those of callbacks, which Twilio gives in
-    whole seconds.
+    No request is sent to Twilio. --since, --until: when a leg began. Times are those of callbacks, which Twilio gives
+    in whole seconds.
     """
     if csv and json:
         raise UsageError(

@@ -147,7 +147,7 @@ def _block(name: str, bars: Sequence[Bar], *, width: int) -> list[Text]:
 
 
 def _filled(cells_: float) -> str:
-    """Return a bar so many cells long, to an eighth; whatever is counted shows."""
+    """Return a bar so many cells long, to an eighth; only 0 is empty."""
     eighths = max(1, round(cells_ * 8)) if cells_ else 0
     return "█" * (eighths // 8) + _EIGHTHS[eighths % 8].strip()
 
@@ -189,7 +189,7 @@ def _actions(figures: Figures) -> list[Text]:
 
 
 def _callbacks(figures: Figures, width: int) -> list[Text]:
-    """Return what is to be known of the callbacks: what is missing of them, and what the figures rest on."""
+    """Return what the figures rest on, and how many callbacks are missing."""
     tally = figures.all
     evidence = tally.evidence
     counts = [

@@ -1,1 +1,1 @@
-"""A story: what became of a family of calls, as data, and what it is made of: a store, and REST."""
+"""A story: what became of a family of calls, as data, from what the store and REST have of it."""

@@ -1,4 +1,4 @@
-"""How a leg ended, and whose doing that was, as far as events and actions show it."""
+"""How a leg ended and by whom, as far as events and actions show it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ SIP_MEANINGS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a leg ended: when, by whom or what (``by`` is one of the words above), and that as a sentence.
+    """How a leg ended: when, by whom or what (``by`` is one of the words above), and the same as a sentence.
 
     ``who`` is the name of the rule or ``user@host`` of a command, where that is known.
     """
@@ -77,7 +77,7 @@ class Ending:
     who: str | None = None
 
 
-# What says no more than the status does, or than the end of a call that was not needed any more.
+# The codes that say no more than the status, or that the call was no longer needed.
 _EXPECTED: Final = {
     CallStatus.COMPLETED.value: ("200",),
     CallStatus.BUSY.value: ("486", "600"),
@@ -87,7 +87,7 @@ _EXPECTED: Final = {
 
 
 def unexpected_sip(status: str, code: str | None) -> str:
-    """Return the SIP code of an end in words, where it says more than the status."""
+    """Return the SIP code of an end in words if it says more than the status, else nothing."""
     return "" if code is None or code in _EXPECTED.get(status, ()) else sip_words(code)
 
 
@@ -125,8 +125,8 @@ def ending_of(
         notes: The errors and warnings that Twilio noted for the leg.
     """
     if leg.is_live:
-        return Ending(None, NOBODY, "not over when it was last heard of")
-    action = _action_behind(leg, arrived or leg.last_event_at, actions)
+        return Ending(None, NOBODY, "not over when it was last reported")
+    action = _action_of(leg, arrived or leg.last_event_at, actions)
     if action is not None:
         return _by_action(leg, action)
     ending = _BY_STATUS.get(leg.status, _unclear)(leg, legs)
@@ -134,14 +134,14 @@ def ending_of(
 
 
 def _by_error(leg: Leg, notes: Iterable[Notification]) -> Ending | None:
-    """Return that a leg ended with an error, such as a document that can't be had: Twilio then hangs up."""
+    """Return the end of a leg by an error, such as TwiML that can't be fetched: Twilio then hangs up."""
     for note in notes:
         if note.level == "error" and note.date is not None and _is_near(note.date, leg):
             return Ending(leg.ended_at, TWILIO, f"ended with error {note.code or ''}: {note.message}")
     return None
 
 
-def _action_behind(leg: Leg, arrived: datetime, actions: Iterable[ActionEvent]) -> ActionEvent | None:
+def _action_of(leg: Leg, arrived: datetime, actions: Iterable[ActionEvent]) -> ActionEvent | None:
     """Return the latest request that explains the end of a leg."""
     if leg.status in (CallStatus.BUSY, CallStatus.FAILED):
         return None  # no request does that

@@ -1,4 +1,4 @@
-"""What REST says of a family of calls, beside what callbacks reported of it."""
+"""What REST says of a family of calls."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from callctl.calls.call import Call
+from callctl.calls.masked_numbers import masked_call
+from callctl.views.call_page import masked_note
 
 if TYPE_CHECKING:
     from callctl.api.resources import Notification
@@ -18,3 +20,10 @@ class RestFacts:
 
     calls: Mapping[str, Call] = field(default_factory=dict)
     notifications: Mapping[str, Sequence[Notification]] = field(default_factory=dict)
+
+    def masked(self) -> RestFacts:
+        """Return the same with numbers and names masked."""
+        return RestFacts(
+            {sid: masked_call(call) for sid, call in self.calls.items()},
+            {sid: [masked_note(note) for note in notes] for sid, notes in self.notifications.items()},
+        )

@@ -1,4 +1,4 @@
-"""What a store holds of families of calls: which there are, and the events and actions of one."""
+"""What a store holds of families of calls: which there are, and the events and actions of each."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from callctl.calls.action import ActionEvent
 from callctl.calls.board import Board
 from callctl.calls.event import CallEvent
+from callctl.calls.masked_numbers import masked_action, masked_event
 
 if TYPE_CHECKING:
     from callctl.calls.leg import Leg
@@ -23,13 +24,17 @@ class StoredFamily:
     events: tuple[CallEvent, ...] = ()
     actions: tuple[ActionEvent, ...] = ()
 
+    def masked(self) -> StoredFamily:
+        """Return the same with numbers and names masked."""
+        return StoredFamily(tuple(map(masked_event, self.events)), tuple(map(masked_action, self.actions)))
+
 
 def families_since(
     store: EventStore, since: datetime | None, *, matches: Callable[[Leg], bool]
 ) -> Iterator[tuple[str, ...]]:
     """Yield the SIDs of each family of which a leg matches, the parent's first; the oldest family comes first.
 
-    Of the families that are not over or were touched since a moment; of all, if that is None.
+    With ``since``, only those that are not over or were touched since then.
 
     Raises:
         StoreError: The store can't be read.
@@ -70,7 +75,7 @@ def find_family(store: EventStore, sid: str) -> StoredFamily:
         read.add(leg)
         found = _by_key(store.family(leg))
         events |= found
-        # What a dialled leg has dialled, and what dialled its parent, are no part of what came with it.
+        # The family of a leg in the store is the leg, its parent and that one's children: a chain of Dials goes on.
         for event in found.values():
             waiting += [event.call_sid, event.parent_call_sid] if event.parent_call_sid else []
     return _with_actions(store, events, [sid])

@@ -24,7 +24,7 @@ from callctl.views.table import clock
 if TYPE_CHECKING:
     from callctl.api.resources import Notification
 
-# What a step is. The words are in the page's classes as well.
+# The kinds of steps. The page has CSS classes of these names.
 COMMAND: Final = "command"
 RULE: Final = "rule"
 FEATURE: Final = "feature"  # machine detection, a recording, a conference, speech
@@ -75,9 +75,9 @@ class Step:
 
     @property
     def is_from_far_end(self) -> bool:
-        """Whether a report is of what the far end did: it answered or hung up; all else is what Twilio did."""
+        """Whether the far end did it, as when it answers or hangs up; all else is done by Twilio."""
         is_inbound = isinstance(self.item, CallEvent) and self.item.direction == "inbound"
-        if is_inbound and not is_final(self.status):  # it is the caller who calls, and Twilio that answers
+        if is_inbound and not is_final(self.status):  # the caller calls, and Twilio answers
             return self.status != CallStatus.IN_PROGRESS
         return self.status in _BY_FAR_END
 
@@ -86,9 +86,8 @@ class Step:
 class StoryLeg:
     """A leg in a story. ``ring_seconds`` and ``talk_seconds`` are None where no callbacks report them.
 
-    ``facts`` is what it adds to the figures of many legs, None for one that they don't count.
-    ``redirects`` counts those that were done; ``call`` is what REST shows, and ``notifications`` what went wrong by it,
-    where it was fetched.
+    ``redirects`` counts those that were done. ``call`` is what REST shows, and ``notifications`` are the errors and
+    warnings there, if they were fetched. ``facts`` is what the leg adds to figures, None if they don't count it.
     """
 
     leg: Leg
@@ -132,7 +131,7 @@ class Story:
 
     @property
     def head(self) -> StoryLeg:
-        """The parent leg; where nothing is known of that, the first of the others."""
+        """The parent leg; if nothing is known of that, the first of the others."""
         return self.legs[0]
 
     @cached_property
@@ -193,7 +192,7 @@ class Story:
 
     @cached_property
     def cost(self) -> tuple[Decimal, str] | None:
-        """What its legs cost together, and in which currency; None where no leg is known to be rated."""
+        """What its legs cost together, and in which currency; None if no price is known."""
         rated = [one.call for one in self.legs if one.call is not None and one.call.price is not None]
         units = {call.price_unit or "" for call in rated}
         if len(units) != 1:
@@ -252,7 +251,7 @@ def _story_leg(
 
 
 def began_at(leg: Leg, call: Call | None = None) -> datetime:
-    """Return when a leg began; where its end alone was reported, so many seconds before as it lasted."""
+    """Return when a leg began; if only its end was reported, its duration before that."""
     known = [leg.first_at]
     if leg.ended_at is not None and leg.duration is not None:
         known.append(leg.ended_at - timedelta(seconds=max(0, leg.duration)))
@@ -347,7 +346,7 @@ def _is_redirect(item: CallEvent | ActionEvent) -> bool:
 
 
 def _not_done(story: Story) -> Iterator[Remark]:
-    """Yield what was asked for and came to nothing, by what it was: a script may have tried again and again."""
+    """Yield the requests that came to nothing, those of one kind together: a script may have tried again and again."""
     others: dict[tuple[str, bool], list[ActionEvent]] = {}
     for one in story.actions:
         if one.result not in (DONE, DRY_RUN, UNKNOWN):
@@ -361,13 +360,13 @@ def _not_done(story: Story) -> Iterator[Remark]:
 
 
 def _whom(actions: Sequence[ActionEvent]) -> str:
-    """Return who made requests; of several how many each."""
+    """Return who made requests; if several did, how many each."""
     by = Counter(map(actor, actions))
     return ", ".join(f"{name} ({count})" if len(by) > 1 else name for name, count in by.most_common())
 
 
 def _outcome(action: ActionEvent) -> str:
-    """Return what came of a request, without the SID of the call that it stands beside."""
+    """Return the outcome of a request without the SID of the call, which is beside it."""
     return action.outcome.removeprefix(f"{action.call_sid} ")
 
 
@@ -379,7 +378,7 @@ def _about_callbacks(story: Story) -> Iterator[Remark]:
         yield Remark(f"{count} {'callback' if count == 1 else 'callbacks'} never arrived: of {of}")
     events = [step.item for step in story.steps if isinstance(step.item, CallEvent)]
     if any(event.kind == MISSED for event in events):
-        yield Remark("no callback reported the end: the API was asked")
+        yield Remark("no callback reported the end: the API did")
     late = [event.received_at - event.timestamp for event in events if event.kind == CALLBACK and event.timestamp]
     latest = max(late, default=timedelta())
     if latest >= _LATE:

@@ -1,1 +1,1 @@
-"""What is passed on to applications of yours: verified requests as they come, and stored ones once more."""
+"""Sends verified requests to applications of yours: as they come, and stored ones once more."""

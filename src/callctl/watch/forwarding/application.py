@@ -20,7 +20,7 @@ from callctl.watch.listener.server import ReceivedRequest
 # Twilio gives up after 15 s (docs/twilio.md, "Delivery").
 LIMIT = 15.0
 LONGEST = 65536  # bytes of an answer with TwiML
-# What an application says by these is that it could not take the request now; by any other status it has answered.
+# With these an application says that it could not take the request now. With any other below 500 it has answered.
 _ASKS_AGAIN = (408, 425, 429)
 
 # What belongs to one connection and not to the request (RFC 9110, section 7.6.1), and what is counted anew.
@@ -36,11 +36,11 @@ _OWN_HEADERS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the application answered: ``seconds`` it took, and its status, or why there is none.
+    """What an application answered: after how many ``seconds``, and with which status, or why there is none.
 
-    ``is_untrusted`` means that its certificate was not accepted. ``headers`` are as they came: Set-Cookie may be there
-    more than once. Of a ``body`` that is longer than Twilio takes, only the beginning is there. With ``is_hopeless``
-    the same request fails whenever it is sent.
+    ``is_untrusted`` means that its certificate was not accepted. ``headers`` are as they came: Set-Cookie may be
+    there more than once. Of a ``body`` that is longer than Twilio takes, only the beginning is there. With
+    ``is_hopeless`` the same request fails whenever it is sent.
     """
 
     seconds: float
@@ -130,7 +130,7 @@ class Application:
         return await self.send(received.method, self.target_of(received), headers=headers, body=received.body)
 
     async def send(self, method: str, url: URL, *, headers: CIMultiDict[str], body: bytes) -> Answer:
-        """Send a request with these headers, and return what came of it. A redirect is not followed."""
+        """Send a request with these headers, and return the answer. A redirect is not followed."""
         if self._http is None:
             raise RuntimeError("the application was not opened")
         began = self._clock()
@@ -153,7 +153,7 @@ class Application:
         left_out = {
             word.strip().lower() for name, value in headers if name.lower() == "connection" for word in value.split(",")
         }
-        if self.url.user is not None:  # credentials in the URL take the place of those that Twilio sent
+        if self.url.user is not None:  # credentials in the URL replace those that Twilio sent
             left_out.add("authorization")
         return [(name, value) for name, value in headers if name.lower() not in _HOP | left_out]
 

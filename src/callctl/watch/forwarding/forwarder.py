@@ -1,7 +1,7 @@
-"""Forwards verified requests to local applications, unchanged: the signature, the headers, the form.
+"""Forwards verified requests to applications, unchanged: the signature, the headers, the form.
 
 Status callbacks are forwarded after they are acknowledged, so that a slow application delays nothing. A request for
-TwiML is forwarded before, for the answer of the first application is what Twilio waits for.
+TwiML is forwarded first: Twilio waits for the answer of the first application.
 
 What an application does not take is sent again for five minutes, in order per call, and then kept as failed.
 """
@@ -65,10 +65,11 @@ COUNTED = (TAKEN, FAILED_TRIES, GIVEN_UP)
 
 
 class Forwarder:
-    """Forwards each request to some URLs, whose path and query stand in place of those here.
+    """Forwards each request to some URLs.
 
-    Each carries a ``Via`` (RFC 9110, section 7.6.3), by which one that comes back is recognised. Else it is unchanged.
-    One that comes back without it is recognised by how often it comes. ``counts`` is by what became of requests.
+    It is unchanged but for the URL and a ``Via`` (RFC 9110, section 7.6.3), by which a request that comes back is
+    recognised. One that comes back without it is recognised by how often it comes. ``counts`` has how many requests
+    were taken, how many tries failed, and how many requests were given up.
     """
 
     def __init__(
@@ -83,8 +84,8 @@ class Forwarder:
     ) -> None:
         """Prepare; nothing is sent yet. Without ``verify`` any certificate is accepted.
 
-        ``note`` is given each answer in words, ``trouble`` what failed; neither may be slow. ``clock`` is in seconds,
-        ``now`` the time that the store compares with.
+        ``note`` is called for each request that was taken, ``trouble`` for what failed; neither may be slow. ``clock``
+        returns seconds, ``now`` the time by which the store compares.
         """
         self._clock = clock
         self._given = ", ".join(urls)
@@ -103,11 +104,11 @@ class Forwarder:
 
     @property
     def waiting(self) -> int:
-        """How many requests were put in and are not taken or given up yet, to all URLs together."""
+        """How many requests are neither taken nor given up yet, for all URLs together."""
         return sum(len(delivery) for delivery in self._deliveries)
 
     def start(self, store: EventStore | None = None) -> None:
-        """Begin to forward what is put in; call it in the event loop. What is not taken is kept in the store.
+        """Begin to forward; call it in the event loop. What is not taken is kept in the store.
 
         Raises:
             SettingsError: The certificates that SSL_CERT_FILE names can't be read.
@@ -118,7 +119,7 @@ class Forwarder:
         self._keeper = asyncio.create_task(self._keep())
 
     async def stop(self, limit: float = 0.0) -> None:
-        """Forward what was not tried yet, for ``limit`` seconds or a moment; what then is left is kept as failed."""
+        """Forward what was not tried yet, for ``limit`` seconds at most, then keep the rest as failed."""
         with suppress(TimeoutError):
             async with asyncio.timeout(max(limit, _LAST_TRY)):
                 await asyncio.gather(*(delivery.settle() for delivery in self._deliveries))
@@ -147,16 +148,16 @@ class Forwarder:
                 self._reports.once(Trouble(what, Cause.INTERNAL))
 
     def put(self, received: ReceivedRequest, event: CallEvent | None = None, *, asks_for_twiml: bool = False) -> None:
-        """Forward a request that is acknowledged, but none that came back from there; return at once.
+        """Forward a request that is acknowledged, unless it came back from an application; return at once.
 
-        ``event`` is what was read from it; without one it can't be kept.
+        ``event`` is the event that it reports; a request without one can't be kept.
         """
         if not self._comes_back(received, asks_for_twiml=asks_for_twiml):
             for delivery in self._deliveries:
                 delivery.put(received, event)
 
     async def answer(self, received: ReceivedRequest, event: CallEvent | None = None) -> web.Response:
-        """Return the first application's answer to a request for TwiML; the others get it too, and answer nobody."""
+        """Return the first application's answer to a request for TwiML; those of the others are dropped."""
         if self._comes_back(received, asks_for_twiml=True):
             return web.Response(status=_LOOP)
         for delivery in self._deliveries[1:]:
@@ -221,7 +222,7 @@ class _Waiting:
 
     @property
     def call(self) -> Hashable:
-        """What it is about: requests about the same are sent one after the other."""
+        """The call or conference of the request: those of one call are sent one after the other."""
         if self.event is not None:
             return self.event.call_sid
         fields = dict(self.received.pairs)
@@ -229,7 +230,7 @@ class _Waiting:
 
 
 class _Delivery:
-    """The way to one application: what waits for it, and what sends it."""
+    """Delivers requests to one application, several at once, those of a call one after the other."""
 
     def __init__(
         self, application: Application, via: str, kept: KeptRequests, reports: _Reports, clock: Callable[[], float]
@@ -250,11 +251,11 @@ class _Delivery:
         self._workers = [asyncio.create_task(self._work()) for _ in range(AT_ONCE)]
 
     async def settle(self) -> None:
-        """Return once nothing is under way, and nothing waits that was not tried."""
+        """Return once nothing is under way and all that waits was tried once."""
         await self._ready.join()
 
     async def stop(self) -> None:
-        """Send nothing more, and have what is left kept as failed."""
+        """Send nothing more, and keep what is left as failed."""
         for timer in self._pausing.values():
             timer.cancel()
         for worker in self._workers:
@@ -279,7 +280,7 @@ class _Delivery:
             self._reports.shed(self.application, self._shed, is_kept=is_kept)
 
     async def keep_what_waits(self) -> None:
-        """Have the store keep what has waited for a while."""
+        """Keep in the store what has waited for a while."""
         now = self._clock()
         long = [one for one in self._waiting if not one.is_kept and now - one.since >= KEPT_AFTER]
         for count, waiting in enumerate(long, 1):
@@ -289,7 +290,7 @@ class _Delivery:
                 await asyncio.sleep(0)  # callbacks are answered meanwhile
 
     def _keep(self, waiting: _Waiting, *, tried_for: float) -> bool:
-        """Have the store keep a request that is tried for some seconds more; return False where it can't."""
+        """Keep a request in the store that is tried for some seconds more; return whether that is possible."""
         request = self._row(waiting, tried_for=tried_for)
         if request is None:
             return False
@@ -297,7 +298,7 @@ class _Delivery:
         return True
 
     def _give_up(self, waiting: _Waiting) -> bool:
-        """Have the store keep a request as failed; return False where it can't."""
+        """Keep a request in the store as failed; return whether that is possible."""
         self._reports.counts[GIVEN_UP] += 1
         # Once its time is over the store has it as failed already, and `replay` may have sent and forgotten it.
         return (waiting.is_kept and self._is_over(waiting)) or self._keep(waiting, tried_for=0.0)
@@ -358,7 +359,7 @@ class _Delivery:
 
 
 class _Reports:
-    """What is said of requests that are passed on."""
+    """Reports what becomes of requests that are passed on."""
 
     def __init__(
         self, note: Callable[[Forwarded], None], trouble: Callable[[Trouble], None], counts: Counter[str]

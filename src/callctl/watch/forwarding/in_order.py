@@ -1,4 +1,4 @@
-"""Items in order per call: the first of each may be worked on, and what came later of that call waits behind it."""
+"""Items in order per call: the first item of a call may be worked on, and its later ones wait behind it."""
 
 from __future__ import annotations
 

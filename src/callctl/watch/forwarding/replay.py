@@ -1,4 +1,4 @@
-"""Stored callbacks sent to an application once more: signed anew for its URL, in their order, at the pace of then."""
+"""Stored callbacks sent to an application once more: signed anew, in the order and at the pace in which they came."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _REFUSED = 400
 
 
 class Replay(NamedTuple):
-    """A stored callback, and where it is to go."""
+    """A stored callback, and the URL to which it is to be sent."""
 
     event: CallEvent
     url: str
@@ -37,7 +37,7 @@ class Replay(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What became of a callback that was sent once more, to the URL ``given``."""
+    """A callback that was sent once more to the URL ``given``, and the answer."""
 
     event: CallEvent
     given: str
@@ -77,7 +77,7 @@ class Replayed:
 
 
 def facts(event: CallEvent) -> dict[str, Any]:
-    """Return what records of replays say of a callback."""
+    """Return the fields of a callback in the records of replays."""
     return {
         "call_sid": event.call_sid,
         "event": event.event,
@@ -91,8 +91,9 @@ def facts(event: CallEvent) -> dict[str, Any]:
 class Sending:
     """How callbacks are sent once more.
 
-    ``key`` signs, over ``signed_url`` or, if that is None, over the URL that it is sent to. ``speed`` is how many times
-    as fast as then; None sends the next as soon as one is answered. Without ``verify`` any certificate is accepted.
+    ``key`` signs, over ``signed_url`` or, if that is None, over the URL to which it is sent. ``speed`` is how many
+    times as fast as they came; None sends the next as soon as one is answered. Without ``verify`` any certificate is
+    accepted.
     """
 
     key: str = field(repr=False)
@@ -109,10 +110,10 @@ async def replay(
     clock: Callable[[], float] = time.perf_counter,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> AsyncGenerator[Replayed, None]:
-    """Send callbacks one after the other, and yield what became of each.
+    """Send callbacks one after the other, each once the one before is answered, and yield each with its answer.
 
-    None is sent before the one before was answered. ``on_gap`` is called with the seconds of a long pause before it,
-    and the callback that comes then.
+    ``on_gap`` is called before a long pause, with its seconds and the callback that comes after it. ``clock`` returns
+    seconds.
 
     Raises:
         SettingsError: The certificates that SSL_CERT_FILE names can't be read.
@@ -134,7 +135,7 @@ async def replay(
 
 
 class _Pace:
-    """When callbacks are due that once arrived at certain times, from the first one on."""
+    """Spaces callbacks as they once arrived, counted from the first one."""
 
     def __init__(self, speed: float, clock: Callable[[], float]) -> None:
         self._speed, self._clock = speed, clock
@@ -142,7 +143,7 @@ class _Pace:
         self._began = 0.0
 
     def pause_before(self, arrived: datetime) -> float:
-        """Return the seconds until one is due; 0 or less if it is."""
+        """Return the seconds until a callback is due that arrived at this time; 0 or less if it is due now."""
         now = self._clock()
         if self._first is None:
             self._first, self._began = arrived, now
@@ -150,7 +151,7 @@ class _Pace:
 
 
 async def _send(event: CallEvent, application: Application, sending: Sending) -> Replayed:
-    # As it goes over the wire: that is what the application sees.
+    # The URL as it is sent: that is what the application sees.
     signed_url = str(URL(sending.signed_url or application.given))
     headers = {
         "Content-Type": "application/x-www-form-urlencoded; charset=UTF-8",
