@@ -202,7 +202,7 @@ def test_a_call_that_is_not_stored_is_not_found_and_without_a_token_nothing_can_
 ) -> None:
     outcome = replay(sid(99), "--to", "http://127.0.0.1:1/")
     assert outcome.code == 3
-    assert f"has nothing of {sid(99)}" in outcome.err
+    assert f"has no events of {sid(99)}" in outcome.err
     env = {"TWILIO_ACCOUNT_SID": ACCOUNT, "CALLCTL_API_URL": ENV["CALLCTL_API_URL"]}
     assert "TWILIO_AUTH_TOKEN" in callctl("replay", sid(1), "--to", "http://127.0.0.1:1/", env=env).err
 

@@ -296,9 +296,6 @@ def test_calls_are_found_by_the_beginning_of_their_sids_and_live_ones_listed(sto
     assert [row.call_sid for row in store.calls_starting(sid(11)[:-1])] == [sid(12), sid(11)]
     assert store.calls_starting("CA%") == store.calls_starting("CA\0") == []
     assert [row.call_sid for row in store.live_calls()] == [sid(2), sid(11)]
-    assert [row.call_sid for row in store.calls_since(moment(11))] == [sid(11), sid(12)]
-    assert [row.call_sid for row in store.calls_since(None)] == [sid(2), sid(11), sid(12)]
-    assert store.calls_since(moment(13)) == []
 
 
 def test_old_calls_are_deleted_in_steps_with_what_was_done_to_them(store: EventStore) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs
@@ -79,6 +79,13 @@ class Notification:
             request_url=without_secrets(text("request_url")) or None,
             date=parse_date(resource.get("message_date")),
         )
+
+    def masked(self) -> Notification:
+        """Return the same with the numbers in its message and its URL masked."""
+        from callctl.calls.masked_numbers import masked
+
+        url = None if self.request_url is None else masked(self.request_url)
+        return replace(self, message=masked(self.message), request_url=url)
 
 
 @dataclass(frozen=True, slots=True)

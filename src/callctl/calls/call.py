@@ -153,8 +153,7 @@ def _is_number_misspelled(text: str) -> bool:
     return digits.isdecimal() and (len(digits) >= _LEAST_NUMBER or text.startswith("+")) and not is_e164(text)
 
 
-# The fields of the resource that hold one value, those that are asked for most first (docs/twilio.md, "The call
-# resource").
+# The fields of the resource that hold one value, the most used first (docs/twilio.md, "The call resource").
 FIELDS = (
     "sid",
     "status",

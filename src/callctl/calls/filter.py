@@ -11,7 +11,7 @@ from callctl.calls.call import REST_LIVE_STATUSES, Call, CallStatus, is_same_par
 
 
 class Ends(Protocol):
-    """What a call, a leg, an event and the figures of a leg have in common."""
+    """The status and the two ends, which a call, a leg, an event and the facts of a leg have."""
 
     @property
     def status(self) -> str:

@@ -112,7 +112,7 @@ def _shared_finding(settings: Settings) -> Finding:
 
 
 def undelivered_findings(settings: Settings, *, now: Callable[[], datetime]) -> Iterator[Finding]:
-    """Say how many callbacks no application took that ``--forward-to`` was to pass on; nothing if there are none."""
+    """Warn of callbacks that ``--forward-to`` could not pass on; yield nothing if there are none."""
     from contextlib import closing
 
     from callctl.store.opening import open_readonly

@@ -74,9 +74,9 @@ class EventStore(Protocol):
     def records(self, *, since: datetime | None = None, part: int = 0, of: int = 1) -> Iterator[list[str]]:
         """Yield the records of each call that was touched since, one call after the other; with None, of all calls.
 
-        They are what ``CallEvent.from_record`` reads; those that can't be read are among them. What comes after this
-        began is missing. It takes the memory of some hundred calls, and keeps no writer waiting. Each call is in one of
-        ``of`` parts, which several processes may read.
+        They are what ``CallEvent.from_record`` reads; those that can't be read are among them. What is stored after the
+        first one was read is missing. It takes the memory of some hundred calls, and keeps no writer waiting. Each call
+        is in one of ``of`` parts, which several processes may read.
         """
 
     def family(self, call_sid: str) -> Iterator[CallEvent]:
@@ -101,9 +101,6 @@ class EventStore(Protocol):
 
     def live_calls(self) -> list[CallRow]:
         """Return the calls of which no final status is stored."""
-
-    def calls_since(self, moment: datetime | None) -> list[CallRow]:
-        """Return the calls with an event since, in the order of their last ones; with None, all calls."""
 
     def delete_older_than(self, moment: datetime, *, limit: int = 100) -> int:
         """Delete at most ``limit`` calls without an event since, with their events; return how many.
@@ -171,16 +168,16 @@ class EventStore(Protocol):
     # Requests that were to be passed on
 
     def keep_undelivered(self, requests: Iterable[Undelivered], *, now: datetime) -> None:
-        """Store that an application has not taken requests; what was stored of them before counts no more.
+        """Store requests that an application has not taken; this replaces what was stored of them before.
 
         They stay as long as their calls, and the newest `MOST_UNDELIVERED` at most. ``now`` is the caller's time.
         """
 
     def forget_undelivered(self, requests: Iterable[Undelivered]) -> None:
-        """Store that requests were taken."""
+        """Delete requests that were taken."""
 
     def undelivered(self, *, now: datetime) -> list[tuple[Undelivered, CallEvent]]:
-        """Return the requests that were not taken, each with its event, in the order in which those arrived."""
+        """Return the requests that were not taken, each with its event, in the order in which the events arrived."""
 
     # Actions, and the intents that precede them
 

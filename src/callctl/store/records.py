@@ -18,7 +18,7 @@ class CallRow(NamedTuple):
     last_event_at: datetime
 
 
-# The most requests that were not taken which a store keeps of a world, the newest.
+# The most requests that were not taken that a store keeps for an account; the newest are kept.
 MOST_UNDELIVERED = 10_000
 
 
@@ -67,10 +67,10 @@ class ActionLimit(NamedTuple):
 
 
 class Undelivered(NamedTuple):
-    """A request that an application did not take: the event that it told, and where it was to go.
+    """A request that an application did not take: the event that it reports, and the URL to which it was to go.
 
-    ``key`` is the event's, or its beginning; ``url`` is without a password; ``at`` when the event arrived. ``why`` says
-    why it was not taken. ``tried_for`` is how much longer a listener tries to pass it on; zero where it has given up.
+    ``key`` is that of the event, or its beginning; ``url`` has no password; ``at`` is when the event arrived. ``why``
+    says why it was not taken. ``tried_for`` is how much longer a listener tries to pass it on, zero if it has given up.
     """
 
     call_sid: str
@@ -82,5 +82,5 @@ class Undelivered(NamedTuple):
 
     @property
     def key_of_row(self) -> tuple[str, str, str]:
-        """What is there once: the event, and where it was to go."""
+        """What identifies it: the event, and the URL."""
         return self.call_sid, self.key, self.url

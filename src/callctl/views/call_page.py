@@ -109,7 +109,7 @@ def masked_page(page: CallPage) -> CallPage:
         parent=None if page.parent is None else masked_call(page.parent),
         children=None if children is None else [masked_call(child) for child in children],
         timeline=masked_timeline(page.timeline),
-        notifications=None if notes is None else [masked_note(note) for note in notes],
+        notifications=None if notes is None else [note.masked() for note in notes],
         leg=None if page.leg is None else masked_leg(page.leg),
         participants=None if others is None else [replace(one, label=masked(one.label)) for one in others],
     )
@@ -120,14 +120,6 @@ def masked_timeline(timeline: Iterable[CallEvent | ActionEvent]) -> list[CallEve
     from callctl.calls.masked_numbers import masked_action, masked_event
 
     return [masked_action(item) if isinstance(item, ActionEvent) else masked_event(item) for item in timeline]
-
-
-def masked_note(note: Notification) -> Notification:
-    """Return an error or a warning with the numbers in its message and its URL masked."""
-    from callctl.calls.masked_numbers import masked
-
-    url = None if note.request_url is None else masked(note.request_url)
-    return replace(note, message=masked(note.message), request_url=url)
 
 
 def to_json(page: CallPage) -> dict[str, Any]:
@@ -165,7 +157,7 @@ def _participant_json(participant: Participant) -> dict[str, Any]:
 
 
 def note_json(note: Notification) -> Mapping[str, Any]:
-    """Return an error or a warning that Twilio noted as JSON has it."""
+    """Return the JSON object of an error or a warning that Twilio noted."""
     return {
         "level": note.level,
         "error_code": note.code,

@@ -1,4 +1,4 @@
-"""A view that passes all on to another one with the numbers and names of callers masked."""
+"""A view that masks numbers and names, and passes all on to another view."""
 
 from __future__ import annotations
 

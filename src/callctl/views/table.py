@@ -29,7 +29,7 @@ BETWEEN = 2  # cells between columns
 # Cells; below it, an address says too little to be shown.
 _LEAST_END = 9
 _MOST_END = 40
-# Cells of a column that somebody chose: a number is whole or of no use.
+# Cells to which a chosen column may be cut: a phone number is whole or of no use.
 _LEAST_CUT = 16
 # Where the ends of a call begin if it takes two lines, in cells.
 _ENDS_AT = 24

@@ -27,9 +27,9 @@ class Exposition(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What there is to tell of a listener. ``open_claims`` is None where the store can't be read.
+    """The figures of a listener. ``open_claims`` is None if the store can't be read.
 
-    ``forwarded`` counts, by what became of them, requests that were passed on; None where none is.
+    ``forwarded`` counts the requests that were passed on, by what became of them; it is None if none is passed on.
     """
 
     counts: Counts

@@ -101,7 +101,7 @@ class Runtime:
 
     @property
     def form(self) -> Form:
-        """JSON or CSV if asked for, a table on a terminal, plain lines otherwise."""
+        """JSON or CSV if chosen, a table on a terminal, plain lines otherwise."""
         if self.csv:
             return Form.CSV
         if self.json:

@@ -48,7 +48,7 @@ def one_call(runtime: Runtime, settings: Settings, client: ApiClient, text: str)
 
 
 def _one(runtime: Runtime, settings: Settings, text: str, *, newest: Callable[[], Iterable[Call]]) -> str:
-    """Do what ``one_call`` does; ``newest`` returns the calls among which one is looked for that the store has not."""
+    """Do what ``one_call`` does; ``newest`` returns the calls to search for one that the store does not have."""
     if text == LAST:
         return _last(runtime, settings)
     if is_whole(text):
@@ -64,10 +64,10 @@ def _one(runtime: Runtime, settings: Settings, text: str, *, newest: Callable[[]
 
 
 def calls_to_read(runtime: Runtime, settings: Settings, client: ApiClient | None, texts: Sequence[str]) -> list[str]:
-    """Return the SIDs that a command which only reads was given, each once, in their order.
+    """Return the SIDs of the calls that are named for a command that changes none, each once, in their order.
 
-    ``-`` stands for SIDs on stdin; that none are there is no error, and is said. Otherwise as ``one_call``, but the
-    newest calls are listed once for all starts that the store does not know. Without a client there are no such.
+    ``-`` stands for SIDs on stdin; none there is no error, and is said. Otherwise this is as ``one_call``, but the
+    newest calls are listed once for all starts that the store does not know, and not at all without a client.
 
     Raises:
         UsageError: As ``one_call``.
@@ -249,12 +249,12 @@ def open_store_for_writing(runtime: Runtime, settings: Settings, *, busy_timeout
 
 
 def calls_in_store(runtime: Runtime, settings: Settings, store: EventStore, texts: Sequence[str]) -> list[str]:
-    """Return the SIDs that a command was given which reads the store alone, each once, in their order.
+    """Return the SIDs of the calls that are named for a command that reads the store alone, each once, in their order.
 
     Says which call a start or ``@last`` stands for.
 
     Raises:
-        UsageError: One can be no SID and no start of one, or several calls begin with it.
+        UsageError: A text is no SID and no start of one, or several calls begin with it.
         UnknownCallError: The store has no such call, or none was placed.
     """
     words = [word for text in texts for word in (_on_stdin(runtime) if text == "-" else (text,))]
@@ -268,8 +268,8 @@ def _in_store(runtime: Runtime, settings: Settings, store: EventStore, word: str
     if is_whole(sid):
         if store.call(sid) is None:
             raise UnknownCallError(
-                f"the event store {settings.store_name} has nothing of {sid}",
-                hint="it has what `callctl watch` or `callctl listen` took in for this account, for --keep-days",
+                f"the event store {settings.store_name} has no events of {sid}",
+                hint="it has what `callctl watch` or `callctl listen` received for this account, for --keep-days",
             )
         return sid
     start = _checked(sid)

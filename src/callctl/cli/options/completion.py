@@ -110,12 +110,12 @@ def sorts(incomplete: str) -> Offer:
 
 
 def formats(incomplete: str) -> Offer:
-    """Offer the forms in which stories of calls can be written."""
+    """Offer the formats in which calls can be exported."""
     return _beginning(((form, "") for form in FORMATS), incomplete)
 
 
 def groupings(incomplete: str) -> Offer:
-    """Offer what figures can be grouped by."""
+    """Offer the keys by which figures can be grouped."""
     return _beginning(((key, "") for key in GROUPINGS), incomplete)
 
 

@@ -40,7 +40,7 @@ def read_columns(given: Sequence[str] | None, *, csv: bool, json: bool) -> tuple
     """Return the fields that were chosen, each once, in their order; none if none were.
 
     Raises:
-        UsageError: One is no field of a call, none is named, or CSV and JSON are asked for at once.
+        UsageError: One is no field of a call, none is named, or CSV and JSON are both chosen.
     """
     if csv and json:
         raise UsageError("--csv and --json exclude each other", hint="--columns goes with either")

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from callctl.calls.call import Call
 from callctl.calls.masked_numbers import masked_call
-from callctl.views.call_page import masked_note
 
 if TYPE_CHECKING:
     from callctl.api.resources import Notification
@@ -25,5 +24,5 @@ class RestFacts:
         """Return the same with numbers and names masked."""
         return RestFacts(
             {sid: masked_call(call) for sid, call in self.calls.items()},
-            {sid: [masked_note(note) for note in notes] for sid, notes in self.notifications.items()},
+            {sid: [note.masked() for note in notes] for sid, notes in self.notifications.items()},
         )

@@ -253,8 +253,8 @@ class PostgresStore:
     def records(self, *, since: datetime | None = None, part: int = 0, of: int = 1) -> Iterator[list[str]]:
         """Yield the records of each call that was touched since, one call after the other; with None, of all calls.
 
-        They are what ``CallEvent.from_record`` reads. What comes after this began is missing. Each call is in one of
-        ``of`` parts.
+        They are what ``CallEvent.from_record`` reads. What is stored after the first one was read is missing.
+        Each call is in one of ``of`` parts.
         """
         values = {"since": since or nearest_time(0), "part": part, "of": of}
         with self._engine.snapshot() as read:
@@ -332,12 +332,6 @@ class PostgresStore:
         """Return the calls of which no final status is stored."""
         rows = self._read(f"{_CALLS} AND NOT is_final AND status <> '' ORDER BY last_at")
         return [CallRow(*row) for row in rows]
-
-    def calls_since(self, moment: datetime | None) -> list[CallRow]:
-        """Return the calls with an event since, in the order of their last ones; with None, all calls."""
-        since = "coalesce(%(since)s::timestamptz, '-infinity')"
-        sql = f"{_CALLS} AND last_at >= {since} AND status <> '' ORDER BY last_at, sid"
-        return [CallRow(*row) for row in self._read(sql, since=moment)]
 
     def delete_older_than(self, moment: datetime, *, limit: int = 100) -> int:
         """Delete at most ``limit`` calls without an event since, with their events; return how many."""
@@ -457,7 +451,7 @@ class PostgresStore:
     # Requests that were to be passed on
 
     def keep_undelivered(self, requests: Iterable[Undelivered], *, now: datetime) -> None:  # noqa: ARG002
-        """Store that an application has not taken requests; what was stored of them before counts no more.
+        """Store requests that an application has not taken; this replaces what was stored of them before.
 
         They stay as long as their calls, and the newest ``MOST_UNDELIVERED`` at most.
         """
@@ -465,11 +459,11 @@ class PostgresStore:
         self._write(_FORGET_OLDEST_UNDELIVERED, most=MOST_UNDELIVERED)
 
     def forget_undelivered(self, requests: Iterable[Undelivered]) -> None:
-        """Store that requests were taken."""
+        """Delete requests that were taken."""
         self._write(_FORGET_UNDELIVERED, rows=json.dumps([_undelivered_row(request) for request in requests]))
 
     def undelivered(self, *, now: datetime) -> list[tuple[Undelivered, CallEvent]]:  # noqa: ARG002
-        """Return the requests that were not taken, each with its event, in the order in which those arrived."""
+        """Return the requests that were not taken, each with its event, in the order in which the events arrived."""
         found = []
         for sid, url, at, why, left, *row in self._read(_UNDELIVERED):
             if (event := _readable(event_of, row)) is not None:

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 _PAGE = 1000
 _CALLS_AT_ONCE = 250  # of which all records are read at a time
 _NEWEST = 2**63 - 1
-_OLDEST = -(2**63)
 # What a test of the store writes: more than one event does.
 _FILLING = "x" * 32768
 
@@ -321,8 +320,8 @@ class SqliteStore:
     def records(self, *, since: datetime | None = None, part: int = 0, of: int = 1) -> Iterator[list[str]]:
         """Yield the records of each call that was touched since, one call after the other; with None, of all calls.
 
-        They are what ``CallEvent.from_record`` reads. What comes after this began is missing. Each call is in one of
-        ``of`` parts.
+        They are what ``CallEvent.from_record`` reads. What is stored after the first one was read is missing.
+        Each call is in one of ``of`` parts.
         """
         touched = 0 if since is None else microseconds(since)
         up_to, last = int(self._rows("SELECT coalesce(max(id), 0) FROM events")[0][0]), 0
@@ -380,12 +379,6 @@ class SqliteStore:
     def live_calls(self) -> list[CallRow]:
         """Return the calls of which no final status is stored."""
         return [_call_row(row) for row in self._rows(f"{_CALLS} AND NOT is_final AND status <> '' ORDER BY last_at")]
-
-    def calls_since(self, moment: datetime | None) -> list[CallRow]:
-        """Return the calls with an event since, in the order of their last ones; with None, all calls."""
-        since = _OLDEST if moment is None else microseconds(moment)
-        rows = self._rows(f"{_CALLS} AND last_at >= :since AND status <> '' ORDER BY last_at, sid", since=since)
-        return [_call_row(row) for row in rows]
 
     def delete_older_than(self, moment: datetime, *, limit: int = 100) -> int:
         """Delete at most ``limit`` calls without an event since, with their events; return how many.
@@ -506,7 +499,7 @@ class SqliteStore:
     # Requests that were to be passed on
 
     def keep_undelivered(self, requests: Iterable[Undelivered], *, now: datetime) -> None:
-        """Store that an application has not taken requests; what was stored of them before counts no more.
+        """Store requests that an application has not taken; this replaces what was stored of them before.
 
         They stay as long as their calls, and the newest ``MOST_UNDELIVERED`` at most. ``now`` is the caller's time.
         """
@@ -524,13 +517,13 @@ class SqliteStore:
             connection.execute(_FORGET_OLDEST_UNDELIVERED, {"world": self._world, "most": MOST_UNDELIVERED})
 
     def forget_undelivered(self, requests: Iterable[Undelivered]) -> None:
-        """Store that requests were taken."""
+        """Delete requests that were taken."""
         rows = [self._undelivered_key(request) for request in requests]
         with self._writing.transaction() as connection:
             connection.executemany(_FORGET_UNDELIVERED, rows)
 
     def undelivered(self, *, now: datetime) -> list[tuple[Undelivered, CallEvent]]:
-        """Return the requests that were not taken, each with its event, in the order in which those arrived."""
+        """Return the requests that were not taken, each with its event, in the order in which the events arrived."""
         from callctl.calls.event import CallEvent
 
         found = []

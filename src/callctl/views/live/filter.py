@@ -87,7 +87,7 @@ _DIRECTIONS = ("inbound", "outbound-api", "outbound-dial")
 
 
 def masked_filter_text(text: str) -> str:
-    """Return what was typed with each word masked that may be a part of a number or a name."""
+    """Return a filter as typed, with each word masked that may be a part of a number or a name."""
     return " ".join(word if _names_nobody(word.casefold()) else masked_party(word) for word in text.split())
 
 
