@@ -39,7 +39,7 @@ from callctl.simulator import Simulator
 from callctl.store.postgresql.store import PostgresStore
 from callctl.watch.listener.signature import signature_of
 
-ROUNDS = int(os.environ.get("CALLCTL_FLEET_ROUNDS", "6"))  # each fault once; before a release 200
+ROUNDS = int(os.environ.get("CALLCTL_FLEET_ROUNDS", "10"))  # before a release 200
 RULES = ("--hangup-ringing-after", "1s", "--all-calls")
 RINGS = "+12025550103"
 _SENDERS = 4
