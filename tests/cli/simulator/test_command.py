@@ -262,6 +262,15 @@ class TestWriteEnv:
             write_settings(path, SETTINGS, force=False)
         assert path.read_text() == "mine"
 
+    @pytest.mark.parametrize("force", [False, True])
+    def test_what_is_no_regular_file_is_left_alone(self, tmp_path: Path, *, force: bool) -> None:
+        path = tmp_path / "pipe"
+        os.mkfifo(path)  # as /dev/null and /dev/stdout, which root could replace
+        with pytest.raises(UsageError, match="no regular file"):
+            write_settings(path, SETTINGS, force=force)
+        assert path.is_fifo()
+        assert [each.name for each in tmp_path.iterdir()] == ["pipe"]
+
     def test_unless_it_says_the_same_or_is_forced(self, tmp_path: Path) -> None:
         path = tmp_path / "env"
         write_settings(path, SETTINGS, force=False)

@@ -46,15 +46,17 @@ def write_settings(path: Path, settings: Mapping[str, str], *, force: bool) -> N
     """Write settings to a file that only its owner may read.
 
     One that a simulator has left there is replaced, for each start may have other ports and another certificate. A file
-    that somebody else has written, or changed since, is kept unless forced.
+    that somebody else has written, or changed since, is kept unless forced. A device or a pipe is never replaced.
 
     Raises:
-        UsageError: The file is there and was kept.
+        UsageError: The file is there and was kept, or is no regular file.
         CallctlError: It can't be written.
     """
     lines = "\n".join([*env_lines(settings), ""])
     text = f"{_heading(lines)}\n{lines}"
     try:
+        if path.exists() and not path.is_file():
+            raise UsageError(f"{path} is no regular file", hint="--write-env names a file in a folder of yours")
         if not force and path.exists() and not _is_own(path.read_text(encoding="utf-8")):
             raise UsageError(f"{path} is there already and was kept", hint="--force replaces it")
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")  # 0600 from the start
