@@ -87,6 +87,8 @@ def test_who_can_be_called(text: str, number: bool, endpoint: bool) -> None:
         ("0012025550103", False, "+12025550103"),
         ("2025550103", False, None),  # of which country?
         ("+02025550103", False, None),
+        ("+1202555O103", False, None),  # the letter
+        ("+1_202", False, None),
         ("tel:+12025550103", False, None),
         ("", False, None),
         (" ", False, None),
@@ -119,6 +121,7 @@ def test_who_can_be_at_one_end_of_a_call(text: str, possible: bool, meant: str |
         ("12025550*", False),
         ("+1 202*", False),
         ("+0*", False),
+        ("+1202555O*", False),
     ],
 )
 def test_what_a_pattern_may_match(pattern: str, possible: bool) -> None:

@@ -110,7 +110,7 @@ _LEAST_NUMBER = 7  # digits; fewer may be a short code or an extension
 def is_party(text: str) -> bool:
     """Return whether one end of a call may be written so: as ``is_endpoint``, or as REST writes other callers.
 
-    A phone number is E.164: in any other spelling no call has it.
+    A phone number is E.164: in any other spelling no call has it. What begins with ``+`` is meant as one.
     """
     if is_endpoint(text):
         return True
@@ -149,8 +149,10 @@ def number_meant(text: str) -> str | None:
 
 
 def _is_number_misspelled(text: str) -> bool:
-    digits = re.sub(_NUMBER_SIGNS, "", text).removeprefix("+")
-    return digits.isdecimal() and (len(digits) >= _LEAST_NUMBER or text.startswith("+")) and not is_e164(text)
+    if text.startswith("+"):
+        return not is_e164(text)
+    digits = re.sub(_NUMBER_SIGNS, "", text)
+    return digits.isdecimal() and len(digits) >= _LEAST_NUMBER
 
 
 # The fields of the resource that hold one value, the most used first (docs/twilio.md, "The call resource").
