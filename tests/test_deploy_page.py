@@ -9,7 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -26,7 +26,7 @@ from callctl.cli.commands import LazyCommand, every_command
 from callctl.settings import load
 from callctl.simulator import Simulator
 from callctl.store.postgresql.store import PostgresStore
-from callctl.store.records import OpenClaim
+from callctl.store.records import OpenClaim, Undelivered
 from callctl.watch.counts import REFUSALS, Counts
 from callctl.watch.forwarding.forwarder import COUNTED
 from callctl.watch.metrics import Figures, exposition
@@ -223,6 +223,9 @@ def test_an_account_moves_to_another_database_with_all_that_is_known_of_it(
                 store.append(event(number // 4, "ringing", number=number % 4, CallerName="a\tb\\c\nd"))
             store.remember_placed(sid(1), at=moment(0), events=("ringing",))
             fences.append(claimed(store, claim, now=moment(0), until=moment(90)).fence)
+            [(_, first), *_] = store.after(0)
+            why = ("http://127.0.0.1:5000/status", first.received_at, "HTTP 503", timedelta(0))
+            store.keep_undelivered([Undelivered(first.call_sid, first.key, *why)], now=moment(0))
     script = tmp_path / "move-account.sh"
     script.write_text(FILES[script.name])
     moved, stays = worlds
@@ -237,6 +240,8 @@ def test_an_account_moves_to_another_database_with_all_that_is_known_of_it(
         assert len(new.after(0)) == 20
         assert new.call(sid(1)) == old.call(sid(1))
         assert (new.last_placed(), new.claim_keys()) == (sid(1), {("after-dial", sid(1))})
+        assert len(new.undelivered(now=moment(0))) == 1
+        assert new.undelivered(now=moment(0)) == old.undelivered(now=moment(0))
         assert (other.after(0), other.last_placed(), other.claim_keys()) == ([], None, set())
         assert new.append(event(9, "ringing", number=0))
         assert new.after(0)[-1][0] == 21
