@@ -33,6 +33,22 @@ def test_nothing_else_is_there() -> None:
     assert sorted(listed()) == sorted(rooms | modules)
 
 
+def test_the_simulator_may_import_support_alone() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = settings["tool"]["importlinter"]["contracts"]
+    (island,) = (one for one in contracts if one.get("source_modules") == ["callctl.simulator"])
+    assert {*island["forbidden_modules"]} == {f"callctl.{name}" for name in layers()} - {
+        "callctl.simulator",
+        "callctl.support",
+    }
+
+
+def test_a_folder_answers_one_question_and_so_has_few_files() -> None:
+    folders = [PACKAGE, *(path for path in PACKAGE.rglob("*") if path.is_dir() and path.name != "__pycache__")]
+    files = {str(folder): [path.name for path in folder.iterdir() if path.is_file()] for folder in folders}
+    assert not {folder: names for folder, names in files.items() if len(names) > 16}
+
+
 def test_each_test_file_is_named_after_what_it_tests() -> None:
     """``tests/a/test_b.py`` and ``tests/a/test_b_part.py`` test ``a/b.py``, or all of the folder ``a/b``.
 

@@ -17,10 +17,10 @@ from running import Callctl, env_for
 from twilio.rest import Client
 
 from callctl.api.client import ApiClient
-from callctl.calls.doctor_finding import Finding
 from callctl.doctor.numbers import Here, account_numbers, number_findings
 from callctl.settings import Settings
 from callctl.simulator import Simulator
+from callctl.views.doctor_finding import Finding
 
 OURS = "https://calls.example.com/status"
 PASTED = f"{OURS}#rc=5&rp=5xx,ct,rt"

@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from callctl.calls.doctor_finding import fine, skipped, warning, wrong
 from callctl.errors import AuthenticationError
 from callctl.views.doctor import print_finding
+from callctl.views.doctor_finding import fine, skipped, warning, wrong
 from callctl.views.terminal_safe import plain_console
 
 FORM = re.compile("\x1b\\[[0-9;]*m")

@@ -18,10 +18,10 @@ from callctl.cli.options.checks import signing_trouble
 from callctl.errors import CallctlError, SettingsError
 
 if TYPE_CHECKING:
-    from callctl.calls.doctor_finding import Finding
     from callctl.doctor.callback_route import Running
     from callctl.doctor.numbers import Here
     from callctl.settings import Settings
+    from callctl.views.doctor_finding import Finding
     from callctl.watch.registry import WatchRecord
 
 _LONGEST_CHECK = len("settings file")
@@ -57,7 +57,7 @@ def doctor(
     try:
         settings = runtime.settings(env_file=env_file, overrides=given)
     except SettingsError as error:
-        from callctl.calls.doctor_finding import wrong
+        from callctl.views.doctor_finding import wrong
 
         report.show(checks=[wrong("settings", error)])
     else:
@@ -68,10 +68,10 @@ def doctor(
 
 
 def _checks(runtime: Runtime, settings: Settings) -> Iterator[Finding]:
-    from callctl.calls.doctor_finding import Level
     from callctl.doctor.account import account_findings
     from callctl.doctor.callback_route import who_listens
     from callctl.doctor.files import settings_files, state_folder_findings, store_finding, undelivered_findings
+    from callctl.views.doctor_finding import Level
 
     yield from settings_files(settings)
     account = []
@@ -89,7 +89,7 @@ def _checks(runtime: Runtime, settings: Settings) -> Iterator[Finding]:
 
 def _doubted(settings: Settings, account: Iterable[Finding]) -> str | None:
     """Return the check that found the token which verifies callbacks to be wrong or missing; None if none did."""
-    from callctl.calls.doctor_finding import Level
+    from callctl.views.doctor_finding import Level
 
     if not settings.signing_keys:
         return "signing"
@@ -142,8 +142,8 @@ class _Report:
     code: int = exits.DONE
 
     def show(self, *, settings: Iterable[Finding] = (), checks: Iterable[Finding]) -> None:
-        from callctl.calls.doctor_finding import Level
         from callctl.views.doctor import to_json
+        from callctl.views.doctor_finding import Level
 
         of_settings = list(settings)
         width = max([_LONGEST_CHECK, *(len(finding.name) for finding in of_settings)])

@@ -80,8 +80,8 @@ def _checked(settings: Settings) -> tuple[list[str], int | None]:
         from callctl.store.postgresql.maintenance import check
 
         return check(settings.store_url)
-    from callctl.calls.doctor_finding import Level
     from callctl.doctor.files import store_finding
+    from callctl.views.doctor_finding import Level
 
     finding = store_finding(settings)
     text = " ".join(filter(None, (finding.text, f"({finding.fix})")))

@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from callctl.api.client import ApiClient
 from callctl.api.resources import Account
 from callctl.calls.call import Call
-from callctl.calls.doctor_finding import Finding, fine, skipped, warning, wrong
 from callctl.calls.filter import CallFilter
 from callctl.doctor.settings import doubtful_credential
 from callctl.errors import (
@@ -25,6 +24,7 @@ from callctl.errors import (
 )
 from callctl.rules.rule import FRESH
 from callctl.settings import ENVIRONMENT, Settings
+from callctl.views.doctor_finding import Finding, fine, skipped, warning, wrong
 
 CONSOLE = "https://console.twilio.com"
 # The Date header has whole seconds, and a reply takes its time: less than this says nothing.

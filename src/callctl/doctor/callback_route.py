@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from callctl.calls.doctor_finding import Finding, fine, skipped, warning, wrong
 from callctl.calls.event import CallEvent
 from callctl.errors import CallctlError, NetworkError, PortTakenError, StoreError, without_secrets
 from callctl.settings import FLAG, Settings
 from callctl.support.threads import run_in_thread
 from callctl.support.urls import is_loopback_url, is_unencrypted, why_unreachable
+from callctl.views.doctor_finding import Finding, fine, skipped, warning, wrong
 from callctl.watch import registry
 from callctl.watch.listener.address import Address
 from callctl.watch.listener.listener import Listener, ListenerConfig

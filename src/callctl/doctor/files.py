@@ -9,11 +9,11 @@ from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
 from pathlib import Path
 
-from callctl.calls.doctor_finding import Finding, fine, warning, wrong
 from callctl.errors import CallctlError, StoreError
 from callctl.settings import ENVIRONMENT, FLAG, IDENTITY, SECRETS, Settings
 from callctl.store.sqlite.location import LOCATION_HINT, check_location, check_no_log_alone
 from callctl.support.own_folder import OTHERS_WRITE, has_own_owner, is_mine
+from callctl.views.doctor_finding import Finding, fine, warning, wrong
 from callctl.watch.registry import check_folders
 
 _OTHERS = 0o077  # the rights of group and others

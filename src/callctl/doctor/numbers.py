@@ -10,11 +10,11 @@ from urllib.parse import SplitResult, urlsplit
 
 from callctl.api.client import ApiClient
 from callctl.api.resources import Application, PhoneNumber
-from callctl.calls.doctor_finding import Finding, fine, warning
 from callctl.errors import CallctlError, without_secrets
 from callctl.operations.missing_callbacks import comparable_url
 from callctl.settings import Settings
 from callctl.support.urls import one_spelling
+from callctl.views.doctor_finding import Finding, fine, warning
 
 _SHOWN = 5
 _DOCUMENTS = "/twiml/"  # where a listener serves documents, by name

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import parse_qs, urlsplit
 
 from callctl.api.resources import PhoneNumber
-from callctl.calls.doctor_finding import Finding, warning
 from callctl.operations.missing_callbacks import comparable_url
+from callctl.views.doctor_finding import Finding, warning
 
 # The failures after which a callback is lost unless Twilio tries again (docs/twilio.md, "Delivery").
 _FAILURES = frozenset({"5xx", "ct", "rt"})

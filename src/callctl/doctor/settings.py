@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from callctl.calls.call import is_endpoint
-from callctl.calls.doctor_finding import Finding, fine, warning
 from callctl.calls.sid import LENGTH, is_twilio_sid
 from callctl.errors import REDACTED, without_secrets
 from callctl.settings import ENVIRONMENT, FLAG, SECRETS, URL_PREFIX, Settings, url_name
 from callctl.settings.values import EDGES, OWN_EDGES, wrong_kind_of_sid
+from callctl.views.doctor_finding import Finding, fine, warning
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _TOKEN = re.compile(r"[0-9a-f]{32}")

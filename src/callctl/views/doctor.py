@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from callctl.calls.doctor_finding import Finding, Level
+from callctl.views.doctor_finding import Finding, Level
 from callctl.views.terminal_safe import printable
 
 if TYPE_CHECKING:

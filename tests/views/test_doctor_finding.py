@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from callctl.calls.doctor_finding import Level, fine, skipped, warning, wrong
 from callctl.errors import AuthenticationError, SettingsError
+from callctl.views.doctor_finding import Level, fine, skipped, warning, wrong
 
 
 def test_no_finding_shows_a_password() -> None:
