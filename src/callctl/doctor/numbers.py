@@ -85,7 +85,7 @@ def number_findings(
     for each, changes in faults[:_SHOWN]:
         command = _command(settings, each.resource, changes)
         fix = _fix(each, changes)
-        yield warning("number", _told(each, here), fix=fix, numbers=list(each.numbers), command=command)
+        yield warning("number", _unreported(each, here), fix=fix, numbers=list(each.numbers), command=command)
     if len(faults) > _SHOWN:
         rest = [number for each, _ in faults[_SHOWN:] for number in each.numbers]
         what = f"{len(rest)} more numbers, of which not all is reported here: {', '.join(rest[:_SHOWN])} …"
@@ -126,7 +126,7 @@ def _changes(handled: _Handled, here: Here) -> dict[str, str]:
     return changes
 
 
-def _told(handled: _Handled, here: Here) -> str:
+def _unreported(handled: _Handled, here: Here) -> str:
     parts = []
     if not here.has(handled.status_callback):
         goes = f"goes to {without_secrets(handled.status_callback)}" if handled.status_callback else "is not set"

@@ -56,7 +56,7 @@ class Records:
             reply=_safe_reply(record.reply),
         )
         self._received.append(record, record.reply)
-        self._tell(record)
+        self._notify(record)
 
     def sent(self, record: Sent) -> None:
         """Keep a request that was made, and is answered or was dropped."""
@@ -66,7 +66,7 @@ class Records:
             params = {name: _safe(value) for name, value in params.items()}
         record = replace(record, number=self._next(), params=params, reply=reply)
         self._sent.append(record, reply)
-        self._tell(record)
+        self._notify(record)
 
     def noted(self, note: Noted) -> None:
         """Report what was noted of a call, which its notifications keep."""
@@ -87,7 +87,7 @@ class Records:
             if record.number > number:
                 yield record
 
-    def _tell(self, record: Received | Sent) -> None:
+    def _notify(self, record: Received | Sent) -> None:
         for watcher in self.watchers:
             watcher(record)
         self._on_traffic(record)

@@ -195,15 +195,15 @@ def test_a_connection_that_is_of_no_use_is_replaced_though_it_is_open(
 ) -> None:
     assert store.append(event(1, "ringing", number=0, at=1))
     store.check_writable()
-    for link in (store._acting, store._writer._link):
+    for link in (store._writing, store._writer._link):
         assert link._connection is not None
         spoil(link._connection)
     with pytest.raises(StoreAwayError):
         store.withdraw("n1")
     store.withdraw("n1")
     assert store.append(event(2, "ringing", number=0, at=1))
-    assert store._acting._connection is not None
-    spoil(store._acting._connection)
+    assert store._writing._connection is not None
+    spoil(store._writing._connection)
     store.check_writable()  # which changes nothing, and so is repeated
 
 
@@ -303,7 +303,7 @@ def test_the_end_of_a_store_breaks_off_what_a_server_that_stands_still_does_not_
             start_in_thread(lambda: store.lead("one", lasting=LEASE)),
             store.submit(event(1, "completed", number=1, at=2)),
         ]
-        links = (store._reading, store._acting, store._writer._link)
+        links = (store._reading, store._writing, store._writer._link)
         until(lambda: all(link._lock.locked() for link in links))  # they wait for the server
         store.close(timeout=0.1)
         for outcome in waiting:

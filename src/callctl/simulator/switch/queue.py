@@ -217,9 +217,9 @@ class Queues:
                 case _:
                     self._leave(member, ERROR)
 
-        member.heard = member.live.beside(script, on_end, params=lambda: self._told_in_queue(member))
+        member.heard = member.live.beside(script, on_end, params=lambda: self._queue_parameters(member))
 
-    def _told_in_queue(self, member: Member) -> dict[str, str]:
+    def _queue_parameters(self, member: Member) -> dict[str, str]:
         queue = member.queue
         return {
             "QueueSid": queue.sid,
@@ -238,7 +238,7 @@ class Queues:
     def _leave(self, member: Member, result: str) -> None:
         """It goes on without having been taken."""
         self._take_out(member)
-        _go_on(member, self._told(member, result))
+        _go_on(member, self._result_parameters(member, result))
 
     def _lose(self, member: Member, result: str) -> None:
         """It has ended, or goes on elsewhere: nobody is left to go to the action, which is asked all the same."""
@@ -250,12 +250,12 @@ class Queues:
             result = FROM_BRIDGED if result == REDIRECTED else BRIDGED
         step = member.step
         if step.action:
-            member.live.ask(step.action, step.method, self._told(member, result))
+            member.live.ask(step.action, step.method, self._result_parameters(member, result))
         if agent is not None:
             self._part(agent, timed=result == BRIDGED)
 
-    def _told(self, member: Member, result: str) -> dict[str, str]:
-        """Return what the action is told of one who really was in the queue."""
+    def _result_parameters(self, member: Member, result: str) -> dict[str, str]:
+        """Return the parameters of the action of one who really was in the queue."""
         return {"QueueResult": result, "QueueSid": member.queue.sid, "QueueTime": str(self.waiting_time(member))}
 
     # Those who take them
@@ -292,14 +292,14 @@ class Queues:
     def _give_up(self, agent: Agent) -> None:
         """Nobody came in time."""
         self._stop(agent)
-        _go_on(agent, self._told_agent(agent))
+        _go_on(agent, self._dial_parameters(agent))
 
     def _lose_agent(self, agent: Agent) -> None:
         """It has ended, or goes on elsewhere; its Dial's action is asked in the former case (inferred)."""
         agent.resume = None
         terms = agent.step.terms
         if agent.live.is_ending and terms.action:
-            agent.live.ask(terms.action, terms.method, self._told_agent(agent))
+            agent.live.ask(terms.action, terms.method, self._dial_parameters(agent))
         if agent.member is None:
             self._stop(agent)
         else:
@@ -313,19 +313,19 @@ class Queues:
         self._stop(agent)
         member.silence()
         member.agent = None
-        told = self._told_agent(agent, timed=timed)
+        parameters = self._dial_parameters(agent, timed=timed)
         result = BRIDGING if agent.bridged_at is None else BRIDGED
-        _go_on(agent, told)
-        _go_on(member, self._told(member, result))
+        _go_on(agent, parameters)
+        _go_on(member, self._result_parameters(member, result))
 
-    def _told_agent(self, agent: Agent, *, timed: bool = True) -> dict[str, str]:
-        """Return what the Dial's action is told; there is no leg of its own to name (inferred)."""
+    def _dial_parameters(self, agent: Agent, *, timed: bool = True) -> dict[str, str]:
+        """Return the parameters of the Dial's action; there is no leg of its own to name (inferred)."""
         if agent.bridged_at is None:
             return {"DialCallStatus": "no-answer", "DialBridged": "false"}
-        told = {"DialCallStatus": "completed", "DialBridged": "true"}
+        parameters = {"DialCallStatus": "completed", "DialBridged": "true"}
         if timed:
-            told["DialCallDuration"] = str(round(self._clock.now() - agent.bridged_at))
-        return told
+            parameters["DialCallDuration"] = str(round(self._clock.now() - agent.bridged_at))
+        return parameters
 
     def _stop(self, agent: Agent) -> None:
         agent.queue.agents.pop(agent.live.leg.sid, None)
@@ -345,8 +345,8 @@ class Queues:
             self.remove(oldest)
 
 
-def _go_on(who: Member | Agent, told: dict[str, str]) -> None:
+def _go_on(who: Member | Agent, parameters: dict[str, str]) -> None:
     """Go on with a script, unless that was dropped."""
     resume, who.resume = who.resume, None
     if resume is not None:
-        resume(told)
+        resume(parameters)

@@ -120,7 +120,7 @@ class PostgresStore:
         """Prepare; nothing is connected. ``by`` is who uses it: user@host."""
         self._engine, self._world, self._by = engine, world, by or user_at_host()
         # What waits for one of them does not keep the others waiting. A command uses one.
-        self._reading, self._acting = Link(engine), Link(engine)
+        self._reading, self._writing = Link(engine), Link(engine)
         # How many events and actions were left out, since their records can't be read.
         self.unreadable = self.unreadable_actions = 0
 
@@ -202,7 +202,7 @@ class PostgresStore:
             self._writer.break_off()
         self._engine.close()
         self._reading.close()
-        self._acting.close()
+        self._writing.close()
 
     def mend(self) -> bool:
         """Do nothing: the connections are made anew by themselves."""
@@ -211,7 +211,7 @@ class PostgresStore:
     def check_writable(self) -> None:
         """Commit a change that leaves everything as it is, as a test that something can be stored now."""
         sql = "UPDATE callctl.worlds SET last_event = last_event WHERE world = %(world)s"
-        self._acting.test(sql, {"world": self._world})
+        self._writing.test(sql, {"world": self._world})
 
     def observe_commits(self, observe: Callable[[float, int], None]) -> None:
         """Have ``observe`` called, in the writer's thread, with the seconds that each commit took and its events."""
@@ -669,7 +669,7 @@ class PostgresStore:
         return self._reading.read(sql, {"world": self._world, **values})
 
     def _write(self, sql: str, **values: Any) -> list[tuple[Any, ...]]:
-        return self._acting.write(sql, {"world": self._world, **values})
+        return self._writing.write(sql, {"world": self._world, **values})
 
     def _last(self, column: str) -> int:
         rows = self._read(f"SELECT {column} FROM callctl.worlds WHERE world = %(world)s")
