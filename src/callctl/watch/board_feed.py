@@ -13,8 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from itertools import islice
-from operator import methodcaller
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from callctl.calls.action import DRY_RUN, ActionEvent
 from callctl.calls.board import Board, Change
@@ -40,16 +39,6 @@ _PAGE = 1000  # events read from the store at a time
 T = TypeVar("T")
 
 
-class TakesLines(Protocol):
-    """What lines that are no events are passed to: each view is one."""
-
-    def note(self, text: str) -> None:
-        """Take a line that is no event."""
-
-    def trouble(self, trouble: Trouble) -> None:
-        """Take a line about something that went wrong, or about the end of that."""
-
-
 class BoardFeed:
     """Puts events on the board, and passes to a view what changed, with lines about it and the store's actions."""
 
@@ -61,7 +50,7 @@ class BoardFeed:
         self._last_action = 0
         self._unreadable = (0, 0)  # events and actions of the store, as far as that was reported
         self._queue: deque[CallEvent] = deque()
-        self._lines: deque[Callable[[TakesLines], None]] = deque()
+        self._lines: deque[str | Trouble] = deque()
         self._for_rules: list[Change] = []  # what the rules have not seen
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
@@ -110,12 +99,12 @@ class BoardFeed:
 
     def note(self, text: str) -> None:
         """Add a line that is no event."""
-        self._lines.append(methodcaller("note", text if isinstance(text, Forwarded) else without_secrets(text)))
+        self._lines.append(text if isinstance(text, Forwarded) else without_secrets(text))
         self._wake.set()
 
     def trouble(self, trouble: Trouble) -> None:
         """Add a line about something that went wrong, or about the end of that."""
-        self._lines.append(methodcaller("trouble", trouble))
+        self._lines.append(trouble)
         self._wake.set()
 
     def store_reporter(self, *, is_over: bool = False) -> Callable[[str], None]:
@@ -336,13 +325,19 @@ class BoardFeed:
                 self.trouble(Trouble(f"the rules could not look at what came: {describe(error)}", Cause.RULE))
             self._rules_failed = True
 
-    def pass_rest_to(self, taker: TakesLines) -> None:
-        """Pass on the lines that came after ``finish``, or without ``run``."""
-        self._pass_lines_to(taker)
+    def take_troubles(self) -> list[Trouble]:
+        """Return what went wrong and was reported after ``finish``, or without ``run``; notes are left out."""
+        troubles = [line for line in self._lines if isinstance(line, Trouble)]
+        self._lines.clear()
+        return troubles
 
-    def _pass_lines_to(self, view: TakesLines) -> None:
+    def _pass_lines_to(self, view: View) -> None:
         while self._lines:
-            self._lines.popleft()(view)
+            line = self._lines.popleft()
+            if isinstance(line, Trouble):
+                view.trouble(line)
+            else:
+                view.note(line)
 
     @property
     def _is_shared(self) -> bool:
@@ -395,7 +390,7 @@ class BoardFeed:
     def _dry_run_actions(self) -> list[ActionEvent]:
         """Return what rules would have done, and add what they could not do; what they did is in the store."""
         reports = [] if self.rules is None else self.rules.take_reports()
-        self._lines.extend(methodcaller("trouble", report) for report in reports if isinstance(report, Trouble))
+        self._lines.extend(report for report in reports if isinstance(report, Trouble))
         return [report for report in reports if isinstance(report, ActionEvent) and report.result == DRY_RUN]
 
     def _is_aging(self) -> bool:

@@ -683,7 +683,9 @@ class Session:
     async def _say_what_became_of_the_store(self) -> None:
         """Say what no view could show: a repair in a start that failed then, or when the store was closed."""
         await asyncio.sleep(0)  # what a thread reported comes with the next turn
-        self._feed.pass_rest_to(_StoreTroubleSaid(self._say))
+        for trouble in self._feed.take_troubles():
+            if trouble.cause is Cause.STORE:
+                self._say(f"callctl: {trouble}")
 
     async def _show_last_events(self, view: View, left: Callable[[], float]) -> None:
         """Show what was acknowledged while the listener stopped: programs that read the view find it nowhere else."""
@@ -691,21 +693,6 @@ class Session:
         if self._store is not None and self._store.is_shared:
             await _in_time(partial(self._read_shared, self._store), left())
         await self._feed.finish(view, limit=left())
-
-
-class _StoreTroubleSaid:
-    """Says lines about trouble with the store, and no others."""
-
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
-
-    def note(self, text: str) -> None:
-        """Leave it out."""
-
-    def trouble(self, trouble: Trouble) -> None:
-        """Say it where it is about the store."""
-        if trouble.cause is Cause.STORE:
-            self._say(f"callctl: {trouble}")
 
 
 class TimeLeft:
