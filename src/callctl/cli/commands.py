@@ -31,7 +31,7 @@ class Entry(NamedTuple):
     heading: str = ""
 
 
-# In the order in which help and the README show them: they tell one story.
+# In the order in which help and the README show them, as one story.
 CATALOGUE = (
     Entry(
         "demo",
@@ -92,7 +92,7 @@ CATALOGUE = (
     Entry(
         "wait",
         "wait:wait",
-        "Block until a call gets to a status; the exit code tells.",
+        "Block until a call gets to a status; the exit code says if it did.",
         ("callctl wait @last --for answered", "callctl wait CAxxx --for ended --wait-timeout 5m"),
     ),
     Entry(

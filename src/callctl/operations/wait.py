@@ -184,7 +184,7 @@ class Waiter:
                     return self.last
                 if self.last.status in FINAL_STATUSES:
                     raise ConditionNotMetError(
-                        _ended(self.last, goal), hint=f"`callctl show {shlex.quote(self.sid)}` tells what became of it"
+                        _ended(self.last, goal), hint=f"`callctl show {shlex.quote(self.sid)}` shows what became of it"
                     )
             if left <= 0 and self._is_out:
                 raise self._unknown(goal, limit)
