@@ -102,11 +102,9 @@ def sender_in(fields: Fields, signed: str) -> str | None:
 def _only_call(signed: str) -> str | None:
     accounts = [place.start() for place in _ACCOUNT.finditer(signed)]
     if not accounts:  # Twilio's forms have one
-        if not signed.startswith("?") or " " in signed or not _may_be_get(signed):
-            return None
-        sids = [value for name, value in parse_qsl(signed[1:]) if name == "CallSid"]
+        sids = [value for name, value in parse_qsl(signed[1:]) if name == "CallSid"] if _may_be_get(signed) else []
         return sids[0] if len(sids) == 1 and _SID.fullmatch(sids[0]) else None
-    if signed[: accounts[0]] not in ("", "?") and (len(accounts) > 1 or signed[0] != "?" or _may_be_get(signed)):
+    if accounts[0] > 0 and (signed[0] != "?" or len(accounts) > 1 or _may_be_get(signed)):
         return None
     before = _BEFORE_CALL.match(signed, accounts[0])
     sid = before and _SID.match(signed, before.end())

@@ -328,6 +328,16 @@ FORMS = {
     "conference": {**ROOM, "CallSidEndingConference": HEX, "StatusCallbackEvent": "conference-end"},
 }
 
+OWN_CALL = {"AccountSid": ACCOUNT, "ApiVersion": "2010-04-01", "CallSid": sid(7), "CallStatus": "ringing"}
+A_CALL = f"CallSid{VICTIM}CallStatuscompletedZ"
+A_CHILD = f"CallSid{CHILD}CallStatuscompletedDirectionoutbound-dialParentCallSid{VICTIM}Z"
+OF_A_CALL = (("CallSid", VICTIM), ("CallStatus", "completed"))
+OF_A_CHILD = (
+    ("CallSid", CHILD),
+    ("CallStatus", "completed"),
+    ("Direction", "outbound-dial"),
+    ("ParentCallSid", VICTIM),
+)
 VICTIMS_ROOM, RECORDING = "CF" + "9" * 32, "RE" + "9" * 32
 IN_A_ROOM = {
     "AccountSid": ACCOUNT,
@@ -386,6 +396,7 @@ SENT: dict[str, tuple[dict[str, str], list[str]]] = {
         {"AccountSid": ACCOUNT, "ApiVersion": "2010-04-01", "MessageSid": "SM" + "0" * 32},
         ["Body", "ProfileName"],
     ),
+    "conversation": ({"AccountSid": ACCOUNT, "ConversationSid": "CH" + "0" * 32}, ["Attributes", "Author", "Body"]),
     "video": ({"AccountSid": ACCOUNT, "RoomSid": "RM1", "StatusCallbackEvent": "room-created"}, ["RoomName"]),
     "task": ({"AccountSid": ACCOUNT, "EventType": "task.created", "WorkspaceSid": "WS1"}, ["TaskAttributes"]),
     "report of an error": ({"AccountSid": ACCOUNT, "Level": "ERROR", "Sid": "NO1"}, ["Payload"]),
@@ -396,6 +407,7 @@ CHOSEN = [
     *(f"ConferenceSid{VICTIMS_ROOM}", "StatusCallbackEventconference-end", f"RecordingSid{RECORDING}"),
     *("RecordingStatuscompleted", f"ParentCallSid{VICTIM}", "Directionoutbound-dial", "Directioninbound"),
     *(f"x&CallSid={VICTIM}&CallStatus=completed&", f"&ConferenceSid={VICTIMS_ROOM}&StatusCallbackEvent=conference-end"),
+    f"AccountSid{ACCOUNT}ApiVersion2010-04-01CallSid{VICTIM}CallStatuscompleted",
     *(f"&AccountSid={ACCOUNT}", f"&ParentCallSid={VICTIM}&", "?", "Parent", "Dial", "CallSid", "TranscriptionSidTR"),
     "TranscriptionStatusdone",
 ]
@@ -448,7 +460,7 @@ def test_whatever_twilio_sends_and_others_choose_it_is_no_event_of_another_call_
     assert {sender_in(dict(genuine), text), sender_in(dict(genuine), whole)} <= {None, fields.get("CallSid")}
 
 
-NO_EVENTS = {"stream", "request for an announcement", "message", "video", "task", "report of an error"}
+NO_EVENTS = {"stream", "request for an announcement", "message", "conversation", "video", "task", "report of an error"}
 UUIDS = {
     ACCOUNT: "5b1b2f5e-0000-4000-8000-00000000000a",
     sid(2): "f371391e-25cc-4ba6-a752-ec745a59cf06",
@@ -487,6 +499,78 @@ def test_a_room_named_like_a_callback_is_its_conference_in_whatever_way_it_is_cu
     cut = ((head[:20], head[20:]), *OF_A_CALL, (f"Z{rest}", ""))
     assert CHECK.accepts(SignedRequest("/status", cut, signature))
     assert owned_by("/status", cut, signature, method="POST") == set()
+    assert sids_in(text) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [
+        ("announcement", "FriendlyName"),
+        ("message", "Body"),
+        ("conversation", "Author"),
+        ("video", "RoomName"),
+        ("task", "TaskAttributes"),
+        ("report of an error", "Payload"),
+    ],
+)
+@pytest.mark.parametrize("behind", ["", "-2", "?room=7"])
+def test_no_text_in_a_form_without_a_call_makes_an_event_of_one(kind: str, place: str, behind: str) -> None:
+    genuine = tuple((SENT[kind][0] | {place: A_CALL}).items())
+    text, signature = behind + signed_form(genuine), signature_of(PUBLIC + behind, genuine, key=TOKEN)
+    query = behind if behind.startswith("?") else ""
+    head, _, rest = text.removeprefix(query).partition(A_CALL)
+    start = -6 if head.endswith("Author") else 14  # as two fields that sort before CallSid
+    cut = ((head[:start], head[start:]), *OF_A_CALL, (f"Z{rest}", ""))
+    if CHECK.accepts(SignedRequest("/status" + query, cut, signature)):
+        assert owned_by("/status" + query, cut, signature, method="POST") == set()
+    else:
+        pytest.fail("this is no other cut of what was signed")
+
+
+def test_a_room_of_a_video_is_no_conference_by_its_name() -> None:
+    chosen = f"ConferenceSid{VICTIMS_ROOM}Q"
+    genuine = tuple((SENT["video"][0] | {"RoomName": chosen}).items())
+    text, signature = signed_form(genuine), signature_of(PUBLIC, genuine, key=TOKEN)
+    head, _, rest = text.partition(chosen)
+    before, _, after = rest.partition("StatusCallbackEvent")
+    cut = ((head, ""), ("ConferenceSid", VICTIMS_ROOM), (f"Q{before}", ""), ("StatusCallbackEvent", after))
+    assert CHECK.accepts(SignedRequest("/status", cut, signature))
+    assert owned_by("/status", cut, signature, method="POST") == set()
+
+
+def test_words_that_somebody_speaks_are_in_no_conference() -> None:
+    fields = SENT["speech"][0] | {"ConferenceSid": VICTIMS_ROOM, "UnstableSpeechResult": "hello"}
+    pairs = tuple(fields.items())
+    signature = signature_of(PUBLIC, pairs, key=TOKEN)
+    assert owned_by("/status", pairs, signature, method="POST") == {(sid(2), None, "", None)}
+
+
+USUAL = signed_form(tuple(REQUEST.items()))
+VICTIMS_USUAL = f"AccountSid{ACCOUNT}ApiVersion2010-04-01CallSid{VICTIM}CallStatuscompletedZ"
+A_GET = f"?AccountSid={ACCOUNT}&CallSid={sid(2)}&CallStatus=ringing&From="
+
+
+@pytest.mark.parametrize(
+    ("signed", "claimed", "sender"),
+    [
+        (USUAL, sid(2), sid(2)),
+        (USUAL, VICTIM, None),
+        (USUAL + VICTIMS_USUAL, sid(2), sid(2)),
+        ("?room=7" + USUAL, sid(2), sid(2)),
+        (f"?room=7AccountId{VICTIMS_USUAL}{USUAL}", VICTIM, None),  # a parameter of a client's
+        (f"AccountId{VICTIMS_USUAL}", VICTIM, None),
+        (A_GET + A_CALL, sid(2), sid(2)),
+        (A_GET + VICTIMS_USUAL, VICTIM, None),
+        (A_GET.replace("?", "?CallSid=CA7&") + A_CALL, sid(2), None),
+        (f"?AccountSid={ACCOUNT}&Body={VICTIMS_USUAL}", VICTIM, None),
+        (f"x&CallSid={VICTIM}&CallStatus=completed", VICTIM, None),
+        (USUAL.replace("CallStatus", f"CallSid{VICTIM}CallStatus"), sid(2), None),
+        (f"AccountSid{ACCOUNT}ConferenceSid{VICTIMS_ROOM}FriendlyName{A_CALL}", VICTIM, None),
+        (f"?room=7AccountSid{ACCOUNT}ConferenceSid{VICTIMS_ROOM}FriendlyName{VICTIMS_USUAL}", VICTIM, None),
+    ],
+)
+def test_the_sender_is_who_is_named_for_certain(signed: str, claimed: str, sender: str | None) -> None:
+    assert sender_in({"CallSid": claimed}, signed) == sender
 
 
 def test_a_room_named_like_a_query_is_no_get_of_a_call() -> None:
@@ -547,18 +631,6 @@ def test_nobody_hides_a_call_whose_callbacks_go_to_a_url_without_a_query(place: 
     events = facts_of("/status", genuine, signature_of(PUBLIC, genuine, key=TOKEN), method="POST")
     is_unclear = "Direction" in hostile and "ParentCallSid" in hostile
     assert events == (set() if is_unclear else {(fields["CallSid"], None, status)})
-
-
-OWN_CALL = {"AccountSid": ACCOUNT, "ApiVersion": "2010-04-01", "CallSid": sid(7), "CallStatus": "ringing"}
-A_CALL = f"CallSid{VICTIM}CallStatuscompletedZ"
-A_CHILD = f"CallSid{CHILD}CallStatuscompletedDirectionoutbound-dialParentCallSid{VICTIM}Z"
-OF_A_CALL = (("CallSid", VICTIM), ("CallStatus", "completed"))
-OF_A_CHILD = (
-    ("CallSid", CHILD),
-    ("CallStatus", "completed"),
-    ("Direction", "outbound-dial"),
-    ("ParentCallSid", VICTIM),
-)
 
 
 @pytest.mark.parametrize(("chosen", "forged"), [(A_CALL, OF_A_CALL), (A_CHILD, OF_A_CHILD)])
