@@ -46,8 +46,7 @@ _BEFORE_CALL = re.compile(
 )
 # And before the ConferenceSid in a conference's, where no CallSid follows any more.
 _BEFORE_CONFERENCE = re.compile(rf"\??{_ACCOUNT.pattern}(?:CallSidEndingConference(?:{CALLBACK_SID}))?ConferenceSid")
-# Where somebody else chose a text before what reads like a CallSid: the forms of conferences, and those of messages.
-_OTHERS_BEFORE = re.compile("(?:ConferenceSid|Body)(?!=)")
+# Forms with what somebody wrote in a field that sorts before CallSid.
 _OF_MESSAGE = re.compile("(?:Message|Sms|Conversation)Sid=?[A-Z]{2}[0-9a-f]{32}")
 _STATUSES = (*CallStatus, "answered")  # SignalWire's word (docs/twilio.md, "Compatible services")
 _STATUS = re.compile("|".join(sorted(_STATUSES, key=len, reverse=True)))
@@ -160,7 +159,7 @@ def _start_of_sid(fields: Fields, signed: str) -> int | None:
 def _may_be_chosen(name: str, start: int, signed: str) -> bool:
     """Return whether a form without this name may have been signed, and what reads like it at ``start`` be a value."""
     before = signed[:start]
-    if _OTHERS_BEFORE.search(before) or _OF_MESSAGE.search(signed) or _may_be_get(signed):
+    if _CONFERENCE.search(before) or _OF_MESSAGE.search(signed) or _may_be_get(signed):
         return True
     account = _ACCOUNT.search(before)
     return account is not None and before[account.end() :] > name  # then the next name sorts behind this one

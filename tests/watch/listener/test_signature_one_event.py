@@ -490,6 +490,13 @@ def test_with_ordinary_names_it_is_an_event(kind: str, behind: str, is_uuid: boo
     assert owned_by("/status" + whole, parsed(whole[1:]), of_get, method="GET") == expected
 
 
+@pytest.mark.parametrize("query", ["?ConferenceSid=CF7", "?CallSid=CA7", "?AccountSid=mine&room=Body"])
+def test_a_url_may_have_parameters_named_like_twilios(query: str) -> None:
+    pairs = tuple(SENT["status"][0].items())
+    signature = signature_of(PUBLIC + query, pairs, key=TOKEN)
+    assert owned_by("/status" + query, pairs, signature, method="POST") == {(sid(2), None, "completed", None)}
+
+
 def test_a_room_named_like_a_callback_is_its_conference_in_whatever_way_it_is_cut() -> None:
     genuine = tuple((IN_A_ROOM | {"FriendlyName": A_CALL, "StatusCallbackEvent": "conference-start"}).items())
     text, signature = signed_form(genuine), signature_of(PUBLIC, genuine, key=TOKEN)
