@@ -6,11 +6,10 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from callctl.calls.call import is_same_party
 from callctl.calls.event import CALLBACK, TWIML_REQUEST, CallEvent
 from callctl.calls.other_callbacks import FEATURES
 from callctl.cli.io.dry_run import say_nothing_was_sent
@@ -288,8 +287,7 @@ class _Chosen:
 
     def fits(self, events: Iterable[CallEvent]) -> set[str] | None:
         """Return the calls that match --status and --from, as these events report them; None for all."""
-        statuses, from_ = self.call_filter.statuses, self.call_filter.from_
-        if not statuses and from_ is None:
+        if not self.call_filter.concerns_leg:
             return None
         last: dict[str, tuple[str, str]] = {}  # order and status of each call's highest event
         callers: dict[str, str] = {}
@@ -298,11 +296,16 @@ class _Chosen:
                 last[event.call_sid] = event.order, event.status
             if event.from_:
                 callers[event.call_sid] = event.from_
-        return {
-            sid
-            for sid, (_, status) in last.items()
-            if (not statuses or status in statuses) and (from_ is None or is_same_party(callers.get(sid, ""), from_))
-        }
+        reported = {sid: _Reported(status, callers.get(sid, "")) for sid, (_, status) in last.items()}
+        return {sid for sid, call in reported.items() if self.call_filter.matches_leg(call)}
+
+
+class _Reported(NamedTuple):
+    """What events report of a call, as far as it is chosen by."""
+
+    status: str
+    from_: str
+    to: str = ""
 
 
 def _stored(store: EventStore, chosen: _Chosen, url: str) -> Iterator[Replay]:
