@@ -49,7 +49,7 @@ MachineDetection: TypeAlias = Annotated[
     typer.Option(
         "--machine-detection",
         metavar="MODE",
-        help="Tell machines: Enable or DetectMessageEnd.\n\n"
+        help="Detect machines: Enable or DetectMessageEnd.\n\n"
         "Twilio tells a person from an answering machine; DetectMessageEnd waits for a machine's beep.",
         rich_help_panel=CALL,
     ),

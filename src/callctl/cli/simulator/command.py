@@ -135,7 +135,7 @@ def simulator(
         list[str] | None,
         typer.Option("--allow-host", metavar="HOST", help="Let the proxy lead to this host, too; repeatable."),
     ] = None,
-    log: Annotated[str, typer.Option("--log", metavar="WHEN", help="Tell requests: always, never.")] = "terminal",
+    log: Annotated[str, typer.Option("--log", metavar="WHEN", help="Show requests: always, never.")] = "terminal",
     debug: common.Debug = False,
 ) -> None:
     """Simulate Twilio's live calls on this machine: no account, no charge, and no call is placed.
