@@ -129,7 +129,7 @@ def test_a_command_of_nobody_in_particular(told: Told) -> None:
 
 def test_an_error_of_the_same_moment_ended_it(told: Told) -> None:
     call = talk(told, 0, 3)
-    at_the_end, before = (Notification("NO1", "11200", "error", "failure", None, None, moment(at)) for at in (6, 2))
+    at_the_end, before = (Notification("NO1", "11200", "error", "failure", None, None, moment(at)) for at in (5, 2))
     warning = Notification("NO2", "13224", "warning", "odd", None, None, moment(5))
 
     def ending(*notes: Notification) -> tuple[str, str]:
@@ -138,6 +138,22 @@ def test_an_error_of_the_same_moment_ended_it(told: Told) -> None:
 
     assert ending(warning, at_the_end) == ("twilio", "failed")
     assert ending(warning, before) == ("unclear", "completed")
+
+
+def test_callbacks_that_were_not_delivered_end_no_call(told: Told) -> None:
+    call = talk(told, 0, 3)
+
+    def failed(at: float, url: str | None = "https://app.example.com/status") -> Notification:
+        return Notification("NO1", "11200", "error", "failure", None, url, moment(at))
+
+    def by(*notes: Notification) -> str:
+        return told.story(call, facts=RestFacts({}, {sid(call): notes})).legs[0].ending.by
+
+    assert by(failed(5), failed(3), failed(1), failed(0)) == "unclear"  # newest first, as REST lists them
+    assert by(failed(6)) == "unclear"
+    assert by(failed(5)) == "twilio"
+    assert by(failed(5), failed(1, "https://app.example.com/other")) == "twilio"
+    assert by(failed(5, None), failed(1, None)) == "twilio"
 
 
 def test_what_a_rule_does_once_a_leg_has_ended_did_not_end_it(told: Told) -> None:

@@ -134,9 +134,15 @@ def ending_of(
 
 
 def _by_error(leg: Leg, notes: Iterable[Notification]) -> Ending | None:
-    """Return the end of a leg by an error, such as TwiML that can't be fetched: Twilio then hangs up."""
-    for note in notes:
-        if note.level == "error" and note.date is not None and _is_near(note.date, leg):
+    """Return that a leg ended with an error, such as a document that can't be had: Twilio then hangs up.
+
+    A status callback that can't be delivered has the same code (docs/twilio.md, "Notifications"), and ends nothing.
+    So an error does not count that came after the end, or of whose URL another one came while the call went on.
+    """
+    errors = [(note, note.date) for note in notes if note.level == "error" and note.date is not None]
+    outlived = {note.request_url for note, at in errors if not _is_near(at, leg)} - {None}
+    for note, at in errors:
+        if _is_near(at, leg) and not _is_after(at, leg) and note.request_url not in outlived:
             return Ending(leg.ended_at, TWILIO, f"ended with error {note.code or ''}: {note.message}")
     return None
 
@@ -242,6 +248,10 @@ def _siblings(leg: Leg, legs: Sequence[Leg]) -> list[Leg]:
 
 def _is_near(moment: datetime, leg: Leg) -> bool:
     return leg.ended_at is not None and abs(leg.ended_at - moment) <= _TOGETHER
+
+
+def _is_after(moment: datetime, leg: Leg) -> bool:
+    return leg.ended_at is not None and moment > leg.ended_at
 
 
 def _ended_with_parent(leg: Leg, legs: Sequence[Leg]) -> bool:
