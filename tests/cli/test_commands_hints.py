@@ -46,3 +46,16 @@ def test_what_the_api_says_is_one_word_of_a_command(
 def test_so_must_what_comes_on_stdin(callctl: Callctl) -> None:
     errors = callctl("hangup", "-", env=ACCOUNT, stdin="client:$(id)\n").err
     assert "`callctl list --live --to 'client:$(id)'` shows" in errors
+
+
+@pytest.mark.parametrize(
+    ("command", "instead"),
+    [
+        (("export", "--csv"), "hint: --format csv writes a row for each leg; see `callctl export --help`"),
+        (("stats", "--format", "csv"), "hint: --csv and --json write it for programs; see `callctl stats --help`"),
+        (("hangup", "--live"), "hint: `callctl hangup --all` ends live calls alone; see `callctl hangup --help`"),
+    ],
+)
+def test_an_option_that_another_command_has(callctl: Callctl, command: tuple[str, ...], instead: str) -> None:
+    done = callctl(*command)
+    assert (done.code, done.err.splitlines()) == (2, [f"callctl: error: No such option: {command[1]}", instead])

@@ -47,6 +47,8 @@ def test_the_charts_count_each_call_and_each_leg_once(overview: Overview) -> Non
         "failed: 12",
     ]
     assert charts["How legs came out"].note == "48 of 84 were answered, 57.1 %"
+    delays = charts["How late callbacks arrived"].note
+    assert delays.endswith("of 288 of 288 callbacks. Twilio's times are whole seconds: up to 1 s is no delay")
     assert charts["How long legs rang"].note == "half of them up to 2 s, 95 % up to 35 s; of 72 of 84 legs"
 
 

@@ -33,6 +33,7 @@ EACH_LINK_LEADS = (
     "[...document.querySelectorAll('.index a')].every(link => document.getElementById(link.hash.slice(1)))"
 )
 MARKUP = "script, img, [onload], [onerror], article b, iframe"
+HIDDEN = "[...document.querySelectorAll('.scroll')].map(box => box.scrollWidth > box.clientWidth)"
 TEXTS = "[...document.querySelectorAll('svg.diagram text')].map(text => text.textContent)"
 
 
@@ -65,6 +66,7 @@ async def test_sixty_calls_are_explained_on_both_grounds_and_on_a_phone(devtools
         assert "60 calls with 84 legs: 36 completed, 12 not answered, 12 failed." in read
         assert "Monday 23 November 2026, 10:00:00 to 10:" in read
         assert "+12025550100 was redirected 9 times within 00:16, by ann@ops" in read
+        assert "12 more calls are marked ✗ below." in read
         assert await tab.ask("document.querySelectorAll('article').length") == 60
         assert await tab.ask("document.querySelectorAll('figure.chart svg rect').length") > 20
         assert await tab.ask(EACH_LINK_LEADS)
@@ -81,6 +83,21 @@ async def test_sixty_calls_are_explained_on_both_grounds_and_on_a_phone(devtools
         assert await tab.ask("[...document.querySelectorAll('.scroll')].some(box => box.scrollWidth > box.clientWidth)")
         assert (tab.complaints, {url.partition(":")[0] for url in tab.requested}) == ([], {"file"})
         assert len(tab.requested) == 1
+
+
+async def test_a_diagram_a_little_wider_than_the_page_fits_and_a_wide_one_scrolls(
+    devtools: str, tmp_path: Path
+) -> None:
+    told = Told()
+    parents = [dials(told, 0), dials(told, 600)]
+    for number, parent in enumerate([parents[0], *[parents[1]] * 7]):
+        told.leg(("ringing", 3), ("canceled", 5), to=f"client:phone-{number}", parent=parent)
+    text = page_of([told.story(parent) for parent in parents])
+    async with new_page(devtools) as tab:
+        await tab.look(width=1280, scheme="light")
+        await shown(tab, text, tmp_path)
+        assert await tab.ask(HIDDEN) == [False, True]
+        assert await tab.ask("document.querySelector('svg.diagram').clientWidth < 1150")
 
 
 async def test_one_call_is_told_without_an_overview(devtools: str, tmp_path: Path) -> None:

@@ -438,7 +438,7 @@ def _html(source: _Source, stories: list[Story], overview: Overview, *, chosen: 
             version=__version__,
             api_url=None if settings.is_twilio else settings.api_url,
             left_out=left_out,
-            notes=list(_notes(source)),
+            notes=list(_notes(source, chosen)),
         )
     )
 
@@ -455,12 +455,17 @@ def _markdown(
     return markdown(stories, title=title, notes=[note for note in notes if note])
 
 
-def _notes(source: _Source) -> Iterator[str]:
+def _notes(source: _Source, chosen: str) -> Iterator[str]:
     """Yield what a page rests on."""
     rest = ", and from what the API knew of the calls at that time" if source.client is not None else ""
     yield f"Written from the callbacks that callctl stored and from what its commands and rules did{rest}."
     if source.client is None:
-        yield "Prices, and errors that Twilio noted, are not in it: --fetch asks the API for them."
+        silent = (
+            "errors that Twilio noted, and calls of which no callback came,"
+            if chosen
+            else "and errors that Twilio noted,"
+        )
+        yield f"Prices, {silent} are not in it: --fetch asks the API for them."
     if source.masks:
         yield "Phone numbers and names are masked."
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from typer.exceptions import TyperException
@@ -107,6 +107,17 @@ def _run(argv: Sequence[str], runtime: Runtime) -> int:
     return result if isinstance(result, int) else exits.DONE
 
 
+# What other commands have, and one's own spelling of it. What Typer would propose by likeness is something else.
+_INSTEAD: Final = {
+    ("callctl hangup", "--live"): "`callctl hangup --all` ends live calls alone",
+    ("callctl export", "--csv"): "--format csv writes a row for each leg",
+    ("callctl export", "--json"): "--format json writes an object for each call",
+    ("callctl stats", "--format"): "--csv and --json write it for programs",
+    ("callctl list", "--format"): "--csv and --json write it for programs",
+    ("callctl show", "--format"): "--csv and --json write it for programs",
+}
+
+
 def _report_usage_error(error: TyperException, argv: Sequence[str], runtime: Runtime) -> int:
     context = getattr(error, "ctx", None)
     message = getattr(error, "format_message", lambda: str(error))()
@@ -116,7 +127,8 @@ def _report_usage_error(error: TyperException, argv: Sequence[str], runtime: Run
     runtime.json = "--json" in argv
     path = context.command_path if context is not None else "callctl"
     hint = f"see `{path} --help`"
-    if path == "callctl hangup" and getattr(error, "option_name", None) == "--live":  # that of `list`, and once here
-        message, hint = "No such option: --live", f"`callctl hangup --all` ends live calls alone; {hint}"
+    option = getattr(error, "option_name", None)
+    if instead := _INSTEAD.get((path, option)):
+        message, hint = f"No such option: {option}", f"{instead}; {hint}"
     runtime.write_error(errors.UsageError(message, hint=hint), code=exits.USAGE)
     return exits.USAGE

@@ -19,6 +19,7 @@ _AXIS = 24  # height below them
 _WIDEST = 64  # of a column
 _TOP = 14
 _CHARACTER = 7.4
+_AXIS_CHARACTER = 6.8  # which are smaller
 
 # Seconds that a column may stand for: the first that gives few enough columns is used.
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400, 604800, 2592000, 31536000)
@@ -123,7 +124,7 @@ def column_chart(
     thick = min(step - min(6.0, step * 0.2), _WIDEST)
     rects, texts = [], []
     named = dict(legend)
-    every = max(1, math.ceil(max((len(one.label) for one in columns), default=0) * _CHARACTER / step))
+    every = max(1, math.ceil(max((len(one.label) for one in columns), default=0) * _AXIS_CHARACTER / step))
     for number, one in enumerate(columns):
         x, y = left + number * step, float(_TOP + _PLOT)
         for look, value in one.parts.items():
@@ -134,7 +135,7 @@ def column_chart(
                 words = f"{one.whole}: {_number(value)}{name}"
                 begin = round(x + (step - thick) / 2, 1)
                 rects.append(Rect(begin, round(y, 1), round(thick, 1), round(height, 1), look, words))
-        if number % every == 0 and x + step / 2 + len(one.label) * _CHARACTER / 2 <= WIDTH + 8:
+        if number % every == 0 and x + step / 2 + len(one.label) * _AXIS_CHARACTER / 2 <= WIDTH + 8:
             texts.append(Text(round(x + step / 2, 1), _TOP + _PLOT + 16, one.label, "middle", "axis"))
     lines = tuple(Line(left, WIDTH, round(_TOP + _PLOT - tick * scale, 1)) for tick in ticks)
     texts += [Text(left - 6, round(_TOP + _PLOT - tick * scale + 4, 1), _number(tick), "end", "axis") for tick in ticks]

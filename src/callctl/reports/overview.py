@@ -170,7 +170,10 @@ class Overview:
         ):
             columns = [Column(bar.label, bar.label, {look: bar.times}) for bar in times.bars(starts)]
             of = f"{self.legs:,} legs" if starts is TIMES else f"{self.callbacks:,} callbacks"
-            yield column_chart(title, columns, note=_middle(times, of=of))
+            note = _middle(times, of=of)
+            if times is figures.callback_delay and note:
+                note += ". Twilio's times are whole seconds: up to 1 s is no delay"
+            yield column_chart(title, columns, note=note)
 
 
 def _cause(one: StoryLeg) -> str:

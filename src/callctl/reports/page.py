@@ -53,6 +53,11 @@ class Page:
         ranked = sorted(self.stories, key=lambda story: (-story.trouble, story.began_at))
         return [story for story in ranked[:_MOST_WORST] if story.trouble]
 
+    @property
+    def more_trouble(self) -> int:
+        """In how many more of the stories something went wrong."""
+        return sum(1 for story in self.stories if story.trouble) - len(self.worst)
+
 
 def html(page: Page) -> Iterator[str]:
     """Yield the page piece by piece."""
