@@ -127,7 +127,7 @@ def _report_usage_error(error: TyperException, argv: Sequence[str], runtime: Run
     runtime.json = "--json" in argv
     path = context.command_path if context is not None else "callctl"
     hint = f"see `{path} --help`"
-    option = getattr(error, "option_name", None)
+    option = getattr(error, "option_name", None) or ""
     if instead := _INSTEAD.get((path, option)):
         message, hint = f"No such option: {option}", f"{instead}; {hint}"
     runtime.write_error(errors.UsageError(message, hint=hint), code=exits.USAGE)
