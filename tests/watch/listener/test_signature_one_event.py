@@ -580,7 +580,7 @@ A_GET = f"?AccountSid={ACCOUNT}&CallSid={sid(2)}&CallStatus=ringing&From="
         (f"AccountId{VICTIMS_USUAL}", VICTIM, None),
         (A_GET + A_CALL, sid(2), sid(2)),
         (A_GET + VICTIMS_USUAL, VICTIM, None),
-        (A_GET.replace("?", "?CallSid=CA7&") + A_CALL, sid(2), None),
+        (A_GET.replace("?", f"?CallSid={VICTIM}&") + A_CALL, sid(2), None),
         (f"?AccountSid={ACCOUNT}&Body={VICTIMS_USUAL}", VICTIM, None),
         (f"x&CallSid={VICTIM}&CallStatus=completed", VICTIM, None),
         (USUAL.replace("CallStatus", f"CallSid{VICTIM}CallStatus"), sid(2), None),
