@@ -4,7 +4,7 @@ from urllib.parse import urlencode
 
 import aiohttp
 import pytest
-from events import form, sid
+from events import ACCOUNT, form, sid
 from listeners import PUBLIC, TOKEN, Reports, Start, raw, sign
 from yarl import URL
 
@@ -332,6 +332,21 @@ async def test_of_what_names_two_calls_before_its_own_none_sent_it(
     (trouble,) = reports.troubles
     assert f"{sid(9)}, {sid(1)}" in trouble
     assert listener.accepted == 0
+
+
+async def test_a_call_that_only_the_name_of_a_room_names_is_not_the_sender(
+    start: Start, reports: Reports, http: aiohttp.ClientSession
+) -> None:
+    listener = await start()
+    room = {"AccountSid": ACCOUNT, "ConferenceSid": "CF" + "0" * 32, "StatusCallbackEvent": "conference-start"}
+    fields = room | {"FriendlyName": f"CallSid{sid(9)}CallStatuscompletedZ"}
+    async with http.post(
+        listener.url + "/status?room=7", data=fields, headers=sign(f"{PUBLIC}?room=7", fields)
+    ) as reply:
+        assert reply.status == 204
+    assert reports.ambiguous == [([sid(9)], None)]
+    (trouble,) = reports.troubles
+    assert (trouble.cause, trouble.call_sid, listener.accepted) == ("ambiguous", None, 0)
 
 
 async def test_who_calls_himself_like_a_callback_gets_his_document(

@@ -275,8 +275,7 @@ class Listener:
                 f"{request}, signed, of {calls} can be read in more than one way, as by what a caller calls himself: "
                 "it is no event"
             )
-            sid = error.call_sids[0] if len(error.call_sids) == 1 else None
-            self._on_trouble(Trouble(what, Cause.AMBIGUOUS, call_sid=sid))
+            self._on_trouble(Trouble(what, Cause.AMBIGUOUS, call_sid=error.sender))
             self._on_ambiguous(error.call_sids, error.sender)
         if error.asks_for_twiml or path != self.address.path:
             return await self._answer_twiml(path, received)
