@@ -22,6 +22,7 @@ from callctl.cli.io.results import name_some
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options import common, completion, filters
 from callctl.cli.options.calls import calls_to_read, open_store_to_read
+from callctl.cli.options.checks import check_account
 from callctl.cli.options.common import OUTPUT
 from callctl.cli.options.completion import FORMATS
 from callctl.errors import CallctlError, UnknownCallError, UsageError, why_unreadable
@@ -123,6 +124,7 @@ def export(
     )
     _check_choice(call, chosen)
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid}, needs_found=False)
+    check_account(settings)
     client = runtime.client(settings) if fetch else None
     store = open_store_to_read(runtime, settings)
     try:

@@ -125,6 +125,20 @@ def check_reachable(settings: Settings, url: str, *, what: str) -> None:
         )
 
 
+def check_account(settings: Settings) -> None:
+    """Check that there is an account SID: the store is kept apart by it, and without the right one seems empty.
+
+    Raises:
+        SettingsError: It is missing, or the SID of something else.
+    """
+    if settings.account_sid is None:
+        raise SettingsError(
+            "missing credentials: TWILIO_ACCOUNT_SID",
+            hint="set it in the environment or a .env file, or try `callctl demo`, which needs no account",
+        )
+    settings.check_kinds()
+
+
 def signing_trouble(settings: Settings) -> SettingsError | None:
     """Return why no callback could be verified, with what to set; None if one can be (docs/twilio.md, "Signatures")."""
     name = "CALLCTL_SIGNING_TOKEN" if settings.signing_token else "TWILIO_AUTH_TOKEN"

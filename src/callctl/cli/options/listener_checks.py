@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from callctl.cli.options.callback_url import with_status_path
-from callctl.cli.options.checks import signing_trouble
-from callctl.errors import SettingsError, UsageError, without_user_info
+from callctl.cli.options.checks import check_account, signing_trouble
+from callctl.errors import UsageError, without_user_info
 from callctl.settings import Settings
 from callctl.support.urls import is_http_url, is_loopback_host, is_loopback_url, scheme_hint
 
@@ -21,12 +21,7 @@ def check_credentials(settings: Settings, *, unverified: bool) -> None:
     Raises:
         SettingsError: One is missing, or the SID of something else.
     """
-    if settings.account_sid is None:
-        raise SettingsError(
-            "missing credentials: TWILIO_ACCOUNT_SID",
-            hint="set it in the environment or a .env file, or try `callctl demo`, which needs no account",
-        )
-    settings.check_kinds()
+    check_account(settings)
     trouble = None if unverified else signing_trouble(settings)
     if trouble is not None:
         raise trouble

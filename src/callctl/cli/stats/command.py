@@ -11,6 +11,7 @@ from callctl.cli.io.progress import Progress
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.options import common, completion, filters
 from callctl.cli.options.another_store import warn_of_another_store
+from callctl.cli.options.checks import check_account
 from callctl.cli.options.common import OUTPUT
 from callctl.cli.options.completion import GROUPINGS
 from callctl.errors import StoreError, UsageError, nearest_word
@@ -76,6 +77,7 @@ def stats(
     grouping = _grouping(by)
     chosen = filters.read_filter(status=status, to=to, from_=from_, since=since, until=until, now=runtime.now())
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid}, needs_found=False)
+    check_account(settings)
     warn_of_another_store(runtime, settings)
     figures = _figures(runtime, settings, chosen, by=grouping)
     if (figures is None or not figures.all.kinds) and runtime.form is not Form.JSON:
