@@ -124,7 +124,7 @@ def test_calls_by_start_by_stdin_and_by_name(frozen: Frozen, recorded: SqliteSto
     piped = frozen("export", "-", "--format", "json", "--output", "-", stdin=f"{THREE}\tbusy\n{TWO}\n")
     assert [record["sid"] for record in records(piped)] == [THREE, ONE]
     both = frozen("export", ONE, TWO, "--format", "json", "--output", "-")
-    assert [record["sid"] for record in records(both)] == [ONE]  # one family is told once
+    assert [record["sid"] for record in records(both)] == [ONE]  # one family comes once
     sid = frozen.place(ANSWERS)
     last = frozen("export", "@last", "--output", "-")
     assert (last.code, last.out) == (3, "")
@@ -208,8 +208,8 @@ def test_numbers_and_names_are_masked_in_every_form(frozen: Frozen, recorded: Sq
 def test_what_the_api_adds(frozen: Frozen, store: SqliteStore) -> None:
     sid = frozen.place(ANSWERS, "--url", f"{frozen.simulator.url}/nowhere")
     frozen.simulator.advance(20)
-    told = records(frozen("export", sid, "--fetch", "--format", "json", "--output", "-"))
-    (leg,) = told[0]["legs"]
+    exported = records(frozen("export", sid, "--fetch", "--format", "json", "--output", "-"))
+    (leg,) = exported[0]["legs"]
     assert (leg["sid"], leg["status"], leg["notifications"][0]["error_code"]) == (sid, "completed", "11200")
     page = frozen("export", sid, "--fetch", "--output", "-").out
     assert 'href="https://www.twilio.com/docs/api/errors/11200"' in page
@@ -247,9 +247,11 @@ def test_calls_that_rest_alone_knows_are_found_by_filters(frozen: Frozen, record
     parent = frozen.place(ANSWERS, "--dial", "sip:agent@example.com")
     frozen.simulator.advance(5)
     child = frozen.sids("--parent", parent)[0]
-    told = records(frozen("export", "--to", "sip:agent@example.com", "--fetch", "--format", "json", "--output", "-"))
-    assert [record["sid"] for record in told] == [ONE, parent]
-    assert [leg["sid"] for leg in told[1]["legs"]] == [parent, child]
+    exported = records(
+        frozen("export", "--to", "sip:agent@example.com", "--fetch", "--format", "json", "--output", "-")
+    )
+    assert [record["sid"] for record in exported] == [ONE, parent]
+    assert [leg["sid"] for leg in exported[1]["legs"]] == [parent, child]
     named = records(frozen("export", child[:12], "--fetch", "--format", "json", "--output", "-"))
     assert [record["sid"] for record in named] == [parent]
 
@@ -273,8 +275,8 @@ def test_without_a_store_it_says_what_to_do(frozen: Frozen) -> None:
     assert frozen("export", ONE).code == 3
     sid = frozen.place(BUSY, "--say", LONG)
     frozen.simulator.advance(5)
-    told = records(frozen("export", "--since", "2026-01-05", "--fetch", "--format", "json", "--output", "-"))
-    assert [record["sid"] for record in told] == [sid]
+    exported = records(frozen("export", "--since", "2026-01-05", "--fetch", "--format", "json", "--output", "-"))
+    assert [record["sid"] for record in exported] == [sid]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A bad evening on the simulator, told in one command to somebody who was not there."""
+"""A bad evening on the simulator, explained by one command to somebody who was not there."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def sids(stage: Stage) -> list[str]:
     return [line.split("\t")[0] for line in stage.type("callctl list --all -q | cat").splitlines()]
 
 
-def told(stage: Stage) -> list[dict[str, object]]:
+def exported(stage: Stage) -> list[dict[str, object]]:
     return list(json.loads(stage.type("callctl export --since 1d --format json --output -")))
 
 
@@ -43,7 +43,9 @@ def test_sixty_calls_failures_and_a_storm_of_redirects_become_one_page() -> None
         stage.simulator.advance(120)
         stage.type("callctl hangup --all --yes --max 100")
         stage.simulator.advance_until(idle=True)
-        wait_until(lambda: len(stories := told(stage)) == 60 and all(story["outcome"] != "live" for story in stories))
+        wait_until(
+            lambda: len(stories := exported(stage)) == 60 and all(story["outcome"] != "live" for story in stories)
+        )
         (path,) = stage.type("callctl export --since 1d").splitlines()
         page = (stage.home / path).read_text(encoding="utf-8")
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", re.sub(r"(?s)<style.*?</style>|<svg.*?</svg>", "", page)))

@@ -33,7 +33,7 @@ from callctl.store.records import Undelivered
 
 TOKEN = "a-token-of-tests"
 NOW = moment(3600)
-# What a replay of the evening tells, in its order.
+# What a replay of the evening sends, in its order.
 EVENING = [
     *("1 ringing", "2 ringing", "1 in-progress", "3 ringing", "2 busy", "1 completed", "1 completed"),
 ]
@@ -87,8 +87,8 @@ def evening(settings: Settings) -> None:
     )
 
 
-def told(server: Server) -> list[str]:
-    """Return the calls' numbers and what each request told, in the order in which they came."""
+def reported(server: Server) -> list[str]:
+    """Return the calls' numbers and what each request reported, in the order in which they came."""
     fields = [dict(request.form) for request in server.received]
     return [f"{int(one['CallSid'][2:])} {one.get('CallStatus') or one['RecordingStatus']}" for one in fields]
 
@@ -129,7 +129,7 @@ def test_what_was_asked_for_is_sent_in_the_order_of_then(
 ) -> None:
     with Server(reply(204)) as application:
         outcome = replay(*chosen, "--to", f"{application.url}/status", "--at-once")
-        assert told(application) == expected
+        assert reported(application) == expected
     assert outcome.code == (2 if chosen[0] == sid(1)[:30] else 0)
     assert outcome.out.count("\n") == len(expected)
     assert (
@@ -220,7 +220,7 @@ def test_of_none_that_match_that_is_said_and_sids_come_from_a_pipe(replay: Repla
     assert "no stored callbacks match" in none.err
     with Server(reply(204)) as application:
         assert replay("-", "--to", application.url, "--at-once", stdin=f"{sid(2)}\tbusy\n").code == 0
-        assert told(application) == ["2 ringing", "2 busy"]
+        assert reported(application) == ["2 ringing", "2 busy"]
 
 
 @pytest.mark.usefixtures("evening")
@@ -233,7 +233,7 @@ def test_over_tls_the_certificate_counts_unless_any_is_accepted(replay: Replayin
         assert refused.code == 8
         assert "its certificate is not accepted" in json.loads(refused.out.splitlines()[0])["reason"]
         assert replay(sid(2), *to, "--insecure").code == 0
-        assert told(application) == ["2 ringing", "2 busy"]
+        assert reported(application) == ["2 ringing", "2 busy"]
 
 
 @pytest.mark.usefixtures("evening")
@@ -254,7 +254,7 @@ def test_ctrl_c_ends_it_in_a_gap_that_it_has_announced(home: Path) -> None:
             assert "the next one came at 10:00:40Z, and is sent in " in process.until_said("--at-once is faster")
             assert process.interrupt() == 130
             assert "stopped after 2 callbacks" in process.until_said("stopped after")
-        assert told(application) == ["1 ringing", "1 in-progress"]
+        assert reported(application) == ["1 ringing", "1 in-progress"]
 
 
 def by_call(server: Server) -> dict[str, list[list[tuple[str, str]]]]:

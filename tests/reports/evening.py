@@ -17,7 +17,7 @@ HOSTILE = "<script>document.title='painted'</script><img src=x onerror=alert(1)>
 
 
 @dataclass
-class Told:
+class StoredCalls:
     """Events and actions of calls, as they would have come."""
 
     events: list[CallEvent] = field(default_factory=list)
@@ -57,67 +57,67 @@ class Told:
         return story_of(events, [one for one in self.actions if one.call_sid in legs], sid=head)
 
 
-def talk(told: Told, at: float, seconds: int, *, to: str = "+12025550100") -> int:
+def talk(stored: StoredCalls, at: float, seconds: int, *, to: str = "+12025550100") -> int:
     """Add a call that is answered, and ends by itself."""
     steps = (("initiated", at), ("ringing", at), ("in-progress", at + 2), ("completed", at + 2 + seconds))
-    return told.leg(*steps, to=to, CallDuration=str(seconds), SipResponseCode="200")
+    return stored.leg(*steps, to=to, CallDuration=str(seconds), SipResponseCode="200")
 
 
-def busy(told: Told, at: float) -> int:
+def busy(stored: StoredCalls, at: float) -> int:
     """Add a call to a busy phone."""
     steps = (("initiated", at), ("ringing", at), ("busy", at + 1))
-    return told.leg(*steps, to="+12025550102", CallDuration="0", SipResponseCode="486")
+    return stored.leg(*steps, to="+12025550102", CallDuration="0", SipResponseCode="486")
 
 
-def failed(told: Told, at: float, *, code: str = "503") -> int:
+def failed(stored: StoredCalls, at: float, *, code: str = "503") -> int:
     """Add a call that can't be connected."""
     steps = (("initiated", at), ("failed", at + 1))
-    return told.leg(*steps, to="+12025550104", CallDuration="0", SipResponseCode=code)
+    return stored.leg(*steps, to="+12025550104", CallDuration="0", SipResponseCode=code)
 
 
-def rings_too_long(told: Told, at: float) -> int:
+def rings_too_long(stored: StoredCalls, at: float) -> int:
     """Add a call that a rule ends since nobody answers."""
     steps = (("initiated", at), ("ringing", at), ("canceled", at + 35))
-    call = told.leg(*steps, to="+12025550103", CallDuration="0", SipResponseCode="487")
-    told.act(call, "cancel", at + 34.6, "ended before it was answered", rule="ring-limit", status="canceled")
+    call = stored.leg(*steps, to="+12025550103", CallDuration="0", SipResponseCode="487")
+    stored.act(call, "cancel", at + 34.6, "ended before it was answered", rule="ring-limit", status="canceled")
     return call
 
 
-def dials(told: Told, at: float) -> int:
+def dials(stored: StoredCalls, at: float) -> int:
     """Add a call that dials two phones: one answers, the other is no longer needed; a colleague ends it all."""
-    parent = told.leg(
+    parent = stored.leg(
         ("initiated", at), ("ringing", at), ("in-progress", at + 2), ("completed", at + 41), to="+12025550100",
         CallDuration="39",
     )  # fmt: skip
     for to, end in (("sip:agent@example.com", "completed"), ("client:ben", "canceled")):
         answered = [("in-progress", at + 6)] if end == "completed" else []
-        told.leg(
+        stored.leg(
             ("initiated", at + 2), ("ringing", at + 3), *answered, (end, at + 41 if answered else at + 6), to=to,
             parent=parent, CallDuration="35" if answered else "0",
         )  # fmt: skip
-    told.act(parent, "hangup", at + 40.5, "completed", status="completed", request=(("Status", "completed"),))
+    stored.act(parent, "hangup", at + 40.5, "completed", status="completed", request=(("Status", "completed"),))
     return parent
 
 
-def storm(told: Told, at: float) -> int:
+def storm(stored: StoredCalls, at: float) -> int:
     """Add a call that is redirected again and again, in the end in vain."""
-    call = talk(told, at, 58)
+    call = talk(stored, at, 58)
     for number in range(9):
-        told.act(call, "redirect", at + 5 + 2 * number, "to survey", request=(("Url", "https://example.com/survey"),))
-    told.act(call, "redirect", at + 60.5, "the call is not in progress", result="refused", code="21220")
+        stored.act(call, "redirect", at + 5 + 2 * number, "to survey", request=(("Url", "https://example.com/survey"),))
+    stored.act(call, "redirect", at + 60.5, "the call is not in progress", result="refused", code="21220")
     return call
 
 
-def evening() -> Told:
+def evening() -> StoredCalls:
     """Return sixty calls of a bad evening."""
-    told = Told()
+    stored = StoredCalls()
     kinds = [talk, busy, failed, dials, talk, rings_too_long, storm, failed, talk, dials]
     for number in range(60):
         kind, at = kinds[number % len(kinds)], number * 47.0
         if kind is talk:
-            talk(told, at, 10 + 13 * number % 170)
+            talk(stored, at, 10 + 13 * number % 170)
         elif kind is failed:
-            failed(told, at, code="404" if number % 4 else "503")
+            failed(stored, at, code="404" if number % 4 else "503")
         else:
-            kind(told, at)  # type: ignore[operator]
-    return told
+            kind(stored, at)  # type: ignore[operator]
+    return stored

@@ -14,7 +14,7 @@ from stage import local_time_is_utc
 from callctl.calls.action import DRY_RUN
 from callctl.reports.mermaid import markdown, sequence_diagram
 from callctl.reports.stories.story import Story
-from reports.evening import HOSTILE, Told, dials, failed, rings_too_long, storm
+from reports.evening import HOSTILE, StoredCalls, dials, failed, rings_too_long, storm
 
 GOLDEN = Path(__file__).parent / "golden"
 # A line of a diagram as Mermaid's grammar has it, as far as it is used here; a text has no sign that means anything.
@@ -35,10 +35,10 @@ def golden(text: str, name: str) -> None:
 
 
 def some_stories() -> list[Story]:
-    told = Told()
+    stored = StoredCalls()
     for number, add in enumerate((dials, rings_too_long, failed, storm)):
-        add(told, number * 100.0)
-    return told.stories()
+        add(stored, number * 100.0)
+    return stored.stories()
 
 
 def test_a_document() -> None:
@@ -53,20 +53,20 @@ def test_the_lines_are_of_mermaids_grammar() -> None:
 
 
 def test_what_is_refused_or_only_would_be_done_looks_otherwise() -> None:
-    told = Told()
-    call = storm(told, 0)
-    told.act(call, "hangup", 3, "would end it", rule="limit", result=DRY_RUN)
-    text = sequence_diagram(told.story(call))
+    stored = StoredCalls()
+    call = storm(stored, 0)
+    stored.act(call, "hangup", 3, "would end it", rule="limit", result=DRY_RUN)
+    text = sequence_diagram(stored.story(call))
     assert re.search(r"C-xL0: .* redirect: the call is not in progress, by ann@ops, error 21220", text)
     assert re.search(r"C-->>L0: .* hangup: would end it, by rule limit", text)
 
 
 @given(st.text() | st.sampled_from([HOSTILE, "a;b", "end", "%%{init: {}}%%", "a\nb->>c: d", "```", "#35;", "wrap:x"]))
 def test_whatever_is_called_stays_one_line_of_text(to: str) -> None:
-    told = Told()
-    told.events.append(event(1, "ringing", number=0, at=0, To=to))
-    told.events.append(event(1, "failed", number=1, at=9, To=to, ErrorMessage=to))
-    story = told.story(1)
+    stored = StoredCalls()
+    stored.events.append(event(1, "ringing", number=0, at=0, To=to))
+    stored.events.append(event(1, "failed", number=1, at=9, To=to, ErrorMessage=to))
+    story = stored.story(1)
     lines = sequence_diagram(story).splitlines()
     assert len(lines) == 3 + 2 + 1  # of which one is the pause
     assert all(LINE.fullmatch(line) for line in lines), lines
@@ -76,11 +76,11 @@ def test_whatever_is_called_stays_one_line_of_text(to: str) -> None:
 
 
 def test_a_long_story_is_cut_in_the_middle() -> None:
-    told = Told()
-    call = storm(told, 0)
+    stored = StoredCalls()
+    call = storm(stored, 0)
     for number in range(300):
-        told.act(call, "redirect", 10 + number / 10, "again")
-    text = sequence_diagram(told.story(call))
+        stored.act(call, "redirect", 10 + number / 10, "again")
+    text = sequence_diagram(stored.story(call))
     assert "Note over T: 164 steps left out here" in text
     assert len(text) < 50_000
     assert sid(call) not in text

@@ -6,7 +6,7 @@ import pytest
 
 from callctl.reports.figures import DELAYS, TIMES, Tally
 from callctl.reports.overview import Overview
-from reports.evening import Told, evening, talk
+from reports.evening import StoredCalls, evening, talk
 
 
 @pytest.fixture
@@ -54,8 +54,8 @@ def test_the_charts_count_each_call_and_each_leg_once(overview: Overview) -> Non
 
 def test_its_figures_of_times_are_those_of_stats(overview: Overview) -> None:
     figures = Tally()
-    for told in evening().stories():
-        for one in told.legs:
+    for stored in evening().stories():
+        for one in stored.legs:
             assert one.facts is not None
             figures.add(one.facts)
     charts = {chart.title: chart for chart in overview.charts}
@@ -68,8 +68,8 @@ def test_its_figures_of_times_are_those_of_stats(overview: Overview) -> None:
 
 
 def test_a_chart_that_would_be_empty_is_left_out() -> None:
-    told, overview = Told(), Overview()
-    overview.add(told.story(talk(told, 0, 20)))
+    stored, overview = StoredCalls(), Overview()
+    overview.add(stored.story(talk(stored, 0, 20)))
     assert [chart.title for chart in overview.charts] == [
         "Calls by when they began",
         "How legs came out",

@@ -24,7 +24,7 @@ from callctl.reports.page import Page, error_link, html
 from callctl.reports.stories.rest_facts import RestFacts
 from callctl.reports.stories.story import Story, story_of
 from callctl.views.terminal_safe import printable
-from reports.evening import HOSTILE, Told, dials, evening, storm, talk
+from reports.evening import HOSTILE, StoredCalls, dials, evening, storm, talk
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 GROUND = "getComputedStyle(document.body).backgroundColor"
@@ -88,11 +88,11 @@ async def test_sixty_calls_are_explained_on_both_grounds_and_on_a_phone(devtools
 async def test_a_diagram_a_little_wider_than_the_page_fits_and_a_wide_one_scrolls(
     devtools: str, tmp_path: Path
 ) -> None:
-    told = Told()
-    parents = [dials(told, 0), dials(told, 600)]
+    stored = StoredCalls()
+    parents = [dials(stored, 0), dials(stored, 600)]
     for number, parent in enumerate([parents[0], *[parents[1]] * 7]):
-        told.leg(("ringing", 3), ("canceled", 5), to=f"client:phone-{number}", parent=parent)
-    text = page_of([told.story(parent) for parent in parents])
+        stored.leg(("ringing", 3), ("canceled", 5), to=f"client:phone-{number}", parent=parent)
+    text = page_of([stored.story(parent) for parent in parents])
     async with new_page(devtools) as tab:
         await tab.look(width=1280, scheme="light")
         await shown(tab, text, tmp_path)
@@ -101,8 +101,8 @@ async def test_a_diagram_a_little_wider_than_the_page_fits_and_a_wide_one_scroll
 
 
 async def test_one_call_is_told_without_an_overview(devtools: str, tmp_path: Path) -> None:
-    told = Told()
-    text = page_of([told.story(dials(told, 0))], api_url="http://127.0.0.1:8766")
+    stored = StoredCalls()
+    text = page_of([stored.story(dials(stored, 0))], api_url="http://127.0.0.1:8766")
     async with new_page(devtools) as tab:
         read = await shown(tab, text, tmp_path)
         assert "Not Twilio: the API was http://127.0.0.1:8766" in read
@@ -117,14 +117,14 @@ async def test_one_call_is_told_without_an_overview(devtools: str, tmp_path: Pat
 
 
 async def test_what_callers_and_applications_send_stays_text(devtools: str, tmp_path: Path) -> None:
-    told = Told()
+    stored = StoredCalls()
     odd = {"To": HOSTILE, "CallerName": HOSTILE, "ErrorMessage": f"{HOSTILE}</svg></title>", "CallStatus": "failed"}
-    told.events.append(event_of(form(1, "failed", number=0, at=0) | odd))
-    told.events.append(event(2, 'x" onload="alert(1)', number=0, at=0, To="javascript:alert(1)"))
-    told.act(1, "redirect", 3, f"to <Response><Say>{HOSTILE}</Say></Response>", rule=HOSTILE, by=HOSTILE)
+    stored.events.append(event_of(form(1, "failed", number=0, at=0) | odd))
+    stored.events.append(event(2, 'x" onload="alert(1)', number=0, at=0, To="javascript:alert(1)"))
+    stored.act(1, "redirect", 3, f"to <Response><Say>{HOSTILE}</Say></Response>", rule=HOSTILE, by=HOSTILE)
     link = "javascript:alert(1)"
     notes = [Notification("NO1", code, "error", HOSTILE, link, link, moment(1)) for code in ("11200", '"><b>', "1" * 5)]
-    stories = [told.story(1, facts=RestFacts({}, {sid(1): notes})), told.story(2)]
+    stories = [stored.story(1, facts=RestFacts({}, {sid(1): notes})), stored.story(2)]
     async with new_page(devtools) as tab:
         read = await shown(tab, page_of(stories, chosen=HOSTILE), tmp_path)
         assert "<script>document.title='painted'</script>" in read
@@ -145,12 +145,12 @@ async def test_what_callers_and_applications_send_stays_text(devtools: str, tmp_
 
 
 async def test_no_text_is_so_long_that_the_page_scrolls_sideways(devtools: str, tmp_path: Path) -> None:
-    told = Told()
+    stored = StoredCalls()
     long = "x" * 3000
     fields = form(f"CA{'9' * 300}", f"odd-{long}", number=0, at=0) | {"To": long, "From": long, "CallerName": long}
-    told.events.append(event_of(fields, verified=False))
-    told.act(1, "redirect", 3, long, rule=long)
-    story = story_of(told.events, [replace(told.actions[0], call_sid=fields["CallSid"])], sid=fields["CallSid"])
+    stored.events.append(event_of(fields, verified=False))
+    stored.act(1, "redirect", 3, long, rule=long)
+    story = story_of(stored.events, [replace(stored.actions[0], call_sid=fields["CallSid"])], sid=fields["CallSid"])
     assert story is not None
     for stories in ([story], [story, *evening().stories()[:2]]):
         async with new_page(devtools) as tab:
@@ -161,10 +161,10 @@ async def test_no_text_is_so_long_that_the_page_scrolls_sideways(devtools: str, 
 
 
 async def test_on_paper_it_is_dark_on_light_with_the_timelines(devtools: str, tmp_path: Path) -> None:
-    told = Told()
-    storm(told, 0)
-    talk(told, 100, 20)
-    stories = told.stories()
+    stored = StoredCalls()
+    storm(stored, 0)
+    talk(stored, 100, 20)
+    stories = stored.stories()
     async with new_page(devtools) as tab:
         await shown(tab, page_of(stories), tmp_path)
         await tab.look(width=1440, scheme="dark")
@@ -176,20 +176,20 @@ async def test_on_paper_it_is_dark_on_light_with_the_timelines(devtools: str, tm
 
 
 def test_what_was_left_out_is_said() -> None:
-    told = Told()
-    talk(told, 0, 20)
-    talk(told, 9, 20)
-    text = page_of(told.stories(), left_out=1800)
+    stored = StoredCalls()
+    talk(stored, 0, 20)
+    talk(stored, 9, 20)
+    text = page_of(stored.stories(), left_out=1800)
     assert "Left out: 1,800 stories." in text
     assert "A note." in text
 
 
 def test_a_timeline_without_end_is_cut() -> None:
-    told = Told()
-    call = talk(told, 0, 3000)
+    stored = StoredCalls()
+    call = talk(stored, 0, 3000)
     for number in range(1500):
-        told.act(call, "redirect", 10 + number, "again")
-    text = page_of([told.story(call)])
+        stored.act(call, "redirect", 10 + number, "again")
+    text = page_of([stored.story(call)])
     assert "504 more are left out" in text
     assert len(text) < 1_000_000
 
@@ -207,10 +207,10 @@ def test_nothing_but_the_page_itself_is_named_in_it() -> None:
 
 @pytest.mark.parametrize("count", [1, 3])
 async def test_each_story_has_its_diagram_and_its_table(devtools: str, tmp_path: Path, count: int) -> None:
-    told = Told()
+    stored = StoredCalls()
     for number in range(count):
-        dials(told, number * 100.0)
-    stories = told.stories()
+        dials(stored, number * 100.0)
+    stories = stored.stories()
     async with new_page(devtools) as tab:
         await shown(tab, page_of(stories), tmp_path)
         assert await tab.ask("document.querySelectorAll('svg.diagram').length") == count
@@ -237,11 +237,11 @@ class Seen(HTMLParser):
 
 
 def one_story(text: str, *, rule: str) -> list[Story]:
-    told = Told()
+    stored = StoredCalls()
     fields = {"To": text, "From": text, "CallerName": text, "ErrorMessage": text, "CallStatus": "failed"}
-    told.events.append(event_of(form(1, "failed", number=0, at=0) | fields, verified=False))
-    told.act(1, "redirect", 3, text, rule=rule)
-    return [told.story(1)]
+    stored.events.append(event_of(form(1, "failed", number=0, at=0) | fields, verified=False))
+    stored.act(1, "redirect", 3, text, rule=rule)
+    return [stored.story(1)]
 
 
 @settings(max_examples=60)

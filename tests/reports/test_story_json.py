@@ -10,12 +10,12 @@ from events import sid
 from callctl.calls.call import Call
 from callctl.reports.stories.rest_facts import RestFacts
 from callctl.reports.story_json import story_json
-from reports.evening import COLLEAGUE, Told, dials, storm
+from reports.evening import COLLEAGUE, StoredCalls, dials, storm
 
 
 def test_a_family_has_its_legs_and_its_timeline() -> None:
-    told = Told()
-    record = story_json(told.story(dials(told, 0)))
+    stored = StoredCalls()
+    record = story_json(stored.story(dials(stored, 0)))
     assert json.loads(json.dumps(record)) == record
     assert (record["type"], record["outcome"], record["seconds"]) == ("story", "completed", 41)
     assert [leg["status"] for leg in record["legs"]] == ["completed", "completed", "canceled"]
@@ -26,11 +26,11 @@ def test_a_family_has_its_legs_and_its_timeline() -> None:
 
 
 def test_what_rest_alone_knows_is_null_until_it_was_fetched() -> None:
-    told = Told()
-    call = storm(told, 0)
-    leg = story_json(told.story(call))["legs"][0]
+    stored = StoredCalls()
+    call = storm(stored, 0)
+    leg = story_json(stored.story(call))["legs"][0]
     assert (leg["price"], leg["notifications"]) == (None, None)
     facts = RestFacts({sid(call): Call(sid(call), "completed", price=Decimal("-0.013"), price_unit="USD")})
-    record = story_json(told.story(call, facts=facts))
+    record = story_json(stored.story(call, facts=facts))
     assert (record["cost"], record["cost_unit"]) == (0.013, "USD")
     assert (record["legs"][0]["price"], record["legs"][0]["notifications"]) == (-0.013, [])

@@ -490,7 +490,7 @@ def _say_left_out(runtime: Runtime, left_out: int, *, of: int) -> None:
 
 
 def _csv(stories: Iterable[Story]) -> Iterator[str]:
-    from callctl.reports.leg_rows import csv_lines
+    from callctl.reports.story_csv import csv_lines
 
     return (f"{line}\n" for line in csv_lines(stories))
 

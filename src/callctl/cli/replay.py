@@ -321,16 +321,13 @@ def _stored(store: EventStore, chosen: _Chosen, url: str) -> Iterator[Replay]:
 
 
 def _of_calls(store: EventStore, calls: Sequence[str], *, whole_families: bool) -> list[CallEvent]:
-    """Return the events of calls in the order in which they arrived, each once."""
-    found: dict[tuple[str, str], CallEvent] = {}
+    """Return the events of calls, or of their families with their conferences, each once, in the order of arrival."""
+    from callctl.reports.stories.stored_family import find_family
+
+    found: dict[str, CallEvent] = {}
     for sid in calls:
-        family = list(store.family(sid))
-        if whole_families:
-            conferences = dict.fromkeys(event.conference_sid for event in family if event.conference_sid)
-            family += [event for conference in conferences for event in store.family(conference)]
-        for event in family:
-            if whole_families or event.call_sid == sid:
-                found[event.call_sid, event.key] = event
+        events = find_family(store, sid).events if whole_families else store.family(sid)
+        found |= {event.key: event for event in events if whole_families or event.call_sid == sid}
     return sorted(found.values(), key=lambda event: event.received_at)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from events import WORLD, event, event_of, moment, sid
 from legs import in_conference
-from reports.evening import Told, dials, talk
+from reports.evening import StoredCalls, dials, talk
 
 from callctl.calls.leg import Leg
 from callctl.reports.stories.stored_family import families_since, find_family, read_family
@@ -30,10 +30,10 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EventStore
     store.close()
 
 
-def put(store: EventStore, told: Told) -> None:
-    for one in told.events:
+def put(store: EventStore, stored: StoredCalls) -> None:
+    for one in stored.events:
         store.append(one)
-    store.record_actions(told.actions)
+    store.record_actions(stored.actions)
 
 
 def every(_leg: Leg) -> bool:
@@ -41,9 +41,9 @@ def every(_leg: Leg) -> bool:
 
 
 def test_families_come_as_they_began_with_their_parents_first(store: EventStore) -> None:
-    told = Told()
-    later, first = dials(told, 100), talk(told, 0, 10)
-    put(store, told)
+    stored = StoredCalls()
+    later, first = dials(stored, 100), talk(stored, 0, 10)
+    put(store, stored)
     assert list(families_since(store, None, matches=every)) == [
         (sid(first),),
         (sid(later), sid(later + 1), sid(later + 2)),
@@ -52,21 +52,21 @@ def test_families_come_as_they_began_with_their_parents_first(store: EventStore)
 
 
 def test_a_family_is_there_if_one_leg_matches(store: EventStore) -> None:
-    told = Told()
-    parent = dials(told, 0)
-    talk(told, 0, 10)
-    put(store, told)
+    stored = StoredCalls()
+    parent = dials(stored, 0)
+    talk(stored, 0, 10)
+    put(store, stored)
     (legs,) = families_since(store, None, matches=lambda leg: leg.to == "client:ben")
     assert legs[0] == sid(parent)
 
 
 def test_all_of_it_is_read_whichever_leg_is_named(store: EventStore) -> None:
-    told = Told()
-    parent = dials(told, 0)
-    grandchild = told.leg(("ringing", 9), ("completed", 30), to="client:cy", parent=parent + 1)
-    told.events.append(in_conference(sid(parent), ROOM, second=4))
-    talk(told, 0, 10)
-    put(store, told)
+    stored = StoredCalls()
+    parent = dials(stored, 0)
+    grandchild = stored.leg(("ringing", 9), ("completed", 30), to="client:cy", parent=parent + 1)
+    stored.events.append(in_conference(sid(parent), ROOM, second=4))
+    talk(stored, 0, 10)
+    put(store, stored)
     store.append(event_of({"ConferenceSid": f"CF{ROOM}", "StatusCallbackEvent": "conference-end"}, received=20))
     (legs,) = (legs for legs in families_since(store, None, matches=every) if len(legs) > 1)
     whole = read_family(store, legs)

@@ -86,7 +86,7 @@ async def forwarding(store: SqliteStore, *urls: str, **more: Any) -> AsyncIterat
         await forwarder.stop()
 
 
-def told(sent: Sent) -> tuple[str, str]:
+def reported(sent: Sent) -> tuple[str, str]:
     """Return the call and the status of a request as the application saw it."""
     fields = parse_qs(sent.body.decode())
     return fields["CallSid"][0], fields["CallStatus"][0]
@@ -96,7 +96,7 @@ def refusing(application: Application, fails: Callable[[tuple[str, str]], bool],
     """Have an application fail for some callbacks."""
 
     async def answer(sent: Sent) -> str:
-        application.status = status if fails(told(sent)) else 200
+        application.status = status if fails(reported(sent)) else 200
         return ""
 
     application.answer = answer
@@ -112,7 +112,7 @@ async def test_a_call_waits_for_its_own_callback_that_failed_and_for_no_others(
         running.put(1, "in-progress", number=1)
         running.put(1, "completed", number=2)
         running.put(2, "ringing")
-        sent = [told(one) for one in await application.requests(7)]
+        sent = [reported(one) for one in await application.requests(7)]
         assert [status for call, status in sent if call == sid(1)] == ["ringing"] * 4 + ["in-progress", "completed"]
         assert (sid(2), "ringing") in sent[:3]
         await until(lambda: not running.forwarder.waiting)
@@ -148,7 +148,7 @@ async def test_what_is_an_answer_and_what_is_tried_again(
     async with forwarding(store, application.url) as running:
         running.put(1, "ringing")
         running.put(1, "completed", number=1)
-        sent = [told(one)[1] for one in await application.requests(tries + 1)]
+        sent = [reported(one)[1] for one in await application.requests(tries + 1)]
         await until(lambda: not running.forwarder.waiting)
     assert sent == ["ringing"] * tries + ["completed"]
 
@@ -162,11 +162,11 @@ async def test_each_url_gets_every_request_and_none_waits_for_another(
         async with forwarding(store, f"http://127.0.0.1:{port}/x", held.url, f"{application.url}/y") as running:
             for call in range(20):
                 running.put(call, "ringing")
-            assert {told(one)[0] for one in await application.requests(20)} == {sid(call) for call in range(20)}
+            assert {reported(one)[0] for one in await application.requests(20)} == {sid(call) for call in range(20)}
             assert len(await held.requests(AT_ONCE)) == AT_ONCE
             assert held.hold is not None
             held.hold.set()
-            assert {told(one)[0] for one in await held.requests(20)} == {sid(call) for call in range(20)}
+            assert {reported(one)[0] for one in await held.requests(20)} == {sid(call) for call in range(20)}
     await held.stop()
 
 

@@ -10,9 +10,9 @@ from events import event, sid
 
 from callctl.api.resources import Notification
 from callctl.calls.call import Call
-from callctl.reports.leg_rows import COLUMNS, csv_lines
 from callctl.reports.stories.rest_facts import RestFacts
-from reports.evening import HOSTILE, Told
+from callctl.reports.story_csv import COLUMNS, csv_lines
+from reports.evening import HOSTILE, StoredCalls
 from reports.test_mermaid import golden, some_stories
 
 
@@ -30,19 +30,19 @@ def test_the_columns_stay_as_they_are() -> None:
 
 
 def test_what_a_caller_sends_is_computed_by_no_spreadsheet() -> None:
-    told = Told()
-    told.events.append(event(1, "busy", number=0, at=0, To='=HYPERLINK("https://example.com")', CallerName=HOSTILE))
-    (row,) = rows(*csv_lines([told.story(1)]))
+    stored = StoredCalls()
+    stored.events.append(event(1, "busy", number=0, at=0, To='=HYPERLINK("https://example.com")', CallerName=HOSTILE))
+    (row,) = rows(*csv_lines([stored.story(1)]))
     assert row["to"] == '\'=HYPERLINK("https://example.com")'
     assert row["from"] == "+15005550006"  # a number alone computes nothing
     assert "\x1b" not in row["caller_name"]
 
 
 def test_what_rest_adds() -> None:
-    told = Told()
-    told.events.append(event(1, "completed", number=0, at=0))
+    stored = StoredCalls()
+    stored.events.append(event(1, "completed", number=0, at=0))
     codes = ("11200", "11200", "13224")
     notes = [Notification(f"NO{number}", code, "error", "", None, None, None) for number, code in enumerate(codes)]
     call = Call(sid(1), "completed", price=Decimal("-0.013"), price_unit="USD")
-    (row,) = rows(*csv_lines([told.story(1, facts=RestFacts({sid(1): call}, {sid(1): notes}))]))
+    (row,) = rows(*csv_lines([stored.story(1, facts=RestFacts({sid(1): call}, {sid(1): notes}))]))
     assert (row["price"], row["price_unit"], row["error_codes"]) == ("-0.013", "USD", "11200 13224")
