@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 import re
@@ -20,6 +21,7 @@ from running import Callctl, Outcome
 
 from callctl.calls.action import ActionEvent
 from callctl.settings import load
+from callctl.store.records import Undelivered
 from callctl.store.sqlite.store import SqliteStore
 
 ANSWERS, BUSY = "+12025550100", "+12025550102"
@@ -322,3 +324,18 @@ def test_a_page_that_could_not_be_made_leaves_no_file(
     assert (outcome.code, outcome.out) == (1, "")
     assert f"can't write callctl-{ONE}.html: No space left on device" in outcome.err
     assert not list(home.glob("callctl-*"))
+
+
+def test_what_applications_did_not_take_is_said(frozen: Frozen, recorded: SqliteStore) -> None:
+    for sid, url, why in ((ONE, "a", "HTTP 503"), (TWO, "a", "no answer"), (THREE, "b", "HTTP 500")):
+        event = next(one for one in recorded.family(sid) if one.call_sid == sid)
+        row = Undelivered(sid, event.key, f"http://127.0.0.1:1/{url}", event.received_at, why, timedelta())
+        recorded.keep_undelivered([row], now=frozen.calendar.now)
+    sentence = (
+        "http://127.0.0.1:1/a has not taken 2 callbacks of these calls, the last because: no answer. "
+        "`callctl replay --failed` sends what is kept."
+    )
+    for args in ((ONE,), (ONE, "--format", "mermaid"), ("--since", "2026-01-05")):
+        out = frozen("export", *args, "--output", "-").out
+        assert html.unescape(out).count(sentence) == 1
+        assert ("http://127.0.0.1:1/b has not taken 1 callback of" in out) == (ONE not in args)

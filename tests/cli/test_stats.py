@@ -98,6 +98,17 @@ def test_no_line_is_wider_than_the_terminal(frozen: Frozen, home: Path, columns:
     assert 0 < max(map(len, outcome.out.splitlines())) <= max(columns, 20)
 
 
+def test_failures_have_room_at_80_columns_and_stand_once_by_status(frozen: Frozen, home: Path) -> None:
+    fill_store(home, frozen.simulator)
+
+    def columns(by: str) -> list[str]:
+        out = frozen("stats", "--by", by, terminal=True, columns=80, env={"NO_COLOR": "1", "TERM": "dumb"}).out
+        return next(line for line in out.splitlines() if " ANSWERED " in line).split()
+
+    assert columns("to")[:6] == ["TO", "LEGS", "ANSWERED", "FAILED", "BUSY", "NO-ANSWER"]
+    assert not {"FAILED", "BUSY", "NO-ANSWER", "CANCELED", "LIVE"} & set(columns("status"))
+
+
 def test_what_was_done_to_calls_without_events_is_told(frozen: Frozen, home: Path) -> None:
     done = ActionEvent(frozen.calendar.now, "CA" + "1" * 32, "hangup", (), "ended", by="ann@desk")
     with store_of(home, frozen.simulator) as store:

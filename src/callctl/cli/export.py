@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,7 +18,7 @@ import typer
 from callctl.calls.call import Call, CallStatus
 from callctl.calls.filter import CallFilter
 from callctl.cli.io.progress import Progress
-from callctl.cli.io.results import name_some
+from callctl.cli.io.results import counted, name_some
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options import common, completion, filters
 from callctl.cli.options.calls import calls_to_read, open_store_to_read
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from callctl.reports.stories.story import Story
     from callctl.settings import Settings
     from callctl.store.event_store import EventStore
+    from callctl.store.records import Undelivered
 
 # Stories on a page or in a Mermaid document; more would be megabytes that nobody reads.
 DEFAULT_LIMIT = 200
@@ -263,6 +264,22 @@ class _Source:
                     known.add(story.sid)
                     yield story
 
+    def untaken(self, legs: Collection[str]) -> list[str]:
+        """Return which applications have not taken callbacks of these legs, a sentence for each."""
+        from callctl.calls.masked_numbers import masked
+
+        kept = [] if self.store is None else self.store.undelivered(now=self.runtime.now())
+        found: dict[str, list[Undelivered]] = {}
+        for request, _ in kept:
+            if request.call_sid in legs:
+                found.setdefault(request.url, []).append(request)
+        sentences = (
+            f"{url} has not taken {counted(len(requests), 'callback')} of these calls, the last because: "
+            f"{max(requests, key=lambda request: request.at).why}. `callctl replay --failed` sends what is kept."
+            for url, requests in found.items()
+        )
+        return [masked(sentence) if self.masks else sentence for sentence in sentences]
+
     def _each(self, families: list[_Family]) -> Iterator[Story]:
         if self.client is None:
             stories = (self._story(family, None) for family in families)
@@ -409,7 +426,8 @@ def _write_document(
         return None
     _say_left_out(source.runtime, left_out, of=overview.calls)
     render = _html if target.format == "html" else _markdown
-    pieces = render(source, stories, overview, chosen=chosen, left_out=left_out)
+    untaken = source.untaken({leg for family in families for leg in family.legs})
+    pieces = render(source, stories, overview, chosen=chosen, left_out=left_out, untaken=untaken)
     return target.write(pieces, name=_name_of(source, stories))
 
 
@@ -426,7 +444,9 @@ def _worst(stories: Iterable[Story], overview: Overview, *, most: int) -> tuple[
     return sorted((story for *_, story in kept), key=lambda story: story.began_at), left_out
 
 
-def _html(source: _Source, stories: list[Story], overview: Overview, *, chosen: str, left_out: int) -> Iterator[str]:
+def _html(
+    source: _Source, stories: list[Story], overview: Overview, *, chosen: str, left_out: int, untaken: list[str]
+) -> Iterator[str]:
     from callctl import __version__
     from callctl.reports.page import Page, html
 
@@ -440,19 +460,20 @@ def _html(source: _Source, stories: list[Story], overview: Overview, *, chosen: 
             version=__version__,
             api_url=None if settings.is_twilio else settings.api_url,
             left_out=left_out,
+            untaken=untaken,
             notes=list(_notes(source, chosen)),
         )
     )
 
 
 def _markdown(
-    source: _Source, stories: list[Story], overview: Overview, *, chosen: str, left_out: int
+    source: _Source, stories: list[Story], overview: Overview, *, chosen: str, left_out: int, untaken: list[str]
 ) -> Iterator[str]:
     from callctl.reports.mermaid import markdown
 
     api = "" if source.settings.is_twilio else f"Not Twilio: the API was {source.settings.api_url}"
     said = f"{left_out:,} of {overview.calls:,} calls are left out; --limit N shows more." if left_out else ""
-    notes = [*(overview.in_words if overview.calls > 1 else ()), said, api]
+    notes = [*(overview.in_words if overview.calls > 1 else ()), *untaken, said, api]
     title = f"What happened{f': {chosen}' if chosen else ''}"
     return markdown(stories, title=title, notes=[note for note in notes if note])
 

@@ -35,7 +35,8 @@ class Page:
     """What a page shows: figures of all calls that were chosen, and their stories, or some of them.
 
     ``chosen`` says in words which calls were chosen, ``left_out`` is how many stories the page lacks, ``api_url`` is
-    None for Twilio's own API, and ``notes`` say where the facts are from.
+    None for Twilio's own API. ``untaken`` says which applications have not taken callbacks, and ``notes`` say where the
+    facts are from.
     """
 
     stories: Sequence[Story]
@@ -45,6 +46,7 @@ class Page:
     version: str
     api_url: str | None = None
     left_out: int = 0
+    untaken: Sequence[str] = ()
     notes: Sequence[str] = ()
 
     @property

@@ -278,7 +278,7 @@ async def test_what_waits_at_the_end_is_kept_as_failed(store: SqliteStore, limit
     ]
     assert {one.url for one in running.kept()} == {f"http://127.0.0.1:{port}/app"}  # the query of a GET is its form
     assert "3 requests were not passed on" in running.troubles[-1]
-    assert "kept as failed" in running.troubles[-1]
+    assert "kept for `callctl replay --failed`" in running.troubles[-1]
 
 
 async def test_too_many_for_a_held_application_are_kept_and_memory_holds_no_more(

@@ -220,6 +220,7 @@ def _wrapped(sentence: str, width: int, *, indent: str = "  ") -> list[Text]:
 class _Column:
     title: str
     value: Callable[[Tally], str]
+    is_status: bool = False  # which says nothing in a row of one status
 
 
 def _ended(status: str) -> Callable[[Tally], str]:
@@ -238,13 +239,13 @@ def _quantiles(of: Callable[[Tally], Histogram]) -> Callable[[Tally], str]:
 _COLUMNS = (
     _Column("LEGS", lambda tally: f"{tally.legs:,}"),
     _Column("ANSWERED", lambda tally: "-" if tally.answer_rate is None else f"{100 * tally.answer_rate:.1f} %"),
+    _Column("FAILED", _ended("failed"), is_status=True),
+    _Column("BUSY", _ended("busy"), is_status=True),
+    _Column("NO-ANSWER", _ended("no-answer"), is_status=True),
     _Column("RING p50/p95", _quantiles(lambda tally: tally.ring_time)),
     _Column("TALK p50/p95", _quantiles(lambda tally: tally.talk_time)),
-    _Column("BUSY", _ended("busy")),
-    _Column("NO-ANSWER", _ended("no-answer")),
-    _Column("FAILED", _ended("failed")),
-    _Column("CANCELED", _ended("canceled")),
-    _Column("LIVE", lambda tally: f"{tally.live:,}"),
+    _Column("CANCELED", _ended("canceled"), is_status=True),
+    _Column("LIVE", lambda tally: f"{tally.live:,}", is_status=True),
     _Column("DIAL p50/p95", _quantiles(lambda tally: tally.post_dial_delay)),
     _Column("CALLBACKS p50/p95", _quantiles(lambda tally: tally.callback_delay)),
 )
@@ -261,6 +262,8 @@ def _table(report: Report, width: int) -> list[Text]:
     shown: list[tuple[_Column, list[str], int]] = []
     room = width - first
     for column in _COLUMNS:
+        if column.is_status and report.by == "status":
+            continue
         values = [column.value(tally) for _, tally in rows]
         size = max([len(column.title), *map(cells, values)])
         if size + 2 > room:

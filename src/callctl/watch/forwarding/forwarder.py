@@ -422,7 +422,7 @@ class _Reports:
 
 
 def _kept(is_kept: bool) -> str:
-    return "kept as failed: `callctl replay --failed` sends what is kept" if is_kept else "and not kept"
+    return "kept for `callctl replay --failed`" if is_kept else "and not kept"
 
 
 def _line(waiting: _Waiting, to: Application, answer: Answer | None) -> str:
