@@ -301,7 +301,7 @@ class _Chosen:
 
 
 class _Reported(NamedTuple):
-    """What events report of a call, as far as it is chosen by."""
+    """What events report of a call, for the filter."""
 
     status: str
     from_: str

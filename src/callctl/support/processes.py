@@ -1,4 +1,4 @@
-"""Work that is shared out among processes, for what computes so long that one processor is not enough."""
+"""Work that is shared among processes, for computations that take one processor too long."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _MOST = 4  # processes; with more, starting them would take longer than it saves
 
 
 def processors() -> int:
-    """Return how many processes may compute at once, this one included: 1 where it has several threads.
+    """Return how many processes may compute at once, this one included: 1 if it has several threads.
 
-    Threads are not there in a copy of a process, but the locks that they hold are.
+    A copy of a process lacks the other threads, but has the locks that they hold.
     """
     if threading.active_count() > 1:
         return 1
@@ -26,10 +26,10 @@ def processors() -> int:
 
 
 def share_out(work: Callable[[int], T], *, parts: int) -> list[T]:
-    """Return what ``work`` does for each part, from 0: the first is done here, the others in copies of this process.
+    """Return what ``work`` returns for each part, from 0: the first is done here, the others in copies of this process.
 
-    A part that a copy failed in is done here again, so that its error is raised here. Nothing that must not be shared,
-    as an open database, may be there when this is called; what ``work`` returns is pickled.
+    If a copy fails, its part is done here again, so that its error is raised here. Nothing that must not be shared,
+    such as an open database, may exist when this is called. What ``work`` returns is pickled.
     """
     copies = [_Copy(work, number) for number in range(1, parts)]
     try:
@@ -53,7 +53,7 @@ class _Copy(Generic[T]):
             os.close(far)
 
     def _do(self, pipe: int) -> None:
-        """Do the work in the copy, which ends with it: nothing of what the process would have done then is done."""
+        """Do the work in the copy, and end it: what the process would do afterwards is not done."""
         code = 1
         try:
             import pickle

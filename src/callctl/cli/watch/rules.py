@@ -105,7 +105,7 @@ MaxActions: TypeAlias = Annotated[
     int | None,
     typer.Option(
         "--max-actions",
-        metavar="COUNT",
+        metavar="N",
         min=1,
         help="Stop acting after so many in a minute; 100 unless set.",
         rich_help_panel=ADVANCED,

@@ -134,10 +134,10 @@ def ending_of(
 
 
 def _by_error(leg: Leg, notes: Iterable[Notification]) -> Ending | None:
-    """Return that a leg ended with an error, such as a document that can't be had: Twilio then hangs up.
+    """Return the end of a leg by an error, such as TwiML that can't be fetched: Twilio then hangs up.
 
     A status callback that can't be delivered has the same code (docs/twilio.md, "Notifications"), and ends nothing.
-    So an error does not count that came after the end, or of whose URL another one came while the call went on.
+    So an error does not count if it came after the end, or if the same URL had one that the call outlived.
     """
     errors = [(note, note.date) for note in notes if note.level == "error" and note.date is not None]
     outlived = {note.request_url for note, at in errors if not _is_near(at, leg)} - {None}
