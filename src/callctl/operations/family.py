@@ -88,10 +88,10 @@ def family_of(api: CallsApi, sid: str) -> Mapping[str, str | None]:
 def find_parents(
     api: CallsApi, sids: Sequence[str], *, parallel: int, time_left: Callable[[], float]
 ) -> dict[str, str | None]:
-    """Return the parents of calls, None for one without: as far as REST tells in time: who asks goes on without.
+    """Return the parents of calls, None for a call without one; what REST does not answer in time is missing.
 
     Up to ``parallel`` calls are fetched: they take as long as one request. For more, the lists of live calls are read
-    first, a page of each and side by side: three requests. Only a call that is in none of these pages is fetched.
+    first, a page of each, at once: three requests. Only a call that is in none of these pages is fetched.
 
     Args:
         api: The API client.

@@ -1,8 +1,8 @@
-"""Asks REST about the calls of signed callbacks that can be read in more than one way, and are no events therefore.
+"""Fetches the calls of signed callbacks that can be read in more than one way, and are therefore no events.
 
-Nobody should be able to hide a call from the table and the rules by what he calls himself: what REST knows of the call
-is shown. Where what was signed names one for certain, that one sent it, and rules may act on its family as if its
-callback had been an event. That REST knows one alone of several proves nothing: it may be behind with the right one,
+No caller should be able to hide a call from the table and the rules by a chosen name: what REST knows of the call is
+shown. If what was signed names one call for certain, that call sent it, and rules may act on its family as if the
+callback had been an event. That REST knows only one of several calls proves nothing: it may not know the right one yet,
 and a conference's callback may hold no SID but that of another call, in the name of the room.
 """
 
@@ -23,7 +23,7 @@ from callctl.support.clock import Clock, repeat
 from callctl.support.threads import run_in_thread
 from callctl.watch.poll import is_news
 
-# Seconds until REST is asked again, where it does not know a call yet or could not be asked, and how often.
+# Seconds until a call is fetched again that REST does not know yet or that could not be fetched, and how often.
 PAUSE = 2.0
 TRIES = 5
 # Any caller may send such callbacks: so many wait at most.
@@ -37,7 +37,7 @@ class _Waiting(NamedTuple):
 
 
 class AmbiguousCallbacks:
-    """Takes in the SIDs of each such callback, and asks about them one callback after the other."""
+    """Takes the SIDs of each such callback, and fetches their calls, one callback after the other."""
 
     def __init__(
         self,
@@ -54,13 +54,13 @@ class AmbiguousCallbacks:
         self._arrived = asyncio.Event()
 
     def add(self, call_sids: Sequence[str], *, sender: str | None) -> None:
-        """Have REST asked about the calls that a callback may be about, of which ``sender`` sent it for certain."""
+        """Have the calls fetched that a callback may be about; ``sender`` sent it, if that is certain."""
         if sids := [sid for sid in call_sids if is_call_sid(sid)]:
             self._waiting.append(_Waiting(sids, sender))
             self._arrived.set()
 
     async def run(self) -> None:
-        """Ask until cancelled."""
+        """Fetch until cancelled."""
         await repeat(self._next)
 
     async def _next(self) -> float:
@@ -72,7 +72,7 @@ class AmbiguousCallbacks:
             calls = await run_in_thread(lambda: self._known(waiting.sids))
             for call in calls:
                 await self._show(call, is_sender=call.sid == waiting.sender)
-        except Exception:  # the poll loop reports an API that can't be asked, the listener the store
+        except Exception:  # the poll loop reports an API without an answer, the listener the store
             calls = []
         known = {call.sid for call in calls}
         missing = [sid for sid in waiting.sids if sid not in known]

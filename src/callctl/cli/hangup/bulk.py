@@ -168,7 +168,7 @@ class BulkHangup:
         return parents
 
     def _parents_of(self, sids: Sequence[str]) -> Mapping[str, str | None]:
-        """Return the parents of calls, by the store and else by REST; where neither tells in time, none."""
+        """Return the parents of calls, from the store or else from REST; what neither knows in time is missing."""
         if len(sids) < 2:
             return {}
         parents = self._history.parents(sids)

@@ -93,7 +93,7 @@ class History:
         return self._runtime.now()
 
     def observing(self, client: ApiClient) -> ApiClient:
-        """Return the client, of whose replies about calls ``note_call`` is told."""
+        """Return the client; each call in its replies is passed to ``note_call``."""
         return client.observed(self.note_call)
 
     def note_call(self, call: Call) -> None:

@@ -120,7 +120,7 @@ def _links_of_work(path: Path) -> int:
 
 
 def _is_mount_point(path: Path) -> bool:
-    """Return whether a file itself is mounted. Where the system does not tell, it is not."""
+    """Return whether a file itself is mounted. If the system does not say, it is not."""
     try:
         mounts = Path("/proc/self/mountinfo").read_bytes().splitlines()
     except OSError:
