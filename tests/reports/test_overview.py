@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from events import WORLD, moment, sid
 
+from callctl.calls.action import REFUSED
+from callctl.calls.call import Call
+from callctl.calls.event import CallEvent
 from callctl.reports.figures import DELAYS, TIMES, Tally
 from callctl.reports.overview import Overview
+from callctl.support.dates import local_time
 from reports.evening import StoredCalls, evening, talk
 
 
@@ -84,3 +89,33 @@ def test_a_chart_that_would_be_empty_is_left_out() -> None:
 def test_it_grows_with_its_figures_alone(overview: Overview) -> None:
     kept = [value for value in vars(overview).values() if isinstance(value, list)]
     assert all(isinstance(item, (int, tuple)) for values in kept for item in values)
+
+
+def test_calls_without_a_callback_are_told_apart() -> None:
+    overview = Overview()
+    stored = StoredCalls()
+    overview.add(stored.story(talk(stored, 0, 30)))
+    assert "no callback arrived" not in overview.in_words[0]
+    for number in (7, 8):
+        call = Call(
+            sid(number), "completed", start_time=moment(10 * number), end_time=moment(10 * number + 9), duration=9
+        )
+        stored.events.append(CallEvent.from_call(call, received_at=moment(99), world=WORLD))
+        overview.add(stored.story(number))
+    when = f"from {local_time(moment(70))} to {local_time(moment(80))}"
+    assert overview.in_words[0] == f"3 calls: 3 completed. Of 2 calls, begun {when}, no callback arrived."
+
+
+def test_a_limit_is_one_of_time() -> None:
+    stored = StoredCalls()
+    call = talk(stored, 0, 30)
+    for at in (3, 4):
+        stored.act(call, "limit", at, "refused: no", rule="short", result=REFUSED)
+    overview = Overview()
+    story = stored.story(call)
+    overview.add(story)
+    assert overview.in_words[-1] == "2 requests came to nothing: time limit by rule short."
+    assert [remark.words for remark in story.remarks] == [
+        "2 requests (time limit) by rule short came to nothing; the last: refused: no"
+    ]
+    assert [step.words for step in story.steps if step.kind == "rule"] == ["time limit: refused: no"] * 2

@@ -11,8 +11,9 @@ from callctl.calls.action import DONE, NOT_ENDED, REFUSED, UNKNOWN
 from callctl.calls.call import CallStatus
 from callctl.reports.charts import Chart, Column, Slice, bar_chart, column_chart, over_time
 from callctl.reports.figures import DELAYS, TIMES, Histogram, Tally, in_short
-from callctl.reports.stories.ending import TWILIO, actor, sip_words
+from callctl.reports.stories.ending import TWILIO, action_words, actor, sip_words
 from callctl.reports.stories.story import COMPLETED, FAILED, LIVE, UNANSWERED, Story, StoryLeg
+from callctl.support.dates import local_time
 
 # In the order in which they stand on one another.
 _OUTCOMES: Final = ((COMPLETED, "completed"), (UNANSWERED, "not answered"), (LIVE, "not over"), (FAILED, "failed"))
@@ -38,6 +39,7 @@ class Overview:
         self.first: datetime | None = None
         self.last: datetime | None = None
         self._begun: list[tuple[datetime, str]] = []
+        self._silent: list[datetime] = []  # when families began of which no callback arrived
         self._statuses: Counter[str] = Counter()
         self._figures = Tally()
         self._causes: Counter[str] = Counter()
@@ -54,6 +56,8 @@ class Overview:
         end = story.ended_at or max(one.leg.last_event_at for one in story.legs)
         self.first = min(self.first or story.began_at, story.began_at)
         self.last = max(self.last or end, end)
+        if not any(one.callbacks for one in story.legs):
+            self._silent.append(story.began_at)
         for one in story.legs:
             self.legs += 1
             self._statuses[one.leg.status] += 1
@@ -68,9 +72,9 @@ class Overview:
     def _add_actions(self, story: Story) -> None:
         for action in story.actions:
             if action.result in (DONE, UNKNOWN):
-                self._done[action.action, actor(action)] += 1
+                self._done[action_words(action.action), actor(action)] += 1
             elif action.result in (REFUSED, NOT_ENDED):
-                self._undone[action.action, actor(action)] += 1
+                self._undone[action_words(action.action), actor(action)] += 1
         if story.redirects:
             self._redirected += 1
             self._most_redirected = max(self._most_redirected, (story.redirects, story.head.far_end))
@@ -88,7 +92,15 @@ class Overview:
         why = f" {_count(failed, 'leg')} failed: {causes}." if causes else ""
         lost = self.missing_callbacks
         missing = f" {lost:,} {'callback' if lost == 1 else 'callbacks'} never arrived." if lost else ""
-        return f"{_count(self.calls, 'call')}{legs}: {', '.join(parts)}.{why}{missing}"
+        return f"{_count(self.calls, 'call')}{legs}: {', '.join(parts)}.{why}{missing}{self._how_silent()}"
+
+    def _how_silent(self) -> str:
+        """Return of how many calls no callback arrived, and when: whether nobody listened then."""
+        if not self._silent:
+            return ""
+        first, last = local_time(min(self._silent)), local_time(max(self._silent))
+        when = f"at {first}" if first == last else f"from {first} to {last}"
+        return f" Of {_count(len(self._silent), 'call')}, begun {when}, no callback arrived."
 
     def _who_acted(self) -> str:
         redirects, ends = self._actors("redirect"), self._actors("hangup", "cancel")

@@ -107,6 +107,11 @@ def actor(action: ActionEvent) -> str:
     return f"rule {action.rule}" if action.rule else action.by or "a command"
 
 
+def action_words(action: str) -> str:
+    """Return what an action is called in a sentence: a limit alone would not say of what."""
+    return {"limit": "time limit"}.get(action, action)
+
+
 def ending_of(
     leg: Leg,
     *,

@@ -16,7 +16,7 @@ from callctl.calls.call import Call, CallStatus, is_final
 from callctl.calls.event import CALLBACK, MISSED, POLLED, TWIML_REQUEST, CallEvent
 from callctl.calls.leg import Leg
 from callctl.reports.leg_facts import LegFacts, facts_of_events
-from callctl.reports.stories.ending import TWILIO, Ending, actor, ending_of, far_end, unexpected_sip
+from callctl.reports.stories.ending import TWILIO, Ending, action_words, actor, ending_of, far_end, unexpected_sip
 from callctl.reports.stories.rest_facts import RestFacts
 from callctl.views.call_page import timeline_of
 from callctl.views.table import clock
@@ -287,7 +287,8 @@ def _steps(timeline: Iterable[CallEvent | ActionEvent], numbers: Mapping[str, in
 
 
 def _read_action(action: ActionEvent, *, at: datetime, after: int, gap: int, leg: int | None) -> Step:
-    words = f"{action.action}: {_outcome(action)}" if action.outcome else action.action
+    name = action_words(action.action)
+    words = f"{name}: {_outcome(action)}" if action.outcome else name
     facts = (f"by {actor(action)}", f"error {action.code}" if action.code else "")
     is_bad = action.result in (REFUSED, NOT_ENDED)
     kind = RULE if action.rule else COMMAND
@@ -354,7 +355,8 @@ def _not_done(story: Story) -> Iterator[Remark]:
     for (action, is_bad), tries in others.items():
         # That a call got there first is an ordinary outcome, and what a rule declines is by its own rules.
         weight = 2 if is_bad or len(tries) >= _MANY else 0
-        how_many = f"a {action}" if len(tries) == 1 else f"{len(tries)} requests ({action})"
+        name = action_words(action)
+        how_many = f"a {name}" if len(tries) == 1 else f"{len(tries)} requests ({name})"
         last = f"{'; the last: ' if len(tries) > 1 else ': '}{_outcome(tries[-1])}"
         yield Remark(f"{how_many} by {_whom(tries)} came to nothing{last}", weight=weight)
 
