@@ -56,7 +56,7 @@ def test_a_process_shows_the_page(home: Path, name: str) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_page_has_headings_one_line_an_option_and_room_on_a_screen(name: str) -> None:
     lines = PAGES[name].splitlines()
-    assert len(lines) <= (80 if name in ("place", "watch", "simulator") else 60)
+    assert len(lines) <= (80 if name in ("place", "watch") else 60)
     assert max(map(len, lines)) <= 80
     assert not set(PAGES[name]) & set("│╭╮╰╯─")
     options = [line for line in lines if re.match(r"  -", line)]
@@ -170,6 +170,14 @@ def test_exit_codes(callctl: Callctl) -> None:
     assert re.findall(r"^\| (\d+) \| (.+) \|$", page, re.MULTILINE) == [
         (str(code), meaning) for code, meaning in exits.MEANINGS.items()
     ]
+
+
+def test_far_ends(callctl: Callctl) -> None:
+    done = callctl("help", "far-ends")
+    assert (done.code, done.err) == (0, "")
+    lines = done.out.splitlines()
+    assert "  +12025550103  no-answer  never answers" in lines
+    assert max(map(len, lines)) <= 80
 
 
 def test_settings(callctl: Callctl) -> None:

@@ -49,7 +49,7 @@ CATALOGUE = (
     Entry(
         "help",
         "help:help_",
-        "Explain the exit codes, the settings, or a command.",
+        "Explain exit codes, settings, far ends, or a command.",
         ("callctl help settings", "callctl help exit-codes"),
     ),
     Entry(

@@ -1,4 +1,4 @@
-"""``callctl help``: the exit codes, the table of settings, and the pages of commands."""
+"""``callctl help``: the exit codes, the table of settings, the simulator's far ends, and the pages of commands."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from callctl.cli import exits
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.errors import UsageError, nearest_word
 
-TOPICS = ("exit-codes", "settings")
+TOPICS = ("exit-codes", "settings", "far-ends")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,23 @@ ENVIRONMENT = (
     Setting("XDG_STATE_HOME", "where the store and the watch's record are", "~/.local/state"),
     Setting("NO_COLOR", "no colours, if it is set"),
 )
+FAR_ENDS = """\
+What the far end does depends on whom you call at the simulator, by number or by
+name, such as sip:busy@example.com and client:busy:
+
+  +12025550100  answers    answers after 2 s, as any other number and name
+  +12025550101  late       answers after 20 s
+  +12025550102  busy       is busy
+  +12025550103  no-answer  never answers
+  +12025550104  not-found  fails with SIP 404
+  +12025550105  hangs-up   answers, and hangs up after 5 s
+  +12025550106  voicemail  is a machine, which answers after 4 s
+  +12025550107  digits     answers, and presses 1 at each <Gather>
+
+Where Twilio's text leaves open what a call does, `callctl simulator --reading`
+takes the other view: cancel-spares-dial-legs, cancel-refused-in-progress,
+hang-up-twice, time-limit-alone, empty-recording-falls-through.\
+"""
 WIDEST, NARROWEST = 120, 60  # columns
 _ORDER = (
     "Settings come from the file that --env-file or CALLCTL_ENV_FILE names, then from the environment, then from a "
@@ -64,7 +81,7 @@ def help_(
         list[str] | None, typer.Argument(metavar="TOPIC", help=f"{', '.join(TOPICS)}, or a command.")
     ] = None,
 ) -> None:
-    """Explain the exit codes, the settings, or a command."""
+    """Explain exit codes, settings, far ends, or a command."""
     runtime: Runtime = ctx.obj
     topic = " ".join(words or ())
     if topic == "exit-codes":
@@ -74,6 +91,8 @@ def help_(
         on_terminal = runtime.form is Form.TABLE
         for line in setting_lines(width=runtime.console().width if on_terminal else WIDEST):
             runtime.write(line)
+    elif topic == "far-ends":
+        runtime.write(FAR_ENDS)
     else:
         _show_page(topic, runtime)
 

@@ -138,24 +138,9 @@ def simulator(
     log: Annotated[str, typer.Option("--log", metavar="WHEN", help="Show requests: always, never.")] = "terminal",
     debug: common.Debug = False,
 ) -> None:
-    """Simulate Twilio's live calls on this machine: no account, no charge, and no call is placed.
+    """Simulate Twilio's live calls on this machine: no account, no charge.
 
-    It runs TwiML, makes <Dial> legs, and sends signed status callbacks. What the
-    far end does depends on whom you call, by number or by name, such as
-    sip:busy@example.com and client:busy:
-
-      +12025550100  answers    answers after 2 s, as any other number and name
-      …0101         late       answers after 20 s
-      …0102         busy       is busy
-      …0103         no-answer  never answers
-      …0104         not-found  fails with SIP 404
-      …0105         hangs-up   answers, and hangs up after 5 s
-      …0106         voicemail  is a machine, which answers after 4 s
-      …0107         digits     answers, and presses 1 at each <Gather>
-
-    Where Twilio's text leaves it open, --reading takes the other view:
-    cancel-spares-dial-legs, cancel-refused-in-progress, hang-up-twice,
-    time-limit-alone, empty-recording-falls-through.
+    It runs TwiML and sends signed callbacks. Whom to call: callctl help far-ends.
     """
     from callctl.simulator import Faults, MissingLibraryError, PortInUseError, SeedRefusedError, SimulatorError
 
@@ -297,7 +282,7 @@ def _show_settings(
         file = shlex.quote(os.path.join(".", write_env or ".env.simulator"))  # noqa: PTH118 - `.` wants the `./`
         runtime.say(f"For an application in any language, as it is: set -a; . {file}; set +a; then start it there")
     runtime.say("For Twilio's Python library: client.api.base_url = the value of CALLCTL_API_URL")
-    runtime.say("Whom to call for which far end: callctl simulator --help. Ctrl-C ends it.")
+    runtime.say("Whom to call for which far end: callctl help far-ends. Ctrl-C ends it.")
     if exposed not in ("127.0.0.1", "::1", "localhost"):
         runtime.say(f"callctl: it listens on {exposed}: who reaches this machine and knows the token can use it")
         if has_proxy:
