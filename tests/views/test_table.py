@@ -33,6 +33,12 @@ def test_live_calls_between_numbers_take_one_line_in_80_columns() -> None:
     ]
 
 
+def test_starts_are_shown_rather_than_durations_that_no_call_has() -> None:
+    heading, _ = shown(call_row(LIVE), width=103)
+    assert heading.split()[-2:] == ["TO", "START"]
+    assert shown(call_row(ENDED), width=103)[0].split()[-2:] == ["TO", "DURATION"]
+
+
 def test_sorted_or_chosen_by_time_they_take_two_and_their_start_is_shown() -> None:
     first, second = shown(call_row(LIVE), width=80, timed=True)
     assert first == " ● in-progress          +15005550006 → +12025550100"

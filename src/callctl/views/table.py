@@ -227,19 +227,26 @@ _LESSER = (DURATION, START, PARENT, DIRECTION)
 
 
 def _fitting(sample: Sequence[Row], *, width: int) -> list[Column]:
-    """Return the columns that fit, in their order. SID and status always do, the ends of the call if they can."""
+    """Return the columns that fit, in their order. SID and status always do, the ends of the call if they can.
+
+    Starts take the place of durations where no call has one yet.
+    """
     kept = {column.title: column.fitted(sample) for column in (SID, STATUS)}
     room = width - sum(column.width + BETWEEN for column in kept.values())
     for column in _ends(sample, room=room):
         kept[column.title] = column
         room -= column.width + BETWEEN
-    for lesser in _LESSER:
+    for lesser in _LESSER if _has(sample, DURATION) or not _has(sample, START) else (START, DURATION, *_LESSER[2:]):
         column = lesser.fitted(sample)
         if column.width > room:
             break
         kept[column.title] = column
         room -= column.width + BETWEEN
     return [kept[column.title] for column in _IN_ORDER if column.title in kept]
+
+
+def _has(sample: Sequence[Row], column: Column) -> bool:
+    return any(column.value(row) for row in sample)
 
 
 def _squeezed(chosen: Sequence[Column], sample: Sequence[Row], *, width: int) -> list[Column]:
@@ -258,7 +265,7 @@ def _holds_what_counts(columns: Sequence[Column], sample: Sequence[Row], *, time
     """Return whether both ends of the calls are whole, and their durations there, if any of them has one."""
     widths = {column.title: column.width for column in columns}
     times = (DURATION, START) if timed else (DURATION,)
-    needed = {column.title for column in times if any(column.value(row) for row in sample)}
+    needed = {column.title for column in times if _has(sample, column)}
     return needed <= widths.keys() and all(
         widths.get(end.title, 0) >= end.fitted(sample, most=_MOST_END).width for end in (FROM, TO)
     )
