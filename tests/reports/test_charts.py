@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -70,3 +71,13 @@ def test_the_legend_names_what_there_is() -> None:
 def test_the_axis_has_round_numbers(most: int, ticks: str) -> None:
     chart = column_chart("of these", [Column("a", "a", {"plain": most})])
     assert [text.words for text in chart.texts if text.anchor == "end"] == ticks.split()
+
+
+def test_labels_below_columns_do_not_touch() -> None:
+    hours = [Column(f"{hour:02}:00", f"{hour} h", {"plain": 1}) for hour in range(24)]
+    spans = [Column(label, label, {"plain": 80}) for label in ("1-2 s", "20-30 s", "30-60 s", "1-2 min")] * 2
+    for columns, most_apart in ((hours, 60), (spans, 55)):
+        labels = [text for text in column_chart("of these", columns).texts if text.anchor == "middle"]
+        distances = [after.x - before.x for before, after in itertools.pairwise(labels)]
+        assert len({text.y for text in labels}) == 1
+        assert max(len(text.words) for text in labels) * 7 < min(distances) + 1 <= max(distances) + 1 < most_apart

@@ -19,7 +19,8 @@ _AXIS = 24  # height below them
 _WIDEST = 64  # of a column
 _TOP = 14
 _CHARACTER = 7.4
-_AXIS_CHARACTER = 6.8  # which are smaller
+_AXIS_CHARACTER, _AXIS_GAP = 6.3, 6  # below the columns, where words are smaller
+_LABELS = 300.0  # pixels before bars, at most
 
 # Seconds that a column may stand for: the first that gives few enough columns is used.
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400, 604800, 2592000, 31536000)
@@ -99,7 +100,7 @@ def bar_chart(title: str, slices: Iterable[Slice], *, note: str = "") -> Chart:
     """Return a chart of bars that lie one below the other, each with its label before it and its value behind."""
     shown = list(slices)
     most = max((one.value for one in shown), default=0) or 1
-    left = min(250.0, max((len(one.label) for one in shown), default=0) * _CHARACTER + 12)
+    left = min(_LABELS, max((len(one.label) for one in shown), default=0) * _CHARACTER + 12)
     room = WIDTH - left - max((len(_shown(one)) for one in shown), default=0) * _CHARACTER - 10
     rects, texts = [], []
     for number, one in enumerate(shown):
@@ -124,7 +125,9 @@ def column_chart(
     thick = min(step - min(6.0, step * 0.2), _WIDEST)
     rects, texts = [], []
     named = dict(legend)
-    every = max(1, math.ceil(max((len(one.label) for one in columns), default=0) * _AXIS_CHARACTER / step))
+    every = max(
+        1, math.ceil((max((len(one.label) for one in columns), default=0) * _AXIS_CHARACTER + _AXIS_GAP) / step)
+    )
     for number, one in enumerate(columns):
         x, y = left + number * step, float(_TOP + _PLOT)
         for look, value in one.parts.items():
