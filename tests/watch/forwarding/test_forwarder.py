@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -150,6 +151,44 @@ async def an_application_that_answers(answer: bytes) -> AsyncIterator[str]:
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/voice"
+
+
+@asynccontextmanager
+async def an_application_that_closes_while_it_is_asked_again() -> AsyncIterator[str]:
+    """Answer one request on each connection, and close it when a second one comes, as one does that was idle."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        (length,) = (
+            int(line.partition(b":")[2]) for line in head.split(b"\r\n") if line.startswith(b"Content-Length:")
+        )
+        await reader.readexactly(length)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(DOCUMENT), DOCUMENT.encode()))
+        await reader.read(1)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/voice"
+
+
+async def test_a_request_for_twiml_is_not_lost_with_a_connection_that_is_being_closed(tmp_path: Path) -> None:
+    async with an_application_that_closes_while_it_is_asked_again() as url:
+        options = WatchOptions("127.0.0.1", 0, forward_to=(url,))
+        async with running_watch(settings_in(tmp_path), options) as watch:
+            for call in range(3):
+                assert await post(watch.ready.callback_url, twiml_form(call)) == (200, DOCUMENT)
+
+
+async def test_a_connection_that_was_idle_is_not_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ahead = [0.0]
+    monkeypatch.setattr("aiohttp.connector.monotonic", lambda: time.monotonic() + ahead[0])
+    async with an_application_that_closes_while_it_is_asked_again() as url:
+        options = WatchOptions("127.0.0.1", 0, forward_to=(url,))
+        async with running_watch(settings_in(tmp_path), options) as watch:
+            for call in range(3):
+                ahead[0] += 1.0  # sooner than any usual server closes it
+                assert (await post(watch.ready.callback_url, form(call, "ringing")))[0] == 204
+                assert "  200 in " in await watch.view.until_noted(f"{sid(call)} ringing")
 
 
 async def test_a_header_that_can_not_be_sent_does_not_cost_twilio_the_answer(tmp_path: Path) -> None:

@@ -20,6 +20,9 @@ from callctl.watch.listener.server import ReceivedRequest
 # Twilio gives up after 15 s (docs/twilio.md, "Delivery").
 LIMIT = 15.0
 LONGEST = 65536  # bytes of an answer with TwiML
+# A connection is used again within so many seconds. Applications close one that is idle for longer (gunicorn after
+# 2 s, Node and uvicorn after 5), and a request that is sent just then is lost.
+_KEPT_FOR = 0.5
 # With these an application says that it could not take the request now. With any other below 500 it has answered.
 _ASKS_AGAIN = (408, 425, 429)
 
@@ -89,8 +92,8 @@ class Application:
             url: Where it is.
             verify: Whether its certificate must be one that is trusted.
             clock: Returns seconds.
-            keeps_connections: Whether a connection is used again. An application may close it just then, and the
-                request is lost.
+            keeps_connections: Whether a connection is used again, if soon. An application may close it just then,
+                and the request is lost.
         """
         self.given, self.url, self.shown = url, URL(url), without_secrets(url)
         self._verify, self._clock, self._keeps_connections = verify, clock, keeps_connections
@@ -103,8 +106,9 @@ class Application:
             SettingsError: The certificates that SSL_CERT_FILE names can't be read.
         """
         tls = _trusted(os.environ) if self._verify and self.url.scheme == "https" else False
+        kept_for = {"keepalive_timeout": _KEPT_FOR} if self._keeps_connections else {"force_close": True}
         self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=tls, force_close=not self._keeps_connections),
+            connector=aiohttp.TCPConnector(ssl=tls, **kept_for),
             timeout=aiohttp.ClientTimeout(total=LIMIT),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),

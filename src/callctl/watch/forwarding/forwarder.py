@@ -97,7 +97,9 @@ class Forwarder:
             _Delivery(Application(url, verify=verify, clock=clock), self._via, self._kept, reports, clock)
             for url in urls
         ]
-        self._first, self._reports = self._deliveries[0].application, reports
+        # Twilio asks once, and waits: its request is not to be lost with a connection that is just being closed.
+        self._first = Application(urls[0], verify=verify, clock=clock, keeps_connections=False)
+        self._reports = reports
         self._ending = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._forwarded: OrderedDict[str, tuple[int, float]] = OrderedDict()  # how often, and when last; by signature
@@ -114,6 +116,7 @@ class Forwarder:
             SettingsError: The certificates that SSL_CERT_FILE names can't be read.
         """
         self._kept.store = store
+        self._first.open()
         for delivery in self._deliveries:
             delivery.start()
         self._keeper = asyncio.create_task(self._keep())
@@ -123,6 +126,7 @@ class Forwarder:
         with suppress(TimeoutError):
             async with asyncio.timeout(max(limit, _LAST_TRY)):
                 await asyncio.gather(*(delivery.settle() for delivery in self._deliveries))
+        await self._first.close()
         for delivery in self._deliveries:
             await delivery.stop()
         self._ending.set()
