@@ -332,8 +332,8 @@ def test_what_applications_did_not_take_is_said(frozen: Frozen, recorded: Sqlite
         row = Undelivered(sid, event.key, f"http://127.0.0.1:1/{url}", event.received_at, why, timedelta())
         recorded.keep_undelivered([row], now=frozen.calendar.now)
     sentence = (
-        "http://127.0.0.1:1/a has not taken 2 callbacks of these calls, the last because: no answer. "
-        "`callctl replay --failed` sends what is kept."
+        "http://127.0.0.1:1/a has not taken 2 callbacks of these calls, the first because: HTTP 503. "
+        "callctl replay --failed sends what is kept."
     )
     for args in ((ONE,), (ONE, "--format", "mermaid"), ("--since", "2026-01-05")):
         out = frozen("export", *args, "--output", "-").out

@@ -274,8 +274,8 @@ class _Source:
             if request.call_sid in legs:
                 found.setdefault(request.url, []).append(request)
         sentences = (
-            f"{url} has not taken {counted(len(requests), 'callback')} of these calls, the last because: "
-            f"{max(requests, key=lambda request: request.at).why}. `callctl replay --failed` sends what is kept."
+            f"{url} has not taken {counted(len(requests), 'callback')} of these calls, the first because: "
+            f"{min(requests, key=lambda request: request.at).why}. callctl replay --failed sends what is kept."
             for url, requests in found.items()
         )
         return [masked(sentence) if self.masks else sentence for sentence in sentences]
