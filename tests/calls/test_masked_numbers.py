@@ -203,3 +203,21 @@ def test_a_leg_an_action_and_trouble() -> None:
     trouble = masked_trouble(Trouble("no callback of +12025550142", Cause.NO_CALLBACK, call_sid=sid(1), is_over=True))
     assert trouble.to_json()["text"] == "no callback of +1202***42"
     assert (trouble.cause, trouble.call_sid, trouble.is_over) == (Cause.NO_CALLBACK, sid(1), True)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "CandidatePhone",
+        "update_number",
+        "ContactUri",
+        "SipHeader_X-Caller-Date",
+        "PhoneKey",
+        "Type",
+        "zip_code",
+        "OrderSid",
+    ],
+)
+def test_a_field_of_an_applications_own_is_masked_whatever_its_name_ends_with(name: str) -> None:
+    value = {name: "+12025550142", "form": {name: "12025550142"}}
+    assert masked_json(value) == {name: "+1202***42", "form": {name: "1202***42"}}

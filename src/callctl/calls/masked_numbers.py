@@ -64,7 +64,8 @@ _PARTIES = frozenset(
 _NAMES = frozenset({"callername", "calleridname", "fromname", "toname", "identity"})
 _KEYS = frozenset({"digits"})  # that were pressed: a menu's may be seen, a number of any length not
 _WHOLLY_HIDDEN = frozenset({"stirpassporttoken"})  # it holds both numbers, encoded
-_KEPT_FIELDS = r"(?i).*(sids?|_at|time|timestamp|duration|code|version|uris?|key|fingerprint)|.*date.*|v|type|status"
+# Times may be written as seconds since 1970. An application's own fields have any names, so these are whole ones.
+_KEPT_FIELDS = frozenset({"timestamp", "starttime", "endtime", "datecreated", "dateupdated"})
 
 
 @lru_cache(maxsize=4096)
@@ -192,7 +193,7 @@ def _mask_of(name: str) -> Callable[[str], str] | None:
         return _without_digits
     if plain in _WHOLLY_HIDDEN:
         return lambda _value: HIDDEN
-    return None if re.fullmatch(_KEPT_FIELDS, name) else masked
+    return None if plain in _KEPT_FIELDS else masked
 
 
 def masked_call(call: Call) -> Call:
