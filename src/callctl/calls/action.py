@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -105,3 +105,23 @@ class ActionEvent:
         """Return the object that ``watch --json`` writes."""
         record = self.to_record()
         return {"v": 1, "type": "action", **record, "request": dict(record["request"])}
+
+
+def left_dial_by(sid: str, actions: Iterable[ActionEvent]) -> ActionEvent | None:
+    """Return the redirect by which a child leg left its ``<Dial>``; None if none is known.
+
+    It is the first that was done: from then on neither the end nor a redirect of its parent reaches it, and the
+    parent's Dial is over (docs/twilio.md, "Redirects and the other leg").
+    """
+    done = (one for one in actions if one.call_sid == sid and one.action == "redirect" and one.result == DONE)
+    return min(done, key=lambda one: one.at, default=None)
+
+
+def left_dial_at(sid: str, actions: Iterable[ActionEvent], *, joined: datetime | None) -> datetime | None:
+    """Return when a child leg left its ``<Dial>``; None if that is not known.
+
+    ``joined`` is when it joined a conference, if it did: then it was redirected there, by whomever, by then at the
+    latest.
+    """
+    redirect = left_dial_by(sid, actions)
+    return joined if redirect is None else redirect.at

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 END: Final = "conference-end"
 _OF_PARTICIPANT = "participant-"
-_JOIN, _LEAVE = "participant-join", "participant-leave"
+JOIN: Final = "participant-join"
+_LEAVE = "participant-leave"
 # A leg is in one conference at a time. This keeps a sender that reports one leg without end from filling the memory.
 _MOST = 8
 
@@ -77,7 +78,7 @@ class _Stay:
     def absorb(self, event: CallEvent, order: Order) -> None:
         if order >= self.latest:
             self.latest, self.moment, self.facts = order, event.moment, _facts_of(event)
-        if event.event == _JOIN and (self.joined is None or order > self.joined[0]):
+        if event.event == JOIN and (self.joined is None or order > self.joined[0]):
             self.joined = (order, event.moment)
         if event.event == _LEAVE and (self.left is None or order > self.left):
             self.left = order

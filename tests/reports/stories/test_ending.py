@@ -180,3 +180,72 @@ def test_where_this_machines_clock_is_ahead_of_twilios(stored: StoredCalls) -> N
     stored.events.append(event(call, "completed", number=1, at=20, received=26.1))
     stored.act(call, "hangup", 25.7, "completed")
     assert endings(stored, call)[0][:2] == ("command", COLLEAGUE)
+
+
+def left_by_redirect(stored: StoredCalls, *, parent_ends: float, child_ends: float) -> int:
+    """Add a call whose child is redirected out of its ``<Dial>`` in second 10; return the number of the parent."""
+    parent = talk(stored, 0, int(parent_ends) - 2)
+    steps = (("ringing", 3.0), ("in-progress", 5.0), ("completed", child_ends))
+    child = stored.leg(*steps, to="client:ann", parent=parent)
+    stored.act(child, "redirect", 9.8, "to survey")
+    return parent
+
+
+@pytest.mark.parametrize("child_ends", [11, 12, 24])
+def test_a_child_that_was_redirected_out_of_its_dial_ends_by_itself(stored: StoredCalls, child_ends: int) -> None:
+    parent = left_by_redirect(stored, parent_ends=11, child_ends=child_ends)
+    assert endings(stored, parent) == [
+        ("command", COLLEAGUE, f"over when the call it dialled was redirected by {COLLEAGUE}"),
+        ("unclear", None, "client:ann hung up, or its TwiML was over"),
+    ]
+
+
+def test_nor_does_a_redirect_of_its_parent_end_it(stored: StoredCalls) -> None:
+    parent = left_by_redirect(stored, parent_ends=40, child_ends=14)
+    stored.act(parent, "redirect", 10.2, "to a conference")
+    by_itself = ("unclear", None, "+12025550100 hung up, or its TwiML was over")
+    assert endings(stored, parent) == [by_itself, ("unclear", None, "client:ann hung up, or its TwiML was over")]
+
+
+def test_nor_a_hang_up_of_its_parent(stored: StoredCalls) -> None:
+    parent = left_by_redirect(stored, parent_ends=15, child_ends=30)
+    stored.act(parent, "hangup", 14.6, "completed")
+    assert endings(stored, parent) == [
+        ("command", COLLEAGUE, f"hung up by {COLLEAGUE}"),
+        ("unclear", None, "client:ann hung up, or its TwiML was over"),
+    ]
+
+
+def test_a_parent_that_goes_on_without_its_child_ends_by_itself(stored: StoredCalls) -> None:
+    parent = left_by_redirect(stored, parent_ends=30, child_ends=50)
+    assert endings(stored, parent)[0] == ("unclear", None, "+12025550100 hung up, or its TwiML was over")
+    redirected = left_by_redirect(stored, parent_ends=16, child_ends=50)
+    stored.act(redirected, "redirect", 10.4, "to survey")
+    assert endings(stored, redirected)[0][0] == "unclear"
+
+
+def test_a_child_that_joined_a_conference_ends_by_itself(stored: StoredCalls) -> None:
+    parent = talk(stored, 0, 10)
+    child = stored.leg(("ringing", 3), ("in-progress", 5), ("completed", 14), to="client:ann", parent=parent)
+    assert endings(stored, parent)[1][0] == "family"
+    join = {
+        "CallSid": sid(child), "ConferenceSid": "CF1", "FriendlyName": "room", "SequenceNumber": "2",
+        "StatusCallbackEvent": "participant-join",
+    }  # fmt: skip
+    stored.events.append(event_of(join, received=11))
+    assert [by for by, _, _ in endings(stored, parent)] == ["unclear", "unclear"]
+
+
+def test_a_child_that_long_outlived_its_parent_was_redirected_by_somebody(stored: StoredCalls) -> None:
+    parent = talk(stored, 0, 10)
+    stored.leg(("ringing", 3), ("in-progress", 5), ("completed", 27), to="client:ann", parent=parent)
+    assert [by for by, _, _ in endings(stored, parent)] == ["unclear", "unclear"]
+    stored.act(parent, "hangup", 11.7, "completed")
+    assert [by for by, _, _ in endings(stored, parent)] == ["command", "unclear"]
+
+
+def test_what_was_refused_took_no_child_out_of_its_dial(stored: StoredCalls) -> None:
+    parent = talk(stored, 0, 20)
+    child = stored.leg(("ringing", 3), ("in-progress", 5), ("completed", 23), to="client:ann", parent=parent)
+    stored.act(child, "redirect", 21.5, "not in progress", result=REFUSED)
+    assert [by for by, _, _ in endings(stored, parent)] == ["far-end", "family"]

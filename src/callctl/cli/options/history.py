@@ -210,17 +210,12 @@ class History:
         self._runtime.say_once(f"callctl: warning: {reported}: {name_some(sids)}")
 
     def redirected_at(self, sid: str) -> datetime | None:
-        """Return when a child leg was last redirected, and so left its ``<Dial>``; None if that is not known here.
+        """Return when a child leg was redirected, and so left its ``<Dial>``; None if that is not known here."""
+        from callctl.calls.action import left_dial_at
 
-        By whomever: a child that is in a conference was redirected there, at the latest when it joined.
-        """
-        from callctl.calls.action import DONE
-
-        moments = [done.at for done in self._actions(sid) if done.action == "redirect" and done.result == DONE]
         leg = self._read_leg(sid)
-        if not moments and leg is not None and leg.verified and leg.conference is not None and leg.conference.since:
-            moments.append(leg.conference.since)
-        return max(moments, default=None)
+        joined = leg.conference.since if leg is not None and leg.verified and leg.conference is not None else None
+        return left_dial_at(sid, self._actions(sid), joined=joined)
 
     def dial_action(self, sid: str) -> str | None:
         """Return where a call goes when its ``<Dial>`` is over, by the document that callctl gave it.

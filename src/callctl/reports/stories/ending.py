@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from callctl.calls.action import DONE, UNKNOWN, ActionEvent
+from callctl.calls.action import DONE, UNKNOWN, ActionEvent, left_dial_by
 from callctl.calls.call import CallStatus
 from callctl.calls.leg import Leg
 from callctl.support.dates import parse_int
@@ -27,7 +27,7 @@ UNCLEAR: Final = "unclear"  # callbacks do not say
 # A hang-up is carried out at once, and its callback arrives within seconds; more, where callbacks are held up.
 _EFFECT = timedelta(seconds=60)
 # A redirected parent drops its child in less than a second (docs/twilio.md, "Redirects and the other leg"), and
-# Timestamps are whole seconds.
+# Timestamps are whole seconds. So it is with a parent that ends, and with one whose Dial is over and nothing follows.
 _REDIRECT_EFFECT = timedelta(seconds=10)
 _TOGETHER = timedelta(seconds=1)
 _AHEAD = timedelta(seconds=10)  # how far this machine's clock may be
@@ -119,8 +119,11 @@ def ending_of(
     legs: Sequence[Leg],
     actions: Iterable[ActionEvent],
     notes: Iterable[Notification] = (),
+    joined: Collection[str] = (),
 ) -> Ending:
     """Return how a leg ended.
+
+    A child that left its ``<Dial>`` ends apart from its parent, whose Dial was over then.
 
     Args:
         leg: The leg.
@@ -128,13 +131,19 @@ def ending_of(
         legs: All legs of its family.
         actions: What commands and rules did to the family.
         notes: The errors and warnings that Twilio noted for the leg.
+        joined: The SIDs of the legs that joined a conference: a child was redirected there, by whomever.
     """
     if leg.is_live:
         return Ending(None, NOBODY, "not over when it was last reported")
-    action = _action_of(leg, arrived or leg.last_event_at, actions)
+    known = list(actions)
+    left = _left_dial(legs, known, joined)
+    action = _action_of(leg, arrived or leg.last_event_at, known, legs=legs, left=left)
     if action is not None:
         return _by_action(leg, action)
-    ending = _BY_STATUS.get(leg.status, _unclear)(leg, legs)
+    if leg.status == CallStatus.COMPLETED:
+        ending = _completed(leg, legs, left)
+    else:
+        ending = _BY_STATUS.get(leg.status, _unclear)(leg, legs)
     return _by_error(leg, notes) or ending if ending.by == UNCLEAR else ending
 
 
@@ -152,18 +161,63 @@ def _by_error(leg: Leg, notes: Iterable[Notification]) -> Ending | None:
     return None
 
 
-def _action_of(leg: Leg, arrived: datetime, actions: Iterable[ActionEvent]) -> ActionEvent | None:
+def _left_dial(legs: Sequence[Leg], actions: Sequence[ActionEvent], joined: Collection[str]) -> frozenset[str]:
+    """Return the children that left their ``<Dial>``: those that were redirected, or that outlived their parent.
+
+    Others than callctl redirect calls too. A child that did not leave is dropped with its parent in about a second.
+    """
+    parents = {one.call_sid: one for one in legs}
+    return frozenset(
+        child.call_sid
+        for child in legs
+        if child.parent_call_sid is not None
+        and (
+            child.call_sid in joined
+            or left_dial_by(child.call_sid, actions) is not None
+            or _outlived(child, parents.get(child.parent_call_sid))
+        )
+    )
+
+
+def _outlived(child: Leg, parent: Leg | None) -> bool:
+    if parent is None or parent.ended_at is None or child.ended_at is None:
+        return False
+    return child.answered_at is not None and child.ended_at - parent.ended_at >= _REDIRECT_EFFECT
+
+
+def _action_of(
+    leg: Leg, arrived: datetime, actions: Sequence[ActionEvent], *, legs: Sequence[Leg], left: Collection[str]
+) -> ActionEvent | None:
     """Return the latest request that explains the end of a leg."""
     if leg.status in (CallStatus.BUSY, CallStatus.FAILED):
         return None  # no request does that
-    found = (one for one in actions if one.at <= arrived and _explains(one, leg))
+    found = [one for one in actions if one.at <= arrived and _explains(one, leg, has_left=leg.call_sid in left)]
+    if leg.status == CallStatus.COMPLETED and not found:
+        found = [one for one in _ends_of_dial(leg, actions, legs=legs) if one.at <= arrived]
     return max(found, key=lambda one: one.at, default=None)
 
 
-def _explains(action: ActionEvent, leg: Leg) -> bool:
-    if action.result not in (DONE, UNKNOWN) or action.call_sid not in (leg.call_sid, leg.parent_call_sid):
-        return False
+def _ends_of_dial(leg: Leg, actions: Sequence[ActionEvent], *, legs: Sequence[Leg]) -> list[ActionEvent]:
+    """Return the redirects by which children left this leg just before it ended.
+
+    It ends where nothing follows its Dial. A redirect of its own gives it something else.
+    """
+    left = [left_dial_by(one.call_sid, actions) for one in legs if one.parent_call_sid == leg.call_sid]
+    own = max((one.at for one in actions if one.call_sid == leg.call_sid and one.may_have_changed_it), default=None)
+    return [
+        one
+        for one in left
+        if one is not None
+        and (own is None or own < one.at)
+        and -_AHEAD < (leg.ended_at or leg.last_event_at) - one.at < _REDIRECT_EFFECT
+    ]
+
+
+def _explains(action: ActionEvent, leg: Leg, *, has_left: bool) -> bool:
     is_own = action.call_sid == leg.call_sid
+    is_of_parent = action.call_sid == leg.parent_call_sid and not has_left
+    if action.result not in (DONE, UNKNOWN) or not (is_own or is_of_parent):
+        return False
     # An end is timed by Twilio's clock. This machine's may be ahead, so that the request seems to come after it.
     passed = (leg.ended_at or leg.last_event_at) - action.at
     if action.action == "limit":
@@ -180,6 +234,8 @@ def _by_action(leg: Leg, action: ActionEvent) -> Ending:
     is_own = action.call_sid == leg.call_sid
     if action.action == "limit":
         words = f"its time limit was reached, set {by}"
+    elif action.action == "redirect" and action.call_sid != leg.parent_call_sid:
+        words = f"over when the call it dialled was redirected {by}"
     elif action.action == "redirect":
         words = f"dropped when the call that dialled it was redirected {by}"
     else:
@@ -209,11 +265,12 @@ def _canceled(leg: Leg, legs: Sequence[Leg]) -> Ending:
     return Ending(leg.ended_at, UNCLEAR, "canceled before it was answered, not by callctl")
 
 
-def _completed(leg: Leg, legs: Sequence[Leg]) -> Ending:
-    if leg.parent_call_sid is not None:
+def _completed(leg: Leg, legs: Sequence[Leg], left: Collection[str]) -> Ending:
+    if leg.parent_call_sid is not None and leg.call_sid not in left:
         return _completed_child(leg, legs)
     children = [one for one in legs if one.parent_call_sid == leg.call_sid]
-    if leg.ended_at and any(one.answered_at and one.ended_at and one.ended_at > leg.ended_at for one in children):
+    stayed = [one for one in children if one.call_sid not in left]
+    if leg.ended_at and any(one.answered_at and one.ended_at and one.ended_at > leg.ended_at for one in stayed):
         return Ending(leg.ended_at, FAR_END, f"{far_end(leg)} hung up, it seems")
     if any(one.ended_at and _is_near(one.ended_at, leg) for one in children) and not any(map(_was_answered, children)):
         return Ending(leg.ended_at, FAMILY, "over when nobody was reached")
@@ -242,7 +299,6 @@ _BY_STATUS = {
     CallStatus.NO_ANSWER.value: _no_answer,
     CallStatus.FAILED.value: _failed,
     CallStatus.CANCELED.value: _canceled,
-    CallStatus.COMPLETED.value: _completed,
 }
 
 

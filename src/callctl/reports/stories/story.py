@@ -15,6 +15,7 @@ from callctl.calls.board import Board
 from callctl.calls.call import Call, CallStatus, is_final
 from callctl.calls.event import CALLBACK, MISSED, POLLED, TWIML_REQUEST, CallEvent
 from callctl.calls.leg import Leg
+from callctl.calls.participation import JOIN
 from callctl.reports.leg_facts import LegFacts, facts_of_events
 from callctl.reports.stories.ending import TWILIO, Ending, action_words, actor, ending_of, far_end, unexpected_sip
 from callctl.reports.stories.rest_facts import RestFacts
@@ -232,11 +233,14 @@ def _story_leg(
     numbers = {event.sequence_number for event in own if event.sequence_number is not None}
     redirects = [one for one in actions if one.call_sid == sid and one.action == "redirect" and one.result == DONE]
     arrived = [event.received_at for event in events if event.call_sid == sid and event.is_final]
+    joined = {event.call_sid for event in events if event.verified and event.event == JOIN}
     call, notes = facts.calls.get(sid), facts.notifications.get(sid, ())
     counted = facts_of_events(event for event in events if event.call_sid == sid)
     return StoryLeg(
         leg=leg,
-        ending=ending_of(leg, arrived=min(arrived, default=None), legs=legs, actions=actions, notes=notes),
+        ending=ending_of(
+            leg, arrived=min(arrived, default=None), legs=legs, actions=actions, notes=notes, joined=joined
+        ),
         began_at=began_at(leg, call),
         ring_seconds=None if counted is None else _whole(counted.ring_time),
         talk_seconds=None if counted is None else _talk_seconds(counted),
