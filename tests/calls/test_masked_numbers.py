@@ -31,10 +31,39 @@ from callctl.calls.watch_trouble import Cause, Trouble
 
 DIGITS = st.text("0123456789", min_size=7, max_size=15)
 HEX = st.text("0123456789abcdef", min_size=32, max_size=32)
+WORDS = st.from_regex(r"[g-z]{1,8}[_.:-]?|[a-z]{2,8}_|[A-Z]{3}|\(|", fullmatch=True)
+# How people write one number: its groups, and what stands between them.
+_SEPARATORS = st.sampled_from([" ", "-", ".", "\u00a0", "\u202f", "\u2010", "\u2011", "\u2012", "\u2013", " - "])
+_GROUPS = st.lists(st.text("0123456789", min_size=1, max_size=4), min_size=3, max_size=5)
+
+
+@st.composite
+def spelled_numbers(draw: st.DrawFn) -> str:
+    """Draw a number of seven digits at least, in one of its spellings."""
+    form, separator = (
+        draw(st.sampled_from(["plain", "plus", "international", "national", "american"])),
+        draw(_SEPARATORS),
+    )
+    if form in ("plain", "plus"):
+        return f"{'+' if form == 'plus' else ''}{draw(DIGITS)}"
+    if form == "american":
+        area, office, line = (draw(st.text("0123456789", min_size=size, max_size=size)) for size in (3, 3, 4))
+        separator = separator.strip(" ") or " "
+        return draw(
+            st.sampled_from([f"({area}) {office}{separator}{line}", f"{area}{separator}{office}{separator}{line}"])
+        )
+    groups = draw(_GROUPS.filter(lambda groups: 6 <= len("".join(groups)) <= 12))
+    if form == "international":
+        return f"+{draw(st.integers(1, 999))}{separator}{separator.join(groups)}"
+    return f"0{draw(st.integers(10, 999))}{separator}{separator.join(groups)}"
+
+
 # What foreign texts are made of, so that the forms meet each other in every order.
 PIECES = st.lists(
     st.sampled_from(["sip:", "sips:", "client:", "sim:", "@", "+", "%2B", "%3A", "%40", "<Client>", "</", "***", " "])
+    | st.sampled_from(["-", " 0", "(", ")", ".", "_", "_CA", "a", "x", "\u2011", "202-555-", "01 55 ", "2026-01-05T"])
     | DIGITS
+    | spelled_numbers()
     | st.text(max_size=4)
 ).map("".join)
 
@@ -88,6 +117,13 @@ def test_one_end_of_a_call(party: str, shown: str) -> None:
         ("my number is (202) 555-0142, or 202.555.0142.", "my number is 202***42, or 202***42."),
         ("call 1-202-555-0142 or +1 (202) 555-0142", "call 1202***42 or +1202***42"),
         ("call +44 20 7946 0018 now", "call +4420***18 now"),
+        ("+33 1 55 57 73 12, 01 55 57 73 12, (020) 7946-0018", "+3315***12, 015***12, 0207***18"),
+        ("+1\u2011202\u2011555\u20110142 and 202\u2013555\u20130142", "+1202***42 and 202***42"),
+        ("+49 (0)30 5550142 and 030/5550142", "+4903***42 and 030***42"),
+        ("support_12025550142, call12025550142, to_+12025550142", "support_1202***42, call1202***42, to_+1202***42"),
+        ("a12025550142 UK442079460018 12025550142x9", "a1202***42 UK4420***18 1202***42x9"),
+        ("tel%3A12025550142 to_sip:agent@example.com", "tel%3A1202***42 to_sip:a***t@example.com"),
+        ("+12025550142 404 20429", "+1202***42 404 20429"),
     ],
 )  # fmt: skip
 def test_within_a_text(text: str, shown: str) -> None:
@@ -111,7 +147,14 @@ def test_within_a_text(text: str, shown: str) -> None:
         "PN" + "0" * 32,
         "HTTP 429, code 20429, request RQ00000000000000000000000000000001",
         "-0.01300",
+        "0.012345678901",
         "user@example.com",
+        "127.0.0.1:12345 10.100.100.127 192.168.001.001:5060 [2001:db8::1]:8765",
+        "20260105T120000Z 20260105T120000.123456Z 2026-01-05 12:00:00 -0800",
+        "1767614400000ms  1234567s",
+        "call_CA00000000000000000000000000000001 the_12345678-1234-1234-1234-123456789012",
+        "00-0af7651916cd43dd8448eb211c80319c-1234567890123456-01 0x12345678 12ab3456789",
+        "For <Number>, <Sip> and <Client> inside <Dial>, the attributes:",
     ],
 )
 def test_what_is_no_number_of_a_person_stays(text: str) -> None:
@@ -123,6 +166,36 @@ def test_at_least_five_digits_of_a_number_are_hidden(digits: str, plus: str, aro
     for shown in (masked_party(plus + digits), masked(f"{around} {plus}{digits} {around}")):
         assert len(re.findall("[0-9]", shown)) <= len(digits) - 5
         assert digits[-2:] in shown
+
+
+@given(spelled_numbers(), WORDS, st.sampled_from(["", " ", ".", ", or", "_", ")"]))
+def test_a_number_is_masked_however_it_is_spelled_and_whatever_stands_before_it(
+    number: str, word: str, after: str
+) -> None:
+    digits = re.sub("[^0-9]", "", number)
+    shown = masked(f"{word}{number}{after}")
+    assert HIDDEN in shown
+    assert len(re.findall("[0-9]", shown)) <= max(len(digits) - 5, 0)
+    assert shown.startswith(word.rstrip("("))
+
+
+@given(
+    st.one_of(
+        st.tuples(st.sampled_from(["CA", "AC", "CF", "RQ", "XE"]), HEX).map("".join),
+        st.uuids().map(str),
+        st.uuids().map(lambda one: str(one).upper()),
+        st.binary(min_size=20, max_size=64).map(bytes.hex),
+        st.datetimes().map(lambda at: f"{at.isoformat()}Z"),
+        st.datetimes().map(lambda at: f"{at:%H:%M:%S}"),
+        st.ip_addresses(v=4).flatmap(lambda at: st.integers(1, 65535).map(lambda port: f"{at}:{port}")),
+        st.integers(1, 65535).map(lambda port: f"wss://12025550142.example.com:{port}/"),
+        st.integers(10000, 65535).map(lambda code: f"error {code} after 00:{code % 60:02}, 0.{code:010}"),
+    ),
+    st.sampled_from(["", "the ", "call_", "(", "a-", "="]),
+    st.sampled_from(["", " has", "_1", ")", ", 12"]),
+)
+def test_what_names_no_person_stays_within_a_text(kept: str, before: str, after: str) -> None:
+    assert masked(f"{before}{kept}{after}") == f"{before}{kept}{after}"
 
 
 @given(st.lists(DIGITS, min_size=2, max_size=2))

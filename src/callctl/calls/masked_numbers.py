@@ -36,22 +36,37 @@ _DEEPEST = 50  # arrays and objects within one another, as of other JSON that is
 
 # A mask as it is written here: of a number, and of a name.
 _MASK = r"\+?\d{0,4}\*{3}(\d{2})?|.?\*{3}.?"
-_NUMBER_SIGNS = r"[\s().\-/\u2010-\u2015\u00a0]"  # between the digits of a number, as people write it
+# Between the digits of a number, as people write it: spaces of all kinds on one line, and hyphens and dashes.
+_SPACE = r"\ \u00a0\u2000-\u200b\u202f"
+_DASH = r".\-/\u2010-\u2015\u2212"
+_GAP = rf"\)?[{_SPACE}]?[{_DASH}]?[{_SPACE}]?\(?"
 # What stands for a caller without a number (docs/twilio.md, "Addresses").
 _NOBODY = frozenset({"anonymous", "restricted", "private", "unknown", "unavailable", "blocked"})
 
-# Within a sentence, a URL or a document. What comes first is left alone: the host of a URL, a UUID, and a time to the
-# second in digits.
-_IN_TEXT = r"""(?xi)
+# Within a sentence, a URL or a document. What comes first is left alone: the host of a URL, a date, a time, a UUID, a
+# SID, the start of one, and a hexadecimal text. One with a digit before a letter is such, and a long one; a short one
+# with a number behind its letters is a word and a number. An underscore is no part of a word. Behind three stars is the
+# end of a mask.
+_IN_TEXT = rf"""(?xi)
     (?P<kept> (?:https?|wss?|postgresql)://[^\s/?\#"'<>]+
-            | (?<!\w) (?: [0-9a-f]{8} (?:-[0-9a-f]{4}){3} -[0-9a-f]{12}
-                        | (?:19|20)[0-9]{2} [01][0-9] [0-3][0-9] [0-2][0-9] [0-5][0-9]{3} ) (?!\w))
-  | (?P<scheme> (?<!\w) (?:sips?|client)) (?P<colon> :|%3a) (?P<address> [^\s<>"'(),;&]* [^\s<>"'(),;&.:!?])
-  | (?P<tag> <(?:client|identity)\b[^<>]*>) (?P<name> [^<]+)
-  | (?<![\w+]) (?P<spelled> \+[0-9]{1,3} (?:[ ().\-]{1,2} [0-9]{2,6}){2,5}
-                         | (?:[0-9][ .\-])? \(?[0-9]{3}\)? [ .\-]{1,2} [0-9]{3} [ .\-] [0-9]{4} ) (?!\w)
-  | (?P<plus> \+|%2b) (?P<dialled> [0-9]{7,15}) (?!\w)
-  | (?<!\w) (?<![0-9][.]) (?P<digits> [0-9]{7,15}) (?!\w)
+            | (?<![^\W_]) (?: [0-9a-f]{{8}} (?:-[0-9a-f]{{4}}){{3}} -[0-9a-f]{{12}}
+                           | (?:19|20)[0-9]{{2}} [01][0-9] [0-3][0-9] [0-2][0-9] [0-5][0-9]{{3}}
+                           | (?-i: [A-Z]{{2}}[0-9a-fA-F]{{32}} | (?:AC|CA|CF|PN|RE)[0-9a-f]{{1,31}} )
+                           | 0x[0-9a-f]+ ) (?![^\W_])
+            | (?<![^\W_]) (?<!%) (?: [a-f]*[0-9]+[a-f][0-9a-f]* | [0-9a-f]{{20,}} ) (?![^\W_])
+            | (?<![^\W_]) (?<!\+) [0-9]{{4}}-[01][0-9]-[0-3][0-9] (?![0-9\-])
+              (?: [T\ ] [0-9]{{2}}:[0-9]{{2}} (?: :[0-9]{{2}} (?:[.,][0-9]+)? )?
+                  (?: Z | [+\-][0-9]{{2}}:?[0-9]{{2}} )? )? )
+  | (?P<scheme> (?<![^\W_]) (?:sips?|client)) (?P<colon> :|%3a) (?P<address> [^\s<>"'(),;&]* [^\s<>"'(),;&.:!?])
+  | (?P<tag> <(?:client|identity)\b[^<>]*>) (?P<name> [^<]+) (?= </ | <parameter\b | \Z )
+  | (?P<plus> \+|%2b) (?P<dialled> [0-9]{{7,}})
+  | (?P<spelled> (?<![0-9+]) \+ (?:{_GAP}[0-9]){{7,15}} (?![0-9]|\*{{3}})
+               | (?<![0-9+]) (?<![0-9][.:]) (?<!\*{{3}})
+                 (?: (?:[0-9] (?=[{_DASH}{_SPACE}(]) {_GAP})? (?:(?<!\S)\()?[0-9]{{3}} (?=[{_DASH}{_SPACE})]) {_GAP}
+                     [0-9]{{3}} [{_DASH}{_SPACE}] [0-9]{{4}}
+                   | (?:(?<!\S)\()?0[0-9]{{1,4}} (?=[{_DASH}{_SPACE})]) (?:{_GAP}[0-9]){{5,12}} )
+                 (?![0-9]|\*{{3}}) )
+  | (?<![0-9]) (?<![0-9][.]) (?<!\*{{3}}) (?P<digits> [0-9]{{7,15}}) (?= x[0-9] | ext | [\W_] | \Z ) (?!\*{{3}})
 """
 
 # The fields of replies and callbacks, in small letters and without underscores.
@@ -97,9 +112,9 @@ def masked_name(text: str) -> str:
 def masked(text: str) -> str:
     """Return a sentence, URL or document with each number, SIP user and client in it masked.
 
-    A number is a plus, or its escape in URLs, and seven to fifteen digits, or so many digits that stand alone; or
-    groups of them behind a plus, or of three, three and four. A name that stands in a text by itself can't be
-    recognized.
+    A number is a plus, or its escape in URLs, and at least seven digits, also in groups; seven to fifteen digits that
+    stand alone or behind letters or an underscore; groups of three, three and four; or groups of which the first
+    begins with 0. A name that stands in a text by itself can't be recognized.
     """
     return re.sub(_IN_TEXT, _masked_match, text)
 
@@ -124,7 +139,7 @@ def _masked_match(match: re.Match[str]) -> str:
 
 def _masked_number(text: str) -> str | None:
     """Return a text that is a number masked, a short one as it is; None for any other."""
-    digits = re.sub(_NUMBER_SIGNS, "", text)
+    digits = re.sub(rf"[()\s{_SPACE}{_DASH}]", "", text)
     plus = "+" if digits.startswith("+") else ""
     digits = digits.removeprefix("+")
     if not digits.isdecimal():
