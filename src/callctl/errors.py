@@ -35,40 +35,88 @@ if TYPE_CHECKING:
 
 
 REDACTED = "***"
-# Patterns are compiled when they are needed: most commands write no @.
+# Patterns are compiled when they are needed: most commands write no @. Each text may be long and anybody's: no pattern
+# reads on beyond where it may begin again.
 # What stands before the last @ of a URL's authority: with it Twilio signs in where it asks for a document.
-_USER_INFO = r"(://)([^/\s\"<>?#]*)@"
+_USER_INFO = r"(?P<start>://)(?P<info>[^/\s\"<>?#]*)(?P<at>@)"
+# A URL within the query of another is percent-encoded, in part or as a whole, and once more within a third one. Its
+# authority ends where a character of the same encoding, or of the outermost, ends it.
+_ENCODED_USER_INFO = r"""(?xi)
+    (?P<start> % (?P<whole> (?:25){0,4} ) 3A (?: // | %(?P=whole)2F %(?P=whole)2F ) )
+    (?P<info> (?: (?! % (?P=whole)? (?:2F|3F|23|20|22|3C|3E) | (?! % (?P=whole) 26 ) %26 ) [^/\s"<>?#&] )* )
+    (?P<at> @ | %(?:25){0,4}40 )
+  | (?P<slashes> : % (?P<part> (?:25){0,4} ) 2F %(?P=part)2F )
+    (?P<info2> (?: (?! % (?P=part)? (?:2F|3F|23|20|22|3C|3E) | (?! % (?P=part) 26 ) %26 ) [^/\s"<>?#&] )* )
+    (?P<at2> @ | %(?:25){0,4}40 )
+  | (?P<plain> :// ) (?: [^/\s"<>?#]* @ | (?P<info3> [^/\s"<>?#&]* ) (?P<at3> %(?:25){0,4}40 ) )
+"""
+_COLON = r"(?i):|%(?:25){0,4}3A"
 # RFC 3261, 19.1.1: sip:user:password@host. What is no address, since it has several @ or a blank, is redacted as well.
-_SIP_USER_INFO = r"(?i)(\bsips?:[^\s<>\"@:]*:)[^\s<>\"]*@"
+_SIP_USER = r"(?i)\bsips?:[^\s<>\"@:]*:"
+_SIP_END = r"[\s<>\"]"
+_ENCODED_SIP_USER = r"""(?xi)
+    (?: \b | (?<=[23][0-9a-f]) ) sips? (?: : | %(?:25){0,4}3A )
+    (?: (?! %(?:25){0,4}(?:3A|40) ) [^\s<>"@:&/?] )* (?: : | %(?:25){0,4}3A )
+"""
+_ENCODED_SIP_END = r"[\s<>\"&/?]"
+_ANY_AT = r"@|%(?:25){0,4}40"
 _CREDENTIAL_ATTRIBUTE = r"""(\bpassword\s*=\s*)("[^"]*"|'[^']*')"""
 
 
 def without_secrets(text: str) -> str:
-    """Return a text without passwords: ``https://user:***@host``. A user alone may be a key, so it is left out too."""
-    if "@" in text:
+    """Return a text without passwords: ``https://user:***@host``. A user alone may be a key, so it is left out too.
+
+    Those in a URL that is percent-encoded, as within the query of another, are found too.
+    """
+    if "@" in text or "%" in text:
         text = without_url_passwords(without_sip_passwords(text))
     return re.sub(_CREDENTIAL_ATTRIBUTE, rf'\1"{REDACTED}"', text) if "password" in text else text
 
 
 def without_url_passwords(text: str) -> str:
     """Return a text with ``https://user:***@host`` for each URL that holds a password, as ``without_secrets``."""
-    return re.sub(_USER_INFO, lambda match: f"{match[1]}{_user(match[2])}{REDACTED}@", text) if "@" in text else text
+    if "@" in text:
+        text = re.sub(_USER_INFO, _without_user_info, text)
+    return re.sub(_ENCODED_USER_INFO, _without_user_info, text) if "%" in text else text
 
 
 def without_sip_passwords(text: str) -> str:
     """Return a text with ``sip:user:***@host`` for each SIP address that holds a password."""
-    return re.sub(_SIP_USER_INFO, rf"\1{REDACTED}@", text) if "@" in text else text
+    if "@" in text:
+        text = _without_sip_passwords(text, _SIP_USER, end=_SIP_END, at="@")
+    if "%" in text:
+        text = _without_sip_passwords(text, _ENCODED_SIP_USER, end=_ENCODED_SIP_END, at=_ANY_AT)
+    return text
+
+
+def _without_user_info(match: re.Match[str]) -> str:
+    found = {name.rstrip("23"): value for name, value in match.groupdict().items() if value is not None}
+    start = found.get("start") or found.get("slashes") or found.get("plain") or ""
+    if "at" not in found:  # nothing of it is encoded
+        return match[0]
+    colon = re.search(_COLON, found["info"])
+    user = found["info"][: colon.end()] if colon else ""
+    return f"{start}{user}{REDACTED}{found['at']}"
+
+
+def _without_sip_passwords(text: str, user: str, *, end: str, at: str) -> str:
+    """Return a text with what stands between each ``user`` and the last ``at`` before an ``end`` redacted."""
+    pieces: list[str] = []
+    kept = begin = 0
+    while found := re.compile(user).search(text, begin):
+        ending = re.compile(end).search(text, found.end())
+        begin = ending.start() if ending else len(text)
+        ats = [one.start() for one in re.compile(at, re.IGNORECASE).finditer(text, found.end(), begin)]
+        if ats:
+            pieces += text[kept : found.end()], REDACTED
+            kept = ats[-1]
+    return "".join((*pieces, text[kept:])) if pieces else text
 
 
 def without_user_info(text: str) -> str:
     """Return a text that is not a valid URL without everything before its last ``@``: it may hold a password."""
     _, at, rest = text.rpartition("@")
     return f"{REDACTED}@{rest}" if at else text
-
-
-def _user(info: str) -> str:
-    user, colon, _ = info.partition(":")
-    return f"{user}:" if colon else ""
 
 
 class CallctlError(Exception):

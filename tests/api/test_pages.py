@@ -248,6 +248,13 @@ def test_the_password_of_an_address_in_a_notification_is_masked() -> None:
         assert (note.request_url, note.message) == (shown, f"no answer from {shown}")
 
 
+@pytest.mark.parametrize("words", [{"Msg": ""}, {}])
+def test_a_notification_without_words_shows_no_other_field_of_its_form(words: dict[str, str]) -> None:
+    form = {"ErrorCode": "11200", "url": "https://ann:fake-word@example.com/?From=+12025550142", **words}
+    note = Notification.from_resource({"sid": "NO" + "1" * 32, "message_text": urlencode(form)})
+    assert note.message == "no message"
+
+
 @pytest.mark.parametrize(
     ("uri", "path"),
     [

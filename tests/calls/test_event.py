@@ -304,6 +304,10 @@ def test_a_password_in_a_url_is_not_kept() -> None:
     assert read.fields["ErrorUrl"] == "https://ann:***@example.com/x?y=@"
     assert read.from_ == "sip:ann:word@example.com"  # it is who calls: views show it without
     assert "fake-word" not in read.to_record()
+    within = event_of(
+        fields | {"ErrorUrl": "https://example.com/?u=https%3A%2F%2Fann%3Afake-word%40example.com", "From": ""}
+    )
+    assert within.fields["ErrorUrl"] == "https://example.com/?u=https%3A%2F%2Fann%3A***%40example.com"
     unlike = event_of(fields | {"ErrorUrl": "https://ann:other-word@example.com/x?y=@"})
     assert read.key != unlike.key
 

@@ -11,6 +11,9 @@ from urllib.parse import parse_qs
 from callctl.errors import without_secrets
 from callctl.support.dates import parse_date, parse_text
 
+# What the form of a notification's text has (docs/twilio.md, "Notifications").
+_NOTE_FIELDS = frozenset({"Msg", "ErrorCode", "LogLevel", "EmailNotification"})
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
@@ -68,13 +71,11 @@ class Notification:
     def from_resource(cls, resource: Mapping[str, Any]) -> Notification:
         """Read the JSON object of a reply. ``log`` is ``0`` for errors and ``1`` for warnings (OAS)."""
         text = _texts_of(resource)
-        # Sent as a form within the field; the message is under Msg.
-        messages = parse_qs(text("message_text")).get("Msg") or [text("message_text")]
         return cls(
             sid=text("sid"),
             code=text("error_code") or None,
             level={"0": "error", "1": "warning"}.get(text("log"), text("log")),
-            message=without_secrets(messages[0]),
+            message=without_secrets(_message_in(text("message_text"))),
             more_info=text("more_info") or None,
             request_url=without_secrets(text("request_url")) or None,
             date=parse_date(resource.get("message_date")),
@@ -86,6 +87,17 @@ class Notification:
 
         url = None if self.request_url is None else masked(self.request_url)
         return replace(self, message=masked(self.message), request_url=url)
+
+
+def _message_in(text: str) -> str:
+    """Return the message of a notification: it is sent as a form within the field, under ``Msg``, or as plain words.
+
+    The other fields of the form are no message: one is a URL, with all that was sent to it.
+    """
+    form = parse_qs(text, keep_blank_values=True)
+    if not form.keys() & _NOTE_FIELDS:
+        return text
+    return form.get("Msg", [""])[0] or "no message"
 
 
 @dataclass(frozen=True, slots=True)

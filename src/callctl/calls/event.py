@@ -159,7 +159,7 @@ class CallEvent:
         is_ascii = signed is not None and signed.isascii()  # then so is what was read from it, or was escaped
         form = tuple(pairs) if is_ascii else encodable_form(pairs)
         text = signed_form(form) if signed is None else signed
-        if "@" in text:  # ErrorUrl is the address of the document that failed, as it was given
+        if "@" in text or "%" in text:  # ErrorUrl is the address of the document that failed, as it was given
             form = tuple((name, without_url_passwords(value)) for name, value in form)
         fields = dict(form)  # of a repeated name the last
         key = signed_key(text if covered is None else covered, world=world)
