@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from events import event, event_of, moment, sid
+from events import WORLD, event, event_of, moment, sid
 from reports.evening import COLLEAGUE, StoredCalls, busy, dials, failed, rings_too_long, talk
 
 from callctl.api.resources import Notification
 from callctl.calls.action import LATE, REFUSED, UNKNOWN
+from callctl.calls.call import Call
+from callctl.calls.event import CallEvent
 from callctl.reports.stories.rest_facts import RestFacts
 
 
@@ -249,3 +251,20 @@ def test_what_was_refused_took_no_child_out_of_its_dial(stored: StoredCalls) -> 
     child = stored.leg(("ringing", 3), ("in-progress", 5), ("completed", 23), to="client:ann", parent=parent)
     stored.act(child, "redirect", 21.5, "not in progress", result=REFUSED)
     assert [by for by, _, _ in endings(stored, parent)] == ["far-end", "family"]
+
+
+@pytest.mark.parametrize(
+    ("code", "by", "words"),
+    [
+        ("11200", "unclear", "+12025550100 hung up, or its TwiML was over, or ended with error 11200: failure"),
+        ("12100", "twilio", "ended with error 12100: failure"),
+    ],
+)
+def test_an_error_may_be_about_the_callback_of_the_end_where_that_is_lacking(
+    stored: StoredCalls, code: str, by: str, words: str
+) -> None:
+    call = Call(sid(1), "completed", to="+12025550100", start_time=moment(0), end_time=moment(9), duration=9)
+    stored.events.append(CallEvent.from_call(call, received_at=moment(60), world=WORLD))
+    note = Notification("NO1", code, "error", "failure", None, "https://app.example.com/", moment(9))
+    ending = stored.story(1, facts=RestFacts({}, {sid(1): [note]})).legs[0].ending
+    assert (ending.by, ending.words) == (by, words)

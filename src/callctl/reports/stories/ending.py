@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -30,6 +30,7 @@ _EFFECT = timedelta(seconds=60)
 # Timestamps are whole seconds. So it is with a parent that ends, and with one whose Dial is over and nothing follows.
 _REDIRECT_EFFECT = timedelta(seconds=10)
 _TOGETHER = timedelta(seconds=1)
+_REQUEST_FAILED: Final = "112"  # how the codes begin of requests of Twilio's that failed: for TwiML, or a callback
 _AHEAD = timedelta(seconds=10)  # how far this machine's clock may be
 
 # RFC 3261, 21: the reason phrases of what callers meet most.
@@ -120,6 +121,7 @@ def ending_of(
     actions: Iterable[ActionEvent],
     notes: Iterable[Notification] = (),
     joined: Collection[str] = (),
+    is_reported: bool = True,
 ) -> Ending:
     """Return how a leg ended.
 
@@ -132,6 +134,7 @@ def ending_of(
         actions: What commands and rules did to the family.
         notes: The errors and warnings that Twilio noted for the leg.
         joined: The SIDs of the legs that joined a conference: a child was redirected there, by whomever.
+        is_reported: Whether a callback of its end arrived.
     """
     if leg.is_live:
         return Ending(None, NOBODY, "not over when it was last reported")
@@ -144,11 +147,16 @@ def ending_of(
         ending = _completed(leg, legs, left)
     else:
         ending = _BY_STATUS.get(leg.status, _unclear)(leg, legs)
-    return _by_error(leg, notes) or ending if ending.by == UNCLEAR else ending
+    if ending.by != UNCLEAR or (error := _error_of(leg, notes)) is None:
+        return ending
+    named = f"error {error.code or ''}: {error.message}"
+    if not is_reported and (error.code or "").startswith(_REQUEST_FAILED):  # perhaps that of the missing callback
+        return replace(ending, words=f"{ending.words}, or ended with {named}")
+    return Ending(leg.ended_at, TWILIO, f"ended with {named}")
 
 
-def _by_error(leg: Leg, notes: Iterable[Notification]) -> Ending | None:
-    """Return the end of a leg by an error, such as TwiML that can't be fetched: Twilio then hangs up.
+def _error_of(leg: Leg, notes: Iterable[Notification]) -> Notification | None:
+    """Return the error that ended a leg, such as TwiML that can't be fetched: Twilio then hangs up.
 
     A status callback that can't be delivered has the same code (docs/twilio.md, "Notifications"), and ends nothing.
     So an error does not count if it came after the end, or if the same URL had one that the call outlived.
@@ -157,7 +165,7 @@ def _by_error(leg: Leg, notes: Iterable[Notification]) -> Ending | None:
     outlived = {note.request_url for note, at in errors if not _is_near(at, leg)} - {None}
     for note, at in errors:
         if _is_near(at, leg) and not _is_after(at, leg) and note.request_url not in outlived:
-            return Ending(leg.ended_at, TWILIO, f"ended with error {note.code or ''}: {note.message}")
+            return note
     return None
 
 

@@ -239,7 +239,13 @@ def _story_leg(
     return StoryLeg(
         leg=leg,
         ending=ending_of(
-            leg, arrived=min(arrived, default=None), legs=legs, actions=actions, notes=notes, joined=joined
+            leg,
+            arrived=min(arrived, default=None),
+            legs=legs,
+            actions=actions,
+            notes=notes,
+            is_reported=any(event.is_final for event in own),
+            joined=joined,
         ),
         began_at=began_at(leg, call),
         ring_seconds=None if counted is None else _whole(counted.ring_time),
