@@ -17,8 +17,8 @@ except KeyboardInterrupt:
 
 # Commands that run until they are stopped. SIGTERM is how a service manager stops them, so they end with 0 by it.
 _LASTING = ("watch", "listen", "simulator")
-# Commands that may have changed a call when a signal ends them.
-_CHANGING = ("place", "hangup", "redirect")
+# Commands that say what they have done when a signal ends them: they may have changed a call, or sent callbacks.
+_SAYING = ("place", "hangup", "redirect", "replay")
 
 
 def _leave(number: int, _frame: object) -> None:
@@ -58,13 +58,13 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 def _interrupt_on_signals() -> None:
-    """Have the command line see to Ctrl-C from here, and to SIGTERM and SIGHUP where a call may have been changed.
+    """Have the command line see to Ctrl-C from here, and to SIGTERM and SIGHUP where it says what was done.
 
     What is ignored stays so.
     """
     if signal.getsignal(signal.SIGINT) is _leave:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    if sys.argv[1:2] == [] or sys.argv[1] not in _CHANGING:
+    if sys.argv[1:2] == [] or sys.argv[1] not in _SAYING:
         return
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:

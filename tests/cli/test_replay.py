@@ -248,11 +248,12 @@ def test_a_listener_of_callctl_is_not_an_application(callctl: Callctl, home: Pat
 
 
 @pytest.mark.usefixtures("evening")
-def test_ctrl_c_ends_it_in_a_gap_that_it_has_announced(home: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_in_a_gap_that_it_has_announced(home: Path, sent: signal.Signals) -> None:
     with Server(reply(204)) as application:
         with Piped("replay", sid(1), "--to", application.url, "--speed", "2", home=home, env=ENV) as process:
             assert "the next one came at 10:00:40Z, and is sent in " in process.until_said("--at-once is faster")
-            assert process.interrupt() == 130
+            assert process.interrupt(sent) == 130
             assert "stopped after 2 callbacks" in process.until_said("stopped after")
         assert reported(application) == ["1 ringing", "1 in-progress"]
 
