@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from yarl import URL
 
 from callctl.support.urls import (
     is_http_url,
@@ -85,10 +86,44 @@ def test_http_urls(url: str) -> None:
         " https://example.com",
         "https://example.com\\.twilio.com",  # what sends the request goes to example.com
         "http://example.com\\.localhost",
+        "http://[::1]5000/",  # the colon is forgotten
+        "http://[::1]x:5000/",
+        "http://u[::1]@h/",
+        "http://%41.example.com/",
+        "http://\uff0e/",  # a dot to IDNA
     ],
 )
 def test_what_is_no_http_url(url: str) -> None:
     assert not is_http_url(url)
+
+
+_PARTS = (
+    "[",
+    "]",
+    "::1",
+    "@",
+    ":",
+    "5000",
+    "/",
+    "?",
+    "a",
+    ".",
+    "%",
+    "%41",
+    "%eth0",
+    "\xb2",
+    "\uff0e",
+    "\xdf",
+    "-",
+)
+
+
+@given(st.lists(st.sampled_from(_PARTS), max_size=8).map(lambda parts: "http://" + "".join(parts)))
+@example("http://[::1]5000/")
+@example("http://%41@\xb2")
+def test_what_sends_a_request_takes_every_http_url(url: str) -> None:
+    if is_http_url(url):
+        assert URL(url).host
 
 
 @given(st.text() | st.text().map(lambda rest: f"https://{rest}"))

@@ -45,11 +45,23 @@ def is_http_url(url: str) -> bool:
         parts = urlsplit(url)
         # A quote or an angle bracket before the path would end the URL where it stands in a text, and hide a password.
         # A backslash ends the host for what sends the request, but not for what judges it here.
-        has_host = all((parts.hostname or "").removesuffix(".").split("."))  # no label is empty
-        is_whole = has_host and not set(parts.netloc) & set('"<>\\')
+        labels = re.split(r"[.\u3002\uff0e\uff61]", (parts.hostname or "").removesuffix("."))  # with IDNA's other dots
+        has_host = all(labels)
+        is_whole = has_host and not set(parts.netloc) & set('"<>\\') and _has_usable_host(parts.netloc)
         return parts.scheme in ("http", "https") and is_whole and parts.port != 0
     except ValueError:
         return False
+
+
+def _has_usable_host(netloc: str) -> bool:
+    """Return whether brackets stand around an IP literal alone, and a name is one that can be looked up.
+
+    ``urlsplit`` drops what stands between a bracket and the port; what sends the request does not. It refuses a percent
+    sign next to some letters that are not ASCII, too.
+    """
+    if "%" in netloc and not netloc.isascii():
+        return False
+    return re.fullmatch(r"([^\[\]]*@)?([^\[\]%]*|\[[^\[\]]+\](:[0-9]*)?)", netloc) is not None
 
 
 def one_spelling(url: str) -> str:
