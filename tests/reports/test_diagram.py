@@ -68,6 +68,13 @@ def test_a_legs_life_is_drawn_status_by_status() -> None:
         assert before.y + before.height == after.y
 
 
+def test_a_status_that_twilio_does_not_document_has_a_look_of_its_own() -> None:
+    stored = StoredCalls()
+    stored.leg(("ringing", 0), ("lane step bad", 1), ("completed", 9), to="+12025550100")
+    shown = diagram_of(stored.story(1))
+    assert [(bar.status, bar.look) for bar in shown.bars] == [("ringing", "ringing"), ("lane step bad", "plain")]
+
+
 def test_all_of_it_stands_within_the_picture() -> None:
     for story in evening().stories():
         shown = diagram_of(story)

@@ -46,6 +46,15 @@ def page_of(stories: Sequence[Story], *, left_out: int = 0, chosen: str = "", ap
         return "".join(html(page))
 
 
+def test_no_status_makes_up_a_class() -> None:
+    stored = StoredCalls()
+    stored.leg(("lane step bad", 0), ("completed", 9), to="+12025550100")
+    text = page_of([stored.story(1)])
+    assert "lane step bad" in text
+    assert not re.findall('class="[^"]*lane step bad', text)
+    assert 'class="bar fill-plain"' in text
+
+
 async def shown(tab: Tab, text: str, folder: Path) -> str:
     """Open a page from a file and return the text that it shows."""
     file = folder / "report.html"

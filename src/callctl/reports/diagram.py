@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from callctl.calls.call import is_final
+from callctl.calls.call import CallStatus, is_final
 from callctl.calls.event import TWIML_REQUEST
 from callctl.reports.stories.ending import far_end
 from callctl.reports.stories.story import COMMAND, FEATURE, REST, RULE, Step, Story
 from callctl.views.style import glyph
 from callctl.views.table import clock
+
+_STATUSES = frozenset(map(str, CallStatus))
 
 # Pixels.
 _GUTTER = 118  # for the times, at the left
@@ -51,13 +53,14 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """The part of a lifeline in which a leg has one status."""
+    """The part of a lifeline in which a leg has one status. ``look`` is its class: ``plain`` for an unknown status."""
 
     x: float
     y: float
     width: float
     height: float
     status: str
+    look: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +248,8 @@ def _bars_and_ends(
         for (status, y), (_, until) in zip(changes, [*changes[1:], ("", bottom)], strict=True):
             if is_final(status):
                 continue
-            bars.append(Bar(x - _BAR / 2, y, _BAR, until - y, status))
+            look = status if status in _STATUSES else "plain"
+            bars.append(Bar(x - _BAR / 2, y, _BAR, until - y, status, look))
         last = [y for status, y in changes if is_final(status)]
         if last:
             ends.append(End(x, last[-1], glyph(one.leg.status), one.leg.status))
