@@ -244,6 +244,28 @@ def test_what_the_api_does_not_have_is_said_once_and_the_rest_told(callctl: Call
         assert words in outcome.err
 
 
+@pytest.mark.parametrize("form", ["html", "mermaid", "csv", "json"])
+@pytest.mark.parametrize("status", [{}, {"status": None}, {"status": 5}])
+def test_a_named_call_of_which_the_api_sends_nonsense_is_an_error(
+    callctl: Callctl, home: Path, form: str, status: dict[str, object]
+) -> None:
+    def answer(handler: Handler) -> None:
+        pages: dict[str, object] = {"calls": [], "notifications": []}
+        reply(200, pages if re.search("Calls.json|Notifications", handler.path) else {"sid": ONE} | status)(handler)
+
+    with Server(answer) as server:
+        env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "0" * 32, "CALLCTL_API_URL": server.url}
+        to = ("--fetch", "--format", form, "--output", "-")
+        outcome = callctl("export", ONE, *to, env=env)
+        assert (outcome.code, outcome.out) == (6, "")
+        assert f"callctl: error: the API's answer about {ONE} makes no sense: the call has no status" in outcome.err
+        with store_at(home, env) as store:
+            add_callback(store, ONE, "ringing", at=NOON)
+        stored = callctl("export", ONE, *to, env=env)
+    assert (stored.code, ONE in stored.out) == (0, True)
+    assert f"exported without what the API knows of {ONE}: the API's answer" in stored.err
+
+
 def test_calls_that_rest_alone_knows_are_found_by_filters(frozen: Frozen, recorded: SqliteStore) -> None:
     del recorded
     parent = frozen.place(ANSWERS, "--dial", "sip:agent@example.com")

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from callctl.calls.event import CallEvent
-from callctl.errors import CallctlError, NotFoundError
+from callctl.errors import CallctlError, NetworkError, NotFoundError
 from callctl.operations.call_details import CHILDREN, NOTIFICATIONS, PARENT, CallDetails, check_limit, details_of
 from callctl.operations.missed_ends import missed_end
 from callctl.operations.reported_status import reported_legs
@@ -42,7 +42,7 @@ def fetch_family(api: ApiClient, sid: str, legs: Sequence[str] = ()) -> RestFami
 
     Raises:
         NotFoundError: REST knows no such call, and no legs were given.
-        CallctlError: The call can't be fetched.
+        CallctlError: The call can't be fetched, or what came has no status, so that nothing can be said of it.
     """
     noted = _noted(api, [leg for leg in legs if leg != sid])
     try:
@@ -51,6 +51,11 @@ def fetch_family(api: ApiClient, sid: str, legs: Sequence[str] = ()) -> RestFami
         if not legs:
             raise
         return RestFamily(RestFacts(), {})
+    if not found[0].call.status:
+        raise NetworkError(
+            f"the API's answer about {sid} makes no sense: the call has no status",
+            hint="check the API address (CALLCTL_API_URL)",
+        )
     if found[0].parent is not None:  # then a child was named
         found.append(details_of(api, found[0].parent.sid))
     calls = {call.sid: call for details in found for call in (details.call, *(details.children or ()))}
