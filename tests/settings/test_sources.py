@@ -191,6 +191,44 @@ def test_a_file_that_was_found_keeps_events_below_its_own_and_the_state_folder_o
         assert load({**env, "CALLCTL_STORE": text}, cwd=working).store == working / Path(text).expanduser()
 
 
+@pytest.mark.parametrize("is_there", [False, True])
+@pytest.mark.parametrize(
+    "name",
+    ["", "watch", "Watch", "watch/x.db", "events.db/x", "events.db-wal", "events.db-wal/x", "events.db.x/y/z.db"],
+)
+def test_no_store_is_where_callctl_keeps_other_files(tmp_path: Path, name: str, is_there: bool) -> None:
+    working, state = tmp_path / "repository", tmp_path / "state" / "callctl"
+    working.mkdir()
+    if is_there:
+        (state / "watch").mkdir(parents=True)
+    (working / "link").symlink_to(state)
+    env = {"HOME": str(tmp_path), "XDG_STATE_HOME": str(state.parent)}
+    for folder in (str(state), "link"):
+        text = f"{folder}/{name}".rstrip("/")
+        file = write(working / ".env", {"CALLCTL_STORE": text})
+        with pytest.raises(SettingsError, match="would be in its way") as refused:
+            load(env, cwd=working)
+        assert str(state / "calls.db") in (refused.value.hint or "")
+        with pytest.raises(SettingsError, match="would be in its way"):
+            load(env, cwd=working, env_file=file)
+        with pytest.raises(SettingsError, match="would be in its way"):
+            load({**env, "CALLCTL_STORE": text}, cwd=working)
+        assert load({**env, **ENV}, cwd=working, needs_found=False).left_out is not None
+
+
+@pytest.mark.parametrize("name", ["events.db", "events.db2", "watch.db", "deep/watch", "deep/events.db/x"])
+def test_other_names_in_the_state_folder_are_those_of_stores(tmp_path: Path, name: str) -> None:
+    env = {"XDG_STATE_HOME": str(tmp_path), "CALLCTL_STORE": f"{tmp_path}/callctl/{name}"}
+    assert load(env, cwd=tmp_path).store == tmp_path / "callctl" / name
+
+
+@pytest.mark.parametrize("text", [".local", ".local/state", ".local/state/callctl"])
+def test_a_file_that_was_found_at_home_puts_no_store_where_the_state_folder_will_be(tmp_path: Path, text: str) -> None:
+    write(tmp_path / ".env", {"CALLCTL_STORE": text})
+    with pytest.raises(SettingsError, match="would be in its way"):
+        load({"HOME": str(tmp_path)}, cwd=tmp_path)
+
+
 def test_a_relative_store_lies_where_the_file_that_names_it_does(tmp_path: Path) -> None:
     project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
     (project / "part").mkdir(parents=True)

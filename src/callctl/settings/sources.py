@@ -34,6 +34,9 @@ SECRETS = frozenset({"TWILIO_AUTH_TOKEN", "TWILIO_API_KEY", "TWILIO_API_SECRET",
 # What opens a store in PostgreSQL: libpq reads it.
 _STORE_PASSWORD = "PGPASSWORD"  # noqa: S105 - a variable's name
 _STATE = ".local/state/callctl"
+# What lies in the state folder (SECURITY.md, "What is stored, and where").
+_EVENTS, _LISTENERS, _MARK = "events.db", "watch", "last-not-known-"
+_BESIDE_EVENTS = frozenset(f"{_EVENTS}-{log}" for log in ("wal", "shm", "journal"))
 # Stands for a home folder that is not known: nobody, not even root, can make a file below it.
 _NO_HOME = Path("/dev/null")
 
@@ -102,7 +105,7 @@ def _resolve(
     state_dir = _state_dir(environ)
     unnamed = None if env_path == named else env_path
     store_url = _store_url(values, sources, environ=environ, unnamed=unnamed)
-    store = state_dir / "events.db"
+    store = state_dir / _EVENTS
     if store_url is None:
         store = _store(values, sources, cwd=cwd, state_dir=state_dir, unnamed=unnamed)
     settings = _build(values, sources, state_dir=state_dir, store=store, env_file_above=above)
@@ -242,18 +245,40 @@ def _store(
     """
     text = values.get("CALLCTL_STORE")
     if text is None:
-        return state_dir / "events.db"
+        return state_dir / _EVENTS
     source = sources["CALLCTL_STORE"]
     folder = _folder_of(source, cwd=cwd)
     path = folder / read.path(text, what="CALLCTL_STORE")
-    if unnamed is not None and source == str(unnamed):
-        real = read.real_path(path, what="CALLCTL_STORE")
-        if not any(real.is_relative_to(read.real_path(near, what="the state folder")) for near in (folder, state_dir)):
+    real, state = read.real_path(path, what="CALLCTL_STORE"), read.real_path(state_dir, what="the state folder")
+    is_found = unnamed is not None and source == str(unnamed)
+    if is_found:
+        near = (state, read.real_path(folder, what="the folder of the settings file"))
+        if not any(map(real.is_relative_to, near)):
             raise SettingsError(
                 f"CALLCTL_STORE in {unnamed} leads to {real}, which is neither below that folder nor below {state_dir}",
                 hint="that file was found, not named: name it with --env-file, or set CALLCTL_STORE in the environment",
             )
+    if _is_in_the_way(real, state) or (is_found and state.is_relative_to(real)):
+        raise SettingsError(
+            f"CALLCTL_STORE is {path}, where callctl has something else: a store there would be in its way",
+            hint=f"give the path of another file, such as {state_dir / 'calls.db'}",
+        )
     return path
+
+
+def _is_in_the_way(path: Path, state_dir: Path) -> bool:
+    """Return whether a store would be where callctl keeps other files: who listens, the default store, a mark.
+
+    There may be none of them yet. Not all file systems distinguish small letters and capitals.
+    """
+    if path == state_dir:
+        return True
+    if not path.is_relative_to(state_dir):
+        return False
+    first, *below = (part.casefold() for part in path.relative_to(state_dir).parts)
+    if first == _LISTENERS or first.startswith(_MARK):
+        return True
+    return first.startswith((_EVENTS, f".{_EVENTS}")) if below else first in _BESIDE_EVENTS
 
 
 def _folder_of(source: str, *, cwd: Path) -> Path:
