@@ -6,7 +6,9 @@ import csv
 import html
 import io
 import json
+import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -20,6 +22,7 @@ from cli.local_store import add_callback, store_of
 from running import Callctl, Outcome
 
 from callctl.calls.action import ActionEvent
+from callctl.errors import CallctlError
 from callctl.settings import load
 from callctl.store.records import Undelivered
 from callctl.store.sqlite.store import SqliteStore
@@ -99,6 +102,61 @@ def test_a_file_that_is_named_is_replaced(frozen: Frozen, recorded: SqliteStore,
     refused = frozen("export", ONE, "--output", "no-such-folder/report.html")
     assert (refused.code, refused.out) == (1, "")
     assert "can't write no-such-folder/report.html: No such file or directory" in refused.err
+
+
+def breaks_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the writing of JSON fail after its first piece."""
+
+    def broken(*_: object) -> Iterator[str]:
+        yield "[{"
+        raise CallctlError("the API does not answer")
+
+    monkeypatch.setattr("callctl.cli.export._json", broken)
+
+
+def test_a_file_stays_as_it_was_until_the_whole_new_one_is_there(
+    frozen: Frozen, recorded: SqliteStore, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del recorded
+    report, link = home / "report.json", home / "link.json"
+    report.write_text("before")
+    report.chmod(0o640)
+    link.symlink_to(report)
+    with monkeypatch.context() as patch:
+        breaks_off(patch)
+        for name in ("report.json", "link.json", "other.json"):
+            outcome = frozen("export", ONE, "--format", "json", "--output", name)
+            assert (outcome.code, outcome.out, "does not answer" in outcome.err) == (1, "", True), outcome.err
+    assert report.read_text() == "before"
+    there = {path.name for path in home.iterdir()}
+    assert there & {"report.json", "link.json", "other.json"} == {"report.json", "link.json"}
+    assert not [name for name in there if name.startswith(".callctl-")]
+    assert frozen("export", ONE, "--format", "json", "--output", "link.json").code == 0
+    assert (link.is_symlink(), report.stat().st_mode & 0o777) == (True, 0o640)
+    assert json.loads(report.read_text())[0]["sid"] == ONE
+
+
+def test_a_pipe_or_a_device_is_written_to_as_it_is(frozen: Frozen, recorded: SqliteStore, home: Path) -> None:
+    del recorded
+    pipe = home / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert frozen("export", ONE, "--format", "csv", "--output", "pipe").code == 0
+        assert os.read(reader, 65536).startswith(b"family,sid,")
+    finally:
+        os.close(reader)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert frozen("export", ONE, "--format", "csv", "--output", "/dev/null").code == 0
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+
+
+def test_a_file_with_two_names_keeps_both(frozen: Frozen, recorded: SqliteStore, home: Path) -> None:
+    del recorded
+    (home / "a.csv").write_text("before")
+    os.link(home / "a.csv", home / "b.csv")
+    assert frozen("export", ONE, "--format", "csv", "--output", "a.csv").code == 0
+    assert (home / "b.csv").read_text().startswith("family,sid,")
 
 
 @pytest.mark.parametrize(

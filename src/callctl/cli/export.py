@@ -5,6 +5,8 @@ from __future__ import annotations
 import heapq
 import os
 import re
+import secrets
+import stat
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -26,6 +28,7 @@ from callctl.cli.options.checks import check_account
 from callctl.cli.options.common import OUTPUT
 from callctl.cli.options.completion import FORMATS
 from callctl.errors import CallctlError, UnknownCallError, UsageError, why_unreadable
+from callctl.support.own_folder import is_mine
 
 if TYPE_CHECKING:
     from callctl.api.client import ApiClient
@@ -369,6 +372,9 @@ class _Target:
     def write(self, pieces: Iterable[str], *, name: str) -> Path | None:
         """Write a document; return its path, which is also said on stdout, or None where it went there itself.
 
+        A file is replaced as a whole, once all of it is there; where a link leads to it, the link stays. What is no
+        file, such as a device or a pipe, is written to as it is, and so is a file in a folder that takes no new one.
+
         Raises:
             CallctlError: The file can't be written. One that was made is removed again.
         """
@@ -381,8 +387,7 @@ class _Target:
         path = self.runtime.cwd / shown
         is_new = self.output is None
         try:
-            with path.open("w", encoding="utf-8", newline="") as file:
-                file.writelines(pieces)
+            _write_file(path, pieces)
         except BaseException as error:
             if is_new:
                 with suppress(OSError):
@@ -411,6 +416,56 @@ class _Target:
         return CallctlError(
             f"can't write {shown}: {why_unreadable(error)}", hint="--output names another file, or - for stdout"
         )
+
+
+def _write_file(path: Path, pieces: Iterable[str]) -> None:
+    """Write a text into a new file beside another one, with its mode, and put it in its place at the end.
+
+    Raises:
+        OSError: That can't be done; the file is as it was.
+    """
+    real = Path(os.path.realpath(path))
+    beside = _new_beside(path, real)
+    if beside is None:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            file.writelines(pieces)
+        return
+    try:
+        with beside.open("w", encoding="utf-8", newline="") as file:
+            file.writelines(pieces)
+        beside.replace(real)
+    except BaseException:
+        with suppress(OSError):
+            beside.unlink()
+        raise
+
+
+def _new_beside(path: Path, real: Path) -> Path | None:
+    """Make an empty file beside ``real``, where a path leads; return None where that is to be written to itself.
+
+    That is so of what is no regular file, or is passed on as a device, of another user's file, whose owner would
+    change, of one with several names, and where no other file can be made.
+
+    Raises:
+        OSError: The file can't be looked at, or this user may not write it.
+    """
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        found = None
+    if found is not None:
+        is_passed_on = path.is_relative_to("/dev") or path.is_relative_to("/proc")
+        if is_passed_on or not stat.S_ISREG(found.st_mode) or found.st_nlink > 1 or not is_mine(found):
+            return None
+        path.open("a").close()  # one that may not be written is not replaced either
+    beside = real.with_name(f".callctl-{secrets.token_hex(8)}")
+    try:
+        os.close(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        if found is not None:
+            beside.chmod(stat.S_IMODE(found.st_mode))
+    except PermissionError:
+        return None
+    return beside
 
 
 def _write_document(
