@@ -324,6 +324,30 @@ def test_a_named_call_of_which_the_api_sends_nonsense_is_an_error(
     assert f"exported without what the API knows of {ONE}: the API's answer" in stored.err
 
 
+def test_a_call_that_was_removed_meanwhile_keeps_no_other_from_being_exported(callctl: Callctl) -> None:
+    def answer(handler: Handler) -> None:
+        path = handler.path.partition("?")[0]
+        sid = path.removesuffix(".json").rpartition("/")[2]
+        if path.endswith("/Calls.json"):
+            listed = [] if "ParentCallSid" in handler.path else [call(one) for one in (ONE, TWO, THREE)]
+            reply(200, {"calls": listed, "next_page_uri": None})(handler)
+        elif TWO in path:
+            reply(404, {"code": 20404, "message": "gone", "status": 404})(handler)
+        elif sid in (ONE, THREE):
+            reply(200, call(sid))(handler)
+        else:
+            reply(200, {"notifications": [], "events": [], "recordings": [], "next_page_uri": None})(handler)
+
+    with Server(answer) as server:
+        account = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "0" * 32}
+        env = {**account, "CALLCTL_API_URL": server.url}
+        arguments = ("--fetch", "--format", "json", "--output", "-")
+        outcome = callctl("export", "--since", "2020-01-01", *arguments, env=env)
+        assert [record["sid"] for record in records(outcome)] == [ONE, THREE]
+        assert f"exported without {TWO}: gone" in outcome.err
+        assert callctl("export", ONE, TWO, *arguments, env=env).code == 3
+
+
 def test_calls_that_rest_alone_knows_are_found_by_filters(frozen: Frozen, recorded: SqliteStore) -> None:
     del recorded
     parent = frozen.place(ANSWERS, "--dial", "sip:agent@example.com")

@@ -27,7 +27,7 @@ from callctl.cli.options.calls import calls_to_read, open_store_to_read
 from callctl.cli.options.checks import check_account
 from callctl.cli.options.common import OUTPUT
 from callctl.cli.options.completion import FORMATS
-from callctl.errors import CallctlError, UnknownCallError, UsageError, why_unreadable
+from callctl.errors import CallctlError, NotFoundError, UnknownCallError, UsageError, why_unreadable
 from callctl.support.own_folder import is_mine
 
 if TYPE_CHECKING:
@@ -186,10 +186,14 @@ def _in_words(calls: Sequence[str] | None, chosen: CallFilter, *, masks: bool) -
 
 @dataclass(frozen=True, slots=True)
 class _Family:
-    """A family to be exported: ``sid`` is its parent leg, or another one if that is unknown; ``legs`` are known."""
+    """A family to be exported: ``sid`` is its parent leg, or another one if that is unknown; ``legs`` are known.
+
+    ``is_named``: somebody asked for it, and not for those that match.
+    """
 
     sid: str
     legs: tuple[str, ...] = ()
+    is_named: bool = False
 
 
 @dataclass(frozen=True)
@@ -219,7 +223,7 @@ class _Source:
                 raise UnknownCallError(
                     f"no callback of {sid} is stored here", hint="--fetch asks the API what it knows of the call"
                 )
-            found.append(_Family(sid, legs))
+            found.append(_Family(sid, legs, is_named=True))
         return found
 
     def matching(self, chosen: CallFilter) -> list[_Family]:
@@ -258,7 +262,7 @@ class _Source:
         """Yield the story of each family, once, in their order.
 
         Raises:
-            CallctlError: The store can't be read, or REST does not have a call that the store does not have either.
+            CallctlError: The store can't be read, or REST does not have a call that was named and that is not stored.
         """
         known: set[str] = set()
         with Progress(self.runtime, lambda number: f"reading the calls: {number:,} so far") as progress:
@@ -304,6 +308,7 @@ class _Source:
             return found
 
         missing: dict[tuple[str, str], list[str]] = {}  # legs, by what of them and why
+        gone: dict[str, list[str]] = {}  # calls of which nothing is known here, by why
         for result in for_each_in_order(list(by_sid), fetch, parallel=_PARALLEL):
             family = by_sid[result.sid]
             if isinstance(result, Done):
@@ -313,10 +318,14 @@ class _Source:
             elif family.legs:
                 missing.setdefault(("what the API knows", result.error.message), []).append(family.sid)
                 yield family, None
+            elif isinstance(result.error, NotFoundError) and not family.is_named:
+                gone.setdefault(result.error.message, []).append(family.sid)
             else:
                 raise result.error
         for (what, why), legs in missing.items():
             self.runtime.say(f"callctl: warning: exported without {what} of {name_some(legs)}: {why}")
+        for why, sids in gone.items():  # they were listed, and then deleted
+            self.runtime.say(f"callctl: warning: exported without {name_some(sids)}: {why}")
 
     def _story(self, family: _Family, facts: RestFacts | None) -> Story | None:
         from callctl.reports.stories.stored_family import StoredFamily, find_family, read_family
