@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 from pathlib import Path
@@ -73,6 +74,21 @@ def test_whatever_is_called_stays_one_line_of_text(to: str) -> None:
     text = "".join(markdown([story], title=to, notes=[to]))
     assert text.count("```") == 2
     assert not re.search("[<>]", text.replace("->>", ""))
+
+
+def test_names_and_numbers_of_others_are_not_those_of_users_and_issues_of_github() -> None:
+    stored = StoredCalls()
+    call = failed(stored, 0)
+    stored.act(call, "redirect", 5, "no (@octocat), #12 or _@octocat", result="refused", by="@octocat")
+    text = "".join(
+        markdown([stored.story(call)], title="to @octocat, sip:ann@pbx", notes=["@octocat/team", "ann@ops @"])
+    )
+    outside = html.unescape(re.sub("(?s)```mermaid.*?```", "", text))
+    assert not re.search(r"(^|[^A-Za-z0-9])@[A-Za-z0-9]|#[0-9]", outside)
+    shown = outside.replace("\u200d", "")
+    assert shown.count("@octocat") >= 4
+    assert "sip:ann@pbx" in outside
+    assert "ann@ops @" in outside
 
 
 def test_a_long_story_is_cut_in_the_middle() -> None:

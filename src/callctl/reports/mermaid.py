@@ -22,6 +22,9 @@ _LEAST_PAUSE = 5  # seconds
 _HARMLESS: Final = r"A-Za-z0-9 .,:()/@+=?!'\u00b7\u2026\u2192\u00c0-\u024f\u0370-\u1fff\u3040-\ud7ff-"
 _UNSAFE_IN_MERMAID, _UNSAFE_IN_MARKDOWN = rf"[^{_HARMLESS}]", rf"[^{_HARMLESS};%]"
 
+# What GitHub takes for a user, unless it is within a word, and for an issue; and a character that is not seen.
+_REFERENCE, _JOINER = r"(?<![A-Za-z0-9])@(?=[A-Za-z0-9])|#(?=[0-9])", "\u200d"
+
 
 def markdown(stories: Iterable[Story], *, title: str, notes: Iterable[str] = ()) -> Iterator[str]:
     """Yield the document piece by piece: a heading for each story, how it ended, and its diagram."""
@@ -84,17 +87,24 @@ def _step(step: Step) -> str:
 
 def _text(text: str) -> str:
     """Return a text for a diagram: on one line, with entities for what means something to Mermaid."""
-    return _escaped(_cut(text), _UNSAFE_IN_MERMAID, "#{};") or "-"
+    return _escaped(_safe(_cut(text)), _UNSAFE_IN_MERMAID, "#{};") or "-"
 
 
 def _html(text: str) -> str:
-    """Return a text for Markdown, on one line, with entities for what means something to Markdown or HTML."""
-    return _escaped(text, _UNSAFE_IN_MARKDOWN, "&#{};") or "-"
+    """Return a text for Markdown, on one line, with entities for what means something to Markdown or HTML.
+
+    GitHub reads what is shown, not the entities: it would tell a user of an ``@name``, and link a ``#1`` to an issue.
+    """
+    safe = re.sub(_REFERENCE, rf"\g<0>{_JOINER}", _safe(text))
+    return _escaped(safe, _UNSAFE_IN_MARKDOWN, "&#{};") or "-"
+
+
+def _safe(text: str) -> str:
+    return printable(" ".join(text.split()))
 
 
 def _escaped(text: str, unsafe: str, form: str) -> str:
-    safe = printable(" ".join(text.split()))
-    return re.sub(unsafe, lambda match: form.format(ord(match[0])), safe)
+    return re.sub(unsafe, lambda match: form.format(ord(match[0])), text)
 
 
 def _cut(text: str) -> str:
