@@ -80,13 +80,13 @@ def test_an_encoded_url_without_a_password_stays(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "x@ " + "sip:" * 16_000,
-        "x%40 " + "sip%3A" * 11_000,
-        "%40 " + "sip:a:" * 11_000,
+        "x@ " + "sip:" * 300_000,
+        "x%40 " + "sip%3A" * 200_000,
+        "%40 " + "sip:a:" * 200_000,
         "x@" * 32_000,
-        "://" * 21_000 + "%",
+        "://" * 300_000 + "%",
         "://a%40" * 9_000,
-        "%3A%2F%2F" * 7_000,
+        "%3A%2F%2F" * 100_000,
         ("%3A//" + "%25" * 9) * 2_000,
         "%" + "25" * 32_000,
         "".join(f"%{'25' * level}3A%{'25' * level}2F%{'25' * level}2F" for level in range(1, 100)) * 2,
@@ -95,7 +95,7 @@ def test_an_encoded_url_without_a_password_stays(text: str) -> None:
     ids=lambda text: text[:20],
 )
 def test_a_long_text_is_read_in_linear_time(clean: Callable[[str], str], text: str) -> None:
-    clean(text)  # the suite has a time limit for each test: what is quadratic takes longer
+    clean(text)  # what is quadratic takes longer than the suite's time limit for a test
 
 
 PARTS = ("://", ":", "/", "@", "%3A", "%2F", "%40", "%25", "%253A", "25", "40", "sip", "a", "&", "%26", "?", " ")
