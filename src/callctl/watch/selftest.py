@@ -16,6 +16,7 @@ import aiohttp
 from callctl.support.dates import read_json
 from callctl.support.threads import run_in_thread
 from callctl.support.urls import is_loopback_url, reason_of, tls_reason, without_user_and_fragment
+from callctl.watch.forwarding.name_lookup import NameLookup
 from callctl.watch.listener.server import SELFTEST_BYTES, SELFTEST_FIELD, SelftestId
 from callctl.watch.listener.signature import signature_of
 
@@ -102,7 +103,9 @@ async def _ask(url: str, method: str, *, limit: float, **request: Any) -> tuple[
     """Return why there is no answer, else the nonce in it, if it has one, and its status."""
     try:
         async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=limit)) as http,
+            aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(resolver=NameLookup()), timeout=aiohttp.ClientTimeout(total=limit)
+            ) as http,
             http.request(
                 method, without_user_and_fragment(url), proxy=_proxy_to(url), allow_redirects=False, **request
             ) as reply,

@@ -176,6 +176,35 @@ def test_after_what_took_signals_a_first_one_stops_and_a_second_one_leaves(args:
     assert subprocess.run(command, timeout=LIMIT, check=False).returncode == code
 
 
+NEVER_OVER = """
+import asyncio
+import signal
+import sys
+import threading
+
+import callctl.__main__
+import callctl.cli.io.ending
+from callctl.cli.io.signals import stop_on_signals
+
+callctl.cli.io.ending.END_LIMIT = 0.01
+
+async def run(number):
+    stopping = asyncio.Event()
+    with stop_on_signals(stopping.set):
+        signal.raise_signal(number)
+        await stopping.wait()
+    await asyncio.to_thread(threading.Event().wait)
+
+asyncio.run(run(int(sys.argv[2])))
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_what_takes_too_long_to_end_ends_with_the_code_of_the_signal(number: signal.Signals, code: int) -> None:
+    command = [sys.executable, "-c", NEVER_OVER, "watch", str(int(number))]
+    assert subprocess.run(command, timeout=LIMIT, check=False).returncode == code
+
+
 UNDER_NOHUP = ("/bin/sh", "-c", "trap '' HUP; exec \"$@\"", "sh", sys.executable, "-m", "callctl")
 
 

@@ -79,7 +79,7 @@ def stop_on_signals(stop: Callable[[], None]) -> Iterator[Stop]:
                 signal.signal(number, handler)
         else:
             is_stopping = True
-            leave_later(lambda: _leave(attributes))
+            leave_later(lambda: _leave(attributes, stopped.exit_code))
 
 
 @contextmanager
@@ -131,13 +131,13 @@ def _terminal_attributes() -> list[Any] | None:
         return None
 
 
-def _leave(attributes: list[Any] | None) -> None:
+def _leave(attributes: list[Any] | None, exit_code: int = INTERRUPTED) -> None:
     """Give the terminal back and leave the process; one that is not read takes nothing, and holds nobody up."""
     giving_back = threading.Thread(target=_give_terminal_back, args=(attributes,), daemon=True)
     with suppress(RuntimeError):  # the system has no thread left
         giving_back.start()
         giving_back.join(_GIVE_BACK_LIMIT)
-    os._exit(INTERRUPTED)
+    os._exit(exit_code)
 
 
 def _give_terminal_back(attributes: list[Any] | None) -> None:

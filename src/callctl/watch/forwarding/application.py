@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 from multidict import CIMultiDict
@@ -15,6 +16,7 @@ from yarl import URL
 
 from callctl.errors import SettingsError, without_secrets
 from callctl.support.urls import reason_of, tls_reason
+from callctl.watch.forwarding.name_lookup import NameLookup
 from callctl.watch.listener.server import ReceivedRequest
 
 # Twilio gives up after 15 s (docs/twilio.md, "Delivery").
@@ -106,9 +108,11 @@ class Application:
             SettingsError: The certificates that SSL_CERT_FILE names can't be read.
         """
         tls = _trusted(os.environ) if self._verify and self.url.scheme == "https" else False
-        kept_for = {"keepalive_timeout": _KEPT_FOR} if self._keeps_connections else {"force_close": True}
+        kept_for: dict[str, Any] = (
+            {"keepalive_timeout": _KEPT_FOR} if self._keeps_connections else {"force_close": True}
+        )
         self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=tls, **kept_for),
+            connector=aiohttp.TCPConnector(ssl=tls, resolver=NameLookup(), **kept_for),
             timeout=aiohttp.ClientTimeout(total=LIMIT),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
