@@ -281,6 +281,23 @@ async def test_what_waits_at_the_end_is_kept_as_failed(store: SqliteStore, limit
     assert "kept for `callctl replay --failed`" in running.troubles[-1]
 
 
+async def test_what_the_store_did_not_take_at_the_end_is_not_said_to_be_kept(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: object, **_more: object) -> None:
+        raise StoreError("the database is locked")
+
+    monkeypatch.setattr(store, "keep_undelivered", fail)
+    with closed_port() as port:
+        async with forwarding(store, f"http://127.0.0.1:{port}/app") as running:
+            running.put(1, "ringing")
+            await until(lambda: bool(running.troubles))
+    assert running.kept() == []
+    assert "1 request was not passed on" in running.troubles[-1]
+    assert "may not be kept" in running.troubles[-1]
+    assert "replay --failed" not in running.troubles[-1]
+
+
 async def test_too_many_for_a_held_application_are_kept_and_memory_holds_no_more(
     store: SqliteStore, application: Application
 ) -> None:

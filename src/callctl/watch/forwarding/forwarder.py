@@ -48,7 +48,7 @@ PAUSES = Backoff(first=1.0, factor=2.0, longest=30.0, jitter=0.1)
 KEPT_AFTER = 1.0
 _IN_A_TURN = 100  # of these, before callbacks are answered
 _LAST_TRY = 0.2  # seconds in which the last answers may come at the end: what has none is kept as failed
-_LAST_WRITE = 0.5  # seconds in which the rest is written to the store at the end, where there are no more
+_LAST_WRITE = 2.5  # seconds in which the rest is written to the store at the end, where there are no more
 # How often the same request is forwarded at most. Twilio sends a callback six times at most: once, and the five retries
 # of #rc=5 (docs/twilio.md, "Delivery"). A call whose TwiML goes round asks again and again, but not within a second.
 _MOST_TIMES = 10
@@ -137,6 +137,8 @@ class Forwarder:
                 await self._kept.write()
         if self._keeper is not None:
             self._keeper.cancel()
+        for delivery in self._deliveries:
+            delivery.report_left()
 
     async def _keep(self) -> None:
         while not self._ending.is_set():
@@ -246,6 +248,7 @@ class _Delivery:
         self._pausing: dict[Hashable, asyncio.TimerHandle] = {}  # and those that pause, after it was not taken
         self._workers: list[asyncio.Task[None]] = []
         self._shed = 0
+        self._left: list[tuple[_Waiting, bool]] = []  # at the end, and whether the store can have it
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -259,16 +262,23 @@ class _Delivery:
         await self._ready.join()
 
     async def stop(self) -> None:
-        """Send nothing more, and keep what is left as failed."""
+        """Send nothing more, and note what is left as failed; it is not written yet."""
         for timer in self._pausing.values():
             timer.cancel()
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
         await self.application.close()
-        if left := list(self._waiting):
-            kept = sum(self._give_up(waiting) for waiting in left)
-            self._reports.left(self.application, len(left), kept)
+        if not self._left:
+            self._left = [(waiting, self._give_up(waiting)) for waiting in self._waiting]
+
+    def report_left(self) -> None:
+        """Report what was left at the end, once the store was written or there is no more time for it."""
+        rows = [self._row(waiting, tried_for=0.0) for waiting, is_kept in self._left if is_kept]
+        unwritten = sum(row is not None and not self._kept.is_written(row) for row in rows)
+        if self._left:
+            self._reports.left(self.application, len(self._left), len(rows) - unwritten, unwritten)
+        self._left = []
 
     def put(self, received: ReceivedRequest, event: CallEvent | None) -> None:
         waiting = _Waiting(received, event, self._clock())
@@ -397,11 +407,19 @@ class _Reports:
         tries = "1 try" if waiting.tries == 1 else f"{waiting.tries} tries"
         self._report_failure(waiting, to, answer, f"; given up after {tries}, {_kept(is_kept)}", is_kept=is_kept)
 
-    def left(self, to: Application, count: int, kept: int) -> None:
-        """Report how many requests were not taken when this ended, and how many of them are kept."""
+    def left(self, to: Application, count: int, kept: int, unwritten: int) -> None:
+        """Report how many requests were not taken when this ended, and how many of them are kept.
+
+        Of ``unwritten`` ones the store may have what was written before, or nothing.
+        """
         requests = "1 request was" if count == 1 else f"{count} requests were"
         rest = "" if kept in (0, count) else f"{kept} of them are "
         what = f"{requests} not passed on to {to.given}: the listener ends; {rest}{_kept(bool(kept))}"
+        if unwritten:
+            rest = "" if kept == 0 else f"{kept} are {_kept(is_kept=True)}; "
+            which = "they" if unwritten == count else f"{unwritten} of them"
+            what = f"{requests} not passed on to {to.given}: the listener ends; {rest}{which} may not be kept, for the "
+            what += "store was not written in time"
         self._trouble(Trouble(what, Cause.FORWARD, url=to.given))
 
     def shed(self, to: Application, count: int, *, is_kept: bool) -> None:

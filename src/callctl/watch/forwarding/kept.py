@@ -32,6 +32,7 @@ class KeptRequests:
         """Prepare; ``now`` returns the time, ``trouble`` is called when the store can't be written."""
         self._now, self._trouble = now, trouble
         self._noted: _Notes = {}
+        self._being_written: _Notes = {}
         self._failure: str | None = None
         self.store: EventStore | None = None
 
@@ -49,15 +50,19 @@ class KeptRequests:
         store, noted = self.store, self._noted
         if store is None or not noted:
             return
-        self._noted = {}
+        self._noted, self._being_written = {}, noted
         try:
             await run_in_thread(partial(_write, store, noted, self._now()))
         except Exception as error:  # whatever it is, requests are passed on
-            self._noted = noted | self._noted
+            self._noted, self._being_written = noted | self._noted, {}
             self._bound()
             self._report(failure_reason(error), is_known=isinstance(error, StoreError | NoThreadError))
         else:
-            self._failure = None
+            self._failure, self._being_written = None, {}
+
+    def is_written(self, request: Undelivered) -> bool:
+        """Return whether nothing of a request that was noted is still to be written."""
+        return request.key_of_row not in self._noted and request.key_of_row not in self._being_written
 
     def _report(self, failure: str, *, is_known: bool) -> None:
         if failure != self._failure:
