@@ -53,7 +53,7 @@ LOADED = (
     "callctl.store.sqlite.repair",
     "callctl.store.sqlite.store",
     "callctl.store.sqlite.writer",
-    "callctl.support.service_manager",
+    "callctl.cli.listen.service_manager",
     "callctl.views.call_page",
     "callctl.views.filtered_view",
     "callctl.views.jsonl",

@@ -123,7 +123,7 @@ def test_a_large_store_is_read_by_several_processes_with_the_same_outcome(frozen
     script = """
 import sys
 from callctl.cli.stats import command
-from callctl.support import processes
+from callctl.cli.stats import processes
 command._MANY, processes.processors = int(sys.argv.pop(1)), lambda: 3
 from callctl.__main__ import main
 sys.exit(main())

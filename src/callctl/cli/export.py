@@ -28,7 +28,7 @@ from callctl.cli.options.checks import check_account
 from callctl.cli.options.common import OUTPUT
 from callctl.cli.options.completion import FORMATS
 from callctl.errors import CallctlError, NotFoundError, UnknownCallError, UsageError, why_unreadable
-from callctl.support.own_folder import is_mine
+from callctl.settings.own_folder import is_mine
 
 if TYPE_CHECKING:
     from callctl.api.client import ApiClient

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from callctl.errors import CallctlError, StoreError
 from callctl.settings import ENVIRONMENT, FLAG, IDENTITY, SECRETS, Settings
+from callctl.settings.own_folder import OTHERS_WRITE, has_own_owner, is_mine
 from callctl.store.sqlite.location import LOCATION_HINT, check_location, check_no_log_alone
-from callctl.support.own_folder import OTHERS_WRITE, has_own_owner, is_mine
 from callctl.views.doctor_finding import Finding, fine, warning, wrong
 from callctl.watch.registry import check_folders
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from callctl.calls.sid import KINDS
 from callctl.errors import CallctlError, SettingsError, StoreError, UsageError, nearest_word, without_user_info
+from callctl.settings.own_folder import check_own_folder, has_own_owner
 from callctl.settings.store_url import describe
 from callctl.settings.values import (
     DEFAULT_PORT,
@@ -25,7 +26,6 @@ from callctl.settings.values import (
     without_edge,
     wrong_kind_of_sid,
 )
-from callctl.support.own_folder import check_own_folder, has_own_owner
 from callctl.support.urls import is_http_url, is_loopback_url, one_spelling, scheme_hint
 
 

@@ -11,10 +11,10 @@ from types import MappingProxyType
 
 from callctl.errors import SettingsError, why_unreadable
 from callctl.settings import values as read
+from callctl.settings.own_folder import has_own_owner
 from callctl.settings.settings import LeftOut, Settings
 from callctl.settings.store_url import check_is_path, describe, shared_store_url
 from callctl.settings.values import ENVIRONMENT, FLAG, URL_PREFIX
-from callctl.support.own_folder import has_own_owner
 
 # One set, taken whole from the first source that has any of them. Otherwise a .env in somebody's repository could
 # name its own server and be sent the token that the shell exports, or simulator settings could mix with real ones.

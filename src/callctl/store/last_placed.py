@@ -15,8 +15,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from callctl.errors import CallctlError
+from callctl.settings.own_folder import check_own_folder
 from callctl.store.opening import has_store, open_readonly, open_store
-from callctl.support.own_folder import check_own_folder
 
 if TYPE_CHECKING:
     from callctl.settings import Settings

@@ -1,1 +1,1 @@
-"""What any program needs, and nothing of Twilio."""
+"""What several floors share, and is not about calls."""

@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from callctl.errors import CallctlError
+from callctl.settings.own_folder import OTHERS_WRITE, check_own_folder, has_own_owner
 from callctl.settings.values import without_edge
 from callctl.support.dates import read_json
-from callctl.support.own_folder import OTHERS_WRITE, check_own_folder, has_own_owner
 from callctl.support.threads import start
 from callctl.support.urls import is_loopback_url
 

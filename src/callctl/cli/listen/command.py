@@ -168,7 +168,7 @@ async def _listen(
     import asyncio
 
     from callctl.cli.io.signals import stop_on_signals
-    from callctl.support.service_manager import READY, STOPPING, notify
+    from callctl.cli.listen.service_manager import READY, STOPPING, notify
     from callctl.watch.session import DRAIN_LIMIT, SHUT_DOWN_LIMIT, Session, prepare_to_serve
 
     if options.tunnel is not None:

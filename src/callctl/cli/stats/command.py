@@ -96,9 +96,9 @@ def _figures(runtime: Runtime, settings: Settings, chosen: CallFilter, *, by: st
     Raises:
         StoreError: The store can't be read.
     """
+    from callctl.cli.stats.processes import processors, share_out
     from callctl.reports.stored_figures import read_figures
     from callctl.store.opening import open_readonly
-    from callctl.support.processes import processors, share_out
 
     store = open_readonly(settings)
     if store is None:

@@ -10,7 +10,7 @@ import pytest
 
 SETUP = """
     import os, signal, sys, threading
-    from callctl.support.processes import processors, share_out
+    from callctl.cli.stats.processes import processors, share_out
     me = os.getpid()
 """
 

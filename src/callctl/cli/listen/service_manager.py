@@ -1,4 +1,4 @@
-"""What systemd is told of a service's state, where systemd runs it and wants to know (``Type=notify``)."""
+"""Report the state of a service to systemd, where systemd runs it as ``Type=notify``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ STOPPING = "STOPPING=1"
 
 
 def notify(environ: Mapping[str, str], state: str) -> None:
-    """Tell the service manager that started this process a state (sd_notify(3)); do nothing where there is none."""
+    """Report a state to the service manager of this process (sd_notify(3)); do nothing where there is none."""
     address = environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return
@@ -19,5 +19,5 @@ def notify(environ: Mapping[str, str], state: str) -> None:
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
             channel.sendto(state.encode(), address)
-    except OSError:  # nobody is there to hear it
+    except OSError:  # it no longer listens
         return
