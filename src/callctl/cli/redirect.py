@@ -638,12 +638,12 @@ class Redirects:
         self, batches: Sequence[Sequence[str]], work: Callable[[str], Generator[float, None, Outcome]]
     ) -> None:
         failed = self._failed
-        asked = 0
+        reported = 0
         for batch in batches:
-            for group in for_each_waiting(batch, work, parallel=_PARALLEL, accepted=asked > len(failed)):
+            for group in for_each_waiting(batch, work, parallel=_PARALLEL, accepted=reported > len(failed)):
                 failed.update(self._report(group))
                 self._reported.update(result.sid for result in group)
-                asked += len(group)
+                reported += len(group)
         if failed:
             total = sum(map(len, batches))
             raise PartlyFailedError(

@@ -104,9 +104,9 @@ def find_parents(
     def page(status: str) -> list[Call]:
         return list(api.list(CallFilter(statuses=(status,)), page_size=_PAGE, limit=_PAGE))
 
-    def answers(asked: Sequence[str], ask: Callable[[str], T]) -> Iterator[T]:
+    def answers(items: Sequence[str], ask: Callable[[str], T]) -> Iterator[T]:
         with suppress(CallctlError, TimeoutError):
-            for group in for_each(asked, ask, parallel=parallel, time_left=time_left):
+            for group in for_each(items, ask, parallel=parallel, time_left=time_left):
                 yield from (result.value for result in group if isinstance(result, Done))
 
     if len(sids) > parallel:

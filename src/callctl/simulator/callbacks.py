@@ -109,7 +109,8 @@ class Callbacks:
     def report(self, event: str, to: Subscription, form: dict[str, str], *, key: str, leg: Leg | None = None) -> None:
         """Send what is no progress event of a leg, such as that somebody has joined a conference.
 
-        ``key`` names it among all, so that chance treats it alike each time; ``leg`` is told where it can't be sent.
+        ``key`` names it among all, so that chance treats it alike each time. ``leg`` gets a notification if it can't be
+        sent.
         """
         request = OutgoingRequest(to.url, to.method, form, self._chance.uuid(key, event, "token"), kind="callback")
         self._begin(event, request, form, key=key, leg=leg).send(0.0)

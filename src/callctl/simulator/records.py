@@ -40,7 +40,7 @@ class Records:
         self._received = _Kept[Received](keep)
         self._sent = _Kept[Sent](keep)
         self.last = 0  # the number of the latest
-        self.watchers: list[Callable[[Received | Sent], None]] = []  # who is told of each at once
+        self.watchers: list[Callable[[Received | Sent], None]] = []  # each is called with every record at once
 
     def moment(self) -> Moment:
         """Return what the time is."""

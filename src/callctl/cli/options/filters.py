@@ -262,9 +262,9 @@ def _parts(call_filter: CallFilter, *, all_live: bool = False) -> _Parts:
     """Return the lists to be read; with ``all_live``, those of all live statuses if one of a status is."""
     for_rest = replace(call_filter, older_than=None, longer_than=None)
     if call_filter.statuses:
-        asked = {*call_filter.statuses, *(REST_LIVE_STATUSES if all_live else ())}
+        wanted = {*call_filter.statuses, *(REST_LIVE_STATUSES if all_live else ())}
         moving, others = (
-            [replace(for_rest, statuses=(status,)) for status in statuses if status in asked]
+            [replace(for_rest, statuses=(status,)) for status in statuses if status in wanted]
             for statuses in (REST_LIVE_STATUSES, REST_STATUSES[len(REST_LIVE_STATUSES) :])
         )
         return _Parts(moving, others)

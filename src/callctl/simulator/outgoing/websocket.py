@@ -48,7 +48,7 @@ class FailureError(Exception):
 
 
 class WebSockets:
-    """All that are open. `begin` runs what simulated time waits for; `on_answer` is told how each handshake went."""
+    """All that are open. `begin` runs what simulated time waits for; `on_answer` gets the outcome of each handshake."""
 
     def __init__(self, begin: Begin, on_answer: OnAnswer, resolver: AbstractResolver | None) -> None:
         self._begin = begin

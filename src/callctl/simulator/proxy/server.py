@@ -347,7 +347,7 @@ class _End(asyncio.Protocol):
 
     @classmethod
     def pair(cls, proxy: Proxy) -> tuple[_End, _End]:
-        """Return two ends of one tunnel. Neither reads before both are connected and are told to."""
+        """Return two ends of one tunnel. Neither reads before both are connected and its reading is resumed."""
         one, other = cls(proxy), cls(proxy)
         one._other, other._other = other, one
         return one, other

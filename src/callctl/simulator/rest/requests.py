@@ -297,8 +297,8 @@ def recording_of(
     if url:
         check_callback_url(url)
     channels = 2 if text_of(form, "RecordingChannels") == "dual" else 1
-    asked = RecordingRequest(source, channels, text_of(form, "RecordingTrack") or "both")
-    return asked.reporting(url, method, " ".join(form.get(f"{name}Event", ())), known=known)
+    recording = RecordingRequest(source, channels, text_of(form, "RecordingTrack") or "both")
+    return recording.reporting(url, method, " ".join(form.get(f"{name}Event", ())), known=known)
 
 
 def check_callback_url(url: str) -> None:

@@ -100,7 +100,7 @@ class Conference:
     updated: datetime
     status: str = INIT
     has_started: bool = False
-    asked_recording: RecordingRequest | None = None
+    recording_request: RecordingRequest | None = None
     recording: Recording | None = None
     reason_ended: str | None = None
     ended_by: str | None = None
@@ -281,7 +281,7 @@ class Conferences:
             entrance.region or "us1",
             created=now,
             updated=now,
-            asked_recording=entrance.recording,
+            recording_request=entrance.recording,
         )
         self._all[conference.sid] = conference
         self._active[conference.name] = conference
@@ -298,9 +298,9 @@ class Conferences:
         if not conference.has_started and len(joined) > 1 and any(each.starts for each in joined):
             conference.has_started = True
             self._report(conference, "start", "conference-start")
-            if conference.asked_recording is not None:
+            if conference.recording_request is not None:
                 conference.recording = self._recordings.start(
-                    conference.founder, conference.asked_recording, conference_sid=conference.sid
+                    conference.founder, conference.recording_request, conference_sid=conference.sid
                 )
             for each in joined:
                 if not each.hold:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from callctl.simulator.far_end import FarEnd
 from callctl.simulator.models import MESSAGE_END, Detection
 
-GREETED_SECONDS = 2.0  # from the answer until a person's greeting is told from a machine's (inferred)
+GREETED_SECONDS = 2.0  # from the answer until a person's greeting is distinguished from a machine's (inferred)
 MACHINE_START, BEEP, UNKNOWN = "machine_start", "machine_end_beep", "unknown"
 
 
@@ -20,12 +20,12 @@ class Verdict:
     seconds: float
 
     def parameters(self) -> dict[str, str]:
-        """Return what is told of it; the duration is in milliseconds (AMD)."""
+        """Return a callback's parameters for it; the duration is in milliseconds (AMD)."""
         return {"AnsweredBy": self.answered_by, "MachineDetectionDuration": str(round(self.seconds * 1000))}
 
 
 def judge(detection: Detection, far_end: FarEnd) -> Verdict:
-    """Return what is found of a far end; one that takes longer than the time for it is unknown."""
+    """Return who answers at a far end; unknown, where finding out takes longer than the detection's timeout."""
     who = far_end.answered_by or (MACHINE_START if far_end.voicemail else "human")
     seconds = GREETED_SECONDS
     if who == UNKNOWN:

@@ -255,10 +255,10 @@ class DialSession:
 
     def _record(self) -> None:
         """Begin to record both sides, until the Dial is over."""
-        asked = self._dial.recording.request
-        if asked.subscription is not None:
-            asked = to_url(asked, self._link(asked.subscription.url, "recordingStatusCallback"))
-        recording = self._recordings.start(self._parent.leg, asked)
+        wanted = self._dial.recording.request
+        if wanted.subscription is not None:
+            wanted = to_url(wanted, self._link(wanted.subscription.url, "recordingStatusCallback"))
+        recording = self._recordings.start(self._parent.leg, wanted)
         self._recording = recording
         self._stops.append(lambda: self._recordings.stop(recording))
 

@@ -16,7 +16,7 @@ NOT_IMITATED = (
 
 @dataclass(frozen=True, slots=True)
 class Handling:
-    """Where the document of a call is (None: nowhere), and who is told when the call is over.
+    """Where the document of a call is (None: nowhere), and where the end of the call is reported.
 
     `not_imitated` says in words what else was to be done with the call, and can't be done here.
     """

@@ -37,7 +37,7 @@ class Member:
     resume: Resume | None
     waited: float | None = None  # how long in all, once it is out
     agent: "Agent | None" = None
-    heard: Cancel | None = None  # what it hears: music, or what it is told before it is connected
+    heard: Cancel | None = None  # stops what it hears: music, or the document before it is connected
 
     @property
     def leg(self) -> Leg:

@@ -40,7 +40,7 @@ class _Taking:
         self._hear(leg.far_end.words)
 
     def cancel(self) -> None:
-        """Stop: the call goes on elsewhere, or has ended; then the action is told that it was hung up."""
+        """Stop: the call goes on elsewhere, or has ended; then the action gets `hangup` as the digits."""
         self._stop()
         if self._leg.is_ending:
             params = self._parameters(HUNG_UP)

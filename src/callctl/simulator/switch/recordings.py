@@ -37,7 +37,7 @@ class Recording:
     updated: datetime
     since: float | None  # the simulated moment since which it counts; None while it skips, or is over
     conference_sid: str = ""
-    reported_by: Leg | None = None  # the leg whose last callback tells of it
+    reported_by: Leg | None = None  # the leg whose last callback reports it
     seconds: float = 0.0  # counted before `since`
     status: str = "in-progress"
     duration: int | None = None

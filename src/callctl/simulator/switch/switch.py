@@ -284,8 +284,8 @@ class Switch:
             parameters=request.parameters,
         )
         if request.recording is not None:
-            asked = request.recording
-            live.when_answered.append(lambda: self._record_whole(live, asked))
+            recording = request.recording
+            live.when_answered.append(lambda: self._record_whole(live, recording))
         self._live[leg.sid] = live
         if direction != INBOUND and not self._directory.overrides.keys() & {leg.to}:
             self._find_own_end(live, request.send_digits)

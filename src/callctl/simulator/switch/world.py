@@ -32,7 +32,7 @@ class Mark:
 class World:
     """One run, from the start or a reset to the next; made in the event loop that it runs in.
 
-    Every time stamp is what `wall` tells, where it is given. Else it is the real time, and with a manual clock the real
+    Every time stamp is what `wall` returns, if it is given. Else it is the real time, and with a manual clock the real
     time of the beginning and the seconds that have passed since.
     """
 

@@ -22,7 +22,7 @@ HOST = re.compile(r"^\w+://[^/?#]*")  # what stands before the path of a URL
 class Condition:
     """Something that may come true, from when it is made: what is still so, and what is missing, say why it has not.
 
-    `is_met` raises ControlError where it can't come true any more. Used with `with`, since some have to be told of.
+    `is_met` raises ControlError where it can't come true any more. `end` is called at the end of a `with`.
     """
 
     is_met: Callable[[], bool]

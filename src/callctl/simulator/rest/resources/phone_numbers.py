@@ -41,8 +41,8 @@ class PhoneNumbers(OwnedResource):
         return self._possessions.numbers
 
     def fields_of_new(self, form: Form) -> dict[str, object]:
-        """Return the fields of a number that is asked for by itself or by its area code."""
-        number = self._asked_for(form)
+        """Return the fields of a new number, which is chosen by itself or by its area code."""
+        number = self._new_number(form)
         name = {"phone_number": number, "friendly_name": formatted(number)}
         return fields.unset(self.parameters) | FIXED | name
 
@@ -72,7 +72,7 @@ class PhoneNumbers(OwnedResource):
             checks.append(lambda owned: pattern.search(owned.text("phone_number")) is not None)
         return checks
 
-    def _asked_for(self, form: Form) -> str:
+    def _new_number(self, form: Form) -> str:
         if self._endpoint.settings.test_credentials:
             return _tried(form)
         number = numbers.normal(text_of(form, "PhoneNumber"))

@@ -81,8 +81,8 @@ class RecordingResources:
     # Of a call, or of a conference
 
     async def _start(self, request: web.Request) -> web.Response:
-        asked = requests.recording_of(await self._endpoint.form(request), "StartCallRecordingAPI")
-        recording = self._endpoint.switch.record(self._call(request), asked)
+        wanted = requests.recording_of(await self._endpoint.form(request), "StartCallRecordingAPI")
+        recording = self._endpoint.switch.record(self._call(request), wanted)
         return web.json_response(self._shown_of(request, recording, recording.status), status=201)
 
     async def _list_of(self, request: web.Request) -> web.Response:

@@ -15,7 +15,7 @@ MAX_PARTICIPANTS = 250  # docs/twilio.md, "Conferences"
 EVENTS = ("start", "end", "join", "leave", "mute", "hold", "modify", "speaker", "announcement")
 # What a document may hold that a participant hears, be it music or an announcement (docs/twilio.md, "Conferences").
 HEARD_VERBS = ("Play", "Say", "Pause", "Redirect")
-# What a Dial's action is told of it, whatever happened there.
+# The parameters for a Dial's action, whatever happened in the conference.
 TOOK_PART = {"DialCallStatus": "answered"}
 
 
@@ -96,8 +96,8 @@ class Conference(Noun):
         return TOOK_PART if joined else {"DialCallStatus": "failed"}
 
     async def _linked_recording(self, document: Document) -> RecordingRequest | None:
-        asked = self.entrance.recording
-        return None if asked is None else await record.linked(asked, document)
+        recording = self.entrance.recording
+        return None if recording is None else await record.linked(recording, document)
 
     async def _subscription(self, document: Document) -> Subscription | None:
         url = await document.link(self.callback_url, "statusCallback")
@@ -107,12 +107,12 @@ class Conference(Noun):
 def _recording(element: Element) -> RecordingRequest | None:
     """Return how the conference is recorded, None if it is not; another wish is refused."""
     wish = element.attributes.get("record", NEVER).strip().lower()
-    asked = record.recording(element, "Conference")
+    recording = record.recording(element, "Conference")
     if wish in (NEVER, FROM_START):
         element.without_effect("record")
     else:
         element.refuse("record")
-    return asked if wish == FROM_START else None
+    return recording if wish == FROM_START else None
 
 
 def most_participants(number: float) -> int:

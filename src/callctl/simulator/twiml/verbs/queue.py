@@ -19,7 +19,7 @@ NO_QUEUE = {"DialCallStatus": "failed", "DialBridged": "false"}
 
 @dataclass(frozen=True, slots=True)
 class WaitInQueue(Step[dict[str, str]]):
-    """Wait in a queue, and for the end of the talk with the leg that takes it; return what its action is told.
+    """Wait in a queue, and for the end of the talk with the leg that takes it; return the parameters for its action.
 
     `wait_url` and `action` are absolute; the former is empty for silence, the latter where it can't be asked. Where the
     call ends or is redirected, the step itself asks the action.
@@ -34,7 +34,7 @@ class WaitInQueue(Step[dict[str, str]]):
 
 @dataclass(frozen=True, slots=True)
 class TakeNext(Step[dict[str, str]]):
-    """Be connected with the first who waits in a queue, until that is over; return what the Dial's action is told.
+    """Be connected with the first in a queue, until that is over; return the parameters for the Dial's action.
 
     `url` is of the document that the other one hears before; it is absolute, or empty.
     """

@@ -81,24 +81,24 @@ def trims(element: Element) -> bool:
 
 def recording(element: Element, source: str, *, channels: int = 1) -> RecordingRequest:
     """Read how an element wants to be recorded, whose callback's address may be relative."""
-    asked = RecordingRequest(source, channels, element.get("recordingTrack") or "both")
+    wanted = RecordingRequest(source, channels, element.get("recordingTrack") or "both")
     events = element.get("recordingStatusCallbackEvent")
-    return asked.reporting(
+    return wanted.reporting(
         element.url("recordingStatusCallback"), element.method("recordingStatusCallbackMethod"), events
     )
 
 
-async def linked(asked: RecordingRequest, document: Document) -> RecordingRequest:
+async def linked(recording: RecordingRequest, document: Document) -> RecordingRequest:
     """Return it with the absolute address of its callback; without one, and noted, where there is none."""
-    if asked.subscription is None:
-        return asked
-    url = await document.link(asked.subscription.url, "recordingStatusCallback")
-    return to_url(asked, url)
+    if recording.subscription is None:
+        return recording
+    url = await document.link(recording.subscription.url, "recordingStatusCallback")
+    return to_url(recording, url)
 
 
-def to_url(asked: RecordingRequest, url: str) -> RecordingRequest:
+def to_url(recording: RecordingRequest, url: str) -> RecordingRequest:
     """Return it with another address of its callback, empty for none."""
-    subscription = asked.subscription
+    subscription = recording.subscription
     if subscription is None:
-        return asked
-    return replace(asked, subscription=replace(subscription, url=url) if url else None)
+        return recording
+    return replace(recording, subscription=replace(subscription, url=url) if url else None)

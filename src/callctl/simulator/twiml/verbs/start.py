@@ -77,15 +77,15 @@ def _recording(element: Element) -> RecordingRequest:
     """Read a <Recording>; which track and whether silence is cut off have no effect."""
     element.without_effect("trim", "track")
     channels = 1 if element.get("channels").strip() == "mono" else 2
-    asked = record.recording(element, SOURCE, channels=channels)
-    return replace(asked, name=element.get("name").strip())
+    recording = record.recording(element, SOURCE, channels=channels)
+    return replace(recording, name=element.get("name").strip())
 
 
-async def _linked(asked: RecordingRequest) -> RecordingRequest:
+async def _linked(recording: RecordingRequest) -> RecordingRequest:
     """Return it without its callback where that is a relative address, which live Twilio does not complete."""
-    if asked.subscription is None or absolute("", asked.subscription.url):
-        return asked
-    url = asked.subscription.url
+    if recording.subscription is None or absolute("", recording.subscription.url):
+        return recording
+    url = recording.subscription.url
     text = f"HTTP retrieval failure: recordingStatusCallback {url!r} of <Recording> must be a whole address"
     await Note(HTTP_FAILURE, text, url=url)
-    return record.to_url(asked, "")
+    return record.to_url(recording, "")
