@@ -43,6 +43,29 @@ def test_x_asks_and_y_hangs_up(family: LiveTable) -> None:
     assert (family.state.mode, family.state.message) == (None, "")
 
 
+@pytest.mark.parametrize("question", ["x", "q", "r", "d"])
+@pytest.mark.parametrize("answer", ["n", "y", ESCAPE])
+def test_keys_that_were_read_together_with_an_answer_do_nothing(family: LiveTable, question: str, answer: str) -> None:
+    family.listens = True
+    for number in range(20, 24):
+        family.event(number, "failed")
+    family.draw()
+    family.select(4)
+    if question == "d":
+        family.select_row(FAILURES)
+    family.type(question)
+    family.wait(REFUSED_FOR)
+    read_at = family.now
+    family.take(Key(answer, read_at))
+    family.now += 1  # a terminal that is slow
+    over = family.state
+    intents = list(family.intents)
+    assert over.mode is None
+    for key in ["x", "y", " ", "d", "a", "p", CTRL_Z, CTRL_Z]:
+        family.take(Key(key, read_at))
+    assert (replace(family.state, message=""), family.intents) == (replace(over, message=""), intents)
+
+
 def test_y_counts_only_once_its_question_could_be_read(family: LiveTable) -> None:
     family.select(4)
     family.type("x")
@@ -80,7 +103,11 @@ def test_any_other_key_cancels_and_does_nothing_else(family: LiveTable, key: str
     family.wait(wait)
     assert family.type(key) is None
     assert family.state == replace(
-        before, key_at=family.state.key_at, message=NOT_CONFIRMED, message_at=family.state.key_at
+        before,
+        key_at=family.state.key_at,
+        closed_at=family.state.key_at,
+        message=NOT_CONFIRMED,
+        message_at=family.state.key_at,
     )
 
 
@@ -619,6 +646,27 @@ def test_q_asks_only_if_calls_report_here(listens: bool, live: bool, asks: bool)
         assert (table.state.mode, table.state.message) == (None, "")
         asked(table, "q")
         assert table.type("y") == Leave()
+
+
+@pytest.mark.parametrize("ahead", [["l", "s", " ", "x", "y"], ["e", "x", "y"], [ENTER, "x", "y"], [PASTE, "x", "y"]])
+def test_text_that_is_typed_on_after_q_is_no_row_of_keys(family: LiveTable, ahead: list[str]) -> None:
+    family.listens = True
+    family.select(4)
+    family.type("q")
+    for key in ahead:
+        family.wait(CONFIRM_AFTER - 0.1)
+        family.type(key)
+    assert (family.state.mode, family.state.marks, family.intents) == (None, {}, [])
+    family.wait(REFUSED_FOR)
+    asked(family, "q")
+    assert family.type("y") == Leave()
+
+
+def test_q_counts_at_once_after_its_question_was_left(family: LiveTable) -> None:
+    family.listens = True
+    family.type("q", "n")
+    asked(family, "q")
+    assert family.type("y") == Leave()
 
 
 def test_q_is_asked_no_longer_than_anything_else() -> None:

@@ -17,6 +17,7 @@ from callctl.views.live.attention import Failure
 from callctl.views.live.keys import (
     BACKSPACE,
     CTRL_B,
+    CTRL_C,
     CTRL_F,
     CTRL_U,
     CTRL_Z,
@@ -77,6 +78,27 @@ def test_no_key_fails_without_legs(key: str) -> None:
     expected = {CTRL_Z: Suspend(), "q": Leave()}
     assert table.type(key) == expected.get(key)
     assert table.state.selected is None
+
+
+@pytest.mark.parametrize("way_out", ["q", CTRL_C])
+def test_no_key_counts_once_the_table_is_left(table: LiveTable, way_out: str) -> None:
+    table.type("j")
+    assert table.type(way_out) == (Leave() if way_out == "q" else None)
+    left = table.state
+    for key in KEYS:
+        table.wait(CONFIRM_AFTER)
+        assert table.type(key, text="x") is None
+    table.type("x")
+    table.wait(CONFIRM_AFTER)
+    assert table.type("y") is None
+    assert table.state == left
+
+
+def test_ctrl_c_counts_while_something_is_asked(table: LiveTable) -> None:
+    table.type("j", "x", CTRL_C)
+    table.wait(CONFIRM_AFTER)
+    assert table.type("y") is None
+    assert table.state.is_left
 
 
 # The pages
@@ -328,6 +350,8 @@ class KeysAndEvents(RuleBasedStateMachine):
         asked, latest, listing = table.asked, table.latest, table.listing
         before = table.state.marks
         intent = table.take(key)
+        if isinstance(intent, Leave):
+            table.state = replace(table.state, is_left=False)  # operated on, as if it was asked for elsewhere
         for leg in table.state.marks.keys() - before.keys():
             shown = listing.leg(leg)
             assert shown is not None

@@ -23,7 +23,7 @@ from callctl.support.dates import format_date, time_of_day
 from callctl.views.jsonl import JsonLinesView
 from callctl.views.lines import LineView
 from callctl.views.live.frame import Frame, Layout, draw
-from callctl.views.live.keys import Key
+from callctl.views.live.keys import CTRL_C, Key
 from callctl.views.live.operator import ActionOutcome
 from callctl.views.live.screen import TROUBLE_STAYS, LiveView, TableOptions
 from callctl.views.view import WatchState
@@ -222,6 +222,21 @@ def test_keys_are_drawn_once_and_before_a_key_that_is_for_what_they_opened(
         view.key(Key(key, elapsed()))
     view.take_news()
     assert len(shown) == frames
+    view.close()
+
+
+@pytest.mark.parametrize("way_out", ["q", CTRL_C])
+def test_no_key_changes_a_call_while_the_watch_ends(monkeypatch: pytest.MonkeyPatch, way_out: str) -> None:
+    seconds, idle = 100.0, Idle()
+    monkeypatch.setattr("callctl.views.live.screen.elapsed", lambda: seconds)
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, height=24)
+    view = LiveView(console, TableOptions(), clock=clock_of(lambda: moment(5)), operator=idle)
+    view.refresh(board_of([callback(PARENT, "ringing", second=0, sequence=1)]).snapshot(), HEADER)
+    for key in ("g", way_out, "x", "y"):
+        seconds += 1
+        view.key(Key(key, seconds))
+        view.take_news()
+    assert idle.reports == []
     view.close()
 
 

@@ -75,7 +75,9 @@ def confirm(state: ViewState, mode: Confirming, key: Key, around: Surroundings) 
     if key.name == "f" and isinstance(mode.intent, HangUp) and not mode.is_family:
         return _ask_for_family(state, mode, key, around), None
     if isinstance(mode.intent, Leave):
-        return replace(state, mode=None), None
+        # Who types on at once takes the table for left: that text is for the shell, unless it is another q.
+        refusal = Refusal(key.at, "q") if _is_text(key) and _is_too_soon(mode, key) else None
+        return replace(state, mode=None, refusal=refusal), None
     return replace(state, mode=None).saying("not confirmed: nothing was sent", key.at), None
 
 
@@ -169,8 +171,12 @@ def _to_confirm(state: ViewState, mode: ChoosingUrl, url: str) -> ViewState:
 
 def may_answer(key: Key, refusal: Refusal | None) -> bool:
     """Return whether a key goes on with the answer to what was refused."""
-    is_text = bool(key.typed) or key.name in (ENTER, PASTE)
-    return refusal is not None and is_text and key.name not in refusal.keys and key.at - refusal.at < REFUSED_FOR
+    is_recent = refusal is not None and key.at - refusal.at < REFUSED_FOR and key.name not in refusal.keys
+    return is_recent and _is_text(key)
+
+
+def _is_text(key: Key) -> bool:
+    return bool(key.typed) or key.name in (ENTER, PASTE)
 
 
 def _moves_only(urls: Sequence[str]) -> str:

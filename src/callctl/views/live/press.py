@@ -20,6 +20,7 @@ from callctl.views.live.asking import (
 from callctl.views.live.filter import TextFilter
 from callctl.views.live.keys import (
     CTRL_B,
+    CTRL_C,
     CTRL_F,
     CTRL_Z,
     DOWN,
@@ -59,20 +60,27 @@ SUSPEND_WITHIN = 3.0
 def press(state: ViewState, key: Key, around: Surroundings) -> tuple[ViewState, Intent | None]:
     """Return the state after a key, and what is to be done because of it.
 
-    Ctrl-C is none of them: it must count even while nothing can be drawn.
+    Ctrl-C asks for nothing here: the screen has it count even while nothing can be drawn.
     """
     state = up_to_date(state, around, now=key.at)
+    if state.is_left or key.name == CTRL_C:
+        return replace(state, is_left=True), None  # it is ending: what is typed from now on is for the shell
     mode = state.mode
     if isinstance(mode, Question) and (mode.drawn_at is None or key.at < mode.drawn_at):
         return state, None  # it was typed before the question could be read
     if key.at <= state.closed_at:
-        return state, None  # it was meant for the question that is over
+        return state, None  # it was meant for the question that is over, or read together with the answer
     if mode is None and may_answer(key, state.refusal):
         return replace(state, key_at=key.at, refusal=Refusal(key.at)), None
     state = replace(state, key_at=key.at, message="", refusal=None)
-    if key.name == CTRL_Z:
-        return _suspend(state, key, around)
-    state, intent = _pressed(state, mode, key, around)
+    is_suspending = key.name == CTRL_Z
+    state, intent = _suspend(state, key, around) if is_suspending else _pressed(state, mode, key, around)
+    if isinstance(mode, Question) and not isinstance(state.mode, Question):
+        state = replace(state, closed_at=key.at)
+    if isinstance(intent, Leave):
+        state = replace(state, is_left=True)
+    if is_suspending:
+        return state, intent
     is_on_table = mode is None and not isinstance(state.mode, Page)
     return (scrolled(state, around) if is_on_table else state), intent
 

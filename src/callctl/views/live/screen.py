@@ -331,7 +331,6 @@ class LiveView:
         if key.name == CTRL_C and self._operator is not None:
             self._let_go_on()
             self._operator.interrupt()
-            return
         self._keys.put(key)
         self._wake()
 

@@ -124,7 +124,7 @@ class Departure:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A redirect was refused, or its question is over: text that goes on as if it stood there is no key of the table.
+    """A redirect was refused, or a question is over: text that goes on as if it stood there is no key of the table.
 
     ``at`` is when that was, or text last typed that may be an answer, in seconds of elapsed time. ``keys`` are the
     characters that count all the same, as the first text after it.
@@ -141,9 +141,9 @@ class ViewState:
     ``selected`` is the SID of a leg, or ``FAILURES``; ``top`` the first row on the screen. ``row`` is where the
     selected one was when it was last on the screen, ``departure`` tells that it is about to go. ``marks`` have the
     status of each marked leg when it was marked. ``message`` stands in the foot since ``message_at``, ``key_at`` is
-    when the last key came, ``closed_at`` when a question was last closed by something else than a key: all in seconds
-    of elapsed time. ``is_held``: the picture stays as it is. ``selects_first``: if none is selected, the first leg is
-    to be.
+    when the last key came, ``closed_at`` when a question was last closed: all in seconds of elapsed time. ``is_held``:
+    the picture stays as it is. ``is_left``: the watch is to end, and no key counts any more. ``selects_first``: if none
+    is selected, the first leg is to be.
     """
 
     selected: str | None = None
@@ -159,6 +159,7 @@ class ViewState:
     dismissed: frozenset[tuple[str, datetime]] = frozenset()
     failures_open: bool = False
     is_held: bool = False
+    is_left: bool = False
     selects_first: bool = False
     key_at: float = float("-inf")
     closed_at: float = float("-inf")
