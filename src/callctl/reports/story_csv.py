@@ -26,7 +26,7 @@ _COLUMNS: Final[dict[str, Callable[[Story, StoryLeg], object]]] = {
     "ended_at": lambda _, one: format_date(one.leg.ended_at),
     "ring_seconds": lambda _, one: one.ring_seconds,
     "talk_seconds": lambda _, one: one.talk_seconds,
-    "duration": lambda _, one: one.leg.duration,
+    "duration": lambda _, one: one.duration,
     "sip_response_code": lambda _, one: one.leg.sip_response_code,
     "answered_by": lambda _, one: one.leg.answered_by,
     "caller_name": lambda _, one: one.leg.caller_name,

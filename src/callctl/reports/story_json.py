@@ -44,7 +44,7 @@ def _leg_json(one: StoryLeg) -> dict[str, Any]:
         "ended_at": format_date(leg.ended_at),
         "ring_seconds": one.ring_seconds,
         "talk_seconds": one.talk_seconds,
-        "duration": leg.duration,
+        "duration": one.duration,
         "sip_response_code": leg.sip_response_code,
         "answered_by": leg.answered_by,
         "caller_name": leg.caller_name,

@@ -36,18 +36,18 @@ def test_by_a_rule(stored: StoredCalls) -> None:
 
 
 def test_by_the_far_end_or_by_twilio(stored: StoredCalls) -> None:
-    assert endings(stored, busy(stored, 0)) == [("far-end", None, "+12025550102 was busy")]
+    assert endings(stored, busy(stored, 0)) == [("far-end", None, "busy at +12025550102")]
     assert endings(stored, failed(stored, 0, code="404")) == [
         ("twilio", None, "could not be connected: SIP 404 (not found)")
     ]
     no_answer = stored.leg(("initiated", 0), ("ringing", 1), ("no-answer", 60), to="client:ann", SipResponseCode="480")
     assert endings(stored, no_answer) == [
-        ("far-end", None, "client:ann did not answer: SIP 480 (temporarily unavailable)")
+        ("far-end", None, "no answer from client:ann: SIP 480 (temporarily unavailable)")
     ]
 
 
 def test_what_callbacks_do_not_say_is_not_said(stored: StoredCalls) -> None:
-    assert endings(stored, talk(stored, 0, 30)) == [("unclear", None, "+12025550100 hung up, or its TwiML was over")]
+    assert endings(stored, talk(stored, 0, 30)) == [("unclear", None, "hung up by +12025550100, or its TwiML was over")]
     canceled = stored.leg(("initiated", 0), ("ringing", 1), ("canceled", 9), to="client:ann")
     assert endings(stored, canceled) == [("unclear", None, "canceled before it was answered, not by callctl")]
     assert endings(stored, stored.leg(("ringing", 0), to="client:ann")) == [
@@ -58,9 +58,12 @@ def test_what_callbacks_do_not_say_is_not_said(stored: StoredCalls) -> None:
 @pytest.mark.parametrize(
     ("end", "expected"),
     [
-        (20, ["+12025550100 hung up, or its TwiML was over", "client:ann hung up, it seems"]),
-        (32, ["+12025550100 hung up, or its TwiML was over", "ended in the same second as the call that dialled it"]),
-        (34, ["+12025550100 hung up, it seems", "ended with the call that dialled it"]),
+        (20, ["hung up by +12025550100, or its TwiML was over", "hung up by client:ann, it seems"]),
+        (
+            32,
+            ["hung up by +12025550100, or its TwiML was over", "ended in the same second as the call that dialled it"],
+        ),
+        (34, ["hung up by +12025550100, it seems", "ended with the call that dialled it"]),
     ],
 )
 def test_which_of_two_phones_hung_up_first(stored: StoredCalls, end: int, expected: list[str]) -> None:
@@ -164,7 +167,7 @@ def test_what_a_rule_does_once_a_leg_has_ended_did_not_end_it(stored: StoredCall
     stored.act(parent, "redirect", 21.2, "to survey", rule="after-dial")
     recording = {"CallSid": sid(child), "RecordingSid": "RE1", "RecordingStatus": "completed"}
     stored.events.append(event_of(recording, received=23))  # of the leg that has ended
-    assert endings(stored, parent)[1] == ("far-end", None, "client:ann hung up, it seems")
+    assert endings(stored, parent)[1] == ("far-end", None, "hung up by client:ann, it seems")
 
 
 def test_nor_where_this_machines_clock_is_behind_twilios(stored: StoredCalls) -> None:
@@ -198,15 +201,15 @@ def test_a_child_that_was_redirected_out_of_its_dial_ends_by_itself(stored: Stor
     parent = left_by_redirect(stored, parent_ends=11, child_ends=child_ends)
     assert endings(stored, parent) == [
         ("command", COLLEAGUE, f"over when the call it dialled was redirected by {COLLEAGUE}"),
-        ("unclear", None, "client:ann hung up, or its TwiML was over"),
+        ("unclear", None, "hung up by client:ann, or its TwiML was over"),
     ]
 
 
 def test_nor_does_a_redirect_of_its_parent_end_it(stored: StoredCalls) -> None:
     parent = left_by_redirect(stored, parent_ends=40, child_ends=14)
     stored.act(parent, "redirect", 10.2, "to a conference")
-    by_itself = ("unclear", None, "+12025550100 hung up, or its TwiML was over")
-    assert endings(stored, parent) == [by_itself, ("unclear", None, "client:ann hung up, or its TwiML was over")]
+    by_itself = ("unclear", None, "hung up by +12025550100, or its TwiML was over")
+    assert endings(stored, parent) == [by_itself, ("unclear", None, "hung up by client:ann, or its TwiML was over")]
 
 
 def test_nor_a_hang_up_of_its_parent(stored: StoredCalls) -> None:
@@ -214,13 +217,13 @@ def test_nor_a_hang_up_of_its_parent(stored: StoredCalls) -> None:
     stored.act(parent, "hangup", 14.6, "completed")
     assert endings(stored, parent) == [
         ("command", COLLEAGUE, f"hung up by {COLLEAGUE}"),
-        ("unclear", None, "client:ann hung up, or its TwiML was over"),
+        ("unclear", None, "hung up by client:ann, or its TwiML was over"),
     ]
 
 
 def test_a_parent_that_goes_on_without_its_child_ends_by_itself(stored: StoredCalls) -> None:
     parent = left_by_redirect(stored, parent_ends=30, child_ends=50)
-    assert endings(stored, parent)[0] == ("unclear", None, "+12025550100 hung up, or its TwiML was over")
+    assert endings(stored, parent)[0] == ("unclear", None, "hung up by +12025550100, or its TwiML was over")
     redirected = left_by_redirect(stored, parent_ends=16, child_ends=50)
     stored.act(redirected, "redirect", 10.4, "to survey")
     assert endings(stored, redirected)[0][0] == "unclear"
@@ -256,7 +259,7 @@ def test_what_was_refused_took_no_child_out_of_its_dial(stored: StoredCalls) -> 
 @pytest.mark.parametrize(
     ("code", "by", "words"),
     [
-        ("11200", "unclear", "+12025550100 hung up, or its TwiML was over, or ended with error 11200: failure"),
+        ("11200", "unclear", "hung up by +12025550100, or its TwiML was over, or ended with error 11200: failure"),
         ("12100", "twilio", "ended with error 12100: failure"),
     ],
 )

@@ -69,6 +69,7 @@ SIP_MEANINGS: Final = {
 class Ending:
     """How a leg ended: when, by whom or what (``by`` is one of the words above), and the same as a sentence.
 
+    The sentence begins with words of its own, never with a number or a name: a spreadsheet takes ``+1…`` for a formula.
     ``who`` is the name of the rule or ``user@host`` of a command, where that is known.
     """
 
@@ -253,11 +254,11 @@ def _by_action(leg: Leg, action: ActionEvent) -> Ending:
 
 
 def _busy(leg: Leg, _legs: Sequence[Leg]) -> Ending:
-    return Ending(leg.ended_at, FAR_END, f"{far_end(leg)} was busy{_sip(leg)}")
+    return Ending(leg.ended_at, FAR_END, f"busy at {far_end(leg)}{_sip(leg)}")
 
 
 def _no_answer(leg: Leg, _legs: Sequence[Leg]) -> Ending:
-    return Ending(leg.ended_at, FAR_END, f"{far_end(leg)} did not answer{_sip(leg)}")
+    return Ending(leg.ended_at, FAR_END, f"no answer from {far_end(leg)}{_sip(leg)}")
 
 
 def _failed(leg: Leg, _legs: Sequence[Leg]) -> Ending:
@@ -279,16 +280,16 @@ def _completed(leg: Leg, legs: Sequence[Leg], left: Collection[str]) -> Ending:
     children = [one for one in legs if one.parent_call_sid == leg.call_sid]
     stayed = [one for one in children if one.call_sid not in left]
     if leg.ended_at and any(one.answered_at and one.ended_at and one.ended_at > leg.ended_at for one in stayed):
-        return Ending(leg.ended_at, FAR_END, f"{far_end(leg)} hung up, it seems")
+        return Ending(leg.ended_at, FAR_END, f"hung up by {far_end(leg)}, it seems")
     if any(one.ended_at and _is_near(one.ended_at, leg) for one in children) and not any(map(_was_answered, children)):
         return Ending(leg.ended_at, FAMILY, "over when nobody was reached")
-    return Ending(leg.ended_at, UNCLEAR, f"{far_end(leg)} hung up, or its TwiML was over")
+    return Ending(leg.ended_at, UNCLEAR, f"hung up by {far_end(leg)}, or its TwiML was over")
 
 
 def _completed_child(leg: Leg, legs: Sequence[Leg]) -> Ending:
     parent = next((one for one in legs if one.call_sid == leg.parent_call_sid), None)
     if parent is None or parent.ended_at is None or leg.ended_at is None or leg.ended_at < parent.ended_at:
-        return Ending(leg.ended_at, FAR_END, f"{far_end(leg)} hung up, it seems")
+        return Ending(leg.ended_at, FAR_END, f"hung up by {far_end(leg)}, it seems")
     if leg.ended_at > parent.ended_at:
         return Ending(leg.ended_at, FAMILY, "ended with the call that dialled it")
     return Ending(leg.ended_at, UNCLEAR, "ended in the same second as the call that dialled it")

@@ -108,6 +108,13 @@ class StoryLeg:
         """The other end of the leg."""
         return far_end(self.leg)
 
+    @property
+    def duration(self) -> int | None:
+        """Its duration in seconds; None if it was never answered: REST has none then, callbacks report 0."""
+        leg = self.leg
+        was_answered = leg.answered_at is not None or leg.status == CallStatus.COMPLETED
+        return leg.duration if was_answered else leg.duration or None
+
 
 @dataclass(frozen=True, slots=True)
 class Remark:
