@@ -106,7 +106,7 @@ def _without_sip_passwords(text: str, user: str, *, end: str, at: str) -> str:
     while found := re.compile(user).search(text, begin):
         ending = re.compile(end).search(text, found.end())
         begin = ending.start() if ending else len(text)
-        ats = [one.start() for one in re.compile(at, re.IGNORECASE).finditer(text, found.end(), begin)]
+        ats = [at_sign.start() for at_sign in re.compile(at, re.IGNORECASE).finditer(text, found.end(), begin)]
         if ats:
             pieces += text[kept : found.end()], REDACTED
             kept = ats[-1]

@@ -113,8 +113,10 @@ def left_dial_by(sid: str, actions: Iterable[ActionEvent]) -> ActionEvent | None
     It is the first that was done: from then on neither the end nor a redirect of its parent reaches it, and the
     parent's Dial is over (docs/twilio.md, "Redirects and the other leg").
     """
-    done = (one for one in actions if one.call_sid == sid and one.action == "redirect" and one.result == DONE)
-    return min(done, key=lambda one: one.at, default=None)
+    done = (
+        action for action in actions if action.call_sid == sid and action.action == "redirect" and action.result == DONE
+    )
+    return min(done, key=lambda action: action.at, default=None)
 
 
 def left_dial_at(sid: str, actions: Iterable[ActionEvent], *, joined: datetime | None) -> datetime | None:

@@ -330,7 +330,9 @@ class Board:
             self._touched.add(family.sid)
         for sid in [sid for sid, fold in self._folds.items() if not fold.has_status and fold.last_at < before]:
             del self._folds[sid]
-        for conference in [one for one, ended in self._ended_conferences.items() if ended < before]:
+        for conference in [
+            conference_sid for conference_sid, ended in self._ended_conferences.items() if ended < before
+        ]:
             del self._ended_conferences[conference]
         if gone:
             self._snapshot = None

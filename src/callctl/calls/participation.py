@@ -131,7 +131,7 @@ class Participations:
         ]
         if not present:
             return None
-        _, _, facts, since = max(present, key=lambda one: one[:2])
+        _, _, facts, since = max(present, key=lambda entry: entry[:2])
         return replace(facts, since=since)
 
 

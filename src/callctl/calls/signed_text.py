@@ -99,7 +99,7 @@ def sender_in(fields: Fields, signed: str) -> str | None:
 
 
 def _only_call(signed: str) -> str | None:
-    accounts = [place.start() for place in _ACCOUNT.finditer(signed)]
+    accounts = [account.start() for account in _ACCOUNT.finditer(signed)]
     if not accounts:  # Twilio's forms have one
         sids = [value for name, value in parse_qsl(signed[1:]) if name == "CallSid"] if _may_be_get(signed) else []
         return sids[0] if len(sids) == 1 and _SID.fullmatch(sids[0]) else None
@@ -120,7 +120,7 @@ def sids_in(signed: str) -> list[str]:
         return []
     found: list[str] = []
     for name in (_CALL, _CALL_IN_QUERY):
-        sids = (_SID.match(signed, place.end()) for place in name.finditer(signed))
+        sids = (_SID.match(signed, match.end()) for match in name.finditer(signed))
         found += islice((match[0] for match in sids if match), _MOST_SIDS)
     return list(dict.fromkeys(found))
 
@@ -192,8 +192,8 @@ def _has_other_conference(fields: Fields, text: str) -> bool:
     sid = fields.get("ConferenceSid")
     if not sid:
         return False
-    place = _CONFERENCE.search(text)
-    named = "" if place is None else text[place.end() :]
+    match = _CONFERENCE.search(text)
+    named = "" if match is None else text[match.end() :]
     return not named.startswith(sid) or _is_cut(sid, named)
 
 

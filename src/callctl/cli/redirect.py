@@ -382,7 +382,7 @@ class RedirectPreview:
         turns = {sid: turn for turn, group in enumerate(groups) for sid in group}
         in_dial = operation.children_in_dial(parents, known=self.history).items()
         # Legs that are each other's parents, which is an API's nonsense, don't wait for each other.
-        return {parent: [one for one in children if turns[one] < turns[parent]] for parent, children in in_dial}
+        return {parent: [child for child in children if turns[child] < turns[parent]] for parent, children in in_dial}
 
     def _in_order(self, sids: Sequence[str], parents: Mapping[str, str | None]) -> list[list[str]]:
         operation.check_both_legs(parents, known=self.history, command=self.command)
@@ -472,7 +472,11 @@ class ConferencePreview(RedirectPreview):
             ConditionNotMetError: They were not, or it is not known.
         """
         conversation = self.conversations.get(sid)
-        stayed = [] if conversation is None else [one.sid for one in conversation.children if one.sid not in redirected]
+        stayed = (
+            []
+            if conversation is None
+            else [child.sid for child in conversation.children if child.sid not in redirected]
+        )
         if stayed:
             raise _left_alone(sid, stayed)
 

@@ -448,12 +448,12 @@ class _Run:
         from callctl.watch.forwarding.replay import replay
 
         async with aclosing(replay(callbacks, sending, on_gap=self._say_gap)) as sent:
-            async for one in sent:
+            async for replayed in sent:
                 self._count += 1
-                self._failures += not one.is_accepted
-                self._write(one)
-                rows = self._rows.get((one.event.key, one.given))
-                if rows and one.is_accepted:
+                self._failures += not replayed.is_accepted
+                self._write(replayed)
+                rows = self._rows.get((replayed.event.key, replayed.given))
+                if rows and replayed.is_accepted:
                     self._store.forget_undelivered(rows)
 
     def _say_gap(self, seconds: float, event: CallEvent) -> None:
@@ -464,21 +464,21 @@ class _Run:
             "--speed or --at-once is faster"
         )
 
-    def _write(self, one: Replayed) -> None:
+    def _write(self, replayed: Replayed) -> None:
         from callctl.views.terminal_safe import printable
 
-        runtime, event = self._runtime, one.event
-        if one.came_to_callctl:
+        runtime, event = self._runtime, replayed.event
+        if replayed.came_to_callctl:
             runtime.say_once(
-                f"callctl: {one.url} is a listener of callctl, which takes no replays\n"
+                f"callctl: {replayed.url} is a listener of callctl, which takes no replays\n"
                 "hint: give the address of your application"
             )
         if runtime.form is Form.JSON:
-            runtime.write_json(one.to_json())
+            runtime.write_json(replayed.to_json())
         elif runtime.form is Form.PLAIN:
-            seconds, status = f"{one.answer.seconds:.3f}", str(one.answer.status or "-")
-            fields = (*_fields(event), status, seconds, one.reason or "-", one.url)
+            seconds, status = f"{replayed.answer.seconds:.3f}", str(replayed.answer.status or "-")
+            fields = (*_fields(event), status, seconds, replayed.reason or "-", replayed.url)
             runtime.write("\t".join(map(printable, fields)))
         else:
             when = time_of_day(event.received_at)
-            runtime.write(printable(f"{when}  {event.call_sid}  {_word(event)}  {one.answer.text}"))
+            runtime.write(printable(f"{when}  {event.call_sid}  {_word(event)}  {replayed.answer.text}"))

@@ -112,8 +112,10 @@ def _handled(client: ApiClient, numbers: Sequence[PhoneNumber]) -> Iterator[_Han
             url = client.phone_number_url(number.sid)
             yield _Handled((number.number,), number.voice_url, number.status_callback, url)
     for sid, named in of_applications.items():
-        if (one := applications.get(sid)) is not None:
-            yield _Handled(tuple(named), one.voice_url, one.status_callback, client.application_url(sid), sid)
+        if (application := applications.get(sid)) is not None:
+            yield _Handled(
+                tuple(named), application.voice_url, application.status_callback, client.application_url(sid), sid
+            )
 
 
 def _changes(handled: _Handled, here: Here) -> dict[str, str]:
@@ -155,8 +157,8 @@ def _command(settings: Settings, url: str, changes: Mapping[str, str]) -> str:
 
 
 def _same(url: str, own: str) -> bool:
-    one, other = _parts(url), _parts(own)
-    return (one.netloc, one.path.rstrip("/"), one.query) == (other.netloc, other.path.rstrip("/"), other.query)
+    theirs, ours = _parts(url), _parts(own)
+    return (theirs.netloc, theirs.path.rstrip("/"), theirs.query) == (ours.netloc, ours.path.rstrip("/"), ours.query)
 
 
 def _parts(url: str) -> SplitResult:

@@ -248,10 +248,10 @@ class _WorkQueue(Generic[T]):
         """
         with self._lock:
             while not self._waiting and self._pausing:
-                left = self._pausing[0][0] - elapsed()
-                if left <= 0:
+                remaining = self._pausing[0][0] - elapsed()
+                if remaining <= 0:
                     return heapq.heappop(self._pausing)[2], self._workers == 1
-                self._lock.wait(left)
+                self._lock.wait(remaining)
             if self._waiting:
                 return _Step(self._waiting.popleft()), self._workers == 1
             self._workers -= 1

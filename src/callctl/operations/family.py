@@ -82,7 +82,7 @@ def family_of(api: CallsApi, sid: str) -> Mapping[str, str | None]:
     call = api.fetch(sid)
     head = call.parent_call_sid or sid
     rest = [child.sid for child in live_children(api, head)]
-    return {head: None, **dict.fromkeys([one for one in (sid, *rest) if one != head], head)}
+    return {head: None, **dict.fromkeys([leg for leg in (sid, *rest) if leg != head], head)}
 
 
 def find_parents(

@@ -21,5 +21,5 @@ def list_in_turn(
     Raises:
         CallctlError: A list can't be read; what was yielded is incomplete then.
     """
-    for one in filters:
-        yield from api.list(one, page_size=page_size, limit=limit)
+    for call_filter in filters:
+        yield from api.list(call_filter, page_size=page_size, limit=limit)

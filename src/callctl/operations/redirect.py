@@ -27,8 +27,8 @@ from callctl.support.dates import time_of_day
 # How long REST may refuse a call that callbacks say is in progress, in seconds.
 LAG = 2.0
 # What a redirect of the parent does besides (docs/twilio.md, "Redirects and the other leg").
-NOTHING_BEHIND = "its Dial has no action, and no verb behind it"
-ACTION_IS_ASKED = "and the Dial's action, if it has one, is asked as well"
+NOTHING_FOLLOWS_DIAL = "its Dial has no action, and no verb behind it"
+ACTION_IS_REQUESTED = "and the Dial's action, if it has one, is asked as well"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +76,11 @@ def children_in_dial(parents: Mapping[str, str | None], *, known: KnownLegs) -> 
 
     ``parents`` are the legs, each with its parent.
     """
-    found: dict[str, list[str]] = {}
+    in_dial: dict[str, list[str]] = {}
     for child, parent in parents.items():
         if parent in parents and parent is not None and known.redirected_at(child) is None:
-            found.setdefault(parent, []).append(child)
-    return found
+            in_dial.setdefault(parent, []).append(child)
+    return in_dial
 
 
 def check_both_legs(parents: Mapping[str, str | None], *, known: KnownLegs, command: Callable[[str], str]) -> None:
@@ -154,7 +154,7 @@ def conversation_of(api: CallsApi, sid: str, *, known: Callable[[Call], Call]) -
 def _of_child(child: Call, redirected_at: datetime | None) -> OtherLeg:
     if redirected_at is not None:
         return OtherLeg(child.sid, "child", child_goes_on(redirected_at))
-    effect = f"{_doing(child)}: drops, {ACTION_IS_ASKED}"
+    effect = f"{_doing(child)}: drops, {ACTION_IS_REQUESTED}"
     return OtherLeg(child.sid, "child", effect, goes_on=False)
 
 
@@ -170,7 +170,7 @@ def effect_on_parent(known: KnownLegs, child: str, *, parent: str) -> str:
         return f"goes on: this leg was redirected out of its Dial at {time_of_day(redirected_at)}"
     action = known.dial_action(parent)
     if action is not None:
-        return f"goes on with the Dial's action, {action}" if action else f"hangs up: {NOTHING_BEHIND}"
+        return f"goes on with the Dial's action, {action}" if action else f"hangs up: {NOTHING_FOLLOWS_DIAL}"
     return "goes on with the Dial's action, else with its next verb, else hangs up"
 
 

@@ -60,7 +60,7 @@ def fetch_family(api: ApiClient, sid: str, legs: Sequence[str] = ()) -> RestFami
         found.append(details_of(api, found[0].parent.sid))
     calls = {call.sid: call for details in found for call in (details.call, *(details.children or ()))}
     notes = {details.call.sid: details.notifications or () for details in found}
-    missing = dict(one for details in found for one in _missing(details))
+    missing = dict(pair for details in found for pair in _missing(details))
     noted |= _noted(api, [leg for leg in calls if leg not in noted and leg not in notes])
     for leg, requested in noted.items():
         try:

@@ -173,9 +173,9 @@ class Waiter:
         """
         deadline = float("inf") if limit is None else (self._now() if since is None else since) + limit
         while True:
-            left = deadline - self._now()
+            remaining = deadline - self._now()
             try:
-                self._look(goal, left)
+                self._look(goal, remaining)
             except TimeoutError:
                 raise self._unknown(goal, limit) from None
             if self.last is not None:
@@ -186,9 +186,9 @@ class Waiter:
                     raise ConditionNotMetError(
                         _ended(self.last, goal), hint=f"`callctl show {shlex.quote(self.sid)}` shows what became of it"
                     )
-            if left <= 0 and self._is_out:
+            if remaining <= 0 and self._is_out:
                 raise self._unknown(goal, limit)
-            if left <= 0:
+            if remaining <= 0:
                 raise WaitTimeoutError(
                     f"{self.sid} is not {goal.name} after {limit:g} s{self._standing()}",
                     hint=self._goes_on,
@@ -207,7 +207,7 @@ class Waiter:
         sid = shlex.quote(self.sid)
         return f"it goes on: `callctl show {sid}` looks at it, `callctl hangup {sid}` ends it"
 
-    def _look(self, goal: Goal, left: float) -> None:
+    def _look(self, goal: Goal, remaining: float) -> None:
         """Note what callbacks reported, and what REST shows if it is time to ask or no time is left.
 
         Raises:
@@ -215,8 +215,8 @@ class Waiter:
         """
         self._note_reported()
         is_settled = self._is_over() or self._is_met(goal)
-        if not is_settled and (left <= 0 or self._now() >= self._ask_at):
-            self._ask(max(left, LAST_QUESTION))
+        if not is_settled and (remaining <= 0 or self._now() >= self._ask_at):
+            self._ask(max(remaining, LAST_QUESTION))
 
     def _note_reported(self) -> None:
         """Note what callbacks reported, and when REST is to be asked by that."""
@@ -234,14 +234,14 @@ class Waiter:
             self._has_answered = True
             self._note(reported.statuses[-1], source="callbacks")
 
-    def _ask(self, left: float) -> None:
+    def _ask(self, remaining: float) -> None:
         try:
-            call = run_with_time_limit(left, lambda: self._api.fetch(self.sid))
+            call = run_with_time_limit(remaining, lambda: self._api.fetch(self.sid))
         except NotFoundError:
             if self._now() >= self._missing_until:
                 raise
         except CallctlError as error:
-            if not self._waits_out(error, left):
+            if not self._waits_out(error, remaining):
                 raise
             self._is_out = True
             self._on_outage(error)
@@ -254,10 +254,10 @@ class Waiter:
         by_callbacks = self._reported.statuses and self._reported.is_complete
         self._ask_at = self._now() + (GAP_WITH_CALLBACKS if by_callbacks else gap)
 
-    def _waits_out(self, error: CallctlError, left: float) -> bool:
+    def _waits_out(self, error: CallctlError, remaining: float) -> bool:
         """Return whether it is asked again: where nothing answered yet as the API does, the address may be wrong."""
-        is_foreign = isinstance(error, NetworkError) and not isinstance(error, NoReplyError)
-        return error.is_transient and (self._has_answered or not (isinf(left) or is_foreign))
+        is_other_server = isinstance(error, NetworkError) and not isinstance(error, NoReplyError)
+        return error.is_transient and (self._has_answered or not (isinf(remaining) or is_other_server))
 
     def _note(self, status: str, *, source: str, call: Call | None = None) -> None:
         """Believe a status unless a later one is known: callbacks overtake each other, and REST lags."""

@@ -99,16 +99,16 @@ class Column:
 def bar_chart(title: str, slices: Iterable[Slice], *, note: str = "") -> Chart:
     """Return a chart of bars that lie one below the other, each with its label before it and its value behind."""
     shown = list(slices)
-    most = max((one.value for one in shown), default=0) or 1
-    left = min(_LABELS, max((len(one.label) for one in shown), default=0) * _CHARACTER + 12)
-    room = WIDTH - left - max((len(_shown(one)) for one in shown), default=0) * _CHARACTER - 10
+    most = max((bar.value for bar in shown), default=0) or 1
+    left = min(_LABELS, max((len(bar.label) for bar in shown), default=0) * _CHARACTER + 12)
+    room = WIDTH - left - max((len(_shown(bar)) for bar in shown), default=0) * _CHARACTER - 10
     rects, texts = [], []
-    for number, one in enumerate(shown):
+    for number, bar in enumerate(shown):
         y = _TOP / 2 + number * (_BAR + _BAR_GAP)
-        length = max(2.0, room * one.value / most) if one.value else 0.0
-        rects.append(Rect(left, y, round(length, 1), _BAR, one.look, f"{one.label}: {_shown(one)}"))
-        texts.append(Text(left - 8, y + _BAR - 5, _cut(one.label, left), "end"))
-        texts.append(Text(round(left + length + 6, 1), y + _BAR - 5, _shown(one), look="value"))
+        length = max(2.0, room * bar.value / most) if bar.value else 0.0
+        rects.append(Rect(left, y, round(length, 1), _BAR, bar.look, f"{bar.label}: {_shown(bar)}"))
+        texts.append(Text(left - 8, y + _BAR - 5, _cut(bar.label, left), "end"))
+        texts.append(Text(round(left + length + 6, 1), y + _BAR - 5, _shown(bar), look="value"))
     height = _TOP + len(shown) * (_BAR + _BAR_GAP)
     return Chart(title, WIDTH, height, tuple(rects), tuple(texts), note=note)
 
@@ -117,7 +117,7 @@ def column_chart(
     title: str, columns: Sequence[Column], *, legend: Sequence[tuple[str, str]] = (), note: str = ""
 ) -> Chart:
     """Return a chart of columns beside one another. Of ``legend`` each pair is a look and what it stands for."""
-    most = max((sum(one.parts.values()) for one in columns), default=0)
+    most = max((sum(column.parts.values()) for column in columns), default=0)
     ticks = _ticks(most)
     scale = _PLOT / (ticks[-1] or 1)
     left = max(len(_number(tick)) for tick in ticks) * _CHARACTER + 12
@@ -126,23 +126,23 @@ def column_chart(
     rects, texts = [], []
     named = dict(legend)
     every = max(
-        1, math.ceil((max((len(one.label) for one in columns), default=0) * _AXIS_CHARACTER + _AXIS_GAP) / step)
+        1, math.ceil((max((len(column.label) for column in columns), default=0) * _AXIS_CHARACTER + _AXIS_GAP) / step)
     )
-    for number, one in enumerate(columns):
+    for number, column in enumerate(columns):
         x, y = left + number * step, float(_TOP + _PLOT)
-        for look, value in one.parts.items():
+        for look, value in column.parts.items():
             height = value * scale
             y -= height
             name = f" {named[look]}" if look in named else ""
             if value:
-                words = f"{one.whole}: {_number(value)}{name}"
+                words = f"{column.whole}: {_number(value)}{name}"
                 begin = round(x + (step - thick) / 2, 1)
                 rects.append(Rect(begin, round(y, 1), round(thick, 1), round(height, 1), look, words))
-        if number % every == 0 and x + step / 2 + len(one.label) * _AXIS_CHARACTER / 2 <= WIDTH + 8:
-            texts.append(Text(round(x + step / 2, 1), _TOP + _PLOT + 16, one.label, "middle", "axis"))
+        if number % every == 0 and x + step / 2 + len(column.label) * _AXIS_CHARACTER / 2 <= WIDTH + 8:
+            texts.append(Text(round(x + step / 2, 1), _TOP + _PLOT + 16, column.label, "middle", "axis"))
     lines = tuple(Line(left, WIDTH, round(_TOP + _PLOT - tick * scale, 1)) for tick in ticks)
     texts += [Text(left - 6, round(_TOP + _PLOT - tick * scale + 4, 1), _number(tick), "end", "axis") for tick in ticks]
-    used = tuple(pair for pair in legend if any(one.parts.get(pair[0]) for one in columns))
+    used = tuple(pair for pair in legend if any(column.parts.get(pair[0]) for column in columns))
     return Chart(title, WIDTH, _TOP + _PLOT + _AXIS, tuple(rects), tuple(texts), lines, used, note)
 
 
@@ -152,7 +152,7 @@ def over_time(moments: Iterable[tuple[datetime, str]], *, looks: Sequence[str], 
     if not found:
         return []
     span = (found[-1][0] - found[0][0]).total_seconds()
-    step = next((one for one in _STEPS if one >= 10 and span < one * (most - 1)), _STEPS[-1])
+    step = next((seconds for seconds in _STEPS if seconds >= 10 and span < seconds * (most - 1)), _STEPS[-1])
     starts = _starts(found[0][0], found[-1][0], step)
     counts: list[dict[str, float]] = [dict.fromkeys(looks, 0) for _ in starts]
     for moment, look in found:
@@ -182,13 +182,13 @@ def _ticks(most: float) -> list[float]:
     if most <= 0:
         return [0, 1]
     size = 10.0 ** math.floor(math.log10(most))
-    step = next(one for part in (0.2, 0.5, 1.0, 2.0) if (one := part * size) and most / one <= 5)
+    step = next(candidate for part in (0.2, 0.5, 1.0, 2.0) if (candidate := part * size) and most / candidate <= 5)
     step = max(1.0, step)
     return [number * step for number in range(math.ceil(most / step) + 1)]
 
 
-def _shown(one: Slice) -> str:
-    return one.shown or _number(one.value)
+def _shown(bar: Slice) -> str:
+    return bar.shown or _number(bar.value)
 
 
 def _number(value: float) -> str:

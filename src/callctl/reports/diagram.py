@@ -151,8 +151,8 @@ def diagram_of(story: Story) -> Diagram:
     lanes = _lanes(story, bottom=bottom)
     twilio = len(lanes) - len(story.legs) - 1
     drawn = [_drawn(step, y, lanes, twilio=twilio) for step, y in rows]
-    arrows = tuple(one for one in drawn if isinstance(one, Arrow))
-    dots = tuple(one for one in drawn if isinstance(one, Dot))
+    arrows = tuple(element for element in drawn if isinstance(element, Arrow))
+    dots = tuple(element for element in drawn if isinstance(element, Dot))
     bars, ends = _bars_and_ends(story, rows, lanes, bottom=bottom)
     right = max(
         [lane.x + _LANE / 2 for lane in lanes]
@@ -189,8 +189,12 @@ def _lanes(story: Story, *, bottom: float) -> tuple[Lane, ...]:
     acts = any(step.kind in (COMMAND, RULE, TWIML_REQUEST) for step in story.steps)
     first = [(CALLCTL, "commands and rules", CALLCTL)] if acts else []
     legs = [
-        (_cut(far_end(one.leg), _HEADING), _role(story, number), f"{far_end(one.leg)}  {one.leg.call_sid}")
-        for number, one in enumerate(story.legs)
+        (
+            _cut(far_end(story_leg.leg), _HEADING),
+            _role(story, number),
+            f"{far_end(story_leg.leg)}  {story_leg.leg.call_sid}",
+        )
+        for number, story_leg in enumerate(story.legs)
     ]
     names = [*first, (TWILIO, "", TWILIO), *legs]
     left = _GUTTER + (_LANE / 2 if not acts else 56)
@@ -242,7 +246,7 @@ def _bars_and_ends(
     bars: list[Bar] = []
     ends: list[End] = []
     offset = len(lanes) - len(story.legs)
-    for number, one in enumerate(story.legs):
+    for number, story_leg in enumerate(story.legs):
         x = lanes[offset + number].x
         changes = list(_changes(rows, number))
         for (status, y), (_, until) in zip(changes, [*changes[1:], ("", bottom)], strict=True):
@@ -252,7 +256,7 @@ def _bars_and_ends(
             bars.append(Bar(x - _BAR / 2, y, _BAR, until - y, status, look))
         last = [y for status, y in changes if is_final(status)]
         if last:
-            ends.append(End(x, last[-1], glyph(one.leg.status), one.leg.status))
+            ends.append(End(x, last[-1], glyph(story_leg.leg.status), story_leg.leg.status))
     return tuple(bars), tuple(ends)
 
 

@@ -153,8 +153,8 @@ def facts_of(reported: list[Reported]) -> LegFacts | None:
     delays: list[int] = []
     numbers: list[int] = []
     # A million times: one unpacking costs less than attributes, one by one.
-    for one in reported:
-        _, sid, status, kind, verified, received, fired, number, seconds, code, child, way, near, far = one
+    for report in reported:
+        _, sid, status, kind, verified, received, fired, number, seconds, code, child, its_direction, near, far = report
         at = received if fired is None else fired
         if at < first:
             first = at
@@ -162,8 +162,8 @@ def facts_of(reported: list[Reported]) -> LegFacts | None:
             from_ = near
         if far:
             to = far
-        if way:
-            direction = way
+        if its_direction:
+            direction = its_direction
         if code:
             sip_code = code
         if child:

@@ -57,8 +57,8 @@ def _lines(story: Story) -> Iterator[str]:
     if any(step.kind in (COMMAND, RULE, TWIML_REQUEST) for step in story.steps):
         yield "    participant C as callctl"
     yield "    participant T as Twilio"
-    for number, one in enumerate(story.legs):
-        yield f"    participant L{number} as {_text(far_end(one.leg))}"
+    for number, story_leg in enumerate(story.legs):
+        yield f"    participant L{number} as {_text(far_end(story_leg.leg))}"
     left_out = len(story.steps) - _MOST_STEPS
     before = 0
     for number, step in enumerate(story.steps):

@@ -53,20 +53,20 @@ class Overview:
         self.calls += 1
         self.outcomes[story.outcome] += 1
         self._begun.append((story.began_at, story.outcome))
-        end = story.ended_at or max(one.leg.last_event_at for one in story.legs)
+        end = story.ended_at or max(story_leg.leg.last_event_at for story_leg in story.legs)
         self.first = min(self.first or story.began_at, story.began_at)
         self.last = max(self.last or end, end)
-        if not any(one.callbacks for one in story.legs):
+        if not any(story_leg.callbacks for story_leg in story.legs):
             self._silent.append(story.began_at)
-        for one in story.legs:
+        for story_leg in story.legs:
             self.legs += 1
-            self._statuses[one.leg.status] += 1
-            self.callbacks += one.callbacks
-            self.missing_callbacks += len(one.missing_callbacks)
-            if one.facts is not None:
-                self._figures.add(one.facts)
-            if one.ending.by == TWILIO:
-                self._causes[_cause(one)] += 1
+            self._statuses[story_leg.leg.status] += 1
+            self.callbacks += story_leg.callbacks
+            self.missing_callbacks += len(story_leg.missing_callbacks)
+            if story_leg.facts is not None:
+                self._figures.add(story_leg.facts)
+            if story_leg.ending.by == TWILIO:
+                self._causes[_cause(story_leg)] += 1
         self._add_actions(story)
 
     def _add_actions(self, story: Story) -> None:
@@ -188,11 +188,11 @@ class Overview:
             yield column_chart(title, columns, note=note)
 
 
-def _cause(one: StoryLeg) -> str:
+def _cause(story_leg: StoryLeg) -> str:
     """Return why a leg failed, in few words."""
-    if one.leg.status == CallStatus.FAILED:
-        return sip_words(one.leg.sip_response_code) if one.leg.sip_response_code else "no SIP code"
-    return next((f"error {note.code}" for note in one.notifications if note.level == "error"), "an error")
+    if story_leg.leg.status == CallStatus.FAILED:
+        return sip_words(story_leg.leg.sip_response_code) if story_leg.leg.sip_response_code else "no SIP code"
+    return next((f"error {note.code}" for note in story_leg.notifications if note.level == "error"), "an error")
 
 
 def _count(number: int, noun: str) -> str:

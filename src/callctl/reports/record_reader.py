@@ -135,13 +135,13 @@ class RecordReader:
                 return None
             _, values, source, weight = pattern
             if source in _SENT_KINDS:
-                key, arrival, verified, word, near, far, sid, parent, way, code, time, number, length = values(
-                    found.groups()
+                key, arrival, verified, word, near, far, sid, parent, its_direction, code, time, number, length = (
+                    values(found.groups())
                 )
                 if parent and parent.strip() not in ("", sid.strip()):
                     is_child = True
             else:
-                key, arrival, _, word, near, far, sid, parent, way, created, started, ended, length = values(
+                key, arrival, _, word, near, far, sid, parent, its_direction, created, started, ended, length = values(
                     found.groups()
                 )
                 if word == _SIGNALWIRES:
@@ -198,8 +198,8 @@ class RecordReader:
                 first = at
             order = (rank, number_rank, timestamp or 0, final_weight, weight, key)
             if order > top:
-                top, status, kind, from_, to, direction, moment = order, step, source, near, far, way, at
-            if way:
+                top, status, kind, from_, to, direction, moment = order, step, source, near, far, its_direction, at
+            if its_direction:
                 has_direction = True
             else:
                 lacks_direction = True

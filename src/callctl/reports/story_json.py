@@ -23,13 +23,13 @@ def story_json(story: Story) -> dict[str, Any]:
         "cost": None if cost is None else float(cost[0]),
         "cost_unit": None if cost is None else cost[1] or None,
         "remarks": [remark.words for remark in story.remarks],
-        "legs": [_leg_json(one) for one in story.legs],
+        "legs": [_leg_json(story_leg) for story_leg in story.legs],
         "timeline": [step.item.to_json() for step in story.steps],
     }
 
 
-def _leg_json(one: StoryLeg) -> dict[str, Any]:
-    leg, call = one.leg, one.call
+def _leg_json(story_leg: StoryLeg) -> dict[str, Any]:
+    leg, call = story_leg.leg, story_leg.call
     return {
         "sid": leg.call_sid,
         "parent_call_sid": leg.parent_call_sid,
@@ -37,23 +37,23 @@ def _leg_json(one: StoryLeg) -> dict[str, Any]:
         "direction": leg.direction or None,
         "from": leg.from_ or None,
         "to": leg.to or None,
-        "began_at": format_date(one.began_at),
+        "began_at": format_date(story_leg.began_at),
         "initiated_at": format_date(leg.initiated_at),
         "ringing_at": format_date(leg.ringing_at),
         "answered_at": format_date(leg.answered_at),
         "ended_at": format_date(leg.ended_at),
-        "ring_seconds": one.ring_seconds,
-        "talk_seconds": one.talk_seconds,
-        "duration": one.duration,
+        "ring_seconds": story_leg.ring_seconds,
+        "talk_seconds": story_leg.talk_seconds,
+        "duration": story_leg.duration,
         "sip_response_code": leg.sip_response_code,
         "answered_by": leg.answered_by,
         "caller_name": leg.caller_name,
-        "ended": {"by": one.ending.by, "who": one.ending.who, "how": one.ending.words},
-        "redirects": one.redirects,
-        "callbacks": one.callbacks,
-        "missing_callbacks": list(one.missing_callbacks),
+        "ended": {"by": story_leg.ending.by, "who": story_leg.ending.who, "how": story_leg.ending.words},
+        "redirects": story_leg.redirects,
+        "callbacks": story_leg.callbacks,
+        "missing_callbacks": list(story_leg.missing_callbacks),
         "verified": leg.verified,
         "price": None if call is None or call.price is None else float(call.price),
         "price_unit": None if call is None else call.price_unit,
-        "notifications": None if call is None else [note_json(note) for note in one.notifications],
+        "notifications": None if call is None else [note_json(note) for note in story_leg.notifications],
     }

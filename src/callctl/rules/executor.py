@@ -115,10 +115,10 @@ class Executor:
         What ends a call is sent again, since a call ends only once. A redirect is not: it may have been carried out.
         """
         now = self._clock.wall()
-        taken = self._store.take_over(claim, now=now, until=now + LEASE)
-        if taken is None:
+        renewed = self._store.take_over(claim, now=now, until=now + LEASE)
+        if renewed is None:
             return None
-        claim = taken
+        claim = renewed
         if action is None or isinstance(action.operation, Redirect):
             why = "the rule no longer asks for it" if action is None and claim.action != "redirect" else "not repeated"
             text = f"outcome unknown: callctl stopped before the answer was recorded; {why}"
@@ -223,8 +223,8 @@ class Executor:
                 if isinstance(error, NoThreadError):
                     text = f"rule {action.rule.name} waits: {error.message}"
                     self._report(Trouble(text, Cause.RULE, call_sid=action.call_sid))
-                is_behind = isinstance(error, NotFoundError) and may_be_unknown_yet(action, clock=self._clock)
-                outcome = None if is_behind else _final_failure(error, send_at_most_once=send_at_most_once)
+                rest_lags = isinstance(error, NotFoundError) and may_be_unknown_yet(action, clock=self._clock)
+                outcome = None if rest_lags else _final_failure(error, send_at_most_once=send_at_most_once)
                 if outcome is not None:
                     return outcome
             self._sleep(pause)

@@ -53,9 +53,9 @@ def _check(api: CallsApi, store: EventStore, action: Action, *, clock: Clock) ->
     call = api.fetch(action.call_sid)
     allowed = action.rule.target_statuses
     if call.status not in allowed:
-        # What callbacks reported can't be undone: REST is behind (docs/twilio.md, "Eventual consistency").
-        is_behind = 0 < rank_of(call.status) < min(map(rank_of, allowed))
-        return Postponed(retry=True) if is_behind else too_late(call.status)
+        # What callbacks reported can't be undone: REST lags (docs/twilio.md, "Eventual consistency").
+        rest_lags = 0 < rank_of(call.status) < min(map(rank_of, allowed))
+        return Postponed(retry=True) if rest_lags else too_late(call.status)
     if (old := _declined_if_too_old(call, action, clock=clock)) is not None:
         return old
     if action.rule.follows_dial and any(child.sid != action.about for child in live_children(api, action.call_sid)):

@@ -177,25 +177,25 @@ class RuleRunner:
         self._unknown_owner.clear()
         busy = self._legs_being_changed(now)
         self._queue = _parents_first(self._queue)
-        held: list[Action | Declined] = []
-        self._begin_in_order(now, busy=busy, held=held)
+        waiting: list[Action | Declined] = []
+        self._begin_in_order(now, busy=busy, waiting=waiting)
         if not self.is_stopped:
-            self._queue = deque(map(_to_be_checked, (*self._queue, *held)))
+            self._queue = deque(map(_to_be_checked, (*self._queue, *waiting)))
 
-    def _begin_in_order(self, now: datetime, *, busy: set[str], held: list[Action | Declined]) -> None:
-        """Begin what is queued; put into ``held`` what waits for one of the legs in ``busy``."""
+    def _begin_in_order(self, now: datetime, *, busy: set[str], waiting: list[Action | Declined]) -> None:
+        """Begin what is queued; put into ``waiting`` what waits for one of the legs in ``busy``."""
         while self._queue and not self.is_stopped:
             proposal = self._queue[0]
             if isinstance(proposal, Action):
                 proposal = self._declined(proposal) or proposal
             if isinstance(proposal, Action) and _waits_for(proposal, busy):
-                held.append(proposal)
+                waiting.append(proposal)
                 busy.add(proposal.call_sid)
                 self._queue.popleft()
                 continue
             if not self._is_wanted(proposal):
                 self._queue.popleft()
-                busy.update(one.call_sid for one in self._unknown_owner[-1:] if one is proposal)
+                busy.update(other.call_sid for other in self._unknown_owner[-1:] if other is proposal)
                 continue
             # First: what can't begin yet must not count against the rate limit, beyond which the rules stop.
             if not self._at_once.acquire(blocking=False):
@@ -220,10 +220,12 @@ class RuleRunner:
         for key, ended in list(self._before_children.items()):
             if ended is not None and now - ended >= AFTER_PARENT:
                 del self._before_children[key]
-        retried = [one for one in self._retries.soon(now=now) if isinstance(one, Action) and self._applies(one)]
+        retried = [
+            action for action in self._retries.soon(now=now) if isinstance(action, Action) and self._applies(action)
+        ]
         return {
             *(key[1] for key in list(self._before_children)),
-            *(one.call_sid for one in retried if one.comes_before_descendants),
+            *(action.call_sid for action in retried if action.comes_before_descendants),
         }
 
     def _is_admitted(self, now: datetime) -> bool:

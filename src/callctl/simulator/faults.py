@@ -55,5 +55,5 @@ class Chance:
         copies = 2 if self.number(call, event, "duplicate") < faults.duplicate else 1
         low, high = faults.delay
         delay = low + (high - low) * self.number(call, event, "delay")
-        held = faults.shuffle and self.number(call, event, "shuffle") < 0.5
-        return Delivery(copies, delay, held)
+        may_be_overtaken = faults.shuffle and self.number(call, event, "shuffle") < 0.5
+        return Delivery(copies, delay, may_be_overtaken)

@@ -111,7 +111,7 @@ def masked_page(page: CallPage) -> CallPage:
         timeline=masked_timeline(page.timeline),
         notifications=None if notes is None else [note.masked() for note in notes],
         leg=None if page.leg is None else masked_leg(page.leg),
-        participants=None if others is None else [replace(one, label=masked(one.label)) for one in others],
+        participants=None if others is None else [replace(other, label=masked(other.label)) for other in others],
     )
 
 
@@ -181,8 +181,8 @@ def plain_lines(page: CallPage) -> Iterator[str]:
         yield f"child\t{plain_line(child)}"
     if page.conference is not None:
         conference = (page.conference.conference_sid, page.conference.name)
-        for one in _in_conference(page):
-            yield _joined("participant", one.call_sid, one.label, ",".join(_states(one)), *conference)
+        for leg in _in_conference(page):
+            yield _joined("participant", leg.call_sid, leg.label, ",".join(_states(leg)), *conference)
     for item in page.timeline:
         if isinstance(item, ActionEvent):
             yield _joined("action", format_date(item.at), item.call_sid, item.action, item.outcome, *_by(item))

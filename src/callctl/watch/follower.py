@@ -209,8 +209,8 @@ class Follower:
             what = f"{registry.stopped_in_words(self._record)}; {registry.resume_hint(self._record)}"
         else:
             self._gone = f"the {noun} is gone"
-            again = f"start `callctl {self._record.command}` again to listen"
-            what = f"the {noun} (process {self._record.pid}{_at(self._record)}) is gone; {again}"
+            hint = f"start `callctl {self._record.command}` again to listen"
+            what = f"the {noun} (process {self._record.pid}{_at(self._record)}) is gone; {hint}"
         self._feed.trouble(Trouble(what, Cause.WATCH_GONE, url=self._record.health_url))
 
     def _stay_with(self, record: registry.WatchRecord) -> None:

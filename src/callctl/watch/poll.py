@@ -150,9 +150,9 @@ class PollLoop:
         """Return after so many seconds, once a gap in the callbacks is over, or soon after a leg should have ended."""
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
-        while (left := end - loop.time()) > 0:
+        while (remaining := end - loop.time()) > 0:
             before, was_unreachable = self._clock.now(), self._unreachable() is not None
-            await asyncio.sleep(min(TICK, left))
+            await asyncio.sleep(min(TICK, remaining))
             if self._clock.now() - before > SLEPT:
                 await asyncio.sleep(GRACE)
                 return

@@ -203,12 +203,12 @@ class Reachability:
         if result.failure is not None:
             self._failures += 1
             if self._failures >= FAILURES_REPORTED:
-                again = await self._leave_for_later_address()
-                if again is None:
+                later = await self._leave_for_later_address()
+                if later is None:
                     self._failures = 0  # those were of the address before
                     await self._test()
                     return
-                result = again if again.failure is None else result
+                result = later if later.failure is None else result
         self._last = result
         self._listener.health["reachable"] = result.failure is None
         if result.failure is None:

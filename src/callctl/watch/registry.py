@@ -298,8 +298,8 @@ def nobody_polls(settings: Settings, store: EventStore, record: WatchRecord) -> 
 
 def _without_record(settings: Settings, found: list[WatchRecord]) -> list[WatchRecord]:
     """Leave out those that a record on this machine tells more of, and those whose process here is gone."""
-    here = {record.nonce for _, record in _records(settings)} if found else set()
-    return [record for record in found if record.nonce not in here and not _is_gone(record)]
+    recorded = {record.nonce for _, record in _records(settings)} if found else set()
+    return [record for record in found if record.nonce not in recorded and not _is_gone(record)]
 
 
 def _announced_anywhere(settings: Settings) -> list[WatchRecord]:
@@ -317,7 +317,7 @@ def _announced_anywhere(settings: Settings) -> list[WatchRecord]:
 
 
 def _all_in(store: EventStore) -> list[WatchRecord]:
-    return [record for found in store.announced().values() if (record := _record_of(found)) is not None]
+    return [record for record_text in store.announced().values() if (record := _record_of(record_text)) is not None]
 
 
 def is_here(record: WatchRecord) -> bool:

@@ -23,8 +23,8 @@ STEP = 100
 # Ended families stay on the board for so long at least.
 ON_BOARD = timedelta(hours=1)
 _ALL = 2**31
-# This machine's clock is behind if Twilio's time is so much later.
-_BEHIND = timedelta(days=1)
+# This machine's clock is slow if Twilio's time is so much later.
+_SLOW_CLOCK = timedelta(days=1)
 
 
 class Retention:
@@ -103,7 +103,7 @@ class Retention:
     def _latest(self) -> datetime | None:
         """Return the latest time that an event can have; None where this machine's clock may be far behind."""
         newest, now = self._twilio_time(), self._clock.wall()
-        return None if newest is None or newest - now > _BEHIND else max(newest, now)
+        return None if newest is None or newest - now > _SLOW_CLOCK else max(newest, now)
 
     def end(self) -> None:
         """Delete the events of the run, if none are to be kept beyond it; it blocks.

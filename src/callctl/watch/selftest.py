@@ -85,18 +85,18 @@ async def why_not_ours(
 
 
 @contextmanager
-def _awaiting(awaited: set[SelftestId] | None, one: SelftestId) -> Iterator[Callable[[], str | None]]:
+def _awaiting(awaited: set[SelftestId] | None, own: SelftestId) -> Iterator[Callable[[], str | None]]:
     """Have the listener take note of a self-test; yield what says why it has not arrived, None if it has."""
     if awaited is None:
         yield lambda: None
         return
-    awaited.add(one)
+    awaited.add(own)
     try:
         yield (
-            lambda: "what answers there knows this watch, but passes no self-test on to it" if one in awaited else None
+            lambda: "what answers there knows this watch, but passes no self-test on to it" if own in awaited else None
         )
     finally:
-        awaited.discard(one)
+        awaited.discard(own)
 
 
 async def _ask(url: str, method: str, *, limit: float, **request: Any) -> tuple[str | None, str | None, int | None]:

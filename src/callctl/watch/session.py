@@ -472,10 +472,10 @@ class Session:
         if self._store is None:
             raise RuntimeError("the session has not started")
         if not (self._store.is_shared or event.shows_callback):
-            found = await run_in_thread(partial(self._found_by_others, self._store, event))
-            if found is not None:
-                for one in found:
-                    self._feed.event(one)
+            known = await run_in_thread(partial(self._found_by_others, self._store, event))
+            if known is not None:
+                for stored in known:
+                    self._feed.event(stored)
                 return
         if event.kind == MISSED:
             self._own_ends.add(event.key)
@@ -496,8 +496,8 @@ class Session:
         if row is None or rank_of(row.status) < event.rank:
             return None
         leg = self._feed.board.snapshot().leg(event.call_sid)
-        own = (one for one in store.family(event.call_sid) if one.call_sid == event.call_sid)
-        return [one for one in own if is_news(one.status, leg)]
+        own = (stored for stored in store.family(event.call_sid) if stored.call_sid == event.call_sid)
+        return [stored for stored in own if is_news(stored.status, leg)]
 
     def _on_callback(self, event: CallEvent, is_new: bool) -> None:
         # What is in a shared store is read there, with what others put into it: each event once, in one order.
@@ -655,26 +655,28 @@ class Session:
         it is half a second. What is beyond the usual limit is also for what waits to be forwarded. A shared store may
         stand still: all that is asked of it has a part of the usual limit.
         """
-        store, left = self._store, TimeLeft(SHARED_STORE_LIMIT)
+        store, time_left = self._store, TimeLeft(SHARED_STORE_LIMIT)
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._say_what_became_of_the_store)
             if self._view is not None:
                 stack.callback(self._view.close)  # last: it may wait for a terminal that nobody reads
             if store is not None:
-                stack.callback(lambda: store.close(timeout=left()) if store.is_shared else store.close())
+                stack.callback(lambda: store.close(timeout=time_left()) if store.is_shared else store.close())
             if self._monitoring is not None:
                 stack.push_async_callback(_in_time, self._monitoring.stop)
             if self._retention is not None:
                 stack.callback(self._retention.end)
             if self._view is not None:
-                stack.push_async_callback(self._show_last_events, self._view, left)
+                stack.push_async_callback(self._show_last_events, self._view, time_left)
             if self._forwarder is not None:
                 stack.push_async_callback(self._forwarder.stop, limit - SHUT_DOWN_LIMIT)
             if self._reachability is not None:
                 stack.push_async_callback(_in_time, self._reachability.close)
             if store is not None:
                 stack.push_async_callback(
-                    lambda: _in_time(partial(self._withdraw, store), left() if store.is_shared else SHUT_DOWN_LIMIT)
+                    lambda: _in_time(
+                        partial(self._withdraw, store), time_left() if store.is_shared else SHUT_DOWN_LIMIT
+                    )
                 )
             if self._listener is not None:
                 stack.push_async_callback(_in_time, self._listener.stop, limit)
@@ -687,12 +689,12 @@ class Session:
             if trouble.cause is Cause.STORE:
                 self._say(f"callctl: {trouble}")
 
-    async def _show_last_events(self, view: View, left: Callable[[], float]) -> None:
+    async def _show_last_events(self, view: View, time_left: Callable[[], float]) -> None:
         """Show what was acknowledged while the listener stopped: programs that read the view find it nowhere else."""
         await asyncio.sleep(0)  # what was answered in this turn is passed on in the next
         if self._store is not None and self._store.is_shared:
-            await _in_time(partial(self._read_shared, self._store), left())
-        await self._feed.finish(view, limit=left())
+            await _in_time(partial(self._read_shared, self._store), time_left())
+        await self._feed.finish(view, limit=time_left())
 
 
 class TimeLeft:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from callctl.views.live.keys_page import ACTING_KEYS, keys_page
+from callctl.views.live.keys_page import CHANGING_KEYS, keys_page
 
 
 def keys_of(lines: list[str]) -> list[str]:
@@ -12,8 +12,8 @@ def keys_of(lines: list[str]) -> list[str]:
 
 def test_a_table_to_read_only_has_no_keys_that_change_calls() -> None:
     every, reading = keys_of(keys_page(())), keys_of(keys_page((), may_act=False))
-    assert [key for key in every if key not in reading] == list(ACTING_KEYS)
-    assert [key for key in every if key not in ACTING_KEYS] == reading
+    assert [key for key in every if key not in reading] == list(CHANGING_KEYS)
+    assert [key for key in every if key not in CHANGING_KEYS] == reading
     assert {"Enter", "q", "Ctrl-C"} <= set(reading)
 
 

@@ -225,14 +225,14 @@ class BulkHangup:
         self._deadline = elapsed() + seconds
 
     def _matching(self, chosen: CallFilter) -> list[Call]:
-        left = math.inf if self._deadline is None else max(self._deadline - elapsed(), LAST_QUESTION)
+        remaining = math.inf if self._deadline is None else max(self._deadline - elapsed(), LAST_QUESTION)
         # None is counted before the lists of live calls are read to their ends.
         with Progress(
             self._runtime, lambda count: f"{calls(count)} found" if count else "reading the lists"
         ) as progress:
             try:
                 found = progress.counted(self._find(chosen))
-                matching = list(found) if math.isinf(left) else run_with_time_limit(left, lambda: list(found))
+                matching = list(found) if math.isinf(remaining) else run_with_time_limit(remaining, lambda: list(found))
             except TimeoutError:
                 raise WaitTimeoutError(
                     "the API has not told in time which calls match; no call was ended",
@@ -281,13 +281,13 @@ class BulkHangup:
         total = sum(len(batch) for batch in sids)
         done: set[str] = set()
         ending: dict[str, HangupOutcome] = {}  # accepted; the end is still to be waited for
-        left = self._time_for_requests()
+        time_left = self._time_for_requests()
         with Progress(self._runtime, lambda count: _bar(count, total)) as progress:
 
             def take(results: Sequence[Done[HangupOutcome] | Failed]) -> None:
-                for one in results:
-                    done.add(one.sid)
-                    ending.pop(one.sid, None)
+                for result in results:
+                    done.add(result.sid)
+                    ending.pop(result.sid, None)
                 progress.count = len(done)
                 self._report([self._outcome(result) for result in results])
                 progress.draw_again()
@@ -296,16 +296,16 @@ class BulkHangup:
                 for batch in sids:
                     self._history.record_intent(batch)
                     accepted = bool(ending) or any(outcome.result != FAILED for outcome in self._outcomes.values())
-                    work = for_each_waiting(batch, end, parallel=self._parallel, accepted=accepted, time_left=left)
+                    work = for_each_waiting(batch, end, parallel=self._parallel, accepted=accepted, time_left=time_left)
                     for group in work:
                         ending |= {
-                            one.sid: one.value
-                            for one in group
-                            if isinstance(one, Done) and is_waited_for(one.value, self._options)
+                            result.sid: result.value
+                            for result in group
+                            if isinstance(result, Done) and is_waited_for(result.value, self._options)
                         }
-                        take([one for one in group if one.sid not in ending])
+                        take([result for result in group if result.sid not in ending])
                 if ending:
-                    for group in self._wait_for_ends(dict(ending), time_left=left):
+                    for group in self._wait_for_ends(dict(ending), time_left=time_left):
                         take(group)
             except TimeoutError:
                 unended = list(ending)
@@ -398,8 +398,8 @@ class BulkHangup:
                 self._runtime.say(f"callctl: with those that match now it would be {total}, more than --max {limit}")
                 return [call.sid for call in found]
             if self._options.wait is not None:  # one limit for all of it
-                left = deadline - elapsed()
-                self._options = self._options._replace(wait=max(left, 0.0))
+                remaining = deadline - elapsed()
+                self._options = self._options._replace(wait=max(remaining, 0.0))
             self._end_listed(sorted(found, key=_urgency))
 
     def _listed(self, chosen: CallFilter, *, deadline: float) -> list[Call]:
@@ -415,9 +415,9 @@ class BulkHangup:
             else:
                 self._runtime.report_outage(None)
                 return found
-            if (left := deadline - elapsed()) <= 0:
+            if (remaining := deadline - elapsed()) <= 0:
                 break
-            time.sleep(min(_PAUSE, left))
+            time.sleep(min(_PAUSE, remaining))
         raise WaitTimeoutError(
             "the API has not answered in time whether a call still matches",
             hint="`callctl list --live` shows what is left",
@@ -498,7 +498,7 @@ class BulkHangup:
             return Outcome(action, sid, "not-ended", error.message, request, call=call, error=error)
         return self._would_be_ended(call)
 
-    def _sum_up(self, left: Sequence[str] = ()) -> None:
+    def _sum_up(self, remaining: Sequence[str] = ()) -> None:
         """Say how it went.
 
         Raises:
@@ -510,26 +510,26 @@ class BulkHangup:
         if len(outcomes) > 1:
             how = ", ".join(f"{count} {result}" for result, count in counts.items())
             self._runtime.say(f"callctl: {calls(len(outcomes))}: {how}")
-        if left:
+        if remaining:
             raise WaitTimeoutError(
-                f"{calls(len(left))} still {'matches' if len(left) == 1 else 'match'}: {name_some(left)}",
-                hint=self._why_left(left),
+                f"{calls(len(remaining))} still {'match' if len(remaining) > 1 else 'matches'}: {name_some(remaining)}",
+                hint=self._why_left(remaining),
             )
         missed = [outcome for outcome in outcomes if self._is_missed(outcome)]
         if len(outcomes) == 1 and missed and missed[0].error is not None:
             raise missed[0].error
         if missed:
             raise PartlyFailedError(
-                what_failed({one.sid: one.error for one in missed}, total=len(outcomes), done="ended"),
+                what_failed({outcome.sid: outcome.error for outcome in missed}, total=len(outcomes), done="ended"),
                 hint=END_ALL_THE_SAME
                 if all(outcome.result == "still-ringing" for outcome in missed)
                 else "`callctl list --live` shows what is left",
             )
         self._writer.finish()
 
-    def _why_left(self, left: Sequence[str]) -> str:
+    def _why_left(self, remaining: Sequence[str]) -> str:
         """Return the hint for when some calls still match."""
-        results = {self._outcomes[sid].result if sid in self._outcomes else "" for sid in left}
+        results = {self._outcomes[sid].result if sid in self._outcomes else "" for sid in remaining}
         if results == {"still-ringing"}:
             return END_ALL_THE_SAME
         if "" in results:

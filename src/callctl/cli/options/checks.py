@@ -207,7 +207,7 @@ def why_no_call_sid(text: str) -> str | None:
 
 
 def _why_not_twilios(text: str) -> str | None:
-    stray = next(((place, char) for place, char in enumerate(text[2:], 3) if char not in _HEX), None)
+    stray = next(((position, char) for position, char in enumerate(text[2:], 3) if char not in _HEX), None)
     if stray is not None:
         return f"its character {stray[0]}, {stray[1]!r}, is no hexadecimal digit"
     if text[2:] != text[2:].lower():

@@ -297,9 +297,9 @@ def _found(
     live = {call.sid: call for call in list_in_turn(client, moving, page_size=page_size, limit=limit)}
     if more is not None:
         live.update((call.sid, call) for call in list(more(live)))
-    held = sorted(live.values(), key=_age, reverse=True)
-    lists = _begun([client.list(one, page_size=page_size, limit=None) for one in others])
-    yield from _each_once(heapq.merge(*lists, held, key=_age, reverse=True))
+    live_calls = sorted(live.values(), key=_age, reverse=True)
+    lists = _begun([client.list(call_filter, page_size=page_size, limit=None) for call_filter in others])
+    yield from _each_once(heapq.merge(*lists, live_calls, key=_age, reverse=True))
 
 
 def _begun(lists: Sequence[Iterator[Call]]) -> list[Iterator[Call]]:

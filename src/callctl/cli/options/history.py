@@ -39,8 +39,8 @@ _LONGEST = timedelta(minutes=1)
 _PATIENCE = 1.0
 _BUSY_LIMIT = 2.0
 _TRY_AGAIN = 5.0
-# How far REST may be behind callbacks, at most. Twilio does not say; it is seconds.
-_BEHIND = timedelta(minutes=5)
+# How far REST may lag behind callbacks, at most. Twilio does not say; it is seconds.
+_REST_LAG = timedelta(minutes=5)
 
 
 class History:
@@ -199,7 +199,7 @@ class History:
             return ()
         now = self.now()
         return [
-            row.call_sid for row in reversed(rows) if row.status in wanted and abs(now - row.last_event_at) < _BEHIND
+            row.call_sid for row in reversed(rows) if row.status in wanted and abs(now - row.last_event_at) < _REST_LAG
         ]
 
     def say_unlisted(self, sids: Sequence[str]) -> None:

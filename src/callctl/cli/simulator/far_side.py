@@ -38,7 +38,7 @@ def answer(
     """
     runtime = common.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
     client = SimulatorClient.find(runtime, url=url, env_file=env_file)
-    sid = call or _only(client, "ringing", lambda one: one["status"] == "ringing" and one["direction"] != "inbound")
+    sid = call or _only(client, "ringing", lambda each: each["status"] == "ringing" and each["direction"] != "inbound")
     _act(runtime, client, sid, "answer", {})
 
 
@@ -57,7 +57,7 @@ def hangup(
     """
     runtime = common.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
     client = SimulatorClient.find(runtime, url=url, env_file=env_file)
-    sid = call or _only(client, "ringing or in progress", lambda one: one["status"] in ("ringing", "in-progress"))
+    sid = call or _only(client, "ringing or in progress", lambda each: each["status"] in ("ringing", "in-progress"))
     _act(runtime, client, sid, "hangup", {})
 
 
@@ -125,7 +125,7 @@ def answers(
     """
     runtime = common.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
     client = SimulatorClient.find(runtime, url=url, env_file=env_file)
-    sid = call or _only(client, "live", lambda one: one["status"] in IS_LIVE)
+    sid = call or _only(client, "live", lambda each: each["status"] in IS_LIVE)
     _act(runtime, client, sid, "answers", {"answers": answer})
 
 
@@ -148,15 +148,15 @@ def _one_or_two(given: list[str], what: str) -> tuple[str | None, str]:
 
 
 def _only_connected(client: SimulatorClient) -> str:
-    return _only(client, "in progress", lambda one: one["status"] == "in-progress")
+    return _only(client, "in progress", lambda each: each["status"] == "in-progress")
 
 
 def _only(client: SimulatorClient, what: str, fits: Callable[[Json], bool]) -> str:
     """Return the SID of the only call that fits; raise UsageError where there is none, or several."""
-    fitting = [one for one in client.get("/calls")["calls"] if fits(one)]
+    fitting = [each for each in client.get("/calls")["calls"] if fits(each)]
     if len(fitting) == 1:
         return str(fitting[0]["sid"])
     if not fitting:
         raise UsageError(f"no call is {what}", hint="`callctl simulator calls` shows all")
-    named = ", ".join(str(one["sid"]) for one in fitting[:3])
+    named = ", ".join(str(each["sid"]) for each in fitting[:3])
     raise UsageError(f"{len(fitting)} calls are {what}: name one, such as {named}", hint="the whole SID is wanted")

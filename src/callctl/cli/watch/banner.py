@@ -130,8 +130,8 @@ def _reachability_guide(ready: Ready, command: str) -> list[str]:
     return [
         "Twilio can't reach this listener. Three ways to change that:",
         *(
-            f"  {way:<41} {what}"
-            for way, what in (
+            f"  {command_:<41} {what}"
+            for command_, what in (
                 (f"callctl {command} --tunnel cloudflared", "(or ngrok, or any command with {port})"),
                 (f"ngrok http {ready.port}, then callctl {command}", "(a running ngrok agent is found)"),
                 (f"callctl {command} --public-url https://…", "(any other way to this port)"),

@@ -200,7 +200,7 @@ class TableOperator:
         children = [other for other in snapshot.live_family(leg.call_sid) if other.parent_call_sid == leg.call_sid]
         if leg.parent_call_sid is None and not children:
             return ""
-        from callctl.operations.redirect import ACTION_IS_ASKED, effect_on_parent
+        from callctl.operations.redirect import ACTION_IS_REQUESTED, effect_on_parent
 
         with History(self._runtime, self._settings, readonly=True) as history:
             if leg.parent_call_sid is not None:
@@ -208,7 +208,7 @@ class TableOperator:
             redirected = {child.call_sid: history.redirected_at(child.call_sid) for child in children}
         effect = _effect_on_children(children, list(redirected.values()))
         asks_action = isinstance(intent, Redirect) and None in redirected.values()  # a Dial is under way
-        return f"{effect}, {ACTION_IS_ASKED}" if asks_action else effect
+        return f"{effect}, {ACTION_IS_REQUESTED}" if asks_action else effect
 
     def _effects_on_each_other(self, intent: Redirect) -> str:
         from callctl.operations.redirect import children_in_dial

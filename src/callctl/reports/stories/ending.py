@@ -140,12 +140,12 @@ def ending_of(
     if leg.is_live:
         return Ending(None, NOBODY, "not over when it was last reported")
     known = list(actions)
-    left = _left_dial(legs, known, joined)
-    action = _action_of(leg, arrived or leg.last_event_at, known, legs=legs, left=left)
+    out_of_dial = _left_dial(legs, known, joined)
+    action = _action_of(leg, arrived or leg.last_event_at, known, legs=legs, out_of_dial=out_of_dial)
     if action is not None:
         return _by_action(leg, action)
     if leg.status == CallStatus.COMPLETED:
-        ending = _completed(leg, legs, left)
+        ending = _completed(leg, legs, out_of_dial)
     else:
         ending = _BY_STATUS.get(leg.status, _unclear)(leg, legs)
     if ending.by != UNCLEAR or (error := _error_of(leg, notes)) is None:
@@ -175,7 +175,7 @@ def _left_dial(legs: Sequence[Leg], actions: Sequence[ActionEvent], joined: Coll
 
     Others than callctl redirect calls too. A child that did not leave is dropped with its parent in about a second.
     """
-    parents = {one.call_sid: one for one in legs}
+    parents = {leg.call_sid: leg for leg in legs}
     return frozenset(
         child.call_sid
         for child in legs
@@ -195,15 +195,19 @@ def _outlived(child: Leg, parent: Leg | None) -> bool:
 
 
 def _action_of(
-    leg: Leg, arrived: datetime, actions: Sequence[ActionEvent], *, legs: Sequence[Leg], left: Collection[str]
+    leg: Leg, arrived: datetime, actions: Sequence[ActionEvent], *, legs: Sequence[Leg], out_of_dial: Collection[str]
 ) -> ActionEvent | None:
     """Return the latest request that explains the end of a leg."""
     if leg.status in (CallStatus.BUSY, CallStatus.FAILED):
         return None  # no request does that
-    found = [one for one in actions if one.at <= arrived and _explains(one, leg, has_left=leg.call_sid in left)]
-    if leg.status == CallStatus.COMPLETED and not found:
-        found = [one for one in _ends_of_dial(leg, actions, legs=legs) if one.at <= arrived]
-    return max(found, key=lambda one: one.at, default=None)
+    explaining = [
+        action
+        for action in actions
+        if action.at <= arrived and _explains(action, leg, has_left=leg.call_sid in out_of_dial)
+    ]
+    if leg.status == CallStatus.COMPLETED and not explaining:
+        explaining = [action for action in _ends_of_dial(leg, actions, legs=legs) if action.at <= arrived]
+    return max(explaining, key=lambda action: action.at, default=None)
 
 
 def _ends_of_dial(leg: Leg, actions: Sequence[ActionEvent], *, legs: Sequence[Leg]) -> list[ActionEvent]:
@@ -211,14 +215,17 @@ def _ends_of_dial(leg: Leg, actions: Sequence[ActionEvent], *, legs: Sequence[Le
 
     It ends where nothing follows its Dial. A redirect of its own gives it something else.
     """
-    left = [left_dial_by(one.call_sid, actions) for one in legs if one.parent_call_sid == leg.call_sid]
-    own = max((one.at for one in actions if one.call_sid == leg.call_sid and one.may_have_changed_it), default=None)
+    redirects = [left_dial_by(child.call_sid, actions) for child in legs if child.parent_call_sid == leg.call_sid]
+    own = max(
+        (action.at for action in actions if action.call_sid == leg.call_sid and action.may_have_changed_it),
+        default=None,
+    )
     return [
-        one
-        for one in left
-        if one is not None
-        and (own is None or own < one.at)
-        and -_AHEAD < (leg.ended_at or leg.last_event_at) - one.at < _REDIRECT_EFFECT
+        redirect
+        for redirect in redirects
+        if redirect is not None
+        and (own is None or own < redirect.at)
+        and -_AHEAD < (leg.ended_at or leg.last_event_at) - redirect.at < _REDIRECT_EFFECT
     ]
 
 
@@ -266,7 +273,9 @@ def _failed(leg: Leg, _legs: Sequence[Leg]) -> Ending:
 
 
 def _canceled(leg: Leg, legs: Sequence[Leg]) -> Ending:
-    sibling = next((one for one in _siblings(leg, legs) if one.answered_at and _is_near(one.answered_at, leg)), None)
+    sibling = next(
+        (each for each in _siblings(leg, legs) if each.answered_at and _is_near(each.answered_at, leg)), None
+    )
     if sibling is not None:
         return Ending(leg.ended_at, FAMILY, f"no longer needed: {far_end(sibling)} answered first")
     if _ended_with_parent(leg, legs):
@@ -274,20 +283,22 @@ def _canceled(leg: Leg, legs: Sequence[Leg]) -> Ending:
     return Ending(leg.ended_at, UNCLEAR, "canceled before it was answered, not by callctl")
 
 
-def _completed(leg: Leg, legs: Sequence[Leg], left: Collection[str]) -> Ending:
-    if leg.parent_call_sid is not None and leg.call_sid not in left:
+def _completed(leg: Leg, legs: Sequence[Leg], out_of_dial: Collection[str]) -> Ending:
+    if leg.parent_call_sid is not None and leg.call_sid not in out_of_dial:
         return _completed_child(leg, legs)
-    children = [one for one in legs if one.parent_call_sid == leg.call_sid]
-    stayed = [one for one in children if one.call_sid not in left]
-    if leg.ended_at and any(one.answered_at and one.ended_at and one.ended_at > leg.ended_at for one in stayed):
+    children = [child for child in legs if child.parent_call_sid == leg.call_sid]
+    stayed = [child for child in children if child.call_sid not in out_of_dial]
+    if leg.ended_at and any(child.answered_at and child.ended_at and child.ended_at > leg.ended_at for child in stayed):
         return Ending(leg.ended_at, FAR_END, f"hung up by {far_end(leg)}, it seems")
-    if any(one.ended_at and _is_near(one.ended_at, leg) for one in children) and not any(map(_was_answered, children)):
+    if any(child.ended_at and _is_near(child.ended_at, leg) for child in children) and not any(
+        map(_was_answered, children)
+    ):
         return Ending(leg.ended_at, FAMILY, "over when nobody was reached")
     return Ending(leg.ended_at, UNCLEAR, f"hung up by {far_end(leg)}, or its TwiML was over")
 
 
 def _completed_child(leg: Leg, legs: Sequence[Leg]) -> Ending:
-    parent = next((one for one in legs if one.call_sid == leg.parent_call_sid), None)
+    parent = next((other for other in legs if other.call_sid == leg.parent_call_sid), None)
     if parent is None or parent.ended_at is None or leg.ended_at is None or leg.ended_at < parent.ended_at:
         return Ending(leg.ended_at, FAR_END, f"hung up by {far_end(leg)}, it seems")
     if leg.ended_at > parent.ended_at:
@@ -312,7 +323,7 @@ _BY_STATUS = {
 
 
 def _siblings(leg: Leg, legs: Sequence[Leg]) -> list[Leg]:
-    same = [one for one in legs if one.parent_call_sid == leg.parent_call_sid and one.call_sid != leg.call_sid]
+    same = [other for other in legs if other.parent_call_sid == leg.parent_call_sid and other.call_sid != leg.call_sid]
     return [] if leg.parent_call_sid is None else same
 
 
@@ -325,7 +336,7 @@ def _is_after(moment: datetime, leg: Leg) -> bool:
 
 
 def _ended_with_parent(leg: Leg, legs: Sequence[Leg]) -> bool:
-    parent = next((one for one in legs if one.call_sid == leg.parent_call_sid), None)
+    parent = next((other for other in legs if other.call_sid == leg.parent_call_sid), None)
     if parent is None or parent.ended_at is None or leg.ended_at is None:
         return False
     return parent.ended_at <= leg.ended_at

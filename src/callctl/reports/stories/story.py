@@ -145,12 +145,12 @@ class Story:
     @cached_property
     def began_at(self) -> datetime:
         """When the first leg began."""
-        return min(one.began_at for one in self.legs)
+        return min(story_leg.began_at for story_leg in self.legs)
 
     @cached_property
     def ended_at(self) -> datetime | None:
         """When the last leg ended; None while one has not."""
-        ends = [one.leg.ended_at for one in self.legs]
+        ends = [story_leg.leg.ended_at for story_leg in self.legs]
         return None if self.is_live else max((end for end in ends if end), default=None)
 
     @cached_property
@@ -161,7 +161,7 @@ class Story:
     @property
     def is_live(self) -> bool:
         """Whether a leg has not ended, as far as was reported."""
-        return any(one.leg.is_live for one in self.legs)
+        return any(story_leg.leg.is_live for story_leg in self.legs)
 
     @cached_property
     def outcome(self) -> str:
@@ -171,7 +171,7 @@ class Story:
             return LIVE
         if self.head.ending.by == TWILIO:
             return FAILED
-        dialled = [one.leg for one in self.legs[1:]]
+        dialled = [story_leg.leg for story_leg in self.legs[1:]]
         answered = [leg for leg in dialled if leg.answered_at or leg.status == CallStatus.COMPLETED]
         if head.status != CallStatus.COMPLETED or (dialled and not answered):
             failed = any(leg.status == CallStatus.FAILED for leg in dialled)
@@ -186,7 +186,7 @@ class Story:
     @property
     def redirects(self) -> int:
         """How often one of its legs was redirected."""
-        return sum(one.redirects for one in self.legs)
+        return sum(story_leg.redirects for story_leg in self.legs)
 
     @cached_property
     def remarks(self) -> tuple[Remark, ...]:
@@ -201,7 +201,9 @@ class Story:
     @cached_property
     def cost(self) -> tuple[Decimal, str] | None:
         """What its legs cost together, and in which currency; None if no price is known."""
-        rated = [one.call for one in self.legs if one.call is not None and one.call.price is not None]
+        rated = [
+            story_leg.call for story_leg in self.legs if story_leg.call is not None and story_leg.call.price is not None
+        ]
         units = {call.price_unit or "" for call in rated}
         if len(units) != 1:
             return None
@@ -228,7 +230,7 @@ def story_of(
         return None
     timeline = timeline_of(known, done)
     legs = tuple(_story_leg(leg, events=known, actions=done, legs=family.legs, facts=rest) for leg in family.legs)
-    numbers = {one.leg.call_sid: number for number, one in enumerate(legs)}
+    numbers = {story_leg.leg.call_sid: number for number, story_leg in enumerate(legs)}
     return Story(family.sid, legs, tuple(_steps(timeline, numbers)))
 
 
@@ -238,7 +240,9 @@ def _story_leg(
     sid = leg.call_sid
     own = [event for event in events if event.call_sid == sid and event.kind == CALLBACK]
     numbers = {event.sequence_number for event in own if event.sequence_number is not None}
-    redirects = [one for one in actions if one.call_sid == sid and one.action == "redirect" and one.result == DONE]
+    redirects = [
+        action for action in actions if action.call_sid == sid and action.action == "redirect" and action.result == DONE
+    ]
     arrived = [event.received_at for event in events if event.call_sid == sid and event.is_final]
     joined = {event.call_sid for event in events if event.verified and event.event == JOIN}
     call, notes = facts.calls.get(sid), facts.notifications.get(sid, ())
@@ -337,26 +341,28 @@ def _facts(event: CallEvent) -> Iterator[str]:
 
 
 def _remarks(story: Story) -> Iterator[Remark]:
-    for one in story.legs:
-        if one.leg.status == CallStatus.FAILED:
-            yield Remark(f"{one.far_end} {one.ending.words}", weight=3 if one is story.head else 2)
+    for story_leg in story.legs:
+        if story_leg.leg.status == CallStatus.FAILED:
+            yield Remark(f"{story_leg.far_end} {story_leg.ending.words}", weight=3 if story_leg is story.head else 2)
     yield from _redirected(story)
     yield from _not_done(story)
-    for one in story.legs:
-        if one.ring_seconds is not None and one.ring_seconds >= _RINGS_LONG:
-            yield Remark(f"{one.far_end} rang for {clock(one.ring_seconds)}", weight=0)
+    for story_leg in story.legs:
+        if story_leg.ring_seconds is not None and story_leg.ring_seconds >= _RINGS_LONG:
+            yield Remark(f"{story_leg.far_end} rang for {clock(story_leg.ring_seconds)}", weight=0)
     yield from _about_callbacks(story)
     yield from _noted(story)
 
 
 def _redirected(story: Story) -> Iterator[Remark]:
-    for number, one in enumerate(story.legs):
-        if one.redirects < _MANY:
+    for number, story_leg in enumerate(story.legs):
+        if story_leg.redirects < _MANY:
             continue
         done = [step for step in story.steps if step.leg == number and _is_redirect(step.item)]
         span = (done[-1].at - done[0].at).total_seconds()
         whom = _whom([step.item for step in done if isinstance(step.item, ActionEvent)])
-        yield Remark(f"{one.far_end} was redirected {one.redirects} times within {clock(span)}, by {whom}", weight=4)
+        yield Remark(
+            f"{story_leg.far_end} was redirected {story_leg.redirects} times within {clock(span)}, by {whom}", weight=4
+        )
 
 
 def _is_redirect(item: CallEvent | ActionEvent) -> bool:
@@ -366,9 +372,9 @@ def _is_redirect(item: CallEvent | ActionEvent) -> bool:
 def _not_done(story: Story) -> Iterator[Remark]:
     """Yield the requests that came to nothing, those of one kind together: a script may have tried again and again."""
     others: dict[tuple[str, bool], list[ActionEvent]] = {}
-    for one in story.actions:
-        if one.result not in (DONE, DRY_RUN, UNKNOWN):
-            others.setdefault((one.action, one.result in (REFUSED, NOT_ENDED)), []).append(one)
+    for event in story.actions:
+        if event.result not in (DONE, DRY_RUN, UNKNOWN):
+            others.setdefault((event.action, event.result in (REFUSED, NOT_ENDED)), []).append(event)
     for (action, is_bad), tries in others.items():
         # That a call got there first is an ordinary outcome, and what a rule declines is by its own rules.
         weight = 2 if is_bad or len(tries) >= _MANY else 0
@@ -390,10 +396,10 @@ def _outcome(action: ActionEvent) -> str:
 
 
 def _about_callbacks(story: Story) -> Iterator[Remark]:
-    lost = [one for one in story.legs if one.missing_callbacks]
+    lost = [story_leg for story_leg in story.legs if story_leg.missing_callbacks]
     if lost:
-        count = sum(len(one.missing_callbacks) for one in lost)
-        of = ", ".join(one.far_end for one in lost)
+        count = sum(len(story_leg.missing_callbacks) for story_leg in lost)
+        of = ", ".join(story_leg.far_end for story_leg in lost)
         yield Remark(f"{count} {'callback' if count == 1 else 'callbacks'} never arrived: of {of}")
     events = [step.item for step in story.steps if isinstance(step.item, CallEvent)]
     if any(event.kind == MISSED for event in events):
@@ -407,8 +413,8 @@ def _about_callbacks(story: Story) -> Iterator[Remark]:
 
 
 def _noted(story: Story) -> Iterator[Remark]:
-    for one in story.legs:
-        for code, count in Counter(note.code for note in one.notifications if note.level == "error").items():
-            note = next(note for note in one.notifications if note.code == code)
+    for story_leg in story.legs:
+        for code, count in Counter(note.code for note in story_leg.notifications if note.level == "error").items():
+            note = next(note for note in story_leg.notifications if note.code == code)
             times = f" ({count} times)" if count > 1 else ""
             yield Remark(f"error {code or ''}{times}: {note.message}", weight=2)

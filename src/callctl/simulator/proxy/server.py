@@ -348,9 +348,9 @@ class _End(asyncio.Protocol):
     @classmethod
     def pair(cls, proxy: Proxy) -> tuple[_End, _End]:
         """Return two ends of one tunnel. Neither reads before both are connected and its reading is resumed."""
-        one, other = cls(proxy), cls(proxy)
-        one._other, other._other = other, one
-        return one, other
+        near, far = cls(proxy), cls(proxy)
+        near._other, far._other = far, near
+        return near, far
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if not isinstance(transport, asyncio.Transport):

@@ -318,7 +318,7 @@ def detection_of(form: Form, callback: str, url: str) -> Detection | None:
     timeout = _within(form, "MachineDetectionTimeout", 30, least=3, most=60)
     _within(form, "MachineDetectionSpeechThreshold", 2400, least=1000, most=6000)
     _within(form, "MachineDetectionSpeechEndThreshold", 1200, least=500, most=5000)
-    silence = _within(form, "MachineDetectionSilenceTimeout", 5000, least=2000, most=10000)
+    silence_ms = _within(form, "MachineDetectionSilenceTimeout", 5000, least=2000, most=10000)
     method = method_of(form, f"{callback}Method")
     mode = text_of(form, "MachineDetection")
     if not mode or text_of(form, "SendDigits"):
@@ -329,7 +329,7 @@ def detection_of(form: Form, callback: str, url: str) -> Detection | None:
         callback_url=url,
         callback_method=method,
         timeout=timeout,
-        silence_timeout=silence / 1000,
+        silence_timeout=silence_ms / 1000,
     )
 
 

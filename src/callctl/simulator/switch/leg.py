@@ -285,8 +285,8 @@ class LiveLeg:
             return
         if self._limit is not None:
             self._limit.cancel()
-        left = self._answered_at + seconds - self.context.clock.now()
-        self._limit = self.context.clock.later(left, lambda: self.end("completed"))
+        remaining = self._answered_at + seconds - self.context.clock.now()
+        self._limit = self.context.clock.later(remaining, lambda: self.end("completed"))
 
     def press(self, digits: str) -> None:
         """The far end presses keys: digits for a Gather, or a star that ends a Dial; others are lost."""

@@ -82,10 +82,10 @@ class Element:
 
     def take(self, *names: str, most: int | None = None) -> list["Element"]:
         """Return the children with these names, no more than so many; they count as read."""
-        taken = [child for child in self.children if child.name in names][:most]
-        for child in taken:
+        read = [child for child in self.children if child.name in names][:most]
+        for child in read:
             child.is_read = True
-        return taken
+        return read
 
     def not_imitated(self) -> list[str]:
         """Return in words which attributes and which children nobody has read."""

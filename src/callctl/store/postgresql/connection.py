@@ -374,7 +374,7 @@ def _reason(error: Exception) -> str:
     text = _ADVICE.sub("", " ".join(str(error).split()))
     _, _, several = text.partition(_SEVERAL)
     tried = dict.fromkeys(filter(None, _TRIED.split(several))) if several else (text,)
-    return "; ".join(_PREFIX.sub("", one.strip(), count=1) for one in tried) or type(error).__name__
+    return "; ".join(_PREFIX.sub("", text.strip(), count=1) for text in tried) or type(error).__name__
 
 
 def explained(error: Exception, doing: str, name: str, *, is_lost: bool = False, role: str = "the role") -> StoreError:

@@ -465,9 +465,9 @@ class PostgresStore:
     def undelivered(self, *, now: datetime) -> list[tuple[Undelivered, CallEvent]]:  # noqa: ARG002
         """Return the requests that were not taken, each with its event, in the order in which the events arrived."""
         found = []
-        for sid, url, at, why, left, *row in self._read(_UNDELIVERED):
+        for sid, url, at, why, tried_for, *row in self._read(_UNDELIVERED):
             if (event := _readable(event_of, row)) is not None:
-                found.append((Undelivered(sid, event.key, url, at, why, left), event))
+                found.append((Undelivered(sid, event.key, url, at, why, tried_for), event))
         return found
 
     # Actions, and the intents that precede them

@@ -57,12 +57,12 @@ class SharedWriter(GroupWriter[_Row]):
 
         Each is returned once.
         """
-        taken: list[tuple[int, CallEvent]] = []
+        events: list[tuple[int, CallEvent]] = []
         with self._lock:
-            while len(taken) < limit and (event := self._kept.pop(position, None)) is not None:
-                taken.append((position, event))
+            while len(events) < limit and (event := self._kept.pop(position, None)) is not None:
+                events.append((position, event))
                 position += 1
-        return taken
+        return events
 
     def break_off(self) -> None:
         """Have what is being written fail: a server that stands still would hold the thread for seconds."""
@@ -93,19 +93,19 @@ class SharedWriter(GroupWriter[_Row]):
         return list(outcomes)
 
     def _write(self) -> None:
-        held: list[Entry[_Row]] = []
+        waiting: list[Entry[_Row]] = []
         # Of events with these keys it is not known whether an earlier try has written them. If so, nobody was told that
         # they are new; the first of each is told so.
         unsure: set[str] = set()
         more = True
-        while more or held:
-            if not held:
+        while more or waiting:
+            if not waiting:
                 unsure.clear()
-                held, more = self._group()
-            elif self._engine.away is None and self._write_unless_away(held[:GROUP], unsure):
-                held = held[GROUP:]
+                waiting, more = self._group()
+            elif self._engine.away is None and self._write_unless_away(waiting[:GROUP], unsure):
+                waiting = waiting[GROUP:]
             else:
-                held, more = self._wait(held, more)
+                waiting, more = self._wait(waiting, more)
         self._link.close()
 
     def _write_unless_away(self, entries: Sequence[Entry[_Row]], unsure: set[str]) -> bool:
@@ -130,7 +130,7 @@ class SharedWriter(GroupWriter[_Row]):
         self._settle(entries, outcomes)
         return True
 
-    def _wait(self, held: list[Entry[_Row]], more: bool) -> tuple[list[Entry[_Row]], bool]:
+    def _wait(self, waiting: list[Entry[_Row]], more: bool) -> tuple[list[Entry[_Row]], bool]:
         """Wait a little for the server; return the entries that wait on, with what came, and whether more may come.
 
         Those that have waited long enough are refused, and all of them at the end.
@@ -138,16 +138,16 @@ class SharedWriter(GroupWriter[_Row]):
         batch: list[Entry[_Row]] | None = []
         if more:
             with suppress(queue.Empty):
-                batch = self._queue.get(timeout=min(max(held[0].at + PATIENCE - time.monotonic(), 0.01), 0.1))
+                batch = self._queue.get(timeout=min(max(waiting[0].at + PATIENCE - time.monotonic(), 0.01), 0.1))
             more = batch is not None
-        held = [*held, *(batch or ())]
+        waiting = [*waiting, *(batch or ())]
         due = time.monotonic() - PATIENCE if more else float("inf")
-        refused = [entry for entry in held if entry.at <= due]
+        refused = [entry for entry in waiting if entry.at <= due]
         if refused:
             away = self._engine.away
             hint = "see whether the server runs and can be reached from here"
             self._fail(refused, away or StoreAwayError(f"the event store {self._name} can't be reached", hint=hint))
-        return [entry for entry in held if entry.at > due], more
+        return [entry for entry in waiting if entry.at > due], more
 
     def _settle(self, entries: Sequence[Entry[_Row]], outcomes: Sequence[object]) -> None:
         with self._lock:

@@ -529,8 +529,8 @@ class SqliteStore:
         found = []
         for sid, key, url, at, why, until, record in self._rows(_UNDELIVERED):
             if (event := readable(CallEvent.from_record, record)) is not None:
-                left = max(nearest_time(until) - now, timedelta())
-                found.append((Undelivered(sid, key, url, nearest_time(at), why, left), event))
+                tried_for = max(nearest_time(until) - now, timedelta())
+                found.append((Undelivered(sid, key, url, nearest_time(at), why, tried_for), event))
         return found
 
     def _undelivered_key(self, request: Undelivered) -> dict[str, str | int]:
@@ -684,12 +684,12 @@ class SqliteStore:
         """Take an open claim, under a new fence; return None if it was renewed, taken over or settled since."""
         if claim.lease is None:
             return None
-        taken = replace(claim, fence=_new_fence(), lease=until)
+        renewed = replace(claim, fence=_new_fence(), lease=until)
         sql = f"UPDATE claims SET lease = :lease, fence = :new_fence WHERE {_THIS_OPEN_CLAIM} AND lease = :former"
         with self._claiming(claim) as connection:
-            times = {"lease": microseconds(until), "former": microseconds(claim.lease), "new_fence": taken.fence}
+            times = {"lease": microseconds(until), "former": microseconds(claim.lease), "new_fence": renewed.fence}
             is_taken = connection.execute(sql, {**self._claim_values(claim), **times}).rowcount > 0
-        return taken if is_taken else None
+        return renewed if is_taken else None
 
     def settle(self, claim: OpenClaim, event: ActionEvent) -> bool:
         """Close a claim and store the action's result; return False, with neither, if it was taken over or settled."""

@@ -187,9 +187,9 @@ def _header(frame: Frame, *, width: int, height: int) -> list[Text]:
     short = [alarm.partition(":")[0] for alarm in alarms]
     # How it begins: whatever is left out, alarms and counts are there, and failures before other counts.
     brief = list(_counts(frame, is_brief=True))
-    ways = [(title, alarms, counts), ("", alarms, counts), (title, short, counts), ("", short, counts)]
-    ways += [("", alarms, brief), ("", short, brief)]
-    fitting = (way for way in ways if _cells_of(*way) <= width)
+    beginnings = [(title, alarms, counts), ("", alarms, counts), (title, short, counts), ("", short, counts)]
+    beginnings += [("", alarms, brief), ("", short, brief)]
+    fitting = (beginning for beginning in beginnings if _cells_of(*beginning) <= width)
     last = ("", short, brief[-1:] + brief[:-1]) if frame.listing.failures else ("", short, brief)
     name, alarms, counts = next(fitting, last if counts else (title, alarms, counts))
     first.append(name)

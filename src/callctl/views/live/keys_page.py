@@ -24,7 +24,7 @@ _KEYS = (
     ("Ctrl-Z", "stop until `fg`"),
 )
 # The keys of a table that may change calls.
-ACTING_KEYS = ("x", "r", "space", "a")
+CHANGING_KEYS = ("x", "r", "space", "a")
 _WORDS = (
     ("polled", "REST was asked: no callback reported this status"),
     ("missed", "REST was asked: no callback reported the end"),
@@ -42,7 +42,7 @@ def keys_page(paste_guide: Sequence[str], *, may_act: bool = True) -> list[str]:
 
     Unless it ``may_act``, the table has no keys that change calls, nor those that mark legs for them.
     """
-    keys = [entry for entry in _KEYS if may_act or entry[0] not in ACTING_KEYS]
+    keys = [entry for entry in _KEYS if may_act or entry[0] not in CHANGING_KEYS]
     guide = ["", *paste_guide] if paste_guide else []
     return ["KEYS", *map(_entry, keys), "", "WORDS", *map(_entry, _WORDS), *guide]
 

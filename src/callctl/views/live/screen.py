@@ -91,7 +91,7 @@ class _Sentence:
 _Recent: TypeAlias = "tuple[CallEvent, bool] | ActionEvent | _Sentence"  # an event, and whether it came late
 
 
-class _PictureClock(Clock):
+class _PausableClock(Clock):
     """The steady time of what the rows show: it stands still while the picture is held."""
 
     def __init__(self, clock: Clock) -> None:
@@ -154,9 +154,9 @@ class LiveView:
         self._below: Sequence[str] = ()
         self._recent: deque[_Recent] = deque(maxlen=EVENT_LINES)
         self._troubles: dict[Cause, tuple[_Sentence, datetime]] = {}  # the last of each cause, and until when it stays
-        self._picture_clock = _PictureClock(clock)
-        self._legs = SortedLegs(self._picture_clock, rings_too_long=options.rings_too_long)
-        self._held_failures: list[ActionEvent] = []  # they show when the picture goes on
+        self._row_clock = _PausableClock(clock)
+        self._legs = SortedLegs(self._row_clock, rings_too_long=options.rings_too_long)
+        self._failures_while_held: list[ActionEvent] = []  # they show when the picture goes on
         self._held_since = ""
         self._state = ViewState()
         self._latest, self._shown = Snapshot(), Snapshot()  # the shown one is older while the picture is held
@@ -197,7 +197,7 @@ class LiveView:
         self._recent.clear()
         self._recent.extend([*recent[:at], action, *recent[at:]])
         if self._state.is_held:
-            self._held_failures.append(action)
+            self._failures_while_held.append(action)
         else:
             self._add_failure(action)
         if action.may_have_changed_it:
@@ -365,14 +365,14 @@ class LiveView:
         return self._state.mode is not before.mode or intent is not None
 
     def _hold(self) -> None:
-        self._picture_clock.hold()
+        self._row_clock.hold()
         self._held_since = time_of_day(self._clock.wall())
 
     def _go_on(self) -> None:
-        self._picture_clock.go_on()
-        for action in self._held_failures:
+        self._row_clock.go_on()
+        for action in self._failures_while_held:
             self._add_failure(action)
-        self._held_failures.clear()
+        self._failures_while_held.clear()
 
     def _carry_out(self, intent: Intent, *, asked_for: float) -> None:
         """Have an intent carried out, whose question stood on the screen for so many seconds."""
@@ -479,7 +479,7 @@ class LiveView:
             masks_numbers=self._options.masks_numbers,
             waiting=self._waiting,
             held_since=self._held_since,
-            row_age=self._picture_clock.age,
+            row_age=self._row_clock.age,
             in_flight=[action.in_words(at=elapsed()) for action in self._in_flight],
         )
 

@@ -162,19 +162,19 @@ def _departed(state: ViewState, around: Surroundings, *, now: float) -> ViewStat
         return state
     if going.row != state.selected:
         return replace(state, departure=None)
-    if _needs_its_place(going.row, listing) or not (going.is_dismissed or not state.order_is_kept(now)):
+    if _stands_above_ended(going.row, listing) or not (going.is_dismissed or not state.order_is_kept(now)):
         keeps = going.is_dismissed or listing.rows == going.rows or going.row not in listing.rows
         return state if keeps else replace(state, departure=replace(going, rows=listing.rows))
     at = going.rows.index(going.row)
     others = [*going.rows[at + 1 :], *reversed(going.rows[:at])]
     shown = set(listing.rows)
-    successor = next((row for row in others if row in shown and _needs_its_place(row, listing)), None)
+    successor = next((row for row in others if row in shown and _stands_above_ended(row, listing)), None)
     if successor is None and listing.rows:
         successor = listing.rows[min(at, len(listing.rows) - 1)]
     return replace(state, departure=None, selected=successor)
 
 
-def _needs_its_place(row: str, listing: Listing) -> bool:
+def _stands_above_ended(row: str, listing: Listing) -> bool:
     """Return whether a row stands above what has ended."""
     leg = listing.leg(row)
     if leg is None:

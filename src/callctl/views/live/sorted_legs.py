@@ -43,7 +43,7 @@ FAILURES = "failures"
 _DUE_AT_ONCE = 1000
 
 # Where a family stands: its urgency, a time by which it is sorted among equals, and its SID.
-_Place = tuple[int, float, str]
+_SortKey = tuple[int, float, str]
 
 
 class Sort(StrEnum):
@@ -114,7 +114,7 @@ class _Standing:
     That is in steady time. The texts are made before a filter needs those of all legs at once.
     """
 
-    places: Sequence[_Place]
+    sort_keys: Sequence[_SortKey]
     legs: Sequence[Leg]
     sids: Sequence[str]
     texts: Sequence[str]
@@ -132,8 +132,8 @@ class SortedLegs:
         self._families: dict[str, Family[Leg]] = {}
         self._root_of: dict[str, str] = {}  # by leg
         self._standings: dict[str, _Standing] = {}
-        self._place_of: dict[str, _Place] = {}  # where a family stands: while the order is kept, not where it belongs
-        self._places: list[_Place] = []  # these, sorted
+        self._key_of: dict[str, _SortKey] = {}  # where a family stands: while the order is kept, not where it belongs
+        self._keys: list[_SortKey] = []  # these, sorted
         self._chosen_at: list[Sequence[str]] = []  # the legs in ``_chosen`` of the family at each of these places
         self._new: dict[str, None] = {}  # families that came while the order was kept, and stand last
         self._folded: dict[str, None] = {}  # families that take one row together
@@ -194,7 +194,7 @@ class SortedLegs:
 
     def _take_in(self, snapshot: Snapshot) -> None:
         known = self._families
-        candidates = _not_at_the_same_place(snapshot.families, self._snapshot.families)
+        candidates = _maybe_changed(snapshot.families, self._snapshot.families)
         self._snapshot = snapshot
         changed = [(known.get(family.sid), family) for family in candidates if known.get(family.sid) is not family]
         for _, family in changed:
@@ -230,9 +230,9 @@ class SortedLegs:
         for of_family in (self._standings, self._chosen, self._new, self._folded):
             of_family.pop(root, None)
         self._rows = None
-        place = self._place_of.pop(root, None)
-        if place is not None:
-            self._take_away(place)
+        key = self._key_of.pop(root, None)
+        if key is not None:
+            self._take_away(key)
 
     def _touch_family_of(self, sid: str) -> None:
         root = self._root_of.get(sid)
@@ -254,9 +254,9 @@ class SortedLegs:
             self._standings[root] = self._standing(self._families[root], now=now)
         self._moved.update(touched)
         for root in self._choose(touched, now=now):
-            if root in self._place_of:
-                self._chosen_at[bisect_left(self._places, self._place_of[root])] = self._chosen[root]
-        new = [self._belongs(root) for root in touched if root not in self._place_of and root not in self._new]
+            if root in self._key_of:
+                self._chosen_at[bisect_left(self._keys, self._key_of[root])] = self._chosen[root]
+        new = [self._belongs(root) for root in touched if root not in self._key_of and root not in self._new]
         if new:
             self._new |= dict.fromkeys(root for _, _, root in sorted(new))
             self._rows = None
@@ -268,13 +268,13 @@ class SortedLegs:
         )
         live = [began for leg, began in zip(family.legs, since, strict=True) if leg.is_live]
         ended_at = -max(since).timestamp()
-        places = (
+        sort_keys = (
             (int(urgency), ended_at if urgency is Urgency.ENDED else time, family.sid),
             (0, min(live).timestamp(), family.sid) if live else (1, ended_at, family.sid),
             (0, -family.first_at.timestamp(), family.sid),
         )
         sids, texts = tuple(leg.call_sid for leg in family.legs), [text_of(leg) for leg in family.legs]
-        return _Standing(places, family.legs, sids, texts, "\n".join(texts), since)
+        return _Standing(sort_keys, family.legs, sids, texts, "\n".join(texts), since)
 
     def _urgency(self, leg: Leg, since: datetime, *, root: str, now: datetime) -> tuple[Urgency, float]:
         """Return how urgent a leg is, and by what time it is sorted among equals: the smallest stands first."""
@@ -314,40 +314,40 @@ class SortedLegs:
 
     # Places
 
-    def _belongs(self, root: str) -> _Place:
-        return self._standings[root].places[_SORTS.index(self._arrangement.sort)]
+    def _belongs(self, root: str) -> _SortKey:
+        return self._standings[root].sort_keys[_SORTS.index(self._arrangement.sort)]
 
     def _sort(self) -> None:
         """Put every family where it belongs."""
         number = _SORTS.index(self._arrangement.sort)
-        self._place_of = {root: standing.places[number] for root, standing in self._standings.items()}
-        self._places = sorted(self._place_of.values())
+        self._key_of = {root: standing.sort_keys[number] for root, standing in self._standings.items()}
+        self._keys = sorted(self._key_of.values())
         self._line_up()
         self._have_moved()
 
     def _move(self) -> None:
         """Put each family that has moved where it belongs."""
-        if len(self._moved) > len(self._places) // 8:
+        if len(self._moved) > len(self._keys) // 8:
             self._sort()
             return
         for root in self._moved:
-            old, place = self._place_of.get(root), self._belongs(root)
-            if old != place:
+            old, key = self._key_of.get(root), self._belongs(root)
+            if old != key:
                 if old is not None:
                     self._take_away(old)
-                index = bisect_left(self._places, place)
-                self._places.insert(index, place)
+                index = bisect_left(self._keys, key)
+                self._keys.insert(index, key)
                 self._chosen_at.insert(index, self._chosen[root])
-                self._place_of[root] = place
+                self._key_of[root] = key
                 self._rows = None
         self._have_moved()
 
-    def _take_away(self, place: _Place) -> None:
-        index = bisect_left(self._places, place)
-        del self._places[index], self._chosen_at[index]
+    def _take_away(self, key: _SortKey) -> None:
+        index = bisect_left(self._keys, key)
+        del self._keys[index], self._chosen_at[index]
 
     def _line_up(self) -> None:
-        self._chosen_at = [self._chosen[root] for _, _, root in self._places]
+        self._chosen_at = [self._chosen[root] for _, _, root in self._keys]
         self._rows = None
 
     def _have_moved(self) -> None:
@@ -361,9 +361,9 @@ class SortedLegs:
         """Return the families that take one row together: they have failed and no leg of them is live."""
         if self._arrangement.sort is not Sort.ATTENTION or len(self._failures) <= MOST_FAILURES:
             return {}
-        begin = bisect_left(self._places, (Urgency.FAILED, float("-inf"), ""))
-        end = bisect_left(self._places, (Urgency.LIVE, float("-inf"), ""))
-        roots = [root for _, _, root in self._places[begin:end] if not self._families[root].is_live]
+        begin = bisect_left(self._keys, (Urgency.FAILED, float("-inf"), ""))
+        end = bisect_left(self._keys, (Urgency.LIVE, float("-inf"), ""))
+        roots = [root for _, _, root in self._keys[begin:end] if not self._families[root].is_live]
         failed = sum(leg.call_sid in self._failures for root in roots for leg in self._families[root].legs)
         return dict.fromkeys(roots) if failed > MOST_FAILURES else {}
 
@@ -423,7 +423,7 @@ class SortedLegs:
             return [*chain.from_iterable(self._chosen_at), *new], []
         rows: list[str] = []
         is_open, has_row = self._arrangement.failures_open, False
-        for _, _, root in self._places:
+        for _, _, root in self._keys:
             if root in to_fold:
                 if not has_row:
                     rows.append(FAILURES)
@@ -435,7 +435,7 @@ class SortedLegs:
         return rows + new, folded
 
 
-def _not_at_the_same_place(families: Sequence[Family[Leg]], before: Sequence[Family[Leg]]) -> Iterator[Family[Leg]]:
+def _maybe_changed(families: Sequence[Family[Leg]], before: Sequence[Family[Leg]]) -> Iterator[Family[Leg]]:
     """Yield the families that do not stand where they stood before, counted from the last, the oldest.
 
     Of ten thousand that is all but a few: only their addresses are compared, and none of them is looked at.

@@ -296,7 +296,7 @@ class _Delivery:
     async def keep_what_waits(self) -> None:
         """Keep in the store what has waited for a while."""
         now = self._clock()
-        long = [one for one in self._waiting if not one.is_kept and now - one.since >= KEPT_AFTER]
+        long = [waiting for waiting in self._waiting if not waiting.is_kept and now - waiting.since >= KEPT_AFTER]
         for count, waiting in enumerate(long, 1):
             if not waiting.is_done:
                 waiting.is_kept = self._keep(waiting, tried_for=max(0.0, waiting.since + TRIED_FOR - now))
@@ -392,8 +392,8 @@ class _Reports:
             self._report_failure(waiting, to, answer)
             return
         self.counts[TAKEN] += 1
-        again = f"  (try {waiting.tries})" if waiting.tries > 1 else ""
-        self._note(Forwarded(_line(waiting, to, answer) + again, url=to.shown, **_facts(waiting, answer)))
+        tries = f"  (try {waiting.tries})" if waiting.tries > 1 else ""
+        self._note(Forwarded(_line(waiting, to, answer) + tries, url=to.shown, **_facts(waiting, answer)))
 
     def failed(self, waiting: _Waiting, to: Application, answer: Answer) -> None:
         """Report the first failure of a request that is sent again; the next report is what became of it."""

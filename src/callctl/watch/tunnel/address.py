@@ -131,10 +131,10 @@ def may_follow(first: str, later: str) -> bool:
     That is the same host at whatever port, or one that differs in its first label alone, below a domain of at least two
     labels.
     """
-    one, other = urlsplit(first), urlsplit(later)
-    if one.scheme == "https" != other.scheme:
+    former, new = urlsplit(first), urlsplit(later)
+    if former.scheme == "https" != new.scheme:
         return False
-    host, later_host = (one.hostname or "").rstrip("."), (other.hostname or "").rstrip(".")
+    host, later_host = (former.hostname or "").rstrip("."), (new.hostname or "").rstrip(".")
     if host == later_host:
         return True
     domain = host.partition(".")[2]

@@ -66,7 +66,7 @@ def routes(endpoint: Endpoint, control: Control, path: str) -> Routes:
     async def answers(request: web.Request, sid: str) -> Call:
         return control.answer_gathers(sid, (await body.read(request, "answers")).texts("answers"))
 
-    def acting(name: str, act: Act) -> web.RouteDef:
+    def action_route(name: str, act: Act) -> web.RouteDef:
         async def handle(request: web.Request) -> web.Response:
             return web.json_response(shown.call(await act(request, request.match_info["sid"])))
 
@@ -76,11 +76,11 @@ def routes(endpoint: Endpoint, control: Control, path: str) -> Routes:
         get(f"{path}/calls", list_),
         web.post(f"{path}/calls", come_in),
         get(f"{path}/calls/{{sid}}", fetch),
-        acting("answer", answer),
-        acting("hangup", hang_up),
-        acting("press", press),
-        acting("say", say),
-        acting("answers", answers),
+        action_route("answer", answer),
+        action_route("hangup", hang_up),
+        action_route("press", press),
+        action_route("say", say),
+        action_route("answers", answers),
     )
 
 

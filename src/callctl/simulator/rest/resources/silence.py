@@ -29,10 +29,10 @@ class SilentFile:
         """Yield it piece by piece, since an hour is long."""
         yield self.header
         at_once = CHUNK // len(self.frame)
-        piece, left = self.frame * min(at_once, self.frames), self.frames
-        while left > 0:
-            yield piece[: left * len(self.frame)]
-            left -= at_once
+        piece, remaining = self.frame * min(at_once, self.frames), self.frames
+        while remaining > 0:
+            yield piece[: remaining * len(self.frame)]
+            remaining -= at_once
 
 
 def wav(seconds: int, channels: int) -> SilentFile:

@@ -134,18 +134,18 @@ class Gather(Verb):
         partial_url = await document.link(self.partial_url, "partialResultCallback")
         words, passed, partials = first.words, 0.0, 0
         while True:
-            left = min(_seconds(words), MAX_SPEECH_SECONDS) - passed
-            is_pause = left <= 0
+            remaining = min(_seconds(words), MAX_SPEECH_SECONDS) - passed
+            is_pause = remaining <= 0
             if is_pause and passed >= MAX_SPEECH_SECONDS:
                 break
-            span = self.pause if is_pause else min(left, PARTIAL_SECONDS) if partial_url else left
+            span = self.pause if is_pause else min(remaining, PARTIAL_SECONDS) if partial_url else remaining
             more = await Listen(span, keys=False, speech=True)
             if isinstance(more, Speech):
                 words = f"{words} {more.words}"
                 continue
             if is_pause:
                 break
-            passed = _seconds(words) if span == left else passed + span
+            passed = _seconds(words) if span == remaining else passed + span
             heard = _heard(words, passed)
             if partial_url and heard:
                 params = {"UnstableSpeechResult": heard, "SequenceNumber": str(partials)}
