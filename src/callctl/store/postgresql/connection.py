@@ -309,10 +309,10 @@ def _clear(error: BaseException) -> None:
 
     A server that stood still takes all such connections once it goes on. They would fill its ``max_connections``.
     """
-    found: BaseException | None = error
-    while found is not None:
-        clear_frames(found.__traceback__)
-        found = found.__context__
+    cause: BaseException | None = error
+    while cause is not None:
+        clear_frames(cause.__traceback__)
+        cause = cause.__context__
 
 
 def _rows(connection: Connection[Any], sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
@@ -430,12 +430,12 @@ def _limited_connection() -> Any:
                 state = next(gen)
                 while True:
                     poll.register(self.pgconn.socket, events[state])
-                    found = poll.poll(max(end - time.monotonic(), 0) * 1000)
-                    if not found:
+                    polled = poll.poll(max(end - time.monotonic(), 0) * 1000)
+                    if not polled:
                         self.gave_up = True
                         self.pgconn.finish()
                         raise psycopg.OperationalError(f"no answer within {self.limit:.0f} s")
-                    flags = found[0][1]
+                    flags = polled[0][1]
                     ready = (Ready.R if flags & ~select.POLLOUT else 0) | (Ready.W if flags & select.POLLOUT else 0)
                     state = gen.send(Ready(ready))
             except StopIteration as stop:

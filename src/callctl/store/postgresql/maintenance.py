@@ -75,19 +75,19 @@ def check(url: str) -> Checked:
         return Checked([_sentence(error)], None)
     import psycopg
 
-    found: list[str] = []
+    troubles: list[str] = []
     version: int | None = None
     with closing(connection):
         try:
-            found += _server_troubles(connection)
+            troubles += _server_troubles(connection)
             version = version_of(connection)
             check_version(version, name=engine.name)
-            found += _missing_rights(connection, engine.name)
+            troubles += _missing_rights(connection, engine.name)
         except psycopg.Error as error:
-            found.append(_sentence(explained(error, "read", engine.name, role=role_of(connection))))
+            troubles.append(_sentence(explained(error, "read", engine.name, role=role_of(connection))))
         except StoreError as error:
-            found.append(_sentence(error))
-    return Checked(found, version)
+            troubles.append(_sentence(error))
+    return Checked(troubles, version)
 
 
 def _missing_rights(connection: Connection[Any], name: str) -> Iterator[str]:

@@ -26,8 +26,8 @@ def version_of(connection: Connection[Any]) -> int:
     row = connection.execute(_HAS_TABLE).fetchone()
     if row is None or not row[0]:
         return 0
-    found = connection.execute("SELECT version FROM callctl.schema_version").fetchone()
-    return 0 if found is None else int(found[0])
+    stored = connection.execute("SELECT version FROM callctl.schema_version").fetchone()
+    return 0 if stored is None else int(stored[0])
 
 
 def check_version(version: int, *, name: str) -> None:

@@ -192,8 +192,8 @@ class PostgresStore:
         Raises:
             StoreError: It can't, or the server can't be reached.
         """
-        (found,) = self._reading.read("SELECT to_regclass('callctl.schema_version') IS NOT NULL", {})
-        version = self._reading.read("SELECT version FROM callctl.schema_version", {})[0][0] if found[0] else 0
+        (has_schema,) = self._reading.read("SELECT to_regclass('callctl.schema_version') IS NOT NULL", {})
+        version = self._reading.read("SELECT version FROM callctl.schema_version", {})[0][0] if has_schema[0] else 0
         check_version(version, name=self._engine.name)
 
     def close(self, *, timeout: float = 5.0) -> None:
@@ -274,10 +274,10 @@ class PostgresStore:
         Positions are given out in the order of commits, so that none below the newest is still to come.
         """
         events: list[tuple[int, CallEvent]] = []
-        while not events and (found := self._next_events(event_id, limit)):
-            events = [(position, event) for position, event in found if event is not None]
-            self.unreadable += len(found) - len(events)
-            event_id = found[-1][0]
+        while not events and (page := self._next_events(event_id, limit)):
+            events = [(position, event) for position, event in page if event is not None]
+            self.unreadable += len(page) - len(events)
+            event_id = page[-1][0]
         return events
 
     def _next_events(self, last: int, limit: int) -> list[tuple[int, CallEvent | None]]:
@@ -291,10 +291,10 @@ class PostgresStore:
         own = self._writer.take_from(last + 1, limit=limit)  # none comes before them: positions have no gaps
         last, limit = own[-1][0] if own else last, limit - len(own)
         rows = self._read(_AFTER.format(columns=""), last=last, limit=limit) if limit else []
-        found = [(position, self._writer.take(position)) for (position,) in rows]
-        read = dict(self._pages([position for position, event in found if event is None]))
+        events = [(position, self._writer.take(position)) for (position,) in rows]
+        read = dict(self._pages([position for position, event in events if event is None]))
         # One that is in neither was deleted meanwhile.
-        there = ((position, event) for position, event in found if event is not None or position in read)
+        there = ((position, event) for position, event in events if event is not None or position in read)
         return [*own, *((position, event or read[position]) for position, event in there)]
 
     def missed_after(self, event_id: int) -> tuple[int, list[CallEvent]]:
@@ -464,11 +464,11 @@ class PostgresStore:
 
     def undelivered(self, *, now: datetime) -> list[tuple[Undelivered, CallEvent]]:  # noqa: ARG002
         """Return the requests that were not taken, each with its event, in the order in which the events arrived."""
-        found = []
+        requests = []
         for sid, url, at, why, tried_for, *row in self._read(_UNDELIVERED):
             if (event := _readable(event_of, row)) is not None:
-                found.append((Undelivered(sid, event.key, url, at, why, tried_for), event))
-        return found
+                requests.append((Undelivered(sid, event.key, url, at, why, tried_for), event))
+        return requests
 
     # Actions, and the intents that precede them
 
@@ -504,9 +504,9 @@ class PostgresStore:
             last=action_id,
             limit=limit,
         )
-        found = [(position, _readable(action_of, record)) for position, record in rows]
-        actions = [(position, action) for position, action in found if action is not None]
-        self.unreadable_actions += len(found) - len(actions)
+        decoded = [(position, _readable(action_of, record)) for position, record in rows]
+        actions = [(position, action) for position, action in decoded if action is not None]
+        self.unreadable_actions += len(decoded) - len(actions)
         return actions
 
     def last_action_id(self) -> int:

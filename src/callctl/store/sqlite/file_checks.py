@@ -347,22 +347,27 @@ def _interrupted_after(seconds: float | None, connection: sqlite3.Connection) ->
         timer.join()
 
 
-def is_same_store(found: sqlite3.Connection, *, like: sqlite3.Connection, ids: Collection[str]) -> bool:
+def is_same_store(connection: sqlite3.Connection, *, like: sqlite3.Connection, ids: Collection[str]) -> bool:
     """Return whether an open file is a copy of the store that another connection has open, or another state of it.
 
     ``ids`` are those that the store has had. A copy that an older callctl made has none: it has an event in common.
     """
-    number = store_id(found)
+    number = store_id(connection)
     if number is not None:
         return number in ids
-    newest, oldest = NewestEvent.of(found), like.execute("SELECT id, key FROM events ORDER BY id LIMIT 1").fetchone()
-    return (newest is not None and newest.is_in(like)) or (oldest is not None and NewestEvent(*oldest).is_in(found))
+    newest, oldest = (
+        NewestEvent.of(connection),
+        like.execute("SELECT id, key FROM events ORDER BY id LIMIT 1").fetchone(),
+    )
+    return (newest is not None and newest.is_in(like)) or (
+        oldest is not None and NewestEvent(*oldest).is_in(connection)
+    )
 
 
-def has_newest_event(found: sqlite3.Connection, *, of: sqlite3.Connection) -> bool:
+def has_newest_event(connection: sqlite3.Connection, *, of: sqlite3.Connection) -> bool:
     """Return whether an open file holds the newest event that another connection reads, whatever id it has there."""
     newest = of.execute(_NEWEST_OF_CALL).fetchone()
-    return newest is None or found.execute(_EVENT_OF_CALL, newest).fetchone() is not None
+    return newest is None or connection.execute(_EVENT_OF_CALL, newest).fetchone() is not None
 
 
 def open_found(path: Path, *, without_log: bool = False) -> sqlite3.Connection:

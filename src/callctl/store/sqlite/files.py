@@ -179,12 +179,12 @@ def _frame_headers(log: int, offset: int, size: int, most: int | None) -> Iterat
     """
     while most is None or most > 0:
         count = _AT_ONCE if most is None else min(most, _AT_ONCE)
-        found = os.pread(log, count * size, offset)
-        for at in range(0, len(found), size):
-            yield found[at : at + _FRAME_HEADER]
-        if len(found) < count * size:
+        data = os.pread(log, count * size, offset)
+        for at in range(0, len(data), size):
+            yield data[at : at + _FRAME_HEADER]
+        if len(data) < count * size:
             return
-        offset += len(found)
+        offset += len(data)
         most = None if most is None else most - count
 
 

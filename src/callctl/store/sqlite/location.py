@@ -111,7 +111,7 @@ def check_single_name(path: Path) -> None:
 
 def _links_of_work(path: Path) -> int:
     """Return how many names a store has in the folders in which files are made for it."""
-    folders = (found for found in path.parent.iterdir() if found.name.startswith(work_prefix(path)))
+    folders = (entry for entry in path.parent.iterdir() if entry.name.startswith(work_prefix(path)))
     links = 0
     for folder in folders:
         with suppress(OSError):  # it is gone by now
@@ -131,7 +131,7 @@ def _is_mount_point(path: Path) -> bool:
 
 def _unescaped(text: bytes) -> bytes:
     """Return a path of the list of mounts as it is: blanks and backslashes are octal there (proc_pid_mountinfo(5))."""
-    return re.sub(rb"\\([0-7]{3})", lambda found: bytes((int(found[1], 8),)), text) if b"\\" in text else text
+    return re.sub(rb"\\([0-7]{3})", lambda match: bytes((int(match[1], 8),)), text) if b"\\" in text else text
 
 
 def work_prefix(path: Path) -> str:

@@ -47,12 +47,12 @@ class LogIndex:
         """
         with _opening:
             _close_unused()
-            found = os.stat(f"{real_path}-shm")  # noqa: PTH116 - beside other functions of os
-            if (found.st_dev, found.st_ino) not in _handles:
+            status = os.stat(f"{real_path}-shm")  # noqa: PTH116 - beside other functions of os
+            if (status.st_dev, status.st_ino) not in _handles:
                 handle = os.open(f"{real_path}-shm", os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
-                found = os.fstat(handle)
-                _handles.setdefault((found.st_dev, found.st_ino), _Handle(handle))
-            self._shared = _handles[found.st_dev, found.st_ino]
+                status = os.fstat(handle)
+                _handles.setdefault((status.st_dev, status.st_ino), _Handle(handle))
+            self._shared = _handles[status.st_dev, status.st_ino]
             self._shared.users += 1
             self._handle = self._shared.handle
         self._pages = b""
@@ -68,8 +68,8 @@ class LogIndex:
     @property
     def end(self) -> LogEnd:
         """Where the log ends, by the index."""
-        found = os.pread(self._handle, _INFO, 0).ljust(_INFO, b"\0")
-        return LogEnd(found[32:40], *struct.unpack_from("=I", found, 16))
+        header = os.pread(self._handle, _INFO, 0).ljust(_INFO, b"\0")
+        return LogEnd(header[32:40], *struct.unpack_from("=I", header, 16))
 
     def matches(self, log: Log | None) -> bool:
         """Return whether it describes a log; None stands for a log that is empty or not there."""
@@ -86,8 +86,8 @@ class LogIndex:
 
     def backfilled(self, log: Log | None) -> int:
         """Return how many frames of a log are in the database, by the index: all, where it begins the log anew."""
-        found = os.pread(self._handle, _INFO, 0).ljust(_INFO, b"\0")
-        (frames,), (backfilled,) = struct.unpack_from("=I", found, 16), struct.unpack_from("=I", found, 2 * _COPY)
+        header = os.pread(self._handle, _INFO, 0).ljust(_INFO, b"\0")
+        (frames,), (backfilled,) = struct.unpack_from("=I", header, 16), struct.unpack_from("=I", header, 2 * _COPY)
         return int(backfilled) if frames or log is None else log.frames
 
     def continues(self, log: Log) -> bool:
@@ -99,14 +99,19 @@ class LogIndex:
 
     def _header(self) -> bytes | None:
         """Return the header, if it is valid to SQLite."""
-        found = os.pread(self._handle, _INFO, 0)
-        if len(found) < _INFO or found[:_COPY] != found[_COPY : 2 * _COPY]:
+        header = os.pread(self._handle, _INFO, 0)
+        if len(header) < _INFO or header[:_COPY] != header[_COPY : 2 * _COPY]:
             return None
-        version, is_initialized, frames = struct.unpack_from("=I8xBxxxI", found)
-        (backfilled,) = struct.unpack_from("=I", found, 2 * _COPY)
-        if version != _VERSION or is_initialized != 1 or found[40:_COPY] != checksum(found[:40]) or backfilled > frames:
+        version, is_initialized, frames = struct.unpack_from("=I8xBxxxI", header)
+        (backfilled,) = struct.unpack_from("=I", header, 2 * _COPY)
+        if (
+            version != _VERSION
+            or is_initialized != 1
+            or header[40:_COPY] != checksum(header[:40])
+            or backfilled > frames
+        ):
             return None
-        return found
+        return header
 
     def invalidate(self) -> None:
         """Have SQLite rebuild it, in the process that uses it next."""
@@ -115,15 +120,15 @@ class LogIndex:
     def _has_pages(self, log: Log) -> bool:
         self._extend(log.pages)
         frames = log.frames
-        found = os.pread(self._handle, len(self._tables) * _BLOCK, 0)
+        blocks = os.pread(self._handle, len(self._tables) * _BLOCK, 0)
         for number, table in enumerate(self._tables):
             start = number * _PAGES - _MISSING if number else 0
             pages = log.pages[4 * start : 4 * (number * _PAGES + _PAGES - _MISSING)]
             at = number * _BLOCK + (0 if number else _INFO)
-            if found[at : at + len(pages)] != pages:
+            if blocks[at : at + len(pages)] != pages:
                 return False
             at = number * _BLOCK + _TABLE
-            if not _is_table(found[at : at + 2 * _SLOTS], table, frames - start):
+            if not _is_table(blocks[at : at + 2 * _SLOTS], table, frames - start):
                 return False
         return True
 
@@ -174,11 +179,11 @@ def checksum(data: bytes) -> bytes:
     return struct.pack("=II", first, second)
 
 
-def _is_table(found: bytes, table: array[int], count: int) -> bool:
+def _is_table(block: bytes, table: array[int], count: int) -> bool:
     """Compare hash tables. An entry for a frame above ``count``, which does not count yet or any more, is ignored."""
-    if found == table.tobytes():
+    if block == table.tobytes():
         return True
-    if len(found) < 2 * _SLOTS:
+    if len(block) < 2 * _SLOTS:
         return False
-    pairs = zip(array("H", found), table, strict=True)
+    pairs = zip(array("H", block), table, strict=True)
     return all(there == wanted or (not wanted and there > count) for there, wanted in pairs)

@@ -32,10 +32,10 @@ from callctl.store.sqlite.rescue import (
     copy_to_new_file,
     data_version,
     free_name,
-    held_beside,
     is_set_aside,
     merge,
     remove_lone_index,
+    rows_kept_beside,
     rule_rows,
     set_aside,
     set_log_aside,
@@ -54,7 +54,7 @@ _MOST_COMMITS, _MOST_CHANGES = 200, 4000
 _SETTLE = 0.05  # seconds in which somebody who removes or replaces the files one by one is done with it
 
 
-class _Found(Enum):
+class _Files(Enum):
     """What lies at a store's path after somebody changed its files."""
 
     NOTHING = "nothing"  # it was purged
@@ -66,10 +66,10 @@ class _Found(Enum):
 
 _RULES_KEPT = "; what rules have done is kept, so that none acts twice"
 _REPORTS = {
-    _Found.NOTHING: "the event store {} was removed, and is begun anew" + _RULES_KEPT,
-    _Found.OTHER: "the event store {} was replaced by another store, which is used from now on" + _RULES_KEPT,
-    _Found.EARLIER: "the event store {} was replaced by another state of it; all that it lacked was written into that",
-    _Found.COMPLETE: "the event store {} was replaced by a copy of it, which lacks nothing and is used from now on",
+    _Files.NOTHING: "the event store {} was removed, and is begun anew" + _RULES_KEPT,
+    _Files.OTHER: "the event store {} was replaced by another store, which is used from now on" + _RULES_KEPT,
+    _Files.EARLIER: "the event store {} was replaced by another state of it; all that it lacked was written into that",
+    _Files.COMPLETE: "the event store {} was replaced by a copy of it, which lacks nothing and is used from now on",
 }
 
 
@@ -240,11 +240,11 @@ class RepairingConnection(GuardedConnection):
             self._begin_anew()
             return
         with locked_folder(path.parent):
-            found = self._look_at_files(path)
+            state = self._look_at_files(path)
             # By another watch, which has said so.
-            is_mended = found is _Found.COMPLETE and is_set_aside(path, self._checks.files)
-            report = self._rescue(path, damage) if found is _Found.DAMAGED else _REPORTS[found].format(self._path)
-        if found is _Found.NOTHING:
+            is_mended = state is _Files.COMPLETE and is_set_aside(path, self._checks.files)
+            report = self._rescue(path, damage) if state is _Files.DAMAGED else _REPORTS[state].format(self._path)
+        if state is _Files.NOTHING:
             self._carried = rule_rows(self.connection)
             self._close_former()  # before the new one is made: on a full disk only that makes room for it
             self._begin_anew()
@@ -252,12 +252,12 @@ class RepairingConnection(GuardedConnection):
         connection = self._connect()
         try:
             with ExitStack() as stack:
-                if found is _Found.EARLIER:  # which may take long
-                    stack.enter_context(held_beside(path, self._restore))
+                if state is _Files.EARLIER:  # which may take long
+                    stack.enter_context(rows_kept_beside(path, self._restore))
                 stack.enter_context(connection)
                 connection.execute("BEGIN IMMEDIATE")
-                self._bring_up_to_date(connection, found)
-                if found is _Found.DAMAGED and damage == RESTORED:
+                self._bring_up_to_date(connection, state)
+                if state is _Files.DAMAGED and damage == RESTORED:
                     report += _lost_count(self._checks.newest, NewestEvent.of(connection))
         except BaseException:
             connection.close()
@@ -272,14 +272,14 @@ class RepairingConnection(GuardedConnection):
         if not is_mended:
             self._on_trouble(report)
 
-    def _bring_up_to_date(self, connection: sqlite3.Connection, found: _Found) -> None:
+    def _bring_up_to_date(self, connection: sqlite3.Connection, state: _Files) -> None:
         """Write into what is at the path, in a transaction, what it lacks."""
-        if found is _Found.OTHER:
+        if state is _Files.OTHER:
             if self._writer is not None:
                 self._writer.forget()
             carry_over(rule_rows(self.connection), connection)
             return
-        if found is _Found.EARLIER:
+        if state is _Files.EARLIER:
             merge(self.connection, connection)
         self._restore(connection)
 
@@ -300,24 +300,24 @@ class RepairingConnection(GuardedConnection):
             raise
         self._carried = None
         self._adopt(connection)
-        self._on_trouble(_REPORTS[_Found.NOTHING].format(self._path))
+        self._on_trouble(_REPORTS[_Files.NOTHING].format(self._path))
 
     def _close_former(self) -> None:
         self.connection.close()
         self._checks.close()
 
-    def _look_at_files(self, path: Path) -> _Found:
+    def _look_at_files(self, path: Path) -> _Files:
         """Return what lies at the path, and set aside what is in the way of using it."""
         before, now = self._checks.files, self._current_files()
         if self._unrescued is not None:
-            return _Found.DAMAGED
+            return _Files.DAMAGED
         if before.database is not None and (now.database is None or not before.database.is_same(now.database)):
             self._pause(_SETTLE)
             now = self._current_files()
         if now.are_gone:
-            return _Found.NOTHING
+            return _Files.NOTHING
         if now.database is None or now.database.is_same(before.database):
-            return _Found.DAMAGED
+            return _Files.DAMAGED
         try:
             check_single_name(path)
             check_identity(path)
@@ -325,17 +325,17 @@ class RepairingConnection(GuardedConnection):
             is_mixed = has_former_log or (now.index is not None and now.index.is_same(before.index))
             with closing(open_found(path, without_log=is_mixed)) as file:
                 if find_alteration(file) is not None:
-                    return _Found.DAMAGED
+                    return _Files.DAMAGED
                 if not is_same_store(file, like=self.connection, ids=self._ids):
-                    return _Found.DAMAGED if is_mixed else _Found.OTHER
+                    return _Files.DAMAGED if is_mixed else _Files.OTHER
             if is_mixed:  # SQLite would take the former log, or its index, for that of the file
                 self._stray = free_name(path)
                 set_log_aside(str(path), before, self._stray)
             return self._compare(path)
         except (StoreError, sqlite3.Error):
-            return _Found.DAMAGED
+            return _Files.DAMAGED
 
-    def _compare(self, path: Path) -> _Found:
+    def _compare(self, path: Path) -> _Files:
         """Return whether another state of this store lacks anything; it is damaged if it can't be used as it is."""
         check_identity(path)
         with suppress(sqlite3.DatabaseError):  # else what is in memory is compared
@@ -343,13 +343,13 @@ class RepairingConnection(GuardedConnection):
             self._recent.refresh(self.connection, data_version(self.connection))
         with closing(open_found(path)) as file:
             if version_of(file) > newest_version() or find_alteration(file) is not None:
-                return _Found.DAMAGED
+                return _Files.DAMAGED
             if file.execute("PRAGMA quick_check(1)").fetchall() != [("ok",)]:
-                return _Found.DAMAGED
+                return _Files.DAMAGED
             is_current = version_of(file) == newest_version() and has_tables(file)
             if is_current and has_newest_event(file, of=self.connection) and self._recent.are_in(file):
-                return _Found.COMPLETE
-        return _Found.EARLIER
+                return _Files.COMPLETE
+        return _Files.EARLIER
 
     def _rescue(self, path: Path, damage: str) -> str:
         """Set damaged files aside and copy what can be read to a new one; return what was done, in words."""

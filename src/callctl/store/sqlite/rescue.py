@@ -64,7 +64,7 @@ _MOST_RECENT = 2000
 _REFRESH_PAUSE = 20
 _SUFFIXES = ("", "-wal", "-shm")
 _ALL_SUFFIXES = (*_SUFFIXES, "-journal")  # SQLite would roll a journal back in whatever database is put beside it
-_HELD = "held.db"  # the rows in memory of who makes a copy, beside it until it is in its place
+_KEPT_ROWS = "held.db"  # the rows in memory of who makes a copy, beside it until it is in its place
 
 
 def set_aside(path: Path) -> Path | None:
@@ -124,7 +124,7 @@ def is_set_aside(path: Path, files: Files) -> bool:
 
 def _set_aside_files(path: Path) -> Iterator[str]:
     """Yield the paths of what lies beside a store under the names that ``set_aside`` gives."""
-    return (str(found) for found in path.parent.iterdir() if found.name.startswith(f"{path.name}.damaged-"))
+    return (str(entry) for entry in path.parent.iterdir() if entry.name.startswith(f"{path.name}.damaged-"))
 
 
 def copy_to_new_file(
@@ -150,7 +150,7 @@ def copy_to_new_file(
         OSError: The new file can't be made, or there is one.
     """
     with _work_folder(path) as folder:
-        _write_held(folder / _HELD, restore)
+        _write_kept_rows(folder / _KEPT_ROWS, restore)
         new = folder / path.name
         version = data_version(source)
         own = f"{path.absolute().as_uri()}?mode=ro&immutable=1" if has_own_database else None
@@ -177,16 +177,16 @@ def _work_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def held_beside(path: Path, restore: Callable[[sqlite3.Connection], None]) -> Iterator[None]:
+def rows_kept_beside(path: Path, restore: Callable[[sqlite3.Connection], None]) -> Iterator[None]:
     """Keep what ``restore`` writes in a file beside a store until the block is left, for ``settle_leftovers``."""
     with _work_folder(path) as folder:
-        _write_held(folder / _HELD, restore)
+        _write_kept_rows(folder / _KEPT_ROWS, restore)
         yield
 
 
-def _write_held(held: Path, restore: Callable[[sqlite3.Connection], None]) -> None:
-    with closing(sqlite3.connect(held.absolute(), isolation_level=None)) as connection:
-        migrate(connection, held)
+def _write_kept_rows(kept: Path, restore: Callable[[sqlite3.Connection], None]) -> None:
+    with closing(sqlite3.connect(kept.absolute(), isolation_level=None)) as connection:
+        migrate(connection, kept)
         _write(connection, restore)
 
 
@@ -211,13 +211,13 @@ def settle_leftovers(path: Path) -> str | None:
     handle = os.open(path.parent, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for folder in [found for found in path.parent.iterdir() if _is_leftover(found, path)]:
+        for folder in [entry for entry in path.parent.iterdir() if _is_leftover(entry, path)]:
             # Killed between the two steps: the damaged files are set aside, and the copy is not yet in their place.
             if not os.path.lexists(path) and any(_set_aside_files(path)):
                 _put_in_place(folder / path.name, path)
-            if _is_own_store(folder / _HELD):
-                report = _bring_back(folder / _HELD, path) or report
-            for name in (path.name, _HELD):
+            if _is_own_store(folder / _KEPT_ROWS):
+                report = _bring_back(folder / _KEPT_ROWS, path) or report
+            for name in (path.name, _KEPT_ROWS):
                 for suffix in _ALL_SUFFIXES:
                     (folder / f"{name}{suffix}").unlink(missing_ok=True)
             with suppress(OSError):  # something else is in it, which is not callctl's
@@ -227,15 +227,15 @@ def settle_leftovers(path: Path) -> str | None:
     return report
 
 
-def _bring_back(held: Path, path: Path) -> str | None:
+def _bring_back(kept: Path, path: Path) -> str | None:
     """Write the rows that a killed process had held in memory into its store; where that is damaged, into a copy of it.
 
     Return what was repaired, in words. Where all files of the store are gone, it was purged.
     """
     if not any(os.path.lexists(f"{path}{suffix}") for suffix in _SUFFIXES):
         return None
-    with closing(sqlite3.connect(f"{held.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)) as rows:
-        restore = partial(_restore_held, rows)
+    with closing(sqlite3.connect(f"{kept.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)) as rows:
+        restore = partial(_restore_kept_rows, rows)
         is_there = path.exists() and path.stat().st_size > 0
         if is_there and is_sound(path, like=rows, newest=None, whole=True, limit=None) and _has_tables(path):
             with closing(sqlite3.connect(path.absolute(), isolation_level=None)) as store:
@@ -245,7 +245,7 @@ def _bring_back(held: Path, path: Path) -> str | None:
             return None
         if is_there:
             check_identity(path)
-        uri = f"{(path if is_there else held).absolute().as_uri()}?mode=ro"
+        uri = f"{(path if is_there else kept).absolute().as_uri()}?mode=ro"
         aside: list[Path | None] = []
         with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as source:
             copy_to_new_file(
@@ -268,16 +268,16 @@ def _has_tables(path: Path) -> bool:
         return has_tables(connection)
 
 
-def _restore_held(held: sqlite3.Connection, target: sqlite3.Connection) -> None:
+def _restore_kept_rows(kept: sqlite3.Connection, target: sqlite3.Connection) -> None:
     """Write what a store lacks of the rows that a process had held in memory."""
     from callctl.calls.event import CallEvent
 
     recent = RecentRows()
-    recent.refresh(held, version=0)
+    recent.refresh(kept, version=0)
     recent.restore(target)
-    if (number := store_id(held)) is not None:
+    if (number := store_id(kept)) is not None:
         set_store_id(target, number)
-    for world, record in held.execute(
+    for world, record in kept.execute(
         "SELECT world, record FROM events JOIN calls ON calls.id = call_id ORDER BY events.id"
     ):
         event = readable(CallEvent.from_record, record)
@@ -305,10 +305,10 @@ def _is_own_store(path: Path) -> bool:
 def _is_own_file(path: Path) -> bool:
     """Return whether a regular file of this user is there, not a link to one."""
     try:
-        found = path.lstat()
+        status = path.lstat()
     except OSError:
         return False
-    return stat.S_ISREG(found.st_mode) and found.st_uid == os.getuid()
+    return stat.S_ISREG(status.st_mode) and status.st_uid == os.getuid()
 
 
 def _put_in_place(new: Path, path: Path) -> None:
@@ -375,8 +375,8 @@ def rule_rows(source: sqlite3.Connection) -> RuleRows:
 
 def carry_over(rows: RuleRows, target: sqlite3.Connection) -> None:
     """Write the rows of rules into another store, in a transaction."""
-    for table, found in rows.items():
-        _add(target, table, found)
+    for table, saved in rows.items():
+        _add(target, table, saved)
 
 
 def merge(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
@@ -445,8 +445,8 @@ class RecentRows:
         own = {key: row[_LEASE] for key, row in self._own_claims.items() if row is not None}
         by_key = "SELECT lease FROM claims WHERE world = ? AND rule = ? AND sid = ?"
         for key, lease in (rows | own).items():
-            found = connection.execute(by_key, key).fetchone()
-            if found is None or (lease == 0 and found[0] > 0):
+            stored = connection.execute(by_key, key).fetchone()
+            if stored is None or (lease == 0 and stored[0] > 0):
                 return False
         placed = "SELECT 1 FROM placed_calls WHERE world = ? AND sid = ?"
         last = "SELECT 1 FROM placed WHERE world = ? AND at >= ?"

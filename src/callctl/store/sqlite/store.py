@@ -526,12 +526,12 @@ class SqliteStore:
         """Return the requests that were not taken, each with its event, in the order in which the events arrived."""
         from callctl.calls.event import CallEvent
 
-        found = []
+        requests = []
         for sid, key, url, at, why, until, record in self._rows(_UNDELIVERED):
             if (event := readable(CallEvent.from_record, record)) is not None:
                 tried_for = max(nearest_time(until) - now, timedelta())
-                found.append((Undelivered(sid, key, url, nearest_time(at), why, tried_for), event))
-        return found
+                requests.append((Undelivered(sid, key, url, nearest_time(at), why, tried_for), event))
+        return requests
 
     def _undelivered_key(self, request: Undelivered) -> dict[str, str | int]:
         return {
