@@ -16,7 +16,7 @@ from callctl.simulator.http_requests import OutgoingRequest, Reply, Send, Sent
 from callctl.simulator.models import API_VERSION, INBOUND, Leg, Subscription
 from callctl.simulator.records import Records
 
-MOST_HELD_SECONDS = 5.0  # a held callback goes after the leg's next one, or after so many simulated seconds
+MOST_WAITING_SECONDS = 5.0  # a waiting callback goes after the leg's next one, or after so many simulated seconds
 OVERTAKEN_AFTER = 0.1  # how long after the one that overtakes it
 STATUS_OF_EVENT: Mapping[str, str] = {
     "initiated": "initiated",  # only here, never in REST (CALL-b)
@@ -55,7 +55,7 @@ class Callback:
 
 
 @dataclass(slots=True)
-class _Held:
+class _Waiting:
     """A callback that waits to be overtaken."""
 
     send: Callable[[float], None]
@@ -67,7 +67,7 @@ class _Begun:
     """A callback that was recorded: how to send it after so many seconds, and whether it may be overtaken."""
 
     send: Callable[[float], None]
-    is_held: bool
+    may_be_overtaken: bool
 
 
 class Callbacks:
@@ -94,7 +94,7 @@ class Callbacks:
         self._faults = faults
         self._on_failure = on_failure
         self._records = records
-        self._held: dict[str, _Held] = {}
+        self._waiting: dict[str, _Waiting] = {}
         self.fired: deque[Callback] = deque(maxlen=keep)
 
     def fire(self, leg: Leg, event: str, *, sip: int = 200) -> None:
@@ -123,10 +123,10 @@ class Callbacks:
         token = self.token(leg, event)
         request = OutgoingRequest(subscription.url, subscription.method, form, token, pair=leg.pair, kind="callback")
         begun = self._begin(event, request, form, key=leg.key, leg=leg)
-        overtaken = self._held.pop(leg.sid, None)
-        if begun.is_held and event != "completed":  # nothing comes after the last one to overtake it
-            timer = self._clock.later(MOST_HELD_SECONDS, lambda: self._release(leg.sid))
-            self._held[leg.sid] = _Held(begun.send, timer)
+        overtaken = self._waiting.pop(leg.sid, None)
+        if begun.may_be_overtaken and event != "completed":  # nothing comes after the last one to overtake it
+            timer = self._clock.later(MOST_WAITING_SECONDS, lambda: self._release(leg.sid))
+            self._waiting[leg.sid] = _Waiting(begun.send, timer)
         else:
             begun.send(0.0)
         if overtaken is not None:
@@ -148,12 +148,12 @@ class Callbacks:
             for _ in range(delivery.copies):
                 self._after(wait + delivery.delay, lambda: self._send(leg, callback, request))
 
-        return _Begun(send, delivery.held)
+        return _Begun(send, delivery.may_be_overtaken)
 
     def _release(self, sid: str) -> None:
-        held = self._held.pop(sid, None)
-        if held is not None:
-            held.send(0.0)
+        waiting = self._waiting.pop(sid, None)
+        if waiting is not None:
+            waiting.send(0.0)
 
     def _after(self, seconds: float, action: Callable[[], None]) -> None:
         if seconds > 0:

@@ -26,7 +26,7 @@ class Delivery:
 
     copies: int
     delay: float
-    held: bool
+    may_be_overtaken: bool
 
 
 class Chance:
@@ -51,7 +51,7 @@ class Chance:
     def delivery(self, faults: Faults, call: str, event: str) -> Delivery:
         """Decide what happens to the callback of one event of one call."""
         if self.number(call, event, "drop") < faults.drop:
-            return Delivery(0, 0.0, held=False)
+            return Delivery(0, 0.0, may_be_overtaken=False)
         copies = 2 if self.number(call, event, "duplicate") < faults.duplicate else 1
         low, high = faults.delay
         delay = low + (high - low) * self.number(call, event, "delay")

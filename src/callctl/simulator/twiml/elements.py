@@ -89,11 +89,11 @@ class Element:
 
     def not_imitated(self) -> list[str]:
         """Return in words which attributes and which children nobody has read."""
-        found = [f"{name} of <{self.name}>" for name in self.attributes if name in self.unread]
-        found += [f'{name}="{self.attributes[name][:MAX_SHOWN]}" of <{self.name}>' for name in self.refused]
+        names = [f"{name} of <{self.name}>" for name in self.attributes if name in self.unread]
+        names += [f'{name}="{self.attributes[name][:MAX_SHOWN]}" of <{self.name}>' for name in self.refused]
         for child in self.children:
-            found += child.not_imitated() if child.is_read else [f"<{child.name}> in <{self.name}>"]
-        return found
+            names += child.not_imitated() if child.is_read else [f"<{child.name}> in <{self.name}>"]
+        return names
 
     def without_effect_within(self) -> None:
         """Count all that is nested here as read."""

@@ -26,11 +26,11 @@ def routes(endpoint: Endpoint, _control: Control, path: str) -> Routes:
             for record in records.after(after)
             if call in (None, record.call) and direction in (None, record.direction) and kind in (None, record.kind)
         )
-        found = list(islice(wanted, limit))
-        is_whole = limit is None or len(found) < limit
-        last = records.last if is_whole else found[-1].number if found else after
+        chosen = list(islice(wanted, limit))
+        is_whole = limit is None or len(chosen) < limit
+        last = records.last if is_whole else chosen[-1].number if chosen else after
         return web.json_response(
-            {"run": endpoint.world.run, "requests": [shown.record(record) for record in found], "last": last}
+            {"run": endpoint.world.run, "requests": [shown.record(record) for record in chosen], "last": last}
         )
 
     return (get(f"{path}/requests", list_),)

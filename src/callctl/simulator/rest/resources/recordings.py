@@ -72,11 +72,11 @@ class RecordingResources:
 
     async def _fetch(self, request: web.Request) -> web.Response:
         deleted_too = request.query.get("IncludeSoftDeleted", "").lower() == "true"
-        recording = self._found(request, lambda recording: deleted_too or _is_there(recording))
+        recording = self._recording(request, lambda recording: deleted_too or _is_there(recording))
         return web.json_response(self._shown(recording))
 
     async def _delete(self, request: web.Request) -> web.Response:
-        return self._deleted(self._found(request, _is_there))
+        return self._deleted(self._recording(request, _is_there))
 
     # Of a call, or of a conference
 
@@ -89,12 +89,12 @@ class RecordingResources:
         return self._page(request, [_is_there, self._belongs(request)], partial(self._shown_of, request))
 
     async def _fetch_of(self, request: web.Request) -> web.Response:
-        return web.json_response(self._shown_of(request, self._found_of(request)))
+        return web.json_response(self._shown_of(request, self._recording_of(request)))
 
     async def _update(self, request: web.Request) -> web.Response:
         """Pause, resume or stop; the reply says so, which no fetch does (docs/twilio.md, "Recordings")."""
         form = await self._endpoint.form(request)
-        recording = self._found_of(request)
+        recording = self._recording_of(request)
         if not requests.text_of(form, "Status"):
             raise ApiError(20001, "Status is required")
         requests.check_choice(form, "Status", CONFERENCE_STATUSES if _is_of_conference(request) else CALL_STATUSES)
@@ -111,7 +111,7 @@ class RecordingResources:
         return web.json_response(self._shown_of(request, recording, recording.status))
 
     async def _delete_of(self, request: web.Request) -> web.Response:
-        return self._deleted(self._found_of(request))
+        return self._deleted(self._recording_of(request))
 
     # The file
 
@@ -133,7 +133,7 @@ class RecordingResources:
     def _call(self, request: web.Request) -> Leg:
         return self._endpoint.leg(request, "call")
 
-    def _found(self, request: web.Request, check: Check) -> Recording:
+    def _recording(self, request: web.Request, check: Check) -> Recording:
         recording = named(request, self._recordings.find, "recording")
         if not check(recording):
             raise ApiError(20404, request.path)
@@ -150,10 +150,10 @@ class RecordingResources:
         call = self._call(request).sid
         return lambda recording: call in (recording.call_sid, recording.leg.sid)
 
-    def _found_of(self, request: web.Request) -> Recording:
+    def _recording_of(self, request: web.Request) -> Recording:
         belongs = self._belongs(request)
         if request.match_info["recording"] != CURRENT:
-            return self._found(request, lambda recording: belongs(recording) and _is_there(recording))
+            return self._recording(request, lambda recording: belongs(recording) and _is_there(recording))
         running = [each for each in self._recordings.newest_first() if belongs(each) and not each.is_over]
         if not running:
             raise ApiError(20404, request.path)

@@ -100,11 +100,11 @@ def socket_url(base: str, url: str) -> tuple[str, tuple[int, str] | None]:
     try:
         given = urlsplit(url)
         joined = urlsplit(url if given.scheme else urljoin(base, url))
-        found = bool(url and joined.hostname)
+        is_url = bool(url and joined.hostname)
         _ = joined.port
     except ValueError:
-        found = False
-    if not found:
+        is_url = False
+    if not is_url:
         return "", (MALFORMED_URL, f"url {url!r} is no address")
     if given.scheme and given.scheme != "wss":
         words = f"url {url!r}: only wss: is supported; to an application on this machine it works without TLS, too"
