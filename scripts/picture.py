@@ -79,7 +79,9 @@ class Onlooker:
         """Say nothing."""
         return ""
 
-    def act(self, _intent: HangUp | Redirect, *, asked_at: datetime, report: Callable[[ActionOutcome], None]) -> None:
+    def act(
+        self, _intent: HangUp | Redirect, *, question_at: datetime, report: Callable[[ActionOutcome], None]
+    ) -> None:
         """Do nothing."""
 
     def close(self) -> None:

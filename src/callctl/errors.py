@@ -90,25 +90,25 @@ def without_sip_passwords(text: str) -> str:
 
 
 def _without_user_info(match: re.Match[str]) -> str:
-    found = {name.rstrip("23"): value for name, value in match.groupdict().items() if value is not None}
-    start = found.get("start") or found.get("slashes") or found.get("plain") or ""
-    if "at" not in found:  # nothing of it is encoded
+    parts = {name.rstrip("23"): value for name, value in match.groupdict().items() if value is not None}
+    start = parts.get("start") or parts.get("slashes") or parts.get("plain") or ""
+    if "at" not in parts:  # nothing of it is encoded
         return match[0]
-    colon = re.search(_COLON, found["info"])
-    user = found["info"][: colon.end()] if colon else ""
-    return f"{start}{user}{REDACTED}{found['at']}"
+    colon = re.search(_COLON, parts["info"])
+    user = parts["info"][: colon.end()] if colon else ""
+    return f"{start}{user}{REDACTED}{parts['at']}"
 
 
 def _without_sip_passwords(text: str, user: str, *, end: str, at: str) -> str:
     """Return a text with what stands between each ``user`` and the last ``at`` before an ``end`` redacted."""
     pieces: list[str] = []
     kept = begin = 0
-    while found := re.compile(user).search(text, begin):
-        ending = re.compile(end).search(text, found.end())
+    while start := re.compile(user).search(text, begin):
+        ending = re.compile(end).search(text, start.end())
         begin = ending.start() if ending else len(text)
-        ats = [at_sign.start() for at_sign in re.compile(at, re.IGNORECASE).finditer(text, found.end(), begin)]
+        ats = [at_sign.start() for at_sign in re.compile(at, re.IGNORECASE).finditer(text, start.end(), begin)]
         if ats:
-            pieces += text[kept : found.end()], REDACTED
+            pieces += text[kept : start.end()], REDACTED
             kept = ats[-1]
     return "".join((*pieces, text[kept:])) if pieces else text
 

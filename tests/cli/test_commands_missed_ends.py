@@ -157,7 +157,7 @@ def test_an_end_that_a_key_comes_across_is_stored_before_the_outcome_is_said(out
         may_act=True,
         stop=lambda: None,
     )
-    operator.act(HangUp((Target(sid, status),), is_family=False), asked_at=datetime.now(UTC), report=outcomes.put)
+    operator.act(HangUp((Target(sid, status),), is_family=False), question_at=datetime.now(UTC), report=outcomes.put)
     assert outcomes.get(timeout=60).sentence == f"already over: {sid} is busy"
     assert outage.kinds(sid) == [(CALLBACK, status), (MISSED, "busy")]
     for stream in streams:

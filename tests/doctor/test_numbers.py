@@ -17,7 +17,7 @@ from running import Callctl, env_for
 from twilio.rest import Client
 
 from callctl.api.client import ApiClient
-from callctl.doctor.numbers import Here, account_numbers, number_findings
+from callctl.doctor.numbers import Listeners, account_numbers, number_findings
 from callctl.settings import Settings
 from callctl.simulator import Simulator
 from callctl.views.doctor_finding import Finding
@@ -25,8 +25,8 @@ from callctl.views.doctor_finding import Finding
 OURS = "https://calls.example.com/status"
 PASTED = f"{OURS}#rc=5&rp=5xx,ct,rt"
 THEIRS = "https://app.example.com/voice"
-HERE = Here([OURS], PASTED, forwards=False)
-FORWARDING = Here([OURS], PASTED, forwards=True)
+HERE = Listeners([OURS], PASTED, forwards=False)
+FORWARDING = Listeners([OURS], PASTED, forwards=True)
 
 
 @pytest.fixture
@@ -40,13 +40,13 @@ def settings_of(simulator: Simulator) -> Settings:
     return Settings(account_sid=simulator.account_sid, auth_token=simulator.auth_token, api_url=simulator.url)
 
 
-def found(simulator: Simulator, here: Here = HERE) -> list[Finding]:
+def found(simulator: Simulator, listeners: Listeners = HERE) -> list[Finding]:
     def open_client(settings: Settings) -> ApiClient:
         return ApiClient(settings, sleep=time.sleep, random=random.random)
 
     settings = settings_of(simulator)
     numbers = account_numbers(settings, open_client)
-    return list(number_findings(settings, open_client, numbers=numbers, here=here))
+    return list(number_findings(settings, open_client, numbers=numbers, listeners=listeners))
 
 
 def typed(command: str, env: dict[str, str]) -> None:

@@ -213,7 +213,7 @@ def test_no_store_is_where_callctl_keeps_other_files(tmp_path: Path, name: str, 
             load(env, cwd=working, env_file=file)
         with pytest.raises(SettingsError, match="would be in its way"):
             load({**env, "CALLCTL_STORE": text}, cwd=working)
-        assert load({**env, **ENV}, cwd=working, needs_found=False).left_out is not None
+        assert load({**env, **ENV}, cwd=working, requires_dotenv=False).left_out is not None
 
 
 @pytest.mark.parametrize("name", ["events.db", "events.db2", "watch.db", "deep/watch", "deep/events.db/x"])
@@ -403,7 +403,7 @@ def test_a_found_file_that_can_not_be_used_is_left_out_only_where_nothing_needs_
     path.write_bytes(content)
     with pytest.raises(SettingsError, match=why):
         load(ENV, cwd=tmp_path)
-    settings = load(ENV, cwd=tmp_path, needs_found=False)
+    settings = load(ENV, cwd=tmp_path, requires_dotenv=False)
     assert settings.left_out is not None
     assert settings.left_out.path == path
     assert re.search(why, settings.left_out.error.message)
@@ -411,23 +411,23 @@ def test_a_found_file_that_can_not_be_used_is_left_out_only_where_nothing_needs_
     assert replace(settings, left_out=None) == without
     assert (settings.is_store_in_doubt, without.is_store_in_doubt) == (True, False)
     elsewhere = {**ENV, "CALLCTL_STORE": "events.db"}
-    assert not load(elsewhere, cwd=tmp_path, needs_found=False).is_store_in_doubt
+    assert not load(elsewhere, cwd=tmp_path, requires_dotenv=False).is_store_in_doubt
 
     for environ in ({}, {"TWILIO_ACCOUNT_SID": ACCOUNT}, {**ENV, "TWILIO_API_KEY": "SK" + "0" * 32}):
         with pytest.raises(SettingsError, match=why):
-            load(environ, cwd=tmp_path, needs_found=False)
+            load(environ, cwd=tmp_path, requires_dotenv=False)
     for name in ("named", ".env"):
         (tmp_path / name).write_bytes(b"\xff")
         with pytest.raises(SettingsError, match=f"can't read the settings file .*{name}: not a text file"):
-            load(ENV, cwd=tmp_path, env_file=Path(name), needs_found=False)
+            load(ENV, cwd=tmp_path, env_file=Path(name), requires_dotenv=False)
         with pytest.raises(SettingsError, match=f"can't read the settings file .*{name}: not a text file"):
-            load({**ENV, "CALLCTL_ENV_FILE": name}, cwd=tmp_path, needs_found=False)
+            load({**ENV, "CALLCTL_ENV_FILE": name}, cwd=tmp_path, requires_dotenv=False)
 
 
 def test_a_value_of_the_environment_is_still_an_error_beside_a_found_file_that_can_not_be_used(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"\xff")
     with pytest.raises(SettingsError, match="can't read the settings file"):
-        load({**ENV, "CALLCTL_PORT": "http"}, cwd=tmp_path, needs_found=False)
+        load({**ENV, "CALLCTL_PORT": "http"}, cwd=tmp_path, requires_dotenv=False)
 
 
 @pytest.mark.parametrize("is_named", [False, True])
@@ -476,22 +476,22 @@ def make_anothers(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "geteuid", lambda: path.lstat().st_uid + 1)
 
 
-@pytest.mark.parametrize("needs_found", [True, False])
+@pytest.mark.parametrize("requires_dotenv", [True, False])
 def test_a_found_file_of_another_user_is_left_out_unless_it_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, needs_found: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, requires_dotenv: bool
 ) -> None:
     cwd, path = tmp_path / "project", tmp_path / ".env"
     cwd.mkdir()
     write(path, {"CALLCTL_FROM": "+15005550006", "CALLCTL_URL_SURVEY": "https://example.com/", "CALLCTL_PORT": "http"})
     make_anothers(path, monkeypatch)
-    settings = load(ENV, cwd=cwd, needs_found=needs_found)
+    settings = load(ENV, cwd=cwd, requires_dotenv=requires_dotenv)
     assert settings.left_out is not None
     assert (settings.left_out.path, settings.from_, dict(settings.urls)) == (path, None, {})
     assert settings.left_out.error.message == "it is another user's, who could say where calls and callbacks go"
     assert (settings.env_file_above, settings.files, settings.is_store_in_doubt) == (None, {}, False)
     write(path, {"CALLCTL_FROM": "+15005550006"})
     for named in (path, Path("../.env")):
-        settings = load(ENV, cwd=cwd, env_file=named, needs_found=needs_found)
+        settings = load(ENV, cwd=cwd, env_file=named, requires_dotenv=requires_dotenv)
         assert (settings.from_, settings.left_out) == ("+15005550006", None)
 
 

@@ -212,8 +212,8 @@ class ApiClient:
         from callctl.api.resources import PhoneNumber
 
         first = self._url(f"IncomingPhoneNumbers.json?PageSize={MAX_PAGE_SIZE}")
-        found = self._rows(self._get, first, key="incoming_phone_numbers")
-        return [PhoneNumber.from_resource(row) for row in found]
+        rows = self._rows(self._get, first, key="incoming_phone_numbers")
+        return [PhoneNumber.from_resource(row) for row in rows]
 
     def applications(self) -> _List[Application]:
         """Ask for the applications of the account."""
@@ -232,8 +232,8 @@ class ApiClient:
 
         sid = quote(conference_sid, safe="")
         first = self._url(f"Conferences/{sid}/Participants.json?PageSize={MAX_PAGE_SIZE}")
-        found = self._rows(self._get, first, key="participants", named_by="call_sid")
-        return [Participant.from_resource(row) for row in found]
+        rows = self._rows(self._get, first, key="participants", named_by="call_sid")
+        return [Participant.from_resource(row) for row in rows]
 
     def phone_number_url(self, sid: str) -> str:
         """Return the address to which a request to change a number goes; raise SettingsError without an account."""

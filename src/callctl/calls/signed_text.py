@@ -118,11 +118,11 @@ def sids_in(signed: str) -> list[str]:
     """
     if _BEFORE_CONFERENCE.match(signed):
         return []
-    found: list[str] = []
+    sids_found: list[str] = []
     for name in (_CALL, _CALL_IN_QUERY):
         sids = (_SID.match(signed, match.end()) for match in name.finditer(signed))
-        found += islice((match[0] for match in sids if match), _MOST_SIDS)
-    return list(dict.fromkeys(found))
+        sids_found += islice((match[0] for match in sids if match), _MOST_SIDS)
+    return list(dict.fromkeys(sids_found))
 
 
 def _is_query(signed: str) -> bool:

@@ -19,7 +19,7 @@ from callctl.errors import CallctlError, SettingsError
 
 if TYPE_CHECKING:
     from callctl.doctor.callback_route import Running
-    from callctl.doctor.numbers import Here
+    from callctl.doctor.numbers import Listeners
     from callctl.settings import Settings
     from callctl.views.doctor_finding import Finding
     from callctl.watch.registry import WatchRecord
@@ -120,18 +120,18 @@ def _numbers(runtime: Runtime, settings: Settings, running: Running) -> Iterator
     numbers = account_numbers(settings, runtime.client)
     yield from retry_findings(numbers, callback_url=url, retries=RETRIES)
     if watch is not None and numbers and (settings.is_loopback or not is_loopback_url(url)):
-        yield from number_findings(settings, runtime.client, numbers=numbers, here=_here(running, watch))
+        yield from number_findings(settings, runtime.client, numbers=numbers, listeners=_listeners(running, watch))
 
 
-def _here(running: Running, watch: WatchRecord) -> Here:
+def _listeners(running: Running, watch: WatchRecord) -> Listeners:
     """Return what is known of who listens; whether one passes requests on it says itself, if it can be asked."""
-    from callctl.doctor.numbers import Here
+    from callctl.doctor.numbers import Listeners
     from callctl.watch import registry
     from callctl.watch.listener.listener import FORWARDS
 
     health = {} if watch.host else registry.ask_health(watch.health_url) or {}
     to_paste = watch.callback_url if urlsplit(watch.callback_url).fragment else f"{watch.callback_url}#{RETRIES}"
-    return Here([each.callback_url for each in running.watches], to_paste, forwards=health.get(FORWARDS) is True)
+    return Listeners([each.callback_url for each in running.watches], to_paste, forwards=health.get(FORWARDS) is True)
 
 
 @dataclass
@@ -149,14 +149,14 @@ class _Report:
         width = max([_LONGEST_CHECK, *(len(finding.name) for finding in of_settings)])
         for finding in of_settings:
             self._show(finding, width=width)
-        found = []
+        findings = []
         for finding in checks:
-            found.append(finding)
+            findings.append(finding)
             self._show(finding, width=width)
         if self.runtime.form is Form.JSON:
-            self.runtime.write_json(to_json(of_settings, found))
-        wrong = [finding for finding in found if finding.level is Level.WRONG]
-        warnings = sum(finding.level is Level.WARNING for finding in (*of_settings, *found))
+            self.runtime.write_json(to_json(of_settings, findings))
+        wrong = [finding for finding in findings if finding.level is Level.WRONG]
+        warnings = sum(finding.level is Level.WARNING for finding in (*of_settings, *findings))
         self.runtime.say(f"callctl: {_count(len(wrong), 'problem')}, {_count(warnings, 'warning')}")
         if wrong:  # the first one may be the cause of the others
             self.code = exits.code_for(wrong[0].error or CallctlError(wrong[0].text))

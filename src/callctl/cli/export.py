@@ -127,7 +127,7 @@ def export(
         live=live, status=status, to=to, from_=from_, parent=parent, since=since, until=until, now=runtime.now()
     )
     _check_choice(call, chosen)
-    settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid}, needs_found=False)
+    settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid}, requires_dotenv=False)
     check_account(settings)
     client = runtime.client(settings) if fetch else None
     store = open_store_to_read(runtime, settings)
@@ -215,7 +215,7 @@ class _Source:
         """
         from callctl.reports.stories.stored_family import find_family
 
-        found = []
+        families = []
         for sid in calls_to_read(self.runtime, self.settings, self.client, texts):
             events = [] if self.store is None else find_family(self.store, sid).events
             legs = tuple(dict.fromkeys(event.call_sid for event in events if event.status))
@@ -223,8 +223,8 @@ class _Source:
                 raise UnknownCallError(
                     f"no callback of {sid} is stored here", hint="--fetch asks the API what it knows of the call"
                 )
-            found.append(_Family(sid, legs, is_named=True))
-        return found
+            families.append(_Family(sid, legs, is_named=True))
+        return families
 
     def matching(self, chosen: CallFilter) -> list[_Family]:
         """Return the families of which a leg matches: those in the store, then those that REST alone knows.
@@ -239,24 +239,24 @@ class _Source:
                 "there is no store of callbacks here that could be read",
                 hint="`callctl watch` and `callctl listen` keep one; --fetch asks the API",
             )
-        with Progress(self.runtime, _looking) as progress:
-            found = {}
+        with Progress(self.runtime, _search_progress) as progress:
+            by_head = {}
             if self.store is not None:
                 # Since now: only families that are not over.
                 since = self.runtime.now() if chosen.means_live_alone else chosen.since
                 families = families_since(self.store, since, matches=partial(_matches, chosen))
-                found = {legs[0]: _Family(legs[0], legs) for legs in progress.counted(families)}
+                by_head = {legs[0]: _Family(legs[0], legs) for legs in progress.counted(families)}
                 if self.store.unreadable:
                     count = self.store.unreadable
                     what = "1 event is" if count == 1 else f"{count:,} events are"
                     self.runtime.say(f"callctl: {what} left out, for the record can't be read; `callctl doctor` helps")
             if self.client is not None:
-                known = {leg for family in found.values() for leg in family.legs}
+                known = {leg for family in by_head.values() for leg in family.legs}
                 for call in progress.counted(filters.find_calls(self.client, chosen, limit=None)):
                     head = call.parent_call_sid or call.sid
                     if call.sid not in known and head not in known:
-                        found.setdefault(head, _Family(head))
-        return list(found.values())
+                        by_head.setdefault(head, _Family(head))
+        return list(by_head.values())
 
     def stories(self, families: Iterable[_Family]) -> Iterator[Story]:
         """Yield the story of each family, once, in their order.
@@ -276,14 +276,14 @@ class _Source:
         from callctl.calls.masked_numbers import masked
 
         kept = [] if self.store is None else self.store.undelivered(now=self.runtime.now())
-        found: dict[str, list[Undelivered]] = {}
+        by_url: dict[str, list[Undelivered]] = {}
         for request, _ in kept:
             if request.call_sid in legs:
-                found.setdefault(request.url, []).append(request)
+                by_url.setdefault(request.url, []).append(request)
         sentences = (
             f"{url} has not taken {counted(len(requests), 'callback')} of these calls, the first because: "
             f"{min(requests, key=lambda request: request.at).why}. callctl replay --failed sends what is kept."
-            for url, requests in found.items()
+            for url, requests in by_url.items()
         )
         return [masked(sentence) if self.masks else sentence for sentence in sentences]
 
@@ -302,10 +302,10 @@ class _Source:
         by_sid = {family.sid: family for family in families}
 
         def fetch(sid: str) -> RestFamily:
-            found = fetch_family(client, sid, by_sid[sid].legs)
+            family = fetch_family(client, sid, by_sid[sid].legs)
             if len(by_sid) > 1:
-                found.check_limit()
-            return found
+                family.check_limit()
+            return family
 
         missing: dict[tuple[str, str], list[str]] = {}  # legs, by what of them and why
         gone: dict[str, list[str]] = {}  # calls of which nothing is known here, by why
@@ -345,8 +345,8 @@ class _Source:
         return story_of(stored.events, stored.actions, sid=family.sid, facts=facts)
 
 
-def _looking(found: int) -> str:
-    return f"looking for calls: {found:,} so far" if found else "looking for calls"
+def _search_progress(count: int) -> str:
+    return f"looking for calls: {count:,} so far" if count else "looking for calls"
 
 
 def _matches(chosen: CallFilter, leg: Leg) -> bool:
@@ -459,19 +459,19 @@ def _new_beside(path: Path, real: Path) -> Path | None:
         OSError: The file can't be looked at, or this user may not write it.
     """
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
-        found = None
-    if found is not None:
+        status = None
+    if status is not None:
         is_passed_on = path.is_relative_to("/dev") or path.is_relative_to("/proc")
-        if is_passed_on or not stat.S_ISREG(found.st_mode) or found.st_nlink > 1 or not is_mine(found):
+        if is_passed_on or not stat.S_ISREG(status.st_mode) or status.st_nlink > 1 or not is_mine(status):
             return None
         path.open("a").close()  # one that may not be written is not replaced either
     beside = real.with_name(f".callctl-{secrets.token_hex(8)}")
     try:
         os.close(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-        if found is not None:
-            beside.chmod(stat.S_IMODE(found.st_mode))
+        if status is not None:
+            beside.chmod(stat.S_IMODE(status.st_mode))
     except PermissionError:
         return None
     return beside

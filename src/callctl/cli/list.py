@@ -119,7 +119,7 @@ def list_calls(
         for_longer_than=for_longer_than,
         now=runtime.now(),
     )
-    settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid}, needs_found=False)
+    settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid}, requires_dotenv=False)
     most = _most(limit, all_=all_, chosen=chosen)
     # One more than is shown, to know whether there are more.
     upto = None if most is None else most + 1
@@ -131,14 +131,14 @@ def list_calls(
         if chosen.longer_than is not None:
             status_since = StatusSince(history.leg)
             chosen = replace(chosen, status_since=status_since)
-        found = filters.find_calls(
+        matching = filters.find_calls(
             client, chosen, limit=upto if sort_key is None else None, reported=history.reported_calls
         )
         if sort_key is not None:
             with Progress(runtime, lambda count: f"reading the list: {count:,} so far") as progress:
-                found = iter(in_order(progress.counted(found), sort_key, most=upto, now=runtime.now()))
+                matching = iter(in_order(progress.counted(matching), sort_key, most=upto, now=runtime.now()))
         if status_since is not None:
-            found = _noted(found, shown)
+            matching = _noted(matching, shown)
         with Progress(runtime, lambda count: f"reading the list: {count:,} so far") as progress:
             write = _write_tree if tree else _write
             timed = sort_key in ("start", "duration") or chosen.concerns_time
@@ -146,13 +146,13 @@ def list_calls(
             now = runtime.now() if sort_key == "duration" else None
             extra = {} if settings.is_twilio else {"api_url": settings.api_url}
             form = _Form(Form.PLAIN if quiet else runtime.form, names, extra, is_quiet=quiet, timed=timed, now=now)
-            listed: Iterator[Call] = islice(found, most)
+            listed: Iterator[Call] = islice(matching, most)
             if mask_numbers:
                 from callctl.calls.masked_numbers import masked_call
 
                 listed = map(masked_call, listed)
             write(runtime, listed, form=form, progress=progress)
-            more = next(found, None) is not None
+            more = next(matching, None) is not None
         if status_since is not None and (words := status_since.in_words(shown[:most])) is not None:
             runtime.say(f"callctl: {words}")
     if not progress.count and runtime.form is not Form.JSON:

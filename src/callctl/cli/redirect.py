@@ -159,7 +159,7 @@ def redirect(
         raise UsageError(
             "stdin can't hold both the SIDs and the TwiML", hint="put the TwiML into a file: --twiml @FILE"
         )
-    settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid}, needs_found=False)
+    settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid}, requires_dotenv=False)
     settings.credentials()  # missing credentials are reported before anything else that is missing
     twiml_chosen = twiml_options.read_twiml_options(
         runtime,
@@ -293,8 +293,8 @@ class RedirectPreview:
         Raises:
             UnknownCallError: A call has none.
         """
-        found = [(parent_of(self.client, sid),) if on == "parent" else children_of(self.client, sid) for sid in sids]
-        return list(dict.fromkeys(chain.from_iterable(found)))
+        families = [(parent_of(self.client, sid),) if on == "parent" else children_of(self.client, sid) for sid in sids]
+        return list(dict.fromkeys(chain.from_iterable(families)))
 
     def of_conversations(self, sids: Sequence[str], *, room: str) -> tuple[ConferencePreview, list[str]]:
         """Return the preview of whole conversations that become a conference, and all their legs.
@@ -308,12 +308,12 @@ class RedirectPreview:
         def known(call: Call) -> Call:
             return with_reported_status(call, self.history.leg(call.sid))
 
-        found = [operation.conversation_of(self.client, sid, known=known) for sid in sids]
-        conversations = {each.parent.sid: each for each in found}
+        talking = [operation.conversation_of(self.client, sid, known=known) for sid in sids]
+        conversations = {each.parent.sid: each for each in talking}
         preview = ConferencePreview(
             self.runtime, self.client, self.history, self.options, room=room, conversations=conversations
         )
-        parents = {child.sid: each.parent.sid for each in found for child in each.children} | dict.fromkeys(
+        parents = {child.sid: each.parent.sid for each in talking for child in each.children} | dict.fromkeys(
             conversations
         )
         operation.check_both_legs(parents, known=self.history, command=self.command)
@@ -330,13 +330,13 @@ class RedirectPreview:
         fetched = self._fetched[sid]
         if fetched is None:
             return Effects(None, ())
-        found = self._as_reported(fetched)
-        effects = operation.preview(found, known=self.history)
+        reported = self._as_reported(fetched)
+        effects = operation.preview(reported, known=self.history)
         if effects or of_none:
-            self._say(found.call, effects)
-        return Effects(found.call, effects)
+            self._say(reported.call, effects)
+        return Effects(reported.call, effects)
 
-    def _as_reported(self, found: CallAndChildren) -> CallAndChildren:
+    def _as_reported(self, fetched: CallAndChildren) -> CallAndChildren:
         """Return a call and its children, without those that have ended by what callbacks reported.
 
         REST may be behind.
@@ -345,8 +345,8 @@ class RedirectPreview:
         def reported(call: Call) -> Call:
             return with_reported_status(call, self.history.leg(call.sid))
 
-        call = reported(found.call)
-        live = tuple(child for child in map(reported, found.children) if not child.is_final)
+        call = reported(fetched.call)
+        live = tuple(child for child in map(reported, fetched.children) if not child.is_final)
         parent = call.parent_call_sid
         is_over = parent is not None and reported(Call(parent, "")).is_final
         return CallAndChildren(call, live, is_parent_over=is_over)
@@ -361,7 +361,7 @@ class RedirectPreview:
             for result in group:
                 if isinstance(result, Done):
                     self._fetched[result.sid] = result.value
-        parents = {sid: found.parent_sid for sid, found in self._fetched.items() if found is not None}
+        parents = {sid: call.parent_sid for sid, call in self._fetched.items() if call is not None}
         return self._in_order(sids, parents)
 
     def children_before(self, sids: Sequence[str], *, time_left: Callable[[], float]) -> dict[str, list[str]]:

@@ -324,11 +324,11 @@ def _of_calls(store: EventStore, calls: Sequence[str], *, whole_families: bool) 
     """Return the events of calls, or of their families with their conferences, each once, in the order of arrival."""
     from callctl.reports.stories.stored_family import find_family
 
-    found: dict[str, CallEvent] = {}
+    chosen: dict[str, CallEvent] = {}
     for sid in calls:
         events = find_family(store, sid).events if whole_families else store.family(sid)
-        found |= {event.key: event for event in events if whole_families or event.call_sid == sid}
-    return sorted(found.values(), key=lambda event: event.received_at)
+        chosen |= {event.key: event for event in events if whole_families or event.call_sid == sid}
+    return sorted(chosen.values(), key=lambda event: event.received_at)
 
 
 def _failed(

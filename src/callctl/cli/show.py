@@ -75,15 +75,15 @@ def show(
         ctx, json=json, csv=csv, debug=debug, request_timeout=request_timeout, mask_numbers=mask_numbers
     )
     names = output.read_columns(columns, csv=csv, json=json)
-    settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid}, needs_found=False)
+    settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid}, requires_dotenv=False)
     client = runtime.client(settings)
     sids = calls_to_read(runtime, settings, client, calls)
     failures = _Failures(runtime, sids)
     with _progress(runtime, sids) as progress:
         if names or csv:
             with _reported_calls(runtime, settings, client) as fetch:
-                found = failures.without_failed(progress.counted(_each(sids, fetch, parallel=parallel)))
-                _write_rows(runtime, _masked_calls(found) if mask_numbers else found, names, progress=progress)
+                fetched = failures.without_failed(progress.counted(_each(sids, fetch, parallel=parallel)))
+                _write_rows(runtime, _masked_calls(fetched) if mask_numbers else fetched, names, progress=progress)
         else:
             # A call's requests that are under way together count for what may be at once.
             each = _pages(runtime, settings, client, sids, parallel=max(1, parallel // call_details.REQUESTS))
@@ -214,7 +214,7 @@ def page_of(runtime: Runtime, settings: Settings, client: ApiClient, sid: str) -
     return page
 
 
-class _Found(NamedTuple):
+class _CallFacts(NamedTuple):
     """What the local store holds of a call and its family, the legs as that reports them, and what REST has."""
 
     events: Sequence[CallEvent]
@@ -234,7 +234,7 @@ def _pages(
     reader, fetches = open_store_to_read(runtime, settings), Fetches(client)
     with closing(reader) if reader is not None else nullcontext():
 
-        def find(sid: str) -> _Found:
+        def find(sid: str) -> _CallFacts:
             events, actions = _recorded(runtime, reader, sid)
             reported = _legs_of(events)
             leg = reported.leg(sid)
@@ -248,22 +248,22 @@ def _pages(
             )
             if len(sids) > 1:
                 check_limit(details.missing.values())
-            return _Found(events, actions, reported, details)
+            return _CallFacts(events, actions, reported, details)
 
-        for sid, found in _each(sids, find, parallel=parallel):
-            if isinstance(found, CallctlError):
-                yield sid, found
+        for sid, facts in _each(sids, find, parallel=parallel):
+            if isinstance(facts, CallctlError):
+                yield sid, facts
             else:
-                _say_missing(runtime, found, of="" if len(sids) == 1 else sid)
-                yield sid, _page(runtime, settings, found)
+                _say_missing(runtime, facts, of="" if len(sids) == 1 else sid)
+                yield sid, _page(runtime, settings, facts)
 
 
-def _page(runtime: Runtime, settings: Settings, found: _Found) -> CallPage:
+def _page(runtime: Runtime, settings: Settings, facts: _CallFacts) -> CallPage:
     """Return the page of a call; an end that REST shows and no callback reported is stored."""
     from callctl.operations.reported_status import with_reported_status
     from callctl.views.call_page import CallPage, masked_page, timeline_of
 
-    events, actions, reported, details = found
+    events, actions, reported, details = facts
     calls = [details.call, *filter(None, [details.parent]), *(details.children or ())]
     _store_missed_ends(runtime, settings, calls, reported)
 
@@ -309,10 +309,10 @@ def _store_missed_ends(runtime: Runtime, settings: Settings, calls: Iterable[Cal
                 history.note_call(call)
 
 
-def _say_missing(runtime: Runtime, found: _Found, *, of: str) -> None:
+def _say_missing(runtime: Runtime, facts: _CallFacts, *, of: str) -> None:
     """Say what a page is shown without, and why; ``of`` is the SID of the call where there are several."""
-    details = found.details
-    leg = found.reported.leg(details.call.sid)
+    details = facts.details
+    leg = facts.reported.leg(details.call.sid)
     room = "" if leg is None or leg.conference is None else leg.conference.shown_name
     words = {
         call_details.PARENT: f"the parent call {details.call.parent_call_sid}",

@@ -68,7 +68,7 @@ def wait(
     runtime = common.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
     wanted = Goal.read(goal, option="--for")
     limit = None if wait_timeout is None else read_duration(wait_timeout, option="--wait-timeout")
-    settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid}, needs_found=False)
+    settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid}, requires_dotenv=False)
     client = runtime.client(settings)
     warn_of_another_store(runtime, settings)
     sid = one_call(runtime, settings, client, call)

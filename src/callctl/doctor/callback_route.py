@@ -137,15 +137,15 @@ async def _through(
         if agent:
             url, source = agent[0] + route.path, "of the ngrok agent that runs here"
             listener.move_to(replace(listener.address, public_url=url))
-    found = await _public(settings, url, source=source)
+    public_url = await _public(settings, url, source=source)
     if url is None and not settings.is_loopback:
-        return [found, skipped("round trip", "not tried: there is no public URL")]
+        return [public_url, skipped("round trip", "not tried: there is no public URL")]
     if url is not None and url != route.callback_url:
         # An address that another program reports may be somebody else's: nothing signed goes there.
         why = await why_not_ours(url, nonce=listener.config.nonce, awaited=listener.awaited_selftests)
         if why is not None:
             error = NetworkError(f"{url} does not lead here: {why}", hint=_hint(why, _HINT_ROUTE))
-            return [found, wrong("round trip", error)]
+            return [public_url, wrong("round trip", error)]
     trip = await _round_trip(
         settings,
         listener.callback_url,
@@ -153,7 +153,7 @@ async def _through(
         awaited=listener.awaited_selftests,
         doubted=route.doubted,
     )
-    return [found, trip]
+    return [public_url, trip]
 
 
 def _listener(settings: Settings, route: CallbackRoute, *, now: Callable[[], datetime]) -> Listener:

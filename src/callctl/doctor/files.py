@@ -31,21 +31,21 @@ def settings_files(settings: Settings) -> Iterator[Finding]:
     for name, names in sorted(settings.files.items()):
         beside = _passed_over(settings, name, names)
         try:
-            found = Path(name).stat()
+            status = Path(name).stat()
         except OSError as error:
             yield warning("settings file", f"{name} can't be looked at: {error.strerror}", fix=None)
             continue
-        mode = found.st_mode & 0o777
+        mode = status.st_mode & 0o777
         if SECRETS.isdisjoint(names):
             yield fine("settings file", f"{name} holds no secret{beside}")
-        elif found.st_uid == 0 and mode & _OTHERS == _GROUP_READS:  # which is how a service gets it
-            who = f"root and the group {_group_name(found.st_gid)} alone"
+        elif status.st_uid == 0 and mode & _OTHERS == _GROUP_READS:  # which is how a service gets it
+            who = f"root and the group {_group_name(status.st_gid)} alone"
             yield fine("settings file", f"{name} is readable by {who}{beside}", mode=f"{mode:03o}")
         elif mode & _OTHERS:
             yield warning(
                 "settings file",
                 f"{name} holds secrets, and others on this machine may read or change it (mode {mode:03o}){beside}",
-                fix=_closed(name) if is_mine(found) else "keep them in a file of your own, or in the environment",
+                fix=_closed(name) if is_mine(status) else "keep them in a file of your own, or in the environment",
                 mode=f"{mode:03o}",
             )
         else:
@@ -136,8 +136,8 @@ def _unmade(path: Path) -> Finding:
     if not os.access(folder, os.W_OK | os.X_OK):
         return wrong("store", StoreError(f"{path} can't be made: {folder} can't be written to", hint=LOCATION_HINT))
     check_no_log_alone(path)
-    found = _in_open_folder(path) or fine("store", f"{path} is not there yet; a watch makes it, for you alone")
-    return _with_room(found, folder)
+    finding = _in_open_folder(path) or fine("store", f"{path} is not there yet; a watch makes it, for you alone")
+    return _with_room(finding, folder)
 
 
 def _made(path: Path) -> Finding:
@@ -165,8 +165,8 @@ def _made(path: Path) -> Finding:
             mode=f"{mode:03o}",
         )
     old = "" if is_current else "; the next watch brings it up to date"
-    found = _in_open_folder(path) or fine("store", f"{path}, for you alone{old}", mode=f"{mode:03o}")
-    return _with_room(found, path.parent)
+    finding = _in_open_folder(path) or fine("store", f"{path}, for you alone{old}", mode=f"{mode:03o}")
+    return _with_room(finding, path.parent)
 
 
 def _in_open_folder(path: Path) -> Finding | None:
@@ -174,12 +174,12 @@ def _in_open_folder(path: Path) -> Finding | None:
     for folder in path.absolute().parents:
         if not folder.exists():
             continue
-        found = folder.stat()
-        mode = found.st_mode
-        if folder == path.absolute().parent and not has_own_owner(found):
+        status = folder.stat()
+        mode = status.st_mode
+        if folder == path.absolute().parent and not has_own_owner(status):
             return warning(
                 "store",
-                f"{path} may be changed by another user ({found.st_uid}), whose folder it is in",
+                f"{path} may be changed by another user ({status.st_uid}), whose folder it is in",
                 fix=LOCATION_HINT,
             )
         # In a folder like /tmp others can't remove what is not theirs; but they can put a log beside a store.
@@ -189,13 +189,13 @@ def _in_open_folder(path: Path) -> Finding | None:
                 f"{path} may be changed by others on this machine: they may write to {folder} (mode "
                 f"{stat.S_IMODE(mode):03o})",
                 fix=f"chmod go-w {shlex.quote(str(folder))}, or name another file with CALLCTL_STORE"
-                if is_mine(found)
+                if is_mine(status)
                 else LOCATION_HINT,
             )
     return None
 
 
-def _with_room(found: Finding, folder: Path) -> Finding:
+def _with_room(finding: Finding, folder: Path) -> Finding:
     disk = os.statvfs(folder)
     free = disk.f_bavail * disk.f_frsize
     if disk.f_files and not disk.f_favail:  # some file systems have no limit, and say 0 of both
@@ -203,5 +203,5 @@ def _with_room(found: Finding, folder: Path) -> Finding:
     elif free < _LEAST_SPACE:
         what, hint = f"has {free // 1024} kB left", "make room on the disk"
     else:
-        return found
+        return finding
     return wrong("store", CallctlError(f"{folder} {what}: events that can't be kept are refused", hint=hint))

@@ -21,7 +21,7 @@ _DOCUMENTS = "/twiml/"  # where a listener serves documents, by name
 
 
 @dataclass(frozen=True, slots=True)
-class Here:
+class Listeners:
     """The listeners that run: their callback URLs, that to give to Twilio, and whether requests for TwiML go on."""
 
     callback_urls: Sequence[str]
@@ -66,7 +66,11 @@ def account_numbers(settings: Settings, open_client: Callable[[Settings], ApiCli
 
 
 def number_findings(
-    settings: Settings, open_client: Callable[[Settings], ApiClient], *, numbers: Sequence[PhoneNumber], here: Here
+    settings: Settings,
+    open_client: Callable[[Settings], ApiClient],
+    *,
+    numbers: Sequence[PhoneNumber],
+    listeners: Listeners,
 ) -> Iterator[Finding]:
     """Yield a warning for each number of which not all is reported here, and one line for all others.
 
@@ -77,15 +81,15 @@ def number_findings(
         settings: The settings.
         open_client: Returns the API client for settings with credentials.
         numbers: The account's numbers.
-        here: Who listens.
+        listeners: Those that run.
     """
     client = open_client(settings)
-    judged = [(each, _changes(each, here)) for each in _handled(client, numbers)]
+    judged = [(each, _changes(each, listeners)) for each in _handled(client, numbers)]
     faults = [(each, changes) for each, changes in judged if changes]
     for each, changes in faults[:_SHOWN]:
         command = _command(settings, each.resource, changes)
         fix = _fix(each, changes)
-        yield warning("number", _unreported(each, here), fix=fix, numbers=list(each.numbers), command=command)
+        yield warning("number", _unreported(each, listeners), fix=fix, numbers=list(each.numbers), command=command)
     if len(faults) > _SHOWN:
         rest = [number for each, _ in faults[_SHOWN:] for number in each.numbers]
         what = f"{len(rest)} more numbers, of which not all is reported here: {', '.join(rest[:_SHOWN])} …"
@@ -93,7 +97,7 @@ def number_findings(
     well = [each for each, changes in judged if not changes]
     if well:
         reported = [number for each in well for number in each.numbers]
-        is_seen = here.forwards or all(here.answers(each.voice_url) for each in well)
+        is_seen = listeners.forwards or all(listeners.answers(each.voice_url) for each in well)
         ring = "" if is_seen else "; that they ring is seen only with `--forward-to` or `--serve`"
         yield fine("numbers", f"of {_count(len(reported))} the end of calls is reported here{ring}", numbers=reported)
 
@@ -118,22 +122,22 @@ def _handled(client: ApiClient, numbers: Sequence[PhoneNumber]) -> Iterator[_Han
             )
 
 
-def _changes(handled: _Handled, here: Here) -> dict[str, str]:
+def _changes(handled: _Handled, listeners: Listeners) -> dict[str, str]:
     """Return what to set: the status callback, and the voice URL where requests for TwiML are passed on."""
     changes: dict[str, str] = {}
-    if not here.has(handled.status_callback):
-        changes |= {"StatusCallback": here.to_paste, "StatusCallbackMethod": "POST"}
-    if here.forwards and handled.voice_url and not here.answers(handled.voice_url):
-        changes |= {"VoiceUrl": here.to_paste, "VoiceMethod": "POST"}
+    if not listeners.has(handled.status_callback):
+        changes |= {"StatusCallback": listeners.to_paste, "StatusCallbackMethod": "POST"}
+    if listeners.forwards and handled.voice_url and not listeners.answers(handled.voice_url):
+        changes |= {"VoiceUrl": listeners.to_paste, "VoiceMethod": "POST"}
     return changes
 
 
-def _unreported(handled: _Handled, here: Here) -> str:
+def _unreported(handled: _Handled, listeners: Listeners) -> str:
     parts = []
-    if not here.has(handled.status_callback):
+    if not listeners.has(handled.status_callback):
         goes = f"goes to {without_secrets(handled.status_callback)}" if handled.status_callback else "is not set"
         parts.append(f"the end of calls is not reported here: its status callback {goes}")
-    if not here.answers(handled.voice_url):
+    if not listeners.answers(handled.voice_url):
         goes = f"goes to {without_secrets(handled.voice_url)}" if handled.voice_url else "is not set: its calls fail"
         parts.append(f"that they ring is not seen: its voice URL {goes}")
     return f"{handled.name}: {'; '.join(parts)}"

@@ -34,8 +34,8 @@ def setting_findings(settings: Settings) -> Iterator[Finding]:
         elif trouble is None:
             yield replace(fine(name, text), facts=facts)
         else:
-            found = warning(name, f"{text}; it {trouble}", fix=f"{_COPY_AGAIN}, and write nothing else beside it")
-            yield replace(found, facts=facts)
+            finding = warning(name, f"{text}; it {trouble}", fix=f"{_COPY_AGAIN}, and write nothing else beside it")
+            yield replace(finding, facts=facts)
 
 
 def _region_or_edge(settings: Settings, name: str, text: str) -> Finding:
@@ -60,8 +60,8 @@ def doubtful_credential(settings: Settings) -> str | None:
     """Return which of the credentials that are used can't be right, and why, in a clause; None if all look right."""
     used = ["TWILIO_ACCOUNT_SID", *(["TWILIO_API_KEY", "TWILIO_API_SECRET"] if settings.api_key else [])]
     used += [] if settings.api_key else ["TWILIO_AUTH_TOKEN"]
-    found = ((name, problem_with(settings, name)) for name in used)
-    return next((f"{settings.named(name)} {trouble}" for name, trouble in found if trouble), None)
+    problems = ((name, problem_with(settings, name)) for name in used)
+    return next((f"{settings.named(name)} {trouble}" for name, trouble in problems if trouble), None)
 
 
 def problem_with(settings: Settings, name: str) -> str | None:

@@ -46,21 +46,21 @@ def fetch_family(api: ApiClient, sid: str, legs: Sequence[str] = ()) -> RestFami
     """
     noted = _noted(api, [leg for leg in legs if leg != sid])
     try:
-        found = [details_of(api, sid)]
+        fetched = [details_of(api, sid)]
     except NotFoundError:
         if not legs:
             raise
         return RestFamily(RestFacts(), {})
-    if not found[0].call.status:
+    if not fetched[0].call.status:
         raise NetworkError(
             f"the API's answer about {sid} makes no sense: the call has no status",
             hint="check the API address (CALLCTL_API_URL)",
         )
-    if found[0].parent is not None:  # then a child was named
-        found.append(details_of(api, found[0].parent.sid))
-    calls = {call.sid: call for details in found for call in (details.call, *(details.children or ()))}
-    notes = {details.call.sid: details.notifications or () for details in found}
-    missing = dict(pair for details in found for pair in _missing(details))
+    if fetched[0].parent is not None:  # then a child was named
+        fetched.append(details_of(api, fetched[0].parent.sid))
+    calls = {call.sid: call for details in fetched for call in (details.call, *(details.children or ()))}
+    notes = {details.call.sid: details.notifications or () for details in fetched}
+    missing = dict(pair for details in fetched for pair in _missing(details))
     noted |= _noted(api, [leg for leg in calls if leg not in noted and leg not in notes])
     for leg, requested in noted.items():
         try:
@@ -85,11 +85,11 @@ def _missing(details: CallDetails) -> Iterator[tuple[tuple[str, str], CallctlErr
 def unreported(facts: RestFacts, events: Iterable[CallEvent], *, now: datetime, world: str) -> list[CallEvent]:
     """Return legs and ends that REST shows and no event reported, as events."""
     legs = reported_legs(events)
-    found = []
+    ends = []
     for call in facts.calls.values():
         leg = legs.get(call.sid)
         if leg is None:
-            found.append(CallEvent.from_call(call, received_at=now, world=world))
+            ends.append(CallEvent.from_call(call, received_at=now, world=world))
         elif (end := missed_end(call, leg, now=now, world=world)) is not None:
-            found.append(end)
-    return found
+            ends.append(end)
+    return ends

@@ -148,14 +148,14 @@ def column_chart(
 
 def over_time(moments: Iterable[tuple[datetime, str]], *, looks: Sequence[str], most: int = 24) -> list[Column]:
     """Return how many things of each look happened in each span of local time, in at most ``most`` columns."""
-    found = sorted(moments)
-    if not found:
+    in_order = sorted(moments)
+    if not in_order:
         return []
-    span = (found[-1][0] - found[0][0]).total_seconds()
+    span = (in_order[-1][0] - in_order[0][0]).total_seconds()
     step = next((seconds for seconds in _STEPS if seconds >= 10 and span < seconds * (most - 1)), _STEPS[-1])
-    starts = _starts(found[0][0], found[-1][0], step)
+    starts = _starts(in_order[0][0], in_order[-1][0], step)
     counts: list[dict[str, float]] = [dict.fromkeys(looks, 0) for _ in starts]
-    for moment, look in found:
+    for moment, look in in_order:
         counts[max(0, bisect_right(starts, moment) - 1)][look] += 1
     return [
         Column(_time_label(start, step), f"{start.astimezone():%Y-%m-%d %H:%M:%S}", parts)

@@ -119,11 +119,11 @@ class Overview:
 
     def _actors(self, *actions: str) -> Counter[str]:
         """Return who did these things, and how often."""
-        found = Counter[str]()
+        counts = Counter[str]()
         for (action, who), count in self._done.items():
             if action in actions:
-                found[who] += count
-        return found
+                counts[who] += count
+        return counts
 
     def _what_failed(self) -> str:
         count = sum(self._undone.values())

@@ -13,14 +13,14 @@ OTHERS_WRITE = 0o022  # the right of group and others to write
 _OWN_FOLDER = "set XDG_STATE_HOME to a folder of your own"
 
 
-def has_own_owner(found: os.stat_result) -> bool:
+def has_own_owner(status: os.stat_result) -> bool:
     """Return whether a file is this user's own, or root's."""
-    return found.st_uid in (os.geteuid(), 0)  # root can do anything here anyway
+    return status.st_uid in (os.geteuid(), 0)  # root can do anything here anyway
 
 
-def is_mine(found: os.stat_result) -> bool:
+def is_mine(status: os.stat_result) -> bool:
     """Return whether a file is this user's, who alone can change its mode."""
-    return found.st_uid == os.geteuid()
+    return status.st_uid == os.geteuid()
 
 
 def check_own_folder(folder: Path, *, could: str) -> bool:
@@ -32,20 +32,20 @@ def check_own_folder(folder: Path, *, could: str) -> bool:
         CallctlError: It is no folder, somebody else's or open to others, or can't be looked at.
     """
     try:
-        found = folder.stat()
+        status = folder.stat()
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
         raise CallctlError(f"can't look at the state folder {folder}: {error.strerror}", hint=_OWN_FOLDER) from error
-    if not stat.S_ISDIR(found.st_mode):
+    if not stat.S_ISDIR(status.st_mode):
         raise CallctlError(f"the state folder {folder} is no folder", hint=f"move it away, or {_OWN_FOLDER}")
-    if not has_own_owner(found):
+    if not has_own_owner(status):
         raise CallctlError(
-            f"the state folder {folder} is another user's ({found.st_uid}), who could {could}", hint=_OWN_FOLDER
+            f"the state folder {folder} is another user's ({status.st_uid}), who could {could}", hint=_OWN_FOLDER
         )
-    if found.st_mode & OTHERS_WRITE:
+    if status.st_mode & OTHERS_WRITE:
         raise CallctlError(
-            f"others may write to the state folder {folder} (mode {stat.S_IMODE(found.st_mode):03o}), and so {could}",
-            hint=f"chmod go-w {shlex.quote(str(folder))}" if is_mine(found) else _OWN_FOLDER,
+            f"others may write to the state folder {folder} (mode {stat.S_IMODE(status.st_mode):03o}), and so {could}",
+            hint=f"chmod go-w {shlex.quote(str(folder))}" if is_mine(status) else _OWN_FOLDER,
         )
     return True

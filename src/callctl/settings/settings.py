@@ -138,9 +138,9 @@ class Settings:
         try:
             for folder in reversed(folders):
                 check_own_folder(folder, could="say which call @last is and what rules have done")
-            if folders and self.store.exists() and not has_own_owner(found := self.store.stat()):
+            if folders and self.store.exists() and not has_own_owner(status := self.store.stat()):
                 raise StoreError(
-                    f"the event store {self.store} is another user's ({found.st_uid})",
+                    f"the event store {self.store} is another user's ({status.st_uid})",
                     hint="move it away, or set XDG_STATE_HOME to a folder of your own",
                 )
         except OSError as error:

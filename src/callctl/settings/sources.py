@@ -50,11 +50,11 @@ def load(
     cwd: Path,
     env_file: Path | None = None,
     overrides: Mapping[str, str] | None = None,
-    needs_found: bool = True,
+    requires_dotenv: bool = True,
 ) -> Settings:
     """Resolve the settings: ``overrides`` (from flags), then the named file, the environment, and a ``.env`` found.
 
-    Without ``needs_found``, a ``.env`` that was found and can't be used is left out where the credentials come from
+    Without ``requires_dotenv``, a ``.env`` that was found and can't be used is left out where the credentials come from
     elsewhere: it must not keep a call from being ended. ``Settings.left_out`` then says why. One that is another user's
     is always left out, unless it is the named file.
 
@@ -74,7 +74,7 @@ def load(
     try:
         return _resolve(environ, cwd=cwd, named=named, env_path=found, overrides=overrides)
     except SettingsError as error:
-        if found is None or needs_found:
+        if found is None or requires_dotenv:
             raise
         try:
             settings = _resolve(environ, cwd=cwd, named=named, env_path=None, overrides=overrides)

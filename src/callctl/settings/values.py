@@ -198,10 +198,10 @@ def without_edge(url: str) -> str:
 
     Source: docs/twilio.md, "Regions and edges".
     """
-    found = re.fullmatch(r"https://api(?:\.([a-z0-9-]+))?\.([a-z0-9]+)\.twilio\.com", url)
-    if found is None:
+    match = re.fullmatch(r"https://api(?:\.([a-z0-9-]+))?\.([a-z0-9]+)\.twilio\.com", url)
+    if match is None:
         return url
-    region = found[2]
+    region = match[2]
     if region == "us1":
         return _twilio_url(region=None, edge=None)
     return _twilio_url(region=region, edge=OWN_EDGES[region]) if region in OWN_EDGES else url

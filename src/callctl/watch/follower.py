@@ -186,12 +186,12 @@ class Follower:
 
         It is at the same port; but a service may be at any when it is started again, and several may store the same.
         """
-        found = [record for record in registry.running(self._settings) if self._may_follow(record)]
-        if not found and self._reader is not None and self._reader.is_shared:
+        records = [record for record in registry.running(self._settings) if self._may_follow(record)]
+        if not records and self._reader is not None and self._reader.is_shared:
             elsewhere = registry.announced_in(self._settings, self._reader)
             same = (record for record in elsewhere if record.nonce == self._record.nonce)
             return next(same, None) or next((record for record in elsewhere if self._may_follow(record)), None)
-        return min(found, key=lambda record: record.port != self._record.port, default=None)
+        return min(records, key=lambda record: record.port != self._record.port, default=None)
 
     @property
     def _noun(self) -> str:

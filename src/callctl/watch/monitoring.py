@@ -156,10 +156,10 @@ class Monitoring:
         return web.json_response(said, status=200 if why is None else 503)
 
     async def _metrics_text(self, request: web.BaseRequest) -> web.Response:
-        found = await self._metrics(request.headers.get("Accept", ""))
-        if found is None:
+        page = await self._metrics(request.headers.get("Accept", ""))
+        if page is None:
             return web.Response(status=404, text=NO_LIBRARY)
-        return web.Response(body=found.body, headers={"Content-Type": found.content_type})
+        return web.Response(body=page.body, headers={"Content-Type": page.content_type})
 
 
 async def open_claims(count: Callable[[], int]) -> int | None:

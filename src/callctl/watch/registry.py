@@ -157,9 +157,9 @@ def renew_record(settings: Settings, nonce: str) -> None:
     """Show, from time to time, to those that don't see its process that this watch is there."""
     path = _path(settings, nonce)
     with suppress(OSError):
-        found = path.stat()
-        if time.time() - found.st_ctime > RENEW_EVERY:  # the time of its writing stays: the newest is the first
-            os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+        status = path.stat()
+        if time.time() - status.st_ctime > RENEW_EVERY:  # the time of its writing stays: the newest is the first
+            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def remove_record(settings: Settings, nonce: str) -> None:
@@ -207,10 +207,10 @@ def services(settings: Settings) -> list[WatchRecord]:
     Raises:
         CallctlError: The folder of the records can't be looked at, or is not to be trusted.
     """
-    found = [record for record in running(settings) if record.is_service]
-    if not found:
+    records = [record for record in running(settings) if record.is_service]
+    if not records:
         return [record for record in announced(settings) if record.is_service]
-    return sorted(found, key=lambda record: record.port != settings.port)
+    return sorted(records, key=lambda record: record.port != settings.port)
 
 
 def announced(settings: Settings) -> list[WatchRecord]:
@@ -243,8 +243,8 @@ def keepers(store: EventStore, *, other_than: str) -> list[WatchRecord]:
     Raises:
         StoreError: It can't be read.
     """
-    found = (record for record in _all_in(store) if record.nonce != other_than and not _is_gone(record))
-    return [replace(record, host="") if _is_in_own_space(record) else record for record in found]
+    records = (record for record in _all_in(store) if record.nonce != other_than and not _is_gone(record))
+    return [replace(record, host="") if _is_in_own_space(record) else record for record in records]
 
 
 def keeps_another_store(settings: Settings, record: WatchRecord) -> bool:
@@ -271,8 +271,8 @@ def listening_with_another_store(settings: Settings) -> WatchRecord | None:
     Raises:
         CallctlError: The folder of the records can't be looked at, or is not to be trusted.
     """
-    found = [record for _, record in _records(settings) if _is_in_own_space(record) and not _is_gone(record)]
-    return found[0] if found and all(keeps_another_store(settings, record) for record in found) else None
+    records = [record for _, record in _records(settings) if _is_in_own_space(record) and not _is_gone(record)]
+    return records[0] if records and all(keeps_another_store(settings, record) for record in records) else None
 
 
 def another_store_in_words(settings: Settings, record: WatchRecord) -> tuple[str, str]:
@@ -296,10 +296,10 @@ def nobody_polls(settings: Settings, store: EventStore, record: WatchRecord) -> 
     return all(other.polls == POLLS_NOT for other in others)
 
 
-def _without_record(settings: Settings, found: list[WatchRecord]) -> list[WatchRecord]:
+def _without_record(settings: Settings, records: list[WatchRecord]) -> list[WatchRecord]:
     """Leave out those that a record on this machine tells more of, and those whose process here is gone."""
-    recorded = {record.nonce for _, record in _records(settings)} if found else set()
-    return [record for record in found if record.nonce not in recorded and not _is_gone(record)]
+    recorded = {record.nonce for _, record in _records(settings)} if records else set()
+    return [record for record in records if record.nonce not in recorded and not _is_gone(record)]
 
 
 def _announced_anywhere(settings: Settings) -> list[WatchRecord]:
@@ -377,12 +377,12 @@ def others(settings: Settings, record: WatchRecord) -> Callable[[], Collection[s
     """
 
     def look_up() -> Collection[str]:
-        found: set[str] = set()
+        nonces: set[str] = set()
         with suppress(CallctlError):
-            found |= {other.nonce for _, other in _records(settings) if is_beside(other)}
+            nonces |= {other.nonce for _, other in _records(settings) if is_beside(other)}
         with suppress(CallctlError):
-            found |= {other.nonce for other in _announced_anywhere(settings) if is_beside(other)}
-        return found - {record.nonce}
+            nonces |= {other.nonce for other in _announced_anywhere(settings) if is_beside(other)}
+        return nonces - {record.nonce}
 
     def is_beside(other: WatchRecord) -> bool:
         return (other.callback_url, other.store) == (record.callback_url, record.store)
@@ -569,9 +569,9 @@ def _paths(settings: Settings) -> list[Path]:
 
 def _read(path: Path) -> WatchRecord | None:
     try:
-        found = path.stat()
-        is_own = has_own_owner(found) and not found.st_mode & OTHERS_WRITE
-        if not (stat.S_ISREG(found.st_mode) and is_own) or found.st_size > _LONGEST_RECORD:
+        status = path.stat()
+        is_own = has_own_owner(status) and not status.st_mode & OTHERS_WRITE
+        if not (stat.S_ISREG(status.st_mode) and is_own) or status.st_size > _LONGEST_RECORD:
             return None
         return _record_of(read_json(path.read_text(encoding="utf-8")))
     except (OSError, ValueError):

@@ -266,10 +266,10 @@ class Session:
 
     async def _check_for_announced_watch(self) -> None:
         """Look for another user's watch on this machine, which says in the shared store that it is at the port."""
-        port, found = self._options.port, []
+        port, others = self._options.port, []
         with contextlib.suppress(CallctlError):  # that the port is taken is known
-            found = await run_in_thread(partial(registry.announced, self._settings))
-        record = next((record for record in found if registry.is_here(record) and record.port == port), None)
+            others = await run_in_thread(partial(registry.announced, self._settings))
+        record = next((record for record in others if registry.is_here(record) and record.port == port), None)
         if record is not None:
             raise WatchAtPortError(record, port=port)
 
@@ -472,7 +472,7 @@ class Session:
         if self._store is None:
             raise RuntimeError("the session has not started")
         if not (self._store.is_shared or event.shows_callback):
-            known = await run_in_thread(partial(self._found_by_others, self._store, event))
+            known = await run_in_thread(partial(self._stored_by_others, self._store, event))
             if known is not None:
                 for stored in known:
                     self._feed.event(stored)
@@ -484,7 +484,7 @@ class Session:
         if not self._store.is_shared:
             self._feed.event(event)
 
-    def _found_by_others(self, store: EventStore, event: CallEvent) -> list[CallEvent] | None:
+    def _stored_by_others(self, store: EventStore, event: CallEvent) -> list[CallEvent] | None:
         """Return what a file has of a call that the board lacks; None where REST's word on the call is news to both.
 
         Another listener that stores in the same file may have taken in the call's callbacks, which say more.

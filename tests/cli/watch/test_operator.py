@@ -57,24 +57,24 @@ class Table:
     def back_off(self, _seconds: float) -> None:
         """Wait no time between two tries."""
 
-    def act(self, intent: HangUp | Redirect, *, asked_at: datetime | None = None) -> str:
+    def act(self, intent: HangUp | Redirect, *, question_at: datetime | None = None) -> str:
         """Carry out an intent, and return what is reported in the end."""
-        self.begin(intent, asked_at=asked_at)
+        self.begin(intent, question_at=question_at)
         self.last = self.reports.get(timeout=LIMIT)
         return self.last.sentence
 
-    def begin(self, intent: HangUp | Redirect, *, asked_at: datetime | None = None) -> None:
-        self.operator.act(intent, asked_at=asked_at or datetime.now(UTC), report=self.reports.put)
+    def begin(self, intent: HangUp | Redirect, *, question_at: datetime | None = None) -> None:
+        self.operator.act(intent, question_at=question_at or datetime.now(UTC), report=self.reports.put)
 
     def hang_up(
         self,
         *targets: tuple[str, str] | tuple[str, str, str],
         is_family: bool = False,
-        asked_at: datetime | None = None,
+        question_at: datetime | None = None,
     ) -> str:
         """End legs: each has its SID, its status, and its parent's SID if it has one."""
         intent = HangUp(tuple(Target(*target) for target in targets), is_family=is_family)
-        return self.act(intent, asked_at=asked_at)
+        return self.act(intent, question_at=question_at)
 
     def redirect(self, *sids: str, url: str = "survey") -> str:
         return self.act(Redirect(tuple(Target(sid, TALKS) for sid in sids), url))
@@ -131,7 +131,7 @@ def test_a_leg_that_is_over_is_not_sent_for_twice(table: Table, status: str) -> 
     sid = table.setup.place(ANSWERS, after=5)
     table.setup.callctl("hangup", sid)
     before = table.sent
-    assert f"{sid} is completed" in table.hang_up((sid, status), asked_at=datetime.now(UTC) + timedelta(seconds=1))
+    assert f"{sid} is completed" in table.hang_up((sid, status), question_at=datetime.now(UTC) + timedelta(seconds=1))
     sent = table.sent[len(before) :]
     assert sent in ([], [(sid, {"Status": ("canceled",)})])  # of one that rang the API decides
     assert (sent == []) is (status == TALKS)
@@ -148,11 +148,13 @@ def test_a_leg_that_was_changed_since_the_question_was_put_is_left_alone(
     table: Table, change: Callable[[CliSetup, str], object]
 ) -> None:
     sid = table.setup.place(ANSWERS, after=5)
-    asked_at = datetime.now(UTC)
+    question_at = datetime.now(UTC)
     change(table.setup, sid)
     before = table.sent
-    assert table.hang_up((sid, TALKS), asked_at=asked_at).startswith(f"left alone: {sid} was changed meanwhile")
-    assert table.act(Redirect((Target(sid, TALKS),), "survey"), asked_at=asked_at).startswith(f"left alone: {sid}")
+    assert table.hang_up((sid, TALKS), question_at=question_at).startswith(f"left alone: {sid} was changed meanwhile")
+    assert table.act(Redirect((Target(sid, TALKS),), "survey"), question_at=question_at).startswith(
+        f"left alone: {sid}"
+    )
     assert table.sent == before
 
 
@@ -161,7 +163,7 @@ def test_of_several_legs_each_is_held_to_its_own_status(table: Table) -> None:
     answered, over = table.setup.place(ANSWERS, after=5), table.setup.place(ANSWERS, after=5)
     table.setup.callctl("hangup", over)
     later = datetime.now(UTC) + timedelta(hours=1)
-    said = table.hang_up((rings, RINGS), (talks, TALKS), (answered, RINGS), (over, TALKS), asked_at=later)
+    said = table.hang_up((rings, RINGS), (talks, TALKS), (answered, RINGS), (over, TALKS), question_at=later)
     assert set(said.partition(";")[0].split(", ")) == {"2 ended", "1 not ended", "1 already over"}
     assert [table.setup.status(sid) for sid in (rings, talks, answered)] == ["canceled", "completed", TALKS]
     assert table.last.unchanged == {answered}
@@ -344,7 +346,7 @@ def test_what_is_recorded_of_several_legs_is_not_told_apart(table: Table) -> Non
     ended, left = table.setup.place(ANSWERS, after=5), table.setup.place(ANSWERS, after=5)
     table.setup.add_callback(ended, TALKS, at=datetime.now(UTC))
     table.setup.callctl("hangup", left)
-    table.hang_up((ended, TALKS), (left, TALKS), asked_at=datetime.now(UTC) + timedelta(hours=1))
+    table.hang_up((ended, TALKS), (left, TALKS), question_at=datetime.now(UTC) + timedelta(hours=1))
     assert [left in sentence for sentence in table.last.unrecorded] == [True]
 
 

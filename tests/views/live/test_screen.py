@@ -161,8 +161,8 @@ class Idle:
     def __init__(self) -> None:
         self.reports: list[Callable[[ActionOutcome], None]] = []
 
-    def act(self, _intent: object, *, asked_at: datetime, report: Callable[[ActionOutcome], None]) -> None:
-        assert asked_at.tzinfo is not None
+    def act(self, _intent: object, *, question_at: datetime, report: Callable[[ActionOutcome], None]) -> None:
+        assert question_at.tzinfo is not None
         self.reports.append(report)
 
     def load_page(self, _sid: object, _width: object, _report: object) -> None:

@@ -36,8 +36,8 @@ class Answering:
     def effects(self, _intent: object, _snapshot: object) -> str:
         return "its child leg to client:ann drops"
 
-    def act(self, intent: HangUp | Redirect, *, asked_at: datetime, report: Callable[[ActionOutcome], None]) -> None:
-        assert asked_at.tzinfo is not None
+    def act(self, intent: HangUp | Redirect, *, question_at: datetime, report: Callable[[ActionOutcome], None]) -> None:
+        assert question_at.tzinfo is not None
         self.acted.append(intent)
         report(ActionOutcome("not done: +12025550100 is gone", ["refused: +12025550100"]))
 

@@ -231,8 +231,10 @@ class BulkHangup:
             self._runtime, lambda count: f"{calls(count)} found" if count else "reading the lists"
         ) as progress:
             try:
-                found = progress.counted(self._find(chosen))
-                matching = list(found) if math.isinf(remaining) else run_with_time_limit(remaining, lambda: list(found))
+                listed = progress.counted(self._find(chosen))
+                matching = (
+                    list(listed) if math.isinf(remaining) else run_with_time_limit(remaining, lambda: list(listed))
+                )
             except TimeoutError:
                 raise WaitTimeoutError(
                     "the API has not told in time which calls match; no call was ended",
@@ -385,27 +387,27 @@ class BulkHangup:
             time.sleep(min(_PAUSE, max(deadline - elapsed(), 0.0)))
             # What has ended may be listed as live for a while (docs/twilio.md, "Eventual consistency").
             over = {sid for sid, outcome in self._outcomes.items() if self._is_settled(outcome)}
-            found = [call for call in self._listed(chosen, deadline=deadline) if call.sid not in over]
-            if not found:
+            matching = [call for call in self._listed(chosen, deadline=deadline) if call.sid not in over]
+            if not matching:
                 self._runtime.say("callctl: no call matches any more")
                 return []
             if elapsed() >= deadline:
-                return [call.sid for call in found]
-            new = {call.sid for call in found} - self._outcomes.keys()
+                return [call.sid for call in matching]
+            new = {call.sid for call in matching} - self._outcomes.keys()
             total = len(self._outcomes) + len(new)
             limit = self._confirmation.limit
             if limit is not None and total > limit:
                 self._runtime.say(f"callctl: with those that match now it would be {total}, more than --max {limit}")
-                return [call.sid for call in found]
+                return [call.sid for call in matching]
             if self._options.wait is not None:  # one limit for all of it
                 remaining = deadline - elapsed()
                 self._options = self._options._replace(wait=max(remaining, 0.0))
-            self._end_listed(sorted(found, key=_urgency))
+            self._end_listed(sorted(matching, key=_urgency))
 
     def _listed(self, chosen: CallFilter, *, deadline: float) -> list[Call]:
         while True:
             try:
-                found = run_with_time_limit(max(deadline - elapsed(), LAST_QUESTION), lambda: list(self._find(chosen)))
+                listed = run_with_time_limit(max(deadline - elapsed(), LAST_QUESTION), lambda: list(self._find(chosen)))
             except TimeoutError:
                 break
             except CallctlError as error:
@@ -414,7 +416,7 @@ class BulkHangup:
                 self._runtime.report_outage(error)
             else:
                 self._runtime.report_outage(None)
-                return found
+                return listed
             if (remaining := deadline - elapsed()) <= 0:
                 break
             time.sleep(min(_PAUSE, remaining))
@@ -430,16 +432,16 @@ class BulkHangup:
 
     # Output
 
-    def _show_matching_dry(self, found: Sequence[Call]) -> None:
+    def _show_matching_dry(self, matching: Sequence[Call]) -> None:
         if self._runtime.form is Form.TABLE:
             from callctl.views.table import print_calls
 
             timed = self._filter is not None and self._filter.concerns_time
-            print_calls(self._runtime.console(), found, timed=timed)
+            print_calls(self._runtime.console(), matching, timed=timed)
         else:
-            for call in found:
+            for call in matching:
                 show_among_others(self._runtime, self._would_be_ended(call))
-        self._say_nothing_was_sent(len(found))
+        self._say_nothing_was_sent(len(matching))
 
     def _say_nothing_was_sent(self, count: int) -> None:
         if not count:

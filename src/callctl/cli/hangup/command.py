@@ -117,7 +117,7 @@ def hangup(
     )
     _check(calls, all_=all_, chosen=chosen, family=family, until_none=until_none)
     _check_limit(limit, wait=wait, until_none=until_none)
-    settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid}, needs_found=False)
+    settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid}, requires_dotenv=False)
     client = runtime.client(settings)
     with History(runtime, settings, readonly=dry_run) as history:
         client = history.observing(client)

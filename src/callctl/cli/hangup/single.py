@@ -110,11 +110,11 @@ def hanging_up(
     changed: list[HangupOutcome] = []
 
     def is_wanted(may_be_done: bool) -> bool:
-        found = None if check is None else check(sid)
+        outcome = None if check is None else check(sid)
         # Of a call that is over the reply shows whether an earlier try has ended it.
-        if found is None or (may_be_done and found.call.is_final):
+        if outcome is None or (may_be_done and outcome.call.is_final):
             return True
-        changed.append(found)
+        changed.append(outcome)
         return False
 
     send = hangup.canceling if options.only_ringing else hangup.hanging_up

@@ -248,11 +248,11 @@ class Runtime:
         *,
         env_file: Path | None = None,
         overrides: Mapping[str, str | None] | None = None,
-        needs_found: bool = True,
+        requires_dotenv: bool = True,
     ) -> Settings:
         """Resolve the settings and say on stderr what a user must know of them.
 
-        ``needs_found`` is False for commands that look at calls or end them: they go on without a ``.env`` that was
+        ``requires_dotenv`` is False for commands that look at calls or end them: they go on without a ``.env`` that was
         found and can't be used, where the credentials come from elsewhere.
 
         Raises:
@@ -261,7 +261,7 @@ class Runtime:
         from callctl.settings import load
 
         given = {key: value for key, value in (overrides or {}).items() if value is not None}
-        settings = load(self.environ, cwd=self.cwd, env_file=env_file, overrides=given, needs_found=needs_found)
+        settings = load(self.environ, cwd=self.cwd, env_file=env_file, overrides=given, requires_dotenv=requires_dotenv)
         if settings.left_out is not None:
             self.warn(settings.left_out.error, before=f"nothing in {settings.left_out.path} is used: ")
         if settings.env_file_above:

@@ -55,11 +55,11 @@ def _one(runtime: Runtime, settings: Settings, text: str, *, newest: Callable[[]
         return text
     start = _checked(text)
     known = _known(runtime, settings, start)
-    found = {row.call_sid: row.status for row in known} or {
+    statuses = {row.call_sid: row.status for row in known} or {
         call.sid: _described(call) for call in newest() if call.sid.startswith(start)
     }
-    sid = _only(found, start, what="call")
-    runtime.say(f"callctl: {start} is {sid}, {found[sid]}")
+    sid = _only(statuses, start, what="call")
+    runtime.say(f"callctl: {start} is {sid}, {statuses[sid]}")
     return sid
 
 
@@ -107,9 +107,9 @@ def _resolved(
         return _last(runtime, settings)
     if word not in live:
         return word
-    found = live[word] or _ended(runtime, settings, client, word)
-    sid = _only(found, word, what="live call" if live[word] or not found else "call")
-    runtime.say(f"callctl: {word} is {sid}, {found[sid]}")
+    matches = live[word] or _ended(runtime, settings, client, word)
+    sid = _only(matches, word, what="live call" if live[word] or not matches else "call")
+    runtime.say(f"callctl: {word} is {sid}, {matches[sid]}")
     return sid
 
 
@@ -134,28 +134,28 @@ def _checked(text: str) -> str:
     raise no_sid(text, wanted=f"Twilio's have CA and 32 hexadecimal digits; {start}")
 
 
-def _only(found: dict[str, str], start: str, *, what: str) -> str:
-    if len(found) == 1:
-        return next(iter(found))
-    if not found:
+def _only(matches: dict[str, str], start: str, *, what: str) -> str:
+    if len(matches) == 1:
+        return next(iter(matches))
+    if not matches:
         raise UnknownCallError(f"no {what} begins with {start}", hint="`callctl list` shows the calls there are")
-    shown = "\n".join(f"  {sid}  {described}" for sid, described in islice(found.items(), _SHOWN))
-    more = f"\n  and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    shown = "\n".join(f"  {sid}  {described}" for sid, described in islice(matches.items(), _SHOWN))
+    more = f"\n  and {len(matches) - _SHOWN} more" if len(matches) > _SHOWN else ""
     raise UsageError(f"several {what}s begin with {start}:\n{shown}{more}", hint="give more of the SID")
 
 
 def _live(runtime: Runtime, settings: Settings, client: ApiClient, starts: Sequence[str]) -> dict[str, dict[str, str]]:
     """Return the live calls that begin with each start, by SID, with what is to be said of them."""
-    found: dict[str, dict[str, str]] = {start: {} for start in starts}
+    matches: dict[str, dict[str, str]] = {start: {} for start in starts}
     for call in find_calls(client, CallFilter(statuses=tuple(REST_LIVE_STATUSES)), limit=None):
         for start in starts:
             if call.sid.startswith(start):
-                found[start][call.sid] = _described(call)
-    for start, calls in found.items():
+                matches[start][call.sid] = _described(call)
+    for start, calls in matches.items():
         for row in _known(runtime, settings, start):
             if row.call_sid not in calls and not row.is_final:
                 _ask_for(client, row.call_sid, calls)
-    return found
+    return matches
 
 
 def _ask_for(client: ApiClient, sid: str, calls: dict[str, str]) -> None:
@@ -273,7 +273,7 @@ def _in_store(runtime: Runtime, settings: Settings, store: EventStore, word: str
             )
         return sid
     start = _checked(sid)
-    found = {row.call_sid: row.status for row in store.calls_starting(start, limit=_SHOWN + 2)}
-    sid = _only(found, start, what="call in the event store")
-    runtime.say(f"callctl: {start} is {sid}, {found[sid]}")
+    ended = {row.call_sid: row.status for row in store.calls_starting(start, limit=_SHOWN + 2)}
+    sid = _only(ended, start, what="call in the event store")
+    runtime.say(f"callctl: {start} is {sid}, {ended[sid]}")
     return sid

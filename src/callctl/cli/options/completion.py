@@ -58,11 +58,11 @@ _ENDS = ("completed", "busy", "no-answer", "failed", "canceled")
 def call_sids(ctx: typer.Context, incomplete: str) -> Offer:
     """Offer ``@last``, and the calls that have not ended as far as the local store knows."""
     runtime = _runtime(ctx)
-    found = [("@last", "the call placed last")] if incomplete.startswith("@") else []
+    offers = [("@last", "the call placed last")] if incomplete.startswith("@") else []
     settings = _settings(ctx)
     if settings is not None:
-        found += _live(settings, incomplete, now=runtime.now())
-    offered = _beginning(found, incomplete)
+        offers += _live(settings, incomplete, now=runtime.now())
+    offered = _beginning(offers, incomplete)
     if len(offered) > 1 and runtime.environ.get(LISTED_BY_BASH) in _LISTINGS:
         # Bash shows what it is offered, and of several inserts what they have in common: never more than of the SIDs.
         return [(f"{text}  {help_text}", "") for text, help_text in offered]
@@ -129,9 +129,9 @@ def redirectable(incomplete: str) -> Offer:
     return _beginning(((name, _GOALS[name]) for name in ("in-progress", "answered")), incomplete)
 
 
-def _beginning(found: Iterable[tuple[str, str]], incomplete: str) -> Offer:
+def _beginning(offers: Iterable[tuple[str, str]], incomplete: str) -> Offer:
     fitting = (
-        (text, help_text) for text, help_text in found if text.startswith(incomplete) and re.fullmatch(_WORD, text)
+        (text, help_text) for text, help_text in offers if text.startswith(incomplete) and re.fullmatch(_WORD, text)
     )
     # Passwords are masked here: by the time it is written, zsh's form has a backslash before each colon.
     return [(text, re.sub(_UNSAFE, "?", without_secrets(help_text))) for text, help_text in fitting]

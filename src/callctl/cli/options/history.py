@@ -144,20 +144,20 @@ class History:
 
         None is for a call without one.
         """
-        found: dict[str, str | None] = {}
+        parents: dict[str, str | None] = {}
         if self._reader is None:
-            return found
+            return parents
         try:
             for sid in sids:
-                if sid in found or self._reader.call(sid) is None:
+                if sid in parents or self._reader.call(sid) is None:
                     continue
                 from callctl.operations.reported_status import reported_legs
 
                 legs = reported_legs(self._reader.family(sid))
-                found |= {leg.call_sid: leg.parent_call_sid for leg in legs.values() if leg.verified}
+                parents |= {leg.call_sid: leg.parent_call_sid for leg in legs.values() if leg.verified}
         except StoreError as error:  # not asked again for each of the others
             self._runtime.warn(error)
-        return found
+        return parents
 
     @property
     def reported_calls(self) -> Self | None:

@@ -140,8 +140,8 @@ def calls(
     With --json each has its timeline and its notifications, too.
     """
     runtime = common.runtime_of(ctx, json=json, debug=debug, request_timeout=request_timeout)
-    found = SimulatorClient.find(runtime, url=url, env_file=env_file).get("/calls")["calls"]
-    show_list(runtime, found, map(call_line, found))
+    calls = SimulatorClient.find(runtime, url=url, env_file=env_file).get("/calls")["calls"]
+    show_list(runtime, calls, map(call_line, calls))
 
 
 def requests(

@@ -76,7 +76,7 @@ def stats(
     runtime = common.runtime_of(ctx, json=json, csv=csv, debug=debug, mask_numbers=mask_numbers)
     grouping = _grouping(by)
     chosen = filters.read_filter(status=status, to=to, from_=from_, since=since, until=until, now=runtime.now())
-    settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid}, needs_found=False)
+    settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid}, requires_dotenv=False)
     check_account(settings)
     warn_of_another_store(runtime, settings)
     figures = _figures(runtime, settings, chosen, by=grouping)

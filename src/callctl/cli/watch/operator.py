@@ -60,7 +60,7 @@ class _Action:
     """An action in flight: confirmed at ``confirmed_at``, in seconds of elapsed time."""
 
     intent: HangUp | Redirect
-    asked_at: datetime
+    question_at: datetime
     confirmed_at: float
     sent_within: float
     history: History | None = None
@@ -226,13 +226,13 @@ class TableOperator:
 
     # Acting
 
-    def act(self, intent: HangUp | Redirect, *, asked_at: datetime, report: Callable[[ActionOutcome], None]) -> None:
+    def act(self, intent: HangUp | Redirect, *, question_at: datetime, report: Callable[[ActionOutcome], None]) -> None:
         """Begin to end or redirect legs; report the outcome, once.
 
-        Each leg is held to the status in which it was meant. ``asked_at`` is when the question was put: a leg that was
-        changed since then is left alone.
+        A leg that has another status than the one in which it was meant is left alone, and so is one that was changed
+        since ``question_at``, when the question was put.
         """
-        action = _Action(intent, asked_at, confirmed_at=elapsed(), sent_within=self._sent_within)
+        action = _Action(intent, question_at, confirmed_at=elapsed(), sent_within=self._sent_within)
         self._in_flight.append(action)
 
         def fail(why: str) -> None:
@@ -301,7 +301,7 @@ class TableOperator:
         def redirect(sid: str) -> _Result:
             from callctl.cli.redirect import redirect_call
 
-            if (left_alone := self._changed(history, sid, action.asked_at)) is not None:
+            if (left_alone := self._changed(history, sid, action.question_at)) is not None:
                 return _Result(left_alone, is_recorded=False)
             action.check()
             client = observed.while_wanted(lambda _may_be_done: action.is_wanted())
@@ -314,7 +314,7 @@ class TableOperator:
         """End a leg if it still has its status: of one that rings, Twilio decides that itself."""
         from callctl.operations.hangup import check_again
 
-        if (left_alone := self._changed(history, target.sid, action.asked_at)) is not None:
+        if (left_alone := self._changed(history, target.sid, action.question_at)) is not None:
             return _Result(left_alone, is_recorded=False)
         options = HangupOptions(only_ringing=target.status != CallStatus.IN_PROGRESS, wait=None)
         meant = Call(target.sid, target.status)
@@ -344,8 +344,8 @@ class TableOperator:
         result = self._recorded(history, outcome_of(ended, history, sid=target.sid, options=options))
         return result._replace(sentence=_with_hint(result.sentence, error_of(ended, options)))
 
-    def _changed(self, history: History, sid: str, asked_at: datetime) -> str | None:
-        change = history.change_since(sid, asked_at)
+    def _changed(self, history: History, sid: str, question_at: datetime) -> str | None:
+        change = history.change_since(sid, question_at)
         if change is None:
             return None
         meanwhile = f"meanwhile {by_whom(change)}".rstrip()

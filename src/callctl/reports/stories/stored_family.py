@@ -73,10 +73,10 @@ def find_family(store: EventStore, sid: str) -> StoredFamily:
         if leg in read:
             continue
         read.add(leg)
-        found = _by_key(store.family(leg))
-        events |= found
+        known = _by_key(store.family(leg))
+        events |= known
         # The family of a leg in the store is the leg, its parent and that one's children: a chain of Dials goes on.
-        for event in found.values():
+        for event in known.values():
             waiting += [event.call_sid, event.parent_call_sid] if event.parent_call_sid else []
     return _with_actions(store, events, [sid])
 

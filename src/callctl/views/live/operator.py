@@ -99,10 +99,10 @@ class Operator(Protocol):
     def effects(self, intent: HangUp | Redirect, snapshot: Snapshot) -> str:
         """Say what becomes of the other legs."""
 
-    def act(self, intent: HangUp | Redirect, *, asked_at: datetime, report: Callable[[ActionOutcome], None]) -> None:
+    def act(self, intent: HangUp | Redirect, *, question_at: datetime, report: Callable[[ActionOutcome], None]) -> None:
         """Begin to end or redirect legs; report the outcome, once.
 
-        ``asked_at`` is when the question was put: a leg that was changed since then is left alone.
+        ``question_at`` is when the question was put: a leg that was changed since then is left alone.
         """
 
     def load_page(self, sid: str, width: int, report: Callable[[Sequence[str]], None]) -> None:

@@ -198,9 +198,9 @@ def _copy(state: ViewState, key: Key, around: Surroundings) -> tuple[ViewState, 
 def _suspend(state: ViewState, key: Key, around: Surroundings) -> tuple[ViewState, Intent | None]:
     if isinstance(state.mode, Question):
         state = replace(state, mode=None)
-    if not around.listens or key.at - state.suspend_asked_at <= SUSPEND_WITHIN:
-        return replace(state, suspend_asked_at=float("-inf")), Suspend()
-    state = replace(state, suspend_asked_at=key.at)
+    if not around.listens or key.at - state.suspend_key_at <= SUSPEND_WITHIN:
+        return replace(state, suspend_key_at=float("-inf")), Suspend()
+    state = replace(state, suspend_key_at=key.at)
     return state.saying("while it is stopped callbacks are lost: Ctrl-Z once more stops it", key.at), None
 
 

@@ -358,7 +358,7 @@ class LiveView:
         self._state, intent = press(before, key, self._surroundings())
         if intent is not None:
             drawn_at = before.mode.drawn_at if isinstance(before.mode, Confirming) else None
-            self._carry_out(intent, asked_for=0.0 if drawn_at is None else elapsed() - drawn_at)
+            self._carry_out(intent, question_seconds=0.0 if drawn_at is None else elapsed() - drawn_at)
         if self._state.is_held is not before.is_held:
             self._shown, self._waiting = self._latest, 0
             self._hold() if self._state.is_held else self._go_on()
@@ -374,7 +374,7 @@ class LiveView:
             self._add_failure(action)
         self._failures_while_held.clear()
 
-    def _carry_out(self, intent: Intent, *, asked_for: float) -> None:
+    def _carry_out(self, intent: Intent, *, question_seconds: float) -> None:
         """Have an intent carried out, whose question stood on the screen for so many seconds."""
         operator = self._operator
         if operator is None:
@@ -385,7 +385,7 @@ class LiveView:
                 self._in_flight.append(action)
                 operator.act(
                     intent,
-                    asked_at=self._clock.wall() - timedelta(seconds=asked_for),
+                    question_at=self._clock.wall() - timedelta(seconds=question_seconds),
                     report=lambda outcome: self._take_outcome(action, outcome),
                 )
             case OpenPage(sid):

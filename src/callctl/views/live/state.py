@@ -163,7 +163,7 @@ class ViewState:
     selects_first: bool = False
     key_at: float = float("-inf")
     closed_at: float = float("-inf")
-    suspend_asked_at: float = float("-inf")
+    suspend_key_at: float = float("-inf")
     refusal: Refusal | None = None
 
     def arrangement(self, now: float) -> Arrangement:
@@ -178,8 +178,8 @@ class ViewState:
 
     def order_is_kept(self, now: float) -> bool:
         """Return whether nothing changes its place at a time, in seconds of elapsed time."""
-        is_asked = self.mode is not None and not isinstance(self.mode, Page)
-        return is_asked or self.is_held or now - self.key_at < ORDER_STAYS
+        has_question = self.mode is not None and not isinstance(self.mode, Page)
+        return has_question or self.is_held or now - self.key_at < ORDER_STAYS
 
     def saying(self, message: str, at: float) -> ViewState:
         """Return the state with a message in the foot."""

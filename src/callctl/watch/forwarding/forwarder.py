@@ -138,7 +138,7 @@ class Forwarder:
         if self._keeper is not None:
             self._keeper.cancel()
         for delivery in self._deliveries:
-            delivery.report_left()
+            delivery.report_unsent()
 
     async def _keep(self) -> None:
         while not self._ending.is_set():
@@ -248,7 +248,7 @@ class _Delivery:
         self._pausing: dict[Hashable, asyncio.TimerHandle] = {}  # and those that pause, after it was not taken
         self._workers: list[asyncio.Task[None]] = []
         self._shed = 0
-        self._left: list[tuple[_Waiting, bool]] = []  # at the end, and whether the store can have it
+        self._unsent: list[tuple[_Waiting, bool]] = []  # at the end, and whether the store can have it
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -269,16 +269,16 @@ class _Delivery:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
         await self.application.close()
-        if not self._left:
-            self._left = [(waiting, self._give_up(waiting)) for waiting in self._waiting]
+        if not self._unsent:
+            self._unsent = [(waiting, self._give_up(waiting)) for waiting in self._waiting]
 
-    def report_left(self) -> None:
+    def report_unsent(self) -> None:
         """Report what was left at the end, once the store was written or there is no more time for it."""
-        rows = [self._row(waiting, tried_for=0.0) for waiting, is_kept in self._left if is_kept]
+        rows = [self._row(waiting, tried_for=0.0) for waiting, is_kept in self._unsent if is_kept]
         unwritten = sum(row is not None and not self._kept.is_written(row) for row in rows)
-        if self._left:
-            self._reports.left(self.application, len(self._left), len(rows) - unwritten, unwritten)
-        self._left = []
+        if self._unsent:
+            self._reports.unsent(self.application, len(self._unsent), len(rows) - unwritten, unwritten)
+        self._unsent = []
 
     def put(self, received: ReceivedRequest, event: CallEvent | None) -> None:
         waiting = _Waiting(received, event, self._clock())
@@ -407,7 +407,7 @@ class _Reports:
         tries = "1 try" if waiting.tries == 1 else f"{waiting.tries} tries"
         self._report_failure(waiting, to, answer, f"; given up after {tries}, {_kept(is_kept)}", is_kept=is_kept)
 
-    def left(self, to: Application, count: int, kept: int, unwritten: int) -> None:
+    def unsent(self, to: Application, count: int, kept: int, unwritten: int) -> None:
         """Report how many requests were not taken when this ended, and how many of them are kept.
 
         Of ``unwritten`` ones the store may have what was written before, or nothing.

@@ -31,12 +31,12 @@ class NameLookup(AbstractResolver):
         flags = socket.AI_ADDRCONFIG
         ask = partial(socket.getaddrinfo, host, port, family=family, type=socket.SOCK_STREAM, flags=flags)
         try:
-            found = await run_in_thread(ask)
+            addresses = await run_in_thread(ask)
         except NoThreadError as error:
             raise OSError(error.message) from error
         return [
             ResolveResult(hostname=host, host=_numeric(address), port=port, family=kind, proto=protocol, flags=_NUMERIC)
-            for kind, _, protocol, _, address in found
+            for kind, _, protocol, _, address in addresses
         ]
 
     async def close(self) -> None:

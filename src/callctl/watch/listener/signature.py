@@ -252,12 +252,12 @@ class RequestedUrl:
     @classmethod
     def read(cls, headers: Iterable[tuple[bytes, bytes]]) -> RequestedUrl:
         """Take them from a request's headers."""
-        found: dict[str, str] = {}
+        fields: dict[str, str] = {}
         for name, value in headers:
-            found.setdefault(name.decode("latin-1").title(), value.decode("utf-8", "replace"))
-        hosts = [(host.strip(), name) for name in _HOST_HEADERS for host in found.get(name, "").split(",")]
-        hosts += [(host, "Forwarded") for host in re.findall(r'(?i)\bhost="?([^";,\s]+)', found.get("Forwarded", ""))]
-        paths = [(_path_in(found[name]), name) for name in _PATH_HEADERS if name in found]
+            fields.setdefault(name.decode("latin-1").title(), value.decode("utf-8", "replace"))
+        hosts = [(host.strip(), name) for name in _HOST_HEADERS for host in fields.get(name, "").split(",")]
+        hosts += [(host, "Forwarded") for host in re.findall(r'(?i)\bhost="?([^";,\s]+)', fields.get("Forwarded", ""))]
+        paths = [(_path_in(fields[name]), name) for name in _PATH_HEADERS if name in fields]
         named = {host: (host, name) for host, name in reversed(hosts) if _is_host(host)}
         return cls(
             tuple(named.values())[::-1][:_MOST], tuple(path for path in paths if path[0].startswith("/"))[:_MOST]

@@ -57,7 +57,7 @@ class AddressFinder:
         """``program`` is the command's first word, ``port`` where the tunnel leads to on this machine."""
         self._known = _KNOWN.get(PurePath(program).name)
         self._port = port
-        self._found: dict[str, str] = {}  # addresses, each with its host
+        self._hosts: dict[str, str] = {}  # addresses, each with its host
         self._printed: dict[str, int] = {}  # and which of all that were printed it was, the last time
         self._count = 0
         self._proven: str | None = None
@@ -69,18 +69,18 @@ class AddressFinder:
 
         A tunnel's own address is a host alone as a rule, where dashboards and manuals have a path.
         """
-        return sorted(self._found, key=lambda url: (not url.startswith("https:"), urlsplit(url).path != ""))
+        return sorted(self._hosts, key=lambda url: (not url.startswith("https:"), urlsplit(url).path != ""))
 
     def prove(self, url: str) -> None:
         """Take from now on only what may follow this address, by which the listener has been reached."""
         self._proven = url
-        for other in [other for other in self._found if not may_follow(url, other)]:
-            del self._found[other], self._printed[other]
+        for other in [other for other in self._hosts if not may_follow(url, other)]:
+            del self._hosts[other], self._printed[other]
 
     def newest(self, *, since: int = 0) -> list[str]:
         """Return the addresses that were printed after the first ``since`` ones, or again; the newest first."""
-        found = [url for url in self._found if self._printed[url] > since]
-        return sorted(found, key=self._printed.__getitem__, reverse=True)
+        urls = [url for url in self._hosts if self._printed[url] > since]
+        return sorted(urls, key=self._printed.__getitem__, reverse=True)
 
     @property
     def count(self) -> int:
@@ -109,13 +109,13 @@ class AddressFinder:
 
     def _add(self, url: str) -> None:
         host = urlsplit(url).netloc
-        if url not in self._found and list(self._found.values()).count(host) >= _MOST_OF_HOST:
+        if url not in self._hosts and list(self._hosts.values()).count(host) >= _MOST_OF_HOST:
             return
         self._count += 1
-        self._found[url], self._printed[url] = host, self._count
-        if len(self._found) > _MOST:
-            oldest = min(self._found, key=self._printed.__getitem__)
-            del self._found[oldest], self._printed[oldest]
+        self._hosts[url], self._printed[url] = host, self._count
+        if len(self._hosts) > _MOST:
+            oldest = min(self._hosts, key=self._printed.__getitem__)
+            del self._hosts[oldest], self._printed[oldest]
 
     def _is_other(self, url: str) -> bool:
         parts = urlsplit(url)

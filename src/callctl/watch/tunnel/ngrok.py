@@ -44,14 +44,14 @@ async def _read(reply: aiohttp.ClientResponse) -> bytes:
 
 def _agent_urls(listed: Any, *, port: int) -> list[str]:
     tunnels = listed.get("tunnels") if isinstance(listed, dict) else None
-    found = []
+    urls = []
     for tunnel in tunnels if isinstance(tunnels, list) else []:
         config = tunnel.get("config") if isinstance(tunnel, dict) else None
         address = config.get("addr") if isinstance(config, dict) else None
         url = parse_text(tunnel.get("public_url")) if isinstance(tunnel, dict) else ""
         if is_http_url(url) and not is_unencrypted(url) and _leads_to(parse_text(address), port):
-            found.append(url.rstrip("/"))
-    return found
+            urls.append(url.rstrip("/"))
+    return urls
 
 
 def _leads_to(address: str, port: int) -> bool:
