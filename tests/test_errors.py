@@ -10,13 +10,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callctl.errors import nearest_word, without_secrets, without_sip_passwords, without_url_passwords
+from callctl.errors import nearest_word, shortened, without_secrets, without_sip_passwords, without_url_passwords
 
 URL = "https://ann:s3cret@app.example.com/x?y=1"
 
 
 def once(text: str, safe: str = "") -> str:
     return quote(text, safe=safe)
+
+
+@pytest.mark.parametrize("address", ["sip:ann:QQQQQQQQQQQQ@pbx.example.com", URL.replace("s3cret", "QQQQQQQQQ")])
+@given(before=st.text(alphabet="ab c", max_size=60), most=st.integers(1, 120))
+def test_what_is_left_of_a_password_that_is_cut_is_no_part_of_it(address: str, before: str, most: int) -> None:
+    text = f"{before} {address} and more"
+    short = shortened(text, most)
+    assert "Q" not in short
+    assert len(short) <= most
+    assert shortened(short, most) == short
+    plain = f"{before} of ann@pbx"
+    assert shortened(plain, len(plain)) == plain
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,15 @@ def _without_sip_passwords(text: str, user: str, *, end: str, at: str) -> str:
     return "".join((*pieces, text[kept:])) if pieces else text
 
 
+def shortened(text: str, most: int) -> str:
+    """Return a text of at most so many characters, with ``…`` for what is cut off.
+
+    Its passwords are removed first: what is left of one without the ``@`` behind it would look like any other text.
+    """
+    text = without_secrets(text)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def without_user_info(text: str) -> str:
     """Return a text that is not a valid URL without everything before its last ``@``: it may hold a password."""
     _, at, rest = text.rpartition("@")

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from stage import local_time_is_utc
 
 from callctl.api.resources import Notification
+from callctl.reports.mermaid import markdown
 from callctl.reports.overview import Overview
 from callctl.reports.page import Page, error_link, html
 from callctl.reports.stories.rest_facts import RestFacts
@@ -123,6 +124,21 @@ async def test_one_call_is_told_without_an_overview(devtools: str, tmp_path: Pat
         assert {"hangup: completed", "by ann@ops"} <= set(labels)
         roles = [name for role, name in await tab.accessible() if role == "heading"]
         assert roles == ["+15005550006 → +12025550100"]
+
+
+@pytest.mark.parametrize(
+    "before", ["", "+12025550100 ", "x" * 11 + " ", "x" * 19 + " ", "x" * 60 + " ", "x" * 100 + " "]
+)
+def test_no_part_of_a_password_is_left_where_a_text_is_cut(before: str) -> None:
+    stored = StoredCalls()
+    address = f"{before} sip:ann:QQQQQQQQQQQQQQQQQQQQQQQQ@pbx.example.com"
+    for number in range(2):
+        stored.leg(("ringing", number), ("failed", number + 3), to=address, ErrorMessage=f"no route to {address}")
+        stored.act(number + 1, "redirect", 2, f"to {address}", result="refused")
+    stories = stored.stories()
+    text = "".join((page_of(stories), *markdown(stories, title=address, notes=[address])))
+    assert "sip:ann:***" in text
+    assert "QQ" not in text
 
 
 async def test_what_callers_and_applications_send_stays_text(devtools: str, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from callctl.errors import (
     NotFoundError,
     RateLimitedError,
     WrongCallStateError,
+    shortened,
 )
 from callctl.support.dates import parse_date, read_json
 
@@ -129,7 +130,7 @@ def error_of(reply: Reply, *, clean: Callable[[str], str]) -> ApiError:
 def clean_text(text: str) -> str:
     """Return a server's text as one line without control characters or escape sequences, at most 400 characters."""
     line = " ".join(re.sub(_CONTROL, " ", re.sub(_ANSI, "", text)).split())
-    return line if len(line) <= _MAX_TEXT else line[: _MAX_TEXT - 1] + "…"
+    return shortened(line, _MAX_TEXT)
 
 
 def _kind(status: int, code: str | None) -> type[ApiError]:

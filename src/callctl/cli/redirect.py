@@ -34,6 +34,7 @@ from callctl.errors import (
     PartlyFailedError,
     UsageError,
     WrongCallStateError,
+    shortened,
     without_secrets,
 )
 from callctl.operations import redirect as operation
@@ -249,13 +250,8 @@ def _goal(when: str) -> Goal:
 def _same_options(given: Mapping[str, str | None], *, dial: Sequence[str], add_callbacks: bool) -> str:
     """Return the options for the command that redirects the other leg to the same; without passwords."""
     pairs = [*given.items(), *(("--dial", destination) for destination in dial)]
-    words = [word for option, value in pairs if value for word in (option, _short(value))]
+    words = [word for option, value in pairs if value for word in (option, shortened(value, _SHOWN))]
     return shlex.join([*words, "--add-callbacks"] if add_callbacks else words)
-
-
-def _short(value: str) -> str:
-    value = without_secrets(value)
-    return value if len(value) <= _SHOWN else f"{value[:_SHOWN]}…"
 
 
 @dataclass(frozen=True, slots=True)

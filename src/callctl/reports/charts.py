@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from callctl.errors import shortened
+
 # Pixels. A chart is drawn as wide as its column; these are what it is laid out for.
 WIDTH = 440
 _BAR, _BAR_GAP = 18, 10
@@ -107,7 +109,7 @@ def bar_chart(title: str, slices: Iterable[Slice], *, note: str = "") -> Chart:
         y = _TOP / 2 + number * (_BAR + _BAR_GAP)
         length = max(2.0, room * bar.value / most) if bar.value else 0.0
         rects.append(Rect(left, y, round(length, 1), _BAR, bar.look, f"{bar.label}: {_shown(bar)}"))
-        texts.append(Text(left - 8, y + _BAR - 5, _cut(bar.label, left), "end"))
+        texts.append(Text(left - 8, y + _BAR - 5, shortened(bar.label, int((left - 8) / _CHARACTER) + 1), "end"))
         texts.append(Text(round(left + length + 6, 1), y + _BAR - 5, _shown(bar), look="value"))
     height = _TOP + len(shown) * (_BAR + _BAR_GAP)
     return Chart(title, WIDTH, height, tuple(rects), tuple(texts), note=note)
@@ -193,8 +195,3 @@ def _shown(bar: Slice) -> str:
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if value == int(value) else f"{value:,g}"
-
-
-def _cut(text: str, width: float) -> str:
-    most = int((width - 8) / _CHARACTER)
-    return text if len(text) <= most + 1 else f"{text[:most]}…"

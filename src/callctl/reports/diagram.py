@@ -9,6 +9,7 @@ from typing import Final
 
 from callctl.calls.call import CallStatus, is_final
 from callctl.calls.event import TWIML_REQUEST
+from callctl.errors import shortened
 from callctl.reports.stories.ending import far_end
 from callctl.reports.stories.story import COMMAND, FEATURE, REST, RULE, Step, Story
 from callctl.views.style import glyph
@@ -190,7 +191,7 @@ def _lanes(story: Story, *, bottom: float) -> tuple[Lane, ...]:
     first = [(CALLCTL, "commands and rules", CALLCTL)] if acts else []
     legs = [
         (
-            _cut(far_end(story_leg.leg), _HEADING),
+            shortened(far_end(story_leg.leg), _HEADING),
             _role(story, number),
             f"{far_end(story_leg.leg)}  {story_leg.leg.call_sid}",
         )
@@ -215,7 +216,7 @@ def _drawn(step: Step, y: float, lanes: Sequence[Lane], *, twilio: int) -> Arrow
     whole = ", ".join([step.words, *step.facts])
     leg = lanes[twilio].x if step.leg is None else lanes[twilio + 1 + step.leg].x
     if step.kind == FEATURE or step.leg is None:
-        return Dot(leg, y, _cut(whole, _MOST_CHARACTERS), whole, step.kind)
+        return Dot(leg, y, shortened(whole, _MOST_CHARACTERS), whole, step.kind)
     if step.kind in (COMMAND, RULE):
         return _arrow(step, y, lanes[0].x, leg, whole)
     if step.kind == TWIML_REQUEST:
@@ -234,7 +235,7 @@ def _arrow(step: Step, y: float, x1: float, x2: float, whole: str) -> Arrow:
 
 def _label(words: str, left: float, right: float) -> Label:
     """Return a label between two lifelines: at the right one, where its leg is, unless it is too long for that."""
-    shown = _cut(words, _MOST_CHARACTERS)
+    shown = shortened(words, _MOST_CHARACTERS)
     fits = len(shown) * _CHARACTER <= right - left - 3 * _BAR
     return Label(shown, right - 2 * _BAR, "end") if fits else Label(shown, left + 2 * _BAR, "start")
 
@@ -275,7 +276,3 @@ def _first_of_each_second(rows: Sequence[tuple[Step, float]]) -> Iterator[tuple[
         if step.at != before:
             yield step, y
         before = step.at
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from callctl.calls.action import ActionEvent
+from callctl.errors import without_secrets
 from callctl.reports.leg_facts import EVIDENCE, LegFacts, LegKind
 from callctl.views.table import clock
 
@@ -311,7 +312,7 @@ class Groups:
         """Count a leg."""
         key = self.key_of(leg)
         if isinstance(key, str) and len(key) > _LONGEST_NAME:
-            key = key[:_LONGEST_NAME]
+            key = without_secrets(key)[:_LONGEST_NAME]
         tally = self.tallies.get(key)
         if tally is None:
             if len(self.tallies) >= 2 * self.most:

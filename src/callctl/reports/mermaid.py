@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from callctl.calls.event import TWIML_REQUEST
+from callctl.errors import shortened
 from callctl.reports.stories.ending import far_end
 from callctl.reports.stories.story import COMMAND, FEATURE, RULE, Step, Story
 from callctl.support.dates import local_time, time_of_day
@@ -87,7 +88,7 @@ def _step(step: Step) -> str:
 
 def _text(text: str) -> str:
     """Return a text for a diagram: on one line, with entities for what means something to Mermaid."""
-    return _escaped(_safe(_cut(text)), _UNSAFE_IN_MERMAID, "#{};") or "-"
+    return _escaped(_safe(shortened(text, _MOST_CHARACTERS)), _UNSAFE_IN_MERMAID, "#{};") or "-"
 
 
 def _html(text: str) -> str:
@@ -105,7 +106,3 @@ def _safe(text: str) -> str:
 
 def _escaped(text: str, unsafe: str, form: str) -> str:
     return re.sub(unsafe, lambda match: form.format(ord(match[0])), text)
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 1]}…"

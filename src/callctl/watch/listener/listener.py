@@ -21,7 +21,7 @@ from callctl.calls.call import CallStatus
 from callctl.calls.event import TWIML_REQUEST, AmbiguousEventError, CallEvent, NotACallEventError
 from callctl.calls.other_callbacks import FEATURES, asks_for_announcement
 from callctl.calls.watch_trouble import Cause, Trouble
-from callctl.errors import StoreAwayError, StoreError
+from callctl.errors import StoreAwayError, StoreError, shortened
 from callctl.settings import Settings, may_be_token
 from callctl.support.server import TcpServer
 from callctl.support.threads import AfterTurn, TimeLimit, describe
@@ -213,7 +213,7 @@ class Listener:
         if keys and SignatureCheck(self.address.urls_at(path), keys=keys).accepts(received.signed):
             self.misdirected += 1
             self.counts.refusals["path"] += 1
-            path = path[:200]
+            path = shortened(path, 200)
             self.health["misdirected"] = {"count": self.misdirected, "path": path}
             if path not in self._misdirected_to and len(self._misdirected_to) < _MOST_PATHS:
                 self._misdirected_to.add(path)
