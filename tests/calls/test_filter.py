@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from legs import CALLER
@@ -43,7 +44,13 @@ def test_a_call_that_has_not_started_counts_by_its_creation() -> None:
     queued = Call(SID, "queued", date_created=START)
     assert CallFilter(since=START - SECOND).matches(queued)
     assert not CallFilter(since=START + SECOND).matches(queued)
-    assert CallFilter(since=START).matches(Call(SID, "queued"))
+
+
+def test_a_call_without_any_date_is_shown_and_not_ended() -> None:
+    for span in (CallFilter(since=START), CallFilter(until=START)):
+        assert span.matches(Call(SID, "queued"))
+        assert not replace(span, matches_undated=False).matches(Call(SID, "queued"))
+    assert replace(CallFilter(), matches_undated=False).matches(Call(SID, "queued"))
 
 
 def test_a_span_that_is_counted_back_is_counted_by_the_clock_by_which_fewer_calls_match() -> None:

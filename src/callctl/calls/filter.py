@@ -36,6 +36,9 @@ class CallFilter:
     returns it. Both are measured up to the ``Date`` of the reply that the call is from, by Twilio's clock: a clock of
     this machine that is ahead makes no call old. ``now`` counts only where a reply has no ``Date``. The same goes for
     ``since_ago`` and ``until_ago``, the durations that ``since`` and ``until`` were computed from.
+
+    ``matches_undated`` is whether a call of which REST shows no date that can be read counts as within a span. A list
+    shows it; a command that ends what matches leaves it alone.
     """
 
     statuses: tuple[str, ...] = ()
@@ -51,6 +54,7 @@ class CallFilter:
     longer_than: timedelta | None = None
     status_since: Callable[[Call], datetime | None] | None = field(default=None, compare=False)
     now: datetime | None = field(default=None, compare=False)
+    matches_undated: bool = field(default=True, compare=False)
 
     @property
     def in_words(self) -> str:
@@ -130,10 +134,10 @@ class CallFilter:
         )
 
     def _is_in_span(self, call: Call) -> bool:
-        # A queued call has not started; its creation stands for the start. Without either it is kept.
+        # A queued call has not started; its creation stands for the start.
         started = call.start_time or call.date_created
         if started is None:
-            return True
+            return self.matches_undated
         since = _nearest_limit(self.since, self.since_ago, call, choose=max)
         until = _nearest_limit(self.until, self.until_ago, call, choose=min)
         return (since is None or started >= since) and (until is None or started < until)

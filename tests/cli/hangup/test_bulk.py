@@ -290,6 +290,18 @@ def test_where_no_callback_reported_the_latest_of_rests_dates_counts_and_that_is
             assert ("of 1 call no callback reported since when" in outcome.err) == bool(count)
 
 
+@pytest.mark.parametrize("date", [None, "soon"])
+@pytest.mark.parametrize("span", ["--since", "--until"])
+def test_a_call_without_a_date_that_can_be_read_is_not_known_to_be_within_a_span(
+    setup: CliSetup, span: str, date: str | None
+) -> None:
+    undated = {"date_created": date, "start_time": date, "date_updated": date}
+    with Rounds([rings(1) | undated], answer="canceled") as server:
+        outcome = server.run(setup.run, "--dry-run", span, "1h")
+    assert (outcome.code, outcome.out) == (0, "")
+    assert "no live call matches" in outcome.err
+
+
 def test_for_how_long_is_a_promise_as_well_also_for_a_call_that_only_changed_its_step(setup: CliSetup) -> None:
     sid = setup.place(NEVER)
     setup.add_callback(sid, "queued", at=minutes_ago(3))

@@ -47,6 +47,16 @@ def test_a_step_that_rest_does_not_show_yet_counts_as_well() -> None:
     assert StatusSince(lambda _: recorded_leg)(call("ringing")) == moment(20)
 
 
+@pytest.mark.parametrize("behind", [0.5, -600.5])
+def test_of_a_callback_without_a_timestamp_no_clock_that_was_behind_makes_a_call_old(behind: float) -> None:
+    recorded_leg = leg(event(1, "ringing", number=1, at=None, received=3 + behind))
+    since = StatusSince(lambda _: recorded_leg)
+    assert since(call("ringing")) == CHANGED
+    assert since(Call(sid(1), "ringing", date_created=CREATED)) == max(CREATED, moment(3 + behind))
+    assert since(Call(sid(1), "ringing")) == moment(3 + behind)
+    assert since.by_rest == set()
+
+
 @pytest.mark.parametrize(
     "recorded_leg", [None, leg(event(1, "ringing", number=1, at=3))], ids=["nothing", "an earlier step"]
 )

@@ -445,18 +445,21 @@ class StatusSince:
         """Return since when, as far as that is known; rather too late than too early, for calls are ended by it.
 
         REST says when a call was created, when it was dialled and when it was last changed, but not when it was
-        answered. The latest of the three is what its status has lasted for at least.
+        answered. The latest of the three is what its status has lasted for at least. A callback without a Timestamp
+        has the time at which it came, by a clock that may have been behind: then REST's dates count too.
         """
         from callctl.calls.event import CALLBACK
 
         leg = self._reported(call.sid)
+        dates = (call.date_created, call.start_time, call.date_updated)
         # A step that callbacks reported and REST does not show yet began later than REST's.
         is_reported = leg is not None and leg.verified and leg.source == CALLBACK
         if leg is not None and is_reported and rank_of(leg.status) >= rank_of(call.status):
             self.by_rest.discard(call.sid)
-            return leg.status_since
+            has_timestamp = leg.status_since.microsecond == 0  # RFC 2822 has whole seconds
+            return leg.status_since if has_timestamp else max([leg.status_since, *filter(None, dates)])
         self.by_rest.add(call.sid)
-        return max(filter(None, (call.date_created, call.start_time, call.date_updated)), default=None)
+        return max(filter(None, dates), default=None)
 
     def in_words(self, sids: Iterable[str]) -> str | None:
         """Return a sentence on matching calls that no callback reported; None if all are reported."""
