@@ -31,6 +31,9 @@ from callctl.views.terminal_safe import printable
         ("+1 202 555 0100", "'+1 202 555 0100"),
         ("-2+3", "'-2+3"),
         ("@SUM(A1)", "'@SUM(A1)"),
+        ("Bob;=1+1;@A1", "Bob;'=1+1;'@A1"),
+        ('sip:a; "\uff1d1"@x', 'sip:a; "\'\uff1d1"@x'),
+        ("rang; ended", "rang; ended"),
         ("\t=1", "�=1"),
         ("\r=1", "�=1"),
         ("\uff1d1+1", "'\uff1d1+1"),
@@ -63,3 +66,10 @@ def test_what_begins_like_a_formula_is_a_number_or_has_a_quote_before_it(text: s
         assert set(cell[1:]) <= set("0123456789.*")
         assert cell[1:2].isdecimal() or "***" in cell
     assert cell in (printable(text), f"'{printable(text)}")
+
+
+@given(st.text(alphabet=";=+-@ \"1a'\uff1d"))
+def test_nor_does_what_a_semicolon_begins(text: str) -> None:
+    for begun in csv_line(["a", text]).split(";")[1:]:
+        assert begun.lstrip(' "')[:1] not in tuple("=+-@\uff1d")
+    assert csv_cell(text).replace("'", "") == text.replace("'", "")

@@ -15,6 +15,8 @@ from callctl.views.terminal_safe import printable
 
 # A text that begins so is computed by spreadsheets when they open the file, in their wide forms as well.
 _FORMULA = r"[=+\-@\uff1d\uff0b\uff0d\uff20]"
+# In many countries a spreadsheet separates cells by semicolons, and takes a quotation mark within a line for text.
+_AFTER_SEMICOLON = rf"(;[\s\"]*)(?={_FORMULA})"
 # What begins so and is none: a number, such as a phone number, and what --mask-numbers leaves of one.
 _NUMBER = r"[+-]?[0-9]+(\.[0-9]+)?|\+[0-9]{0,4}\*{3}([0-9]{2})?"
 
@@ -29,6 +31,8 @@ def csv_line(cells: Iterable[object]) -> str:
 def csv_cell(value: object) -> str:
     """Return the text of a cell, not quoted yet: a text that a spreadsheet would compute has ``'`` before it.
 
+    So has what follows a semicolon.
+
     Phone numbers, which begin with a plus, stay as they are: the value of such a formula is the number itself.
     """
     if value is None:
@@ -37,5 +41,5 @@ def csv_cell(value: object) -> str:
         return "true" if value else "false"
     if not isinstance(value, str):
         return str(value)
-    text = printable(value)
+    text = re.sub(_AFTER_SEMICOLON, r"\1'", printable(value))
     return f"'{text}" if re.match(_FORMULA, text) and not re.fullmatch(_NUMBER, text) else text
