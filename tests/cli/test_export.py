@@ -179,6 +179,18 @@ def test_without_fetch_nothing_is_asked_of_the_api(frozen: Frozen, recorded: Sql
     assert not frozen.simulator.requests
 
 
+@pytest.mark.parametrize("which", [(ONE,), (ONE[:9],), ("--since", "2026-01-05")])
+def test_a_store_that_can_not_be_read_is_no_store_without_the_call(
+    frozen: Frozen, recorded: SqliteStore, home: Path, which: tuple[str, ...]
+) -> None:
+    recorded.close()
+    (home / ".local/state/callctl/events.db").write_bytes(b"no database" * 1000)
+    outcome = frozen("export", *which, "--output", "-")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert "callctl: error: " in outcome.err
+    assert "no callback of" not in outcome.err
+
+
 def test_calls_by_start_by_stdin_and_by_name(frozen: Frozen, recorded: SqliteStore) -> None:
     del recorded
     piped = frozen("export", "-", "--format", "json", "--output", "-", stdin=f"{THREE}\tbusy\n{TWO}\n")

@@ -23,12 +23,14 @@ from callctl.cli.io.progress import Progress
 from callctl.cli.io.results import counted, name_some
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options import common, completion, filters
+from callctl.cli.options.another_store import warn_of_another_store
 from callctl.cli.options.calls import calls_to_read, open_store_to_read
 from callctl.cli.options.checks import check_account
 from callctl.cli.options.common import OUTPUT
 from callctl.cli.options.completion import FORMATS
 from callctl.errors import CallctlError, NotFoundError, UnknownCallError, UsageError, why_unreadable
 from callctl.settings.own_folder import is_mine
+from callctl.store.opening import open_readonly
 
 if TYPE_CHECKING:
     from callctl.api.client import ApiClient
@@ -130,7 +132,7 @@ def export(
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid}, requires_dotenv=False)
     check_account(settings)
     client = runtime.client(settings) if fetch else None
-    store = open_store_to_read(runtime, settings)
+    store = open_store_to_read(runtime, settings) if fetch else _open_store(runtime, settings)
     try:
         source = _Source(runtime, settings, store, client, masks=mask_numbers)
         families = source.named(call) if call else source.matching(chosen)
@@ -158,6 +160,16 @@ def _check(format_: str, *, output: str | None, web: bool) -> None:
         raise UsageError("--output names no file", hint="- stands for stdout; without it a new file is made here")
     if web and (format_ != "html" or output == _TO_STDOUT):
         raise UsageError("--web opens a page, and none is written to a file", hint="leave out --format and --output -")
+
+
+def _open_store(runtime: Runtime, settings: Settings) -> EventStore | None:
+    """Return the store, or None if there is none; it alone has all that is wanted, so that its errors are raised.
+
+    Raises:
+        StoreError: It can't be read.
+    """
+    warn_of_another_store(runtime, settings)
+    return open_readonly(settings)
 
 
 def _check_choice(calls: Sequence[str] | None, chosen: CallFilter) -> None:
