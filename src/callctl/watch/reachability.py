@@ -150,7 +150,7 @@ class Reachability:
         said = f": {self._tunnel.last_line}" if self._tunnel.last_line else ""
         self._tunnel_ended = f"the tunnel has ended (code {code})"
         self._listener.health["reachable"] = False
-        what = f"the tunnel `{self._tunnel.command}` has ended with code {code}{said}"
+        what = f"the tunnel `{self._tunnel.name}` has ended with code {code}{said}"
         self._trouble(Trouble(what, Cause.TUNNEL_ENDED, url=self._listener.callback_url))
         if self.is_reachable:
             await pause(RETRY_INTERVAL)

@@ -172,7 +172,9 @@ async def _listen(
     from callctl.watch.session import DRAIN_LIMIT, SHUT_DOWN_LIMIT, Session, prepare_to_serve
 
     if options.tunnel is not None:
-        runtime.say(f"callctl: starting the tunnel: {without_secrets(options.tunnel)}")
+        from callctl.watch.tunnel.command import name_of
+
+        runtime.say(f"callctl: starting the tunnel: {name_of(options.tunnel)}")
     session = Session(settings, options, clock=clock, api=api, make_rules=make_rules, say=runtime.say)
     with stop_on_signals(session.stop) as stopped:
         try:

@@ -18,7 +18,7 @@ from callctl.cli.options.common import SHOW
 from callctl.cli.watch import filters
 from callctl.cli.watch import rules as rules_options
 from callctl.cli.watch.banner import idle_guide, open_lines, paste_guide, say_where
-from callctl.errors import PortTakenError, without_secrets
+from callctl.errors import PortTakenError
 from callctl.settings import Settings
 from callctl.support.clock import Clock
 from callctl.support.dates import read_duration, read_start
@@ -230,7 +230,9 @@ async def _watch(
         _say_where_nothing_shows(runtime, settings, services[0])
         return await _show(runtime, settings, Follower(settings, watch_options, services[0], now=runtime.now), shown)
     if watch_options.tunnel is not None:
-        runtime.say(f"callctl: starting the tunnel: {without_secrets(watch_options.tunnel)}")
+        from callctl.watch.tunnel.command import name_of
+
+        runtime.say(f"callctl: starting the tunnel: {name_of(watch_options.tunnel)}")
     try:
         session = Session(settings, watch_options, clock=clock, api=api, make_rules=make_rules, say=runtime.say)
         return await _show(runtime, settings, session, shown)

@@ -15,7 +15,7 @@ import socket
 import sys
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
@@ -53,7 +53,7 @@ class Tunnel:
     def __init__(self, guard: asyncio.subprocess.Process, command: str, *, connection: socket.socket) -> None:
         """``connection`` is the socket to the guard, whose closing ends the tunnel."""
         self._guard, self._connection = guard, connection
-        self.command = command
+        self.name = name_of(command)
         self._output: deque[str] = deque(maxlen=3)
         self._readers: list[asyncio.Task[None]] = []
         self._printed = asyncio.Event()
@@ -202,7 +202,7 @@ class Tunnel:
         """Return what is raised: with what was wrong with each address, or with what it said last."""
         said = "; ".join(f"{url}: {why}" for url, why in failures.items()) or "; ".join(self._output)
         return CallctlError(
-            f"the tunnel `{self.command}` {what}" + (f": {said}" if said else ""),
+            f"the tunnel `{self.name}` {what}" + (f": {said}" if said else ""),
             hint="run the command by itself to see what it says, or give its address with --public-url",
         )
 
@@ -287,12 +287,17 @@ async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[tuple[str, bool]
     yield rest, True
 
 
+def name_of(command: str) -> str:
+    """Return the program that a command runs, as it may be shown: what stands behind it may hold a token."""
+    return PurePath((command.split() or [""])[0]).name
+
+
 def _words(command: str, *, port: int) -> list[str]:
     try:
         words = shlex.split(SHORT_NAMES.get(command.strip(), command))
     except ValueError as error:
         raise UsageError(
-            f"--tunnel is no command: {command}: {error}",
+            f"--tunnel is no command: {error}",
             hint='write it as in a shell, and in quotes as a whole: --tunnel "ssh -R 80:127.0.0.1:{port} example.com"',
         ) from error
     if not words:
