@@ -31,6 +31,7 @@ from web_site import free_port
 from callctl.doctor import callback_route as callback_route
 from callctl.simulator import Simulator
 from callctl.watch.selftest import SelftestResult
+from callctl.watch.tunnel.ngrok import OthersAgentError
 
 
 class TestRoute:
@@ -187,6 +188,16 @@ class TestRoute:
         )
         assert level(findings, "public URL") == "ok"
         assert findings["round trip"]["text"] == "a signed request came back in 84 ms"
+
+    def test_an_agent_of_another_user_is_sent_nothing(self, callctl: Callctl, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def agent(_port: int, **_kept: str) -> list[str]:
+            raise OthersAgentError("http://127.0.0.1:4040", ["https://elsewhere.example.com"])
+
+        monkeypatch.setattr(callback_route, "find_agent", agent)
+        with twilio_unreachable(monkeypatch):
+            findings = checks(callctl("doctor", "--json", env=FREE | TWILIO, back_off=lambda _seconds: None))
+        assert (level(findings, "public URL"), level(findings, "round trip")) == ("error", "skipped")
+        assert "not known to be yours" in findings["public URL"]["text"]
 
     def test_an_agent_that_leads_elsewhere_is_sent_nothing_that_is_signed(
         self, callctl: Callctl, monkeypatch: pytest.MonkeyPatch

@@ -112,6 +112,22 @@ async def test_an_agent_whose_address_leads_elsewhere_is_not_used(tmp_path: Path
         assert watch.session.header().unreachable == "Twilio can't reach a loopback address"
 
 
+async def test_an_agent_that_may_be_another_users_is_not_used(
+    tmp_path: Path, application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def listening(_port: int) -> set[int]:
+        return {65534}
+
+    monkeypatch.setattr("callctl.watch.tunnel.ngrok.listening_users", listening)
+    settings, port = settings_in(tmp_path, api_url="https://api.example.com"), free_port()
+    application.text = agent_of("https://elsewhere.invalid", port=port)
+    async with running_watch(settings, WatchOptions("127.0.0.1", port, agent=application.url)) as watch:
+        assert not watch.ready.is_reachable
+        note = await watch.view.until_noted("not known to be yours")
+        assert "https://elsewhere.invalid" in note
+        assert "--public-url" in note
+
+
 LOCAL = "http://127.0.0.1:9"
 
 

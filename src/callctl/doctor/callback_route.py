@@ -19,7 +19,7 @@ from callctl.watch.listener.address import Address
 from callctl.watch.listener.listener import Listener, ListenerConfig
 from callctl.watch.listener.server import SelftestId
 from callctl.watch.selftest import CERTIFICATE_REFUSED, SelftestResult, selftest, why_not_ours
-from callctl.watch.tunnel.ngrok import NGROK_AGENT, find_agent
+from callctl.watch.tunnel.ngrok import NGROK_AGENT, OthersAgentError, find_agent
 
 _HINT_ROUTE = "see that the tunnel or proxy runs, that it leads to this port, and that it changes neither path nor host"
 _HINT_WATCH = (
@@ -133,7 +133,10 @@ async def _through(
 ) -> list[Finding]:
     url, source = route.callback_url, "of CALLCTL_PUBLIC_URL"
     if url is None and not settings.is_loopback:
-        agent = await find_agent(listener.port, agent=route.agent)
+        try:
+            agent = await find_agent(listener.port, agent=route.agent)
+        except OthersAgentError as refused:
+            return [wrong("public URL", refused), skipped("round trip", "not tried: there is no public URL")]
         if agent:
             url, source = agent[0] + route.path, "of the ngrok agent that runs here"
             listener.move_to(replace(listener.address, public_url=url))

@@ -15,7 +15,7 @@ from callctl.watch.listener.listener import Listener
 from callctl.watch.options import WatchOptions
 from callctl.watch.selftest import LIMIT, SelftestResult, selftest, why_not_ours
 from callctl.watch.tunnel.command import Tunnel
-from callctl.watch.tunnel.ngrok import find_agent
+from callctl.watch.tunnel.ngrok import OthersAgentError, find_agent
 
 # Seconds from one self-test to the next: after one that succeeded, and after one that failed.
 TEST_INTERVAL = 180.0
@@ -94,7 +94,10 @@ class Reachability:
         elif options.tunnel is not None:
             self._tunnel, _ = await Tunnel.start_and_find(options.tunnel, port=port, check_address=self._try_address)
         elif options.public_url is None and (options.unverified or not self._api_is_local):
-            await self._use_agent(await find_agent(port, agent=options.agent))
+            try:
+                await self._use_agent(await find_agent(port, agent=options.agent))
+            except OthersAgentError as error:
+                self._trouble(Trouble(f"{error.message}; {error.hint}", Cause.UNREACHABLE))
 
     async def _use_agent(self, urls: Sequence[str]) -> None:
         if not urls:
@@ -265,7 +268,12 @@ class Reachability:
         """Return where the tunnel may be now, as it printed or as an ngrok agent that was found has it."""
         if self._tunnel is not None:
             return self._tunnel.later_addresses()
-        return await find_agent(self._listener.port, agent=self._options.agent) if self._uses_agent else ()
+        if not self._uses_agent:
+            return ()
+        try:
+            return await find_agent(self._listener.port, agent=self._options.agent)
+        except OthersAgentError:
+            return ()
 
     async def close(self) -> None:
         """End the tunnel that was started."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 from watches import Application
 
-from callctl.watch.tunnel.ngrok import find_agent
+from callctl.watch.tunnel.ngrok import OthersAgentError, find_agent
 
 RECORDED = Path(__file__).parent / "recorded"
 PORT = 8765
@@ -41,6 +42,26 @@ async def test_whatever_else_answers_is_no_agent(application: Application, answe
     application.text = answer
     assert await find_agent(PORT, agent=application.url) == []
     assert await find_agent(PORT, agent="http://127.0.0.1:9") == []
+
+
+@pytest.mark.parametrize("users", [set(), {65534}, {65534, os.geteuid()}])
+async def test_an_agent_that_may_be_another_users_is_not_believed(
+    application: Application, monkeypatch: pytest.MonkeyPatch, users: set[int]
+) -> None:
+    """He could have callbacks go through a server of his own, which passes them on."""
+
+    async def listening(port: int) -> set[int]:
+        assert application.url.endswith(f":{port}")
+        return users
+
+    application.text = AGENT
+    monkeypatch.setattr("callctl.watch.tunnel.ngrok.listening_users", listening)
+    with pytest.raises(OthersAgentError, match=r"not known to be yours, and is not used"):
+        await find_agent(PORT, agent=application.url)
+    assert await find_agent(22, agent=application.url) == []  # it has nothing that could be believed
+    users.clear()
+    users.add(0)
+    assert await find_agent(PORT, agent=application.url) != []
 
 
 async def test_a_reply_without_end_is_not_read_to_the_end(application: Application) -> None:

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import aiohttp
 
+from callctl.errors import CallctlError
 from callctl.support.dates import parse_int, parse_text, read_json
 from callctl.support.urls import is_http_url, is_loopback_host, is_unencrypted
+from callctl.watch.tunnel.listening_users import listening_users
 
 NGROK_AGENT: Final = "http://127.0.0.1:4040"
 _LIMIT = 1.0  # seconds
 _LONGEST = 1 << 20  # bytes of a reply; anything may listen at the agent's port
+
+
+class OthersAgentError(CallctlError):
+    """What answers at the agent's port may be another user's, who could have callbacks sent through a server of his."""
+
+    def __init__(self, agent: str, urls: Sequence[str]) -> None:
+        super().__init__(
+            f"an agent at {agent} says that {urls[0]} leads to this port; it is not known to be yours, and is not used",
+            hint="if it is, name the address: --public-url, or CALLCTL_PUBLIC_URL",
+        )
 
 
 async def find_agent(port: int, *, agent: str = NGROK_AGENT) -> list[str]:
@@ -20,6 +34,9 @@ async def find_agent(port: int, *, agent: str = NGROK_AGENT) -> list[str]:
 
     Plain http would carry phone numbers for all to read, and any program may answer at the agent's port.
     ``/api/tunnels`` of the agent's local API (ngrok.com/docs/agent/api) lists ``public_url`` and ``config.addr``.
+
+    Raises:
+        OthersAgentError: There are such, and what answers is neither this user's nor root's.
     """
     limit = aiohttp.ClientTimeout(total=_LIMIT)
     try:
@@ -30,7 +47,12 @@ async def find_agent(port: int, *, agent: str = NGROK_AGENT) -> list[str]:
             listed = read_json((await _read(reply)).decode("utf-8", "replace"))
     except (aiohttp.ClientError, TimeoutError, ValueError):
         return []
-    return sorted(_agent_urls(listed, port=port), key=lambda url: not url.startswith("https:"))
+    urls = sorted(_agent_urls(listed, port=port), key=lambda url: not url.startswith("https:"))
+    if urls:
+        users = await listening_users(urlsplit(agent).port or 80)
+        if not users or users - {os.geteuid(), 0}:
+            raise OthersAgentError(agent, urls)
+    return urls
 
 
 async def _read(reply: aiohttp.ClientResponse) -> bytes:
