@@ -294,6 +294,46 @@ def test_a_database_may_be_a_store_and_its_password_is_shown_nowhere(tmp_path: P
     assert load({"CALLCTL_STORE": "events.db"}, cwd=tmp_path).store_url is None
 
 
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "ann:fake/password@db.example.com/calls",
+        "ann:fake?password@db.example.com/calls",
+        "ann:fake?a=password@db.example.com/calls",
+        "ann:fake@password@db.example.com/calls",
+        "ann:fake#password@db.example.com/calls",
+        "ann:1234/password@db.example.com/calls",
+        "ann:1234?password@db.example.com/calls",
+        "ann:1234?password",
+        "ann@corp:1234/password@db.example.com/calls",
+        "ann:fake:password/x@db.example.com/calls",
+        "ann:fake-password",
+    ],
+)
+def test_a_password_that_is_not_escaped_is_refused_and_not_shown(tmp_path: Path, rest: str) -> None:
+    for scheme in ("postgresql", "postgres"):
+        with pytest.raises(SettingsError, match="a character in it that ends a part of a URL") as refused:
+            load({"CALLCTL_STORE": f"{scheme}://{rest}"}, cwd=tmp_path)
+        assert not re.search("fake|word|1234", refused.value.message)
+        assert "%2F for a /" in (refused.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql:///calls?host=@calls", "postgresql://@calls/calls"),
+        ("postgresql://ann:fake%2Fpass%40word%3F%23@127.0.0.1:5432,[::1]:5433,localhost/c", None),
+        ("postgresql://ann:fake:password@localhost/calls", "postgresql://ann@localhost/calls"),
+        ("postgresql://localhost:/calls?user=ann@ops&password=fake@password", "postgresql://localhost:/calls"),
+        ("postgresql://", "postgresql://"),
+    ],
+)
+def test_what_a_url_may_have(tmp_path: Path, url: str, shown: str | None) -> None:
+    settings = load({"CALLCTL_STORE": url}, cwd=tmp_path)
+    assert settings.store_url == url
+    assert settings.store_name == (shown or "postgresql://ann@127.0.0.1:5432,[::1]:5433,localhost/c")
+
+
 def test_a_settings_file_that_was_found_and_not_named_may_name_no_database(tmp_path: Path) -> None:
     file = write(tmp_path / ".env", {"CALLCTL_STORE": "postgresql:///calls"})
     with pytest.raises(SettingsError, match="leads to a database"):
@@ -330,7 +370,7 @@ def test_modes_that_may_send_all_unencrypted_are_refused_off_this_machine(tmp_pa
     with pytest.raises(SettingsError, match="that may be unencrypted") as refused:
         load({"CALLCTL_STORE": f"{SHARED}?sslmode={mode}"}, cwd=tmp_path)
     assert "fake-password" not in refused.value.message
-    with pytest.raises(SettingsError, match="has a # in it"):
+    with pytest.raises(SettingsError, match="a character in it that ends a part of a URL"):
         load({"CALLCTL_STORE": "postgresql://ann:p#w@localhost/calls"}, cwd=tmp_path)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from callctl.errors import SettingsError
 from callctl.support.urls import is_loopback_host
@@ -15,6 +15,9 @@ _TLS_MODES = ("require", "verify-ca", "verify-full")
 VERIFIED = "verify-full"
 # Of libpq's parameters those without which nobody names a database.
 _PARAMETERS = "host|hostaddr|port|dbname|user|password|passfile|service|sslmode"
+
+# Of those, which may hold an @: an abstract socket, names of users, passwords and paths.
+_MAY_HAVE_AT = frozenset({"host", "user", "password", "passfile", "sslpassword", "sslcert", "sslkey", "sslrootcert"})
 
 
 def describe(url: str) -> str:
@@ -41,8 +44,11 @@ def shared_store_url(text: str, environ: Mapping[str, str]) -> str:
         raise SettingsError("CALLCTL_STORE is no URL that can be read", hint=_HINT) from error
     if parts.scheme not in SCHEMES:
         raise SettingsError(f"CALLCTL_STORE is an address of an unknown kind: {parts.scheme}://", hint=_HINT)
-    if parts.fragment:
-        raise SettingsError("CALLCTL_STORE has a # in it, which ends a URL", hint="write %23 for a # in a password")
+    if parts.fragment or _has_unescaped(parts):
+        raise SettingsError(
+            "CALLCTL_STORE has a character in it that ends a part of a URL",
+            hint="in a password write %23 for a #, %2F for a /, %3A for a :, %3F for a ?, %40 for an @",
+        )
     mode = options.get("sslmode")
     if mode in _TLS_MODES or is_local(text, environ):
         return text
@@ -51,6 +57,18 @@ def shared_store_url(text: str, environ: Mapping[str, str]) -> str:
     raise SettingsError(
         f"CALLCTL_STORE leads to another machine ({describe(text)}) with sslmode={mode}: that may be unencrypted",
         hint=f"{VERIFIED} checks the server's certificate; require and verify-ca encrypt",
+    )
+
+
+def _has_unescaped(parts: SplitResult) -> bool:
+    """Return whether a password may go on in another part: there it would be shown, or looked up as a host."""
+    user, _, hosts = parts.netloc.rpartition("@")
+    options = [piece.partition("=") for piece in parts.query.split("&") if piece]
+    return (
+        "@" in user + parts.path
+        or not all(re.fullmatch(r"(\[[^]]*\]|[^:]*)(:[0-9]*)?", host) for host in hosts.split(","))
+        or any("@" in f"{equals}{value}" and name not in _MAY_HAVE_AT for name, equals, value in options)
+        or any(not equals for _, equals, _ in options)
     )
 
 
