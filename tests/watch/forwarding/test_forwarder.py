@@ -265,7 +265,58 @@ async def test_what_an_application_sends_back_without_a_via_does_not_go_round_fo
         assert sum("again and again" in trouble for trouble in watch.view.troubles) == 1
 
 
-async def test_a_call_may_ask_for_the_same_twiml_again_and_again(application: Application) -> None:
+async def test_a_call_may_ask_for_the_same_twiml_again_and_again(tmp_path: Path, application: Application) -> None:
+    """As in a waiting loop of a short sound and a <Redirect/>: each time with the same signature."""
+    application.text = DOCUMENT
+    options = WatchOptions("127.0.0.1", 0, forward_to=(f"{application.url}/voice",))
+    async with running_watch(settings_in(tmp_path), options) as watch:
+        url, fields = watch.ready.callback_url, twiml_form(1)
+        async with aiohttp.ClientSession() as http:
+            for number in range(30):
+                token = {"I-Twilio-Idempotency-Token": str(number)} if number < 15 else {}
+                async with http.post(url, data=fields, headers=sign(url, fields) | token) as answer:
+                    assert (answer.status, await answer.text()) == (200, DOCUMENT)
+    assert len(application.sent) == 30
+    assert not watch.view.troubles
+
+
+async def test_many_callers_may_ask_at_once_and_many_callbacks_may_come_where_none_is_signed(
+    tmp_path: Path, application: Application
+) -> None:
+    application.text = DOCUMENT
+    options = WatchOptions("127.0.0.1", 0, forward_to=(f"{application.url}/voice",), unverified=True)
+    async with running_watch(settings_in(tmp_path), options) as watch, aiohttp.ClientSession() as http:
+
+        async def ask(number: int) -> int:
+            async with http.post(watch.ready.callback_url, data=twiml_form(number)) as answer:
+                return answer.status
+
+        application.hold = asyncio.Event()
+        asking = [asyncio.create_task(ask(number)) for number in range(1, 31)]
+        await watch.view.until(lambda _view: len(application.sent) == 30)
+        application.hold.set()
+        assert await asyncio.gather(*asking) == [200] * 30
+        for number in range(31, 61):
+            async with http.post(watch.ready.callback_url, data=form(number, "ringing")) as answer:
+                assert answer.status == 204
+        await watch.view.until(lambda _view: len(application.sent) == 60)
+        assert not watch.view.troubles
+
+
+async def test_what_comes_with_the_token_of_the_one_before_comes_back(application: Application) -> None:
+    forwarder = Forwarder((application.url,), note=print, trouble=print)
+    signed = SignedRequest("/status", signature="signed")
+
+    def asks(token: bytes) -> ReceivedRequest:
+        headers = ((b"i-twilio-idempotency-Token", token),)
+        return ReceivedRequest("POST", "/status", headers, b"a=b", (("a", "b"),), signed)
+
+    assert not any(forwarder.is_repeated(asks(b"%d" % number), asks_for_twiml=True) for number in range(50))
+    again = [forwarder.is_repeated(asks(b"1"), asks_for_twiml=True, is_waited_for=True) for _ in range(11)]
+    assert again == [False] * 9 + [True] * 2
+
+
+async def test_a_served_document_may_be_asked_for_again_and_again(application: Application) -> None:
     at = [0.0]
     forwarder = Forwarder((application.url,), note=print, trouble=print, clock=lambda: at[0])
     asks = ReceivedRequest("POST", "/status", (), b"a=b", (("a", "b"),), SignedRequest("/status", signature="signed"))

@@ -361,9 +361,12 @@ async def test_a_store_that_can_not_be_written_holds_nothing_up_and_gets_it_late
 
 
 async def test_a_listener_answers_at_once_whatever_its_applications_do(
-    tmp_path: Path, application: Application
+    tmp_path: Path, application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many callbacks, an application that accepts them and never answers, and one that is not there."""
+    monkeypatch.setattr(
+        "callctl.watch.forwarding.application.LIMIT", 600.0
+    )  # all are sent before the first is given up
     application.hold = asyncio.Event()
     with closed_port() as port:
         options = WatchOptions("127.0.0.1", 0, forward_to=(application.url, f"http://127.0.0.1:{port}/"))

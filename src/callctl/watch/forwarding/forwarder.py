@@ -9,6 +9,7 @@ What an application does not take is sent again for five minutes, in order per c
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
 import re
 import secrets
@@ -50,9 +51,11 @@ _IN_A_TURN = 100  # of these, before callbacks are answered
 _LAST_TRY = 0.2  # seconds in which the last answers may come at the end: what has none is kept as failed
 _LAST_WRITE = 2.5  # seconds in which the rest is written to the store at the end, where there are no more
 # How often the same request is forwarded at most. Twilio sends a callback six times at most: once, and the five retries
-# of #rc=5 (docs/twilio.md, "Delivery"). A call whose TwiML goes round asks again and again, but not within a second.
+# of #rc=5 (docs/twilio.md, "Delivery"). A call whose TwiML goes round asks again and again with the same signature,
+# each time with another token, once it was answered.
 _MOST_TIMES = 10
-_TURN = 1.0  # seconds
+_TOKEN = b"i-twilio-idempotency-token"
+_TURN = 1.0  # seconds, for requests without it
 _REMEMBERED = 8192  # requests; more than can go round at once, for no more than WAITING wait here
 
 # Headers of an application's answer that mean something to Twilio; the rest belongs to its connection to us.
@@ -103,6 +106,7 @@ class Forwarder:
         self._ending = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._forwarded: OrderedDict[str, tuple[int, float]] = OrderedDict()  # how often, and when last; by signature
+        self._asking: Counter[str] = Counter()  # requests for TwiML that wait for an answer now, by signature
 
     @property
     def waiting(self) -> int:
@@ -164,11 +168,17 @@ class Forwarder:
 
     async def answer(self, received: ReceivedRequest, event: CallEvent | None = None) -> web.Response:
         """Return the first application's answer to a request for TwiML; those of the others are dropped."""
-        if self._comes_back(received, asks_for_twiml=True):
+        if self._comes_back(received, asks_for_twiml=True, is_waited_for=True):
             return web.Response(status=_LOOP)
         for delivery in self._deliveries[1:]:
             delivery.put(received, event)
-        answer = await self._first.pass_on(received, via=self._via)
+        same = _identity(received)
+        self._asking[same] += 1
+        try:
+            answer = await self._first.pass_on(received, via=self._via)
+        finally:
+            self._asking[same] -= 1
+            self._asking += Counter()  # without those that are at 0
         if answer.is_too_long:
             what = "an answer longer than Twilio takes (64 kB)"
             answer = Answer(answer.seconds, failure=what, is_hopeless=True)
@@ -179,11 +189,11 @@ class Forwarder:
         headers = [(name, _CONTROL.sub("", value)) for name, value in answer.headers if name.lower() in _ANSWER_HEADERS]
         return web.Response(status=answer.status, body=answer.body, headers=CIMultiDict(headers))
 
-    def _comes_back(self, received: ReceivedRequest, *, asks_for_twiml: bool) -> bool:
+    def _comes_back(self, received: ReceivedRequest, *, asks_for_twiml: bool, is_waited_for: bool = False) -> bool:
         via = self._via.encode()
         if any(name.lower() == b"via" and via in value for name, value in received.headers):
             what = f"--forward-to {self._given} leads back to this watch: give it the address of your application"
-        elif self.is_repeated(received, asks_for_twiml=asks_for_twiml):
+        elif self.is_repeated(received, asks_for_twiml=asks_for_twiml, is_waited_for=is_waited_for):
             what = (
                 f"--forward-to {self._given}: what is passed on comes back here, again and again: a request that "
                 "has come so often is not passed on any more; see where your application sends what it is given"
@@ -193,20 +203,35 @@ class Forwarder:
         self._reports.once(Trouble(what, Cause.FORWARD, url=self._given))
         return True
 
-    def is_repeated(self, received: ReceivedRequest, *, asks_for_twiml: bool) -> bool:
+    def is_repeated(self, received: ReceivedRequest, *, asks_for_twiml: bool, is_waited_for: bool = False) -> bool:
         """Count a request; return whether it was forwarded so often that the application must be sending it back.
 
         What an application sends back may lack the ``Via``, but not the signature, or it would be refused. A request
-        for TwiML counts where it follows the one before within a second.
+        for TwiML counts where it has the token of the one before, or where many with its signature wait at once. One
+        without a token, for whose answer nobody waits, counts where it follows the one before within a second.
         """
-        now, signature = self._clock(), received.signed.signature or ""
-        times, last = self._forwarded.pop(signature, (0, now))
-        if asks_for_twiml and now - last > _TURN:
+        now, same = self._clock(), _identity(received)
+        token = next((value for name, value in received.headers if name.lower() == _TOKEN), b"")
+        if asks_for_twiml:
+            if is_waited_for and self._asking[same] >= _MOST_TIMES:
+                return True
+            if is_waited_for and not token:
+                return False
+            same = f"{same} {token.decode('latin-1')}"
+        times, last = self._forwarded.pop(same, (0, now))
+        if asks_for_twiml and not token and now - last > _TURN:
             times = 0
-        self._forwarded[signature] = min(times + 1, _MOST_TIMES + 1), now
+        self._forwarded[same] = min(times + 1, _MOST_TIMES + 1), now
         if len(self._forwarded) > _REMEMBERED:
             self._forwarded.popitem(last=False)
         return times >= _MOST_TIMES
+
+
+def _identity(received: ReceivedRequest) -> str:
+    """Return what the same request has each time: its signature, or, where none is wanted, a digest of all of it."""
+    if received.signed.signature:
+        return received.signed.signature
+    return hashlib.sha256(f"{received.method} {received.target}\n".encode() + received.body).hexdigest()
 
 
 @dataclass(slots=True, eq=False)
