@@ -281,7 +281,7 @@ class Call:
         return is_final(self.status)
 
     def seconds_so_far(self, now: datetime) -> float | None:
-        """Return its duration; of a live call, how long ago it started, or was created; None if it has neither.
+        """Return its duration in seconds; of a live call, the seconds since it started or was created; else None.
 
         ``now`` is the time where the reply has no date.
         """

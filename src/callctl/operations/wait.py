@@ -167,7 +167,7 @@ class Waiter:
     def waiting(
         self, goal: Goal, *, limit: float | None, since: float | None = None, look: float = LOOK
     ) -> Generator[float, None, Waited]:
-        """Do what ``until`` does, and yield the pauses, in seconds, instead of sleeping.
+        """Do what ``until`` does, and yield the pauses, in seconds, instead of sleeping; raise as that does.
 
         The limit counts from ``since``, by the waiter's clock, if it is given. ``look`` is the longest pause.
         """

@@ -75,7 +75,11 @@ def real_path(location: Path, *, what: str) -> Path:
 
 
 def account_sid(values: Mapping[str, str], sources: Mapping[str, str]) -> str | None:
-    """Return the account's SID, if one is set."""
+    """Return the account's SID, if one is set.
+
+    Raises:
+        SettingsError: It could not stand in a URL's path.
+    """
     text = values.get("TWILIO_ACCOUNT_SID")
     # It becomes part of the path of every request, so nothing that could change the path may stand in it.
     if text is None or re.fullmatch(r"[A-Za-z0-9-]{2,64}", text):
@@ -109,7 +113,11 @@ def signing_tokens(text: str) -> tuple[str, ...]:
 
 
 def checked_signing_tokens(text: str | None) -> str | None:
-    """Return the text of one or two signing tokens."""
+    """Return the text of one or two signing tokens.
+
+    Raises:
+        SettingsError: There are more.
+    """
     if text and len(signing_tokens(text)) not in (1, 2):
         raise SettingsError(
             "CALLCTL_SIGNING_TOKEN takes one token, or two while it is rotated",
@@ -119,7 +127,11 @@ def checked_signing_tokens(text: str | None) -> str | None:
 
 
 def host_label(values: Mapping[str, str], key: str) -> str | None:
-    """Return a region or an edge."""
+    """Return a region or an edge.
+
+    Raises:
+        SettingsError: It could not be a part of the host that receives the token.
+    """
     text = values.get(key)
     # It becomes part of the host that receives the token.
     if text is None or (len(text) <= _LONGEST_LABEL and re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", text)):
@@ -128,7 +140,11 @@ def host_label(values: Mapping[str, str], key: str) -> str | None:
 
 
 def api_url(text: str | None, *, region: str | None, edge: str | None) -> str:
-    """Return the API's address: the one set, else Twilio's own for this region and edge."""
+    """Return the API's address: the one set, else Twilio's own for this region and edge.
+
+    Raises:
+        SettingsError: It is no address, plain http to another machine, or comes with a region or an edge.
+    """
     if text is None:
         return _twilio_url(region=region, edge=edge)
     if region or edge:
@@ -216,7 +232,11 @@ def _right_region(given: str, edge: str | None) -> str:
 
 
 def public_url(text: str | None) -> str | None:
-    """Return the public address, if one is set."""
+    """Return the public address, if one is set.
+
+    Raises:
+        SettingsError: It is no http or https URL.
+    """
     if text is None or is_http_url(text):
         return text
     raise SettingsError(
@@ -226,7 +246,11 @@ def public_url(text: str | None) -> str | None:
 
 
 def port(text: str | None) -> int:
-    """Return the port."""
+    """Return the port.
+
+    Raises:
+        SettingsError: It is no number from 0 to 65535.
+    """
     if text is None:
         return DEFAULT_PORT
     if text.isdecimal() and len(text) < 10 and int(text) <= 65535:

@@ -31,7 +31,7 @@ class Clock(Protocol):
         """Run an action after so many simulated seconds."""
 
     def spacing(self, seconds: float) -> float:
-        """Return how far apart to do what recurs so often: several at once, where each alone is not worth a timer."""
+        """Return the seconds between two timers for what recurs in so many: several at once, if often."""
 
     def stop(self) -> None:
         """Run no action any more, of those that were set and of any other."""
@@ -105,7 +105,7 @@ class ManualClock:
         return timer
 
     def spacing(self, seconds: float) -> float:
-        """Return how far apart to do what recurs so often, as the network is waited for each time."""
+        """Return the seconds between two timers for what recurs in so many: the network is awaited each time."""
         return max(seconds, MANUAL_SPACING)
 
     def stop(self) -> None:
@@ -126,7 +126,7 @@ class ManualClock:
     ) -> None:
         """Let simulated seconds pass, timer by timer, waiting after each until the network has settled.
 
-        Time stands still as soon as something is done that is asked for each time.
+        Time stands still as soon as ``is_done`` returns True; it is called before each timer.
         """
         until = _exact(self._now + seconds)
         await settled()
@@ -137,7 +137,7 @@ class ManualClock:
             await settled()
 
     def step(self, until: float) -> bool:
-        """Run the next timer that is due by then; return whether there was one."""
+        """Run the next timer that is due until then, in simulated seconds; return whether there was one."""
         while self._timers and self._timers[0].due <= until:
             timer = heapq.heappop(self._timers)
             action, timer.action = timer.action, None

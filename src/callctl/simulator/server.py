@@ -100,7 +100,11 @@ class SimulatorServer:
 
     @property
     def world(self) -> World:
-        """What has happened since the start or the last reset; it stays readable after the end."""
+        """What has happened since the start or the last reset; it stays readable after the end.
+
+        Raises:
+            SimulatorError: The simulator was not started.
+        """
         if self._endpoint is None:
             raise SimulatorError("the simulator is not running")
         return self._endpoint.world

@@ -239,7 +239,11 @@ class Simulator:
         return self._do(lambda control: control.press(sid, digits))
 
     def say(self, sid: str, words: str) -> Call:
-        """Say something at the far end of a call that is in progress, and return it; as with `press` it may be lost."""
+        """Say something at the far end of a call that is in progress, and return it; as with `press` it may be lost.
+
+        Raises:
+            SimulatorError: The call is not in progress.
+        """
         return self._do(lambda control: control.say(sid, words))
 
     def answer_gathers(self, sid: str, answers: Sequence[str]) -> Call:
@@ -271,7 +275,11 @@ class Simulator:
         self._wait("advance", lambda control: control.advance(seconds))
 
     async def advance_async(self, seconds: float) -> None:
-        """Do what advance() does, while the event loop goes on: that of `async with`, or any other under `with`."""
+        """Do what advance() does, while the event loop goes on: that of `async with`, or any other under `with`.
+
+        Raises:
+            SimulatorError: It has no manual clock, or takes very long.
+        """
         await self._wait_async(lambda control: control.advance(seconds))
 
     def advance_until(
@@ -306,7 +314,7 @@ class Simulator:
         idle: bool = False,
         limit: float = LIMIT,
     ) -> float:
-        """Do what advance_until() does, while the event loop goes on."""
+        """Do what advance_until() does, while the event loop goes on; return the seconds and raise as that does."""
         return await self._wait_async(
             lambda control: control.advance_until(status=status, call=call, request=request, is_idle=idle, limit=limit),
         )

@@ -402,7 +402,7 @@ def shown_status(status: str) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Return a duration as ``01:07`` or ``1:02:03``."""
+    """Return a duration in seconds as ``01:07`` or ``1:02:03``."""
     minutes, rest = divmod(max(0, int(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes:02}:{rest:02}"

@@ -46,6 +46,6 @@ class Counts:
     pending: int = 0
 
     def commit(self, seconds: float, events: int) -> None:
-        """Count a commit."""
+        """Count a commit of so many events that took so many seconds."""
         self.commit_seconds.add(seconds)
         self.commit_events.add(events)

@@ -451,7 +451,7 @@ def health_url_at(port: int) -> str:
 
 
 def is_starting(health_url: str, world: str, *, timeout: float = HEALTH_LIMIT) -> bool:
-    """Ask a health URL whether a watch of this world listens there that has yet to write its record.
+    """Ask a health URL, for ``timeout`` seconds at most, whether a watch of this world listens that has no record yet.
 
     Its tunnel is not proven by then. It writes the record before it says that it has started.
     """
@@ -470,7 +470,7 @@ def is_alive(record: WatchRecord, *, timeout: float = HEALTH_LIMIT) -> bool:
 
 
 def health_of(record: WatchRecord, *, timeout: float = HEALTH_LIMIT) -> dict[str, object] | None:
-    """Return what the watch with this nonce says at its health URL; None if it is not there."""
+    """Return what the watch with this nonce says at its health URL within ``timeout`` seconds, else None."""
     answer = ask_health(record.health_url, timeout=timeout)
     return answer if answer is not None and answer.get("nonce") == record.nonce else None
 
@@ -493,7 +493,7 @@ def trouble_of(record: WatchRecord) -> str | None:
 
 
 def ask_health(url: str, *, timeout: float = HEALTH_LIMIT) -> dict[str, object] | None:
-    """Return what a watch says at its health URL, or None if none answers in time. Proxies are passed by."""
+    """Return what a watch says at its health URL within ``timeout`` seconds, else None. No proxy is used."""
     answers: list[dict[str, object] | None] = []
     # In a thread, for the limit is on the whole answer, and http.client's is on each wait within it.
     asking = threading.Thread(target=lambda: answers.append(_ask(url, timeout=timeout)), daemon=True)

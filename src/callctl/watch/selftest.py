@@ -73,7 +73,7 @@ async def selftest(
 async def why_not_ours(
     url: str, *, nonce: str, awaited: set[SelftestId] | None = None, limit: float = LIMIT
 ) -> str | None:
-    """Say why a URL does not lead to the watch with this nonce; None if it does.
+    """Say why a URL does not lead to the watch with this nonce; None if it does, within ``limit`` seconds.
 
     It is asked by a GET without a signature: the URL may belong to somebody else, who must not get a signed request,
     and where a POST might do something.

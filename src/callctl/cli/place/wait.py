@@ -38,7 +38,7 @@ def wait_for_placed(
     goal: Goal,
     limit: float | None,
 ) -> None:
-    """Wait for the goal. The SID goes out at once where it goes out alone; JSON comes once, with what is known last."""
+    """Wait for the goal, for ``limit`` seconds at most. The SID is written at once; JSON once, at the end."""
     from callctl.cli.wait import WatchedStore, waiter_for
 
     try:

@@ -470,7 +470,7 @@ class LiveLeg:
         self.context.register.set_facts(self.leg, updated)
 
     def later(self, seconds: float, action: Callable[[], None]) -> Timer:
-        """Set a timer that does not outlive the leg, nor, set while ringing, its answer."""
+        """Set a timer, in simulated seconds, that does not outlive the leg, nor, set while ringing, its answer."""
         timer = self.context.clock.later(seconds, action)
         self._timers.append(timer)
         return timer
@@ -492,7 +492,7 @@ class Keypad:
         self._takes = (True, False)  # keys, and speech
 
     def later(self, seconds: float, press: Callable[[], None]) -> None:
-        """Have the far end do something later, unless no Gather listens any more by then."""
+        """Have the far end do something in so many simulated seconds, unless no Gather listens any more by then."""
         self._presses.append(self._clock.later(seconds, press))
 
     def cancel_presses(self) -> None:

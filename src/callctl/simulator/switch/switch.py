@@ -189,7 +189,7 @@ class Switch:
     # What the far end does
 
     def far_end_answers(self, leg: Leg) -> None:
-        """Answer a ringing leg."""
+        """Answer a ringing outgoing leg; raise ControlError for any other."""
         if leg.direction == INBOUND:
             sentence = f"call {leg.sid} comes in: its far end is the caller, and its document answers it"
             raise ControlError(21220, sentence)
@@ -198,7 +198,11 @@ class Switch:
         self._live[leg.sid].pick_up()
 
     def far_end_hangs_up(self, leg: Leg) -> None:
-        """Hang up at the far end: a ringing leg is declined, or given up by its caller."""
+        """Hang up at the far end: a ringing leg is declined, or given up by its caller.
+
+        Raises:
+            ControlError: The leg is queued, or has ended.
+        """
         if leg.is_final or leg.status == "queued":
             raise ControlError(21220, f"call {leg.sid} is {leg.status}: there is no one to hang up")
         live = self._live[leg.sid]
@@ -210,25 +214,29 @@ class Switch:
             live.end("no-answer", sip=DECLINED)
 
     def far_end_presses(self, leg: Leg, digits: str) -> None:
-        """Press keys at the far end of a connected leg."""
+        """Press keys at the far end of a connected leg; raise ControlError for any other."""
         if leg.status != "in-progress":
             raise ControlError(21220, f"call {leg.sid} is {leg.status}: only one that is in-progress takes keys")
         self._live[leg.sid].press(digits)
 
     def far_end_says(self, leg: Leg, words: str) -> None:
-        """Say something at the far end of a connected leg."""
+        """Say something at the far end of a connected leg; raise ControlError for any other."""
         if leg.status != "in-progress":
             raise ControlError(21220, f"call {leg.sid} is {leg.status}: only one that is in-progress takes words")
         self._live[leg.sid].say(words)
 
     def far_end_answers_gathers(self, leg: Leg, answers: tuple[str, ...]) -> None:
-        """Have the far end of a leg answer so to the Gathers that begin from now on."""
+        """Have the far end of a leg answer so to Gathers from now on; raise ControlError if it has ended."""
         if leg.is_final:
             raise ControlError(21220, f"call {leg.sid} is {leg.status}: nobody is there to answer")
         self._live[leg.sid].answer_gathers(answers)
 
     def set_far_end(self, address: str, far_end: FarEnd) -> str:
-        """Let an address do this in the calls that are made from now on; return it as calls have it."""
+        """Let an address do this in the calls that are made from now on; return it as calls have it.
+
+        Raises:
+            ControlError: Too many addresses have a far end of their own.
+        """
         known = normal(address)
         if known not in self.far_ends and len(self.far_ends) >= MAX_FAR_ENDS:
             raise ControlError(20001, f"more than {MAX_FAR_ENDS} far ends")

@@ -72,7 +72,10 @@ class World:
     async def advance(self, seconds: float, is_done: Callable[[], bool]) -> None:
         """Let simulated seconds pass and wait for all requests that were due; stop as soon as something is done.
 
-        It needs a manual clock, and one caller at a time.
+        Only one caller at a time.
+
+        Raises:
+            ValueError: There is no manual clock.
         """
         if self.manual_clock is None:
             raise ValueError("no manual clock")

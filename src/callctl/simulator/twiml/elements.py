@@ -67,7 +67,7 @@ class Element:
         return given == "true" if given else default
 
     def number(self, name: str, default: float) -> float:
-        """Return a number of an attribute; what is no number, or below zero, counts as the default (inferred)."""
+        """Return the number that an attribute is; what is none, or below zero, is the default (inferred)."""
         try:
             value = float(self.get(name, str(default)))
         except ValueError:

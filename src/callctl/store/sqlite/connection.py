@@ -100,6 +100,8 @@ def connect(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
 def connect_existing(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
     """Open a store that is there, for writing too, where its file may be written.
 
+    ``busy_timeout`` is how many seconds to wait for another program's lock.
+
     Raises:
         StoreError: It is not there, can't be opened, is no store, or was written by another version of callctl.
     """
@@ -118,7 +120,7 @@ def connect_existing(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
 
 
 def connect_readonly(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
-    """Open a store that another process may be writing, for reading only.
+    """Open a store that another process may be writing, for reading only; ``busy_timeout`` is in seconds.
 
     Raises:
         StoreError: It is not there, can't be opened, is no store, or was written by another version of callctl.

@@ -198,7 +198,8 @@ class SqliteStore:
     ) -> SqliteStore:
         """Do what ``open`` does; repair the files where somebody changes them, and read while others write.
 
-        ``on_trouble`` is called, in any thread, with what was done to the files and what became of their content.
+        ``busy_timeout`` is in seconds. ``on_trouble`` is called, in any thread, with what was done to the files and
+        what became of their content.
 
         Raises:
             StoreError: It can't be opened.
@@ -219,7 +220,7 @@ class SqliteStore:
 
     @classmethod
     def open_existing(cls, path: Path, *, world: str, busy_timeout: float = 5.0) -> SqliteStore:
-        """Open a store that is there, for reading and writing.
+        """Open a store that is there, for reading and writing; ``busy_timeout`` is in seconds.
 
         Raises:
             StoreError: It is not there, can't be read, or was written by another version of callctl.
@@ -230,6 +231,8 @@ class SqliteStore:
     @classmethod
     def open_readonly(cls, path: Path, *, world: str, busy_timeout: float = 5.0) -> SqliteStore:
         """Open a store that is there, and that another process may be writing, for reading only.
+
+        ``busy_timeout`` is in seconds.
 
         Raises:
             StoreError: It is not there, can't be read, or was written by another version of callctl.

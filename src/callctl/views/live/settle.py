@@ -1,4 +1,7 @@
-"""How the state of the live table follows the board from frame to frame: pure functions."""
+"""How the state of the live table follows the board from frame to frame: pure functions.
+
+Times, ``now`` and ``at``, are in seconds of elapsed time.
+"""
 
 from __future__ import annotations
 

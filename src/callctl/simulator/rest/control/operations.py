@@ -29,7 +29,10 @@ NO_MANUAL_CLOCK = (
 
 
 class Control:
-    """The operations on a running simulator, in its event loop; `initial` is applied at once, and after each reset."""
+    """The operations on a running simulator, in its event loop; `initial` is applied at once, and after each reset.
+
+    Each raises ControlError for a value that makes no sense, a call that is not there, or a status that does not allow it.
+    """
 
     def __init__(self, endpoint: Endpoint, initial: Seed) -> None:
         self._endpoint = endpoint
