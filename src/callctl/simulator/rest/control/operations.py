@@ -31,7 +31,7 @@ NO_MANUAL_CLOCK = (
 class Control:
     """The operations on a running simulator, in its event loop; `initial` is applied at once, and after each reset.
 
-    Each raises ControlError for a value that makes no sense, a call that is not there, or a status that does not allow it.
+    Each raises ControlError for a value that makes no sense, a call that is not there, or a status that forbids it.
     """
 
     def __init__(self, endpoint: Endpoint, initial: Seed) -> None:
