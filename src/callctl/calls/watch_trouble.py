@@ -106,15 +106,14 @@ class Forwarded(str):
 
     ``url`` is where it went, without a password; ``status`` the HTTP status that was answered; ``attempt`` how often it
     was sent. ``call_sid`` and ``event`` are those of its form, if it is a call's. ``seconds`` is how long the answer
-    took, and ``reason`` is None: a request that is not taken is a :class:`Trouble`.
+    took. A request that is not taken is a :class:`Trouble`.
     """
 
-    __slots__ = ("attempt", "call_sid", "event", "reason", "seconds", "status", "url")
+    __slots__ = ("attempt", "call_sid", "event", "seconds", "status", "url")
 
     attempt: int
     call_sid: str | None
     event: str | None
-    reason: str | None
     seconds: float | None
     status: int | None
     url: str
@@ -129,12 +128,11 @@ class Forwarded(str):
         status: int | None,
         seconds: float | None,
         attempt: int,
-        reason: str | None = None,
     ) -> Forwarded:
         """Return the sentence without passwords."""
         made = super().__new__(cls, without_secrets(text))
         made.url, made.call_sid, made.event, made.status = without_secrets(url), call_sid, event, status
-        made.seconds, made.attempt, made.reason = seconds, attempt, reason
+        made.seconds, made.attempt = seconds, attempt
         return made
 
     @property
@@ -154,5 +152,4 @@ class Forwarded(str):
             "status": self.status,
             "seconds": self.seconds,
             "attempt": self.attempt,
-            "reason": self.reason,
         }

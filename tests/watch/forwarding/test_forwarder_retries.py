@@ -134,7 +134,6 @@ async def test_a_call_waits_for_its_own_callback_that_failed_and_for_no_others(
         "status": 200,
         "seconds": taken.seconds,
         "attempt": 4,
-        "reason": None,
     }
     assert running.forwarder.counts == {TAKEN: 4, FAILED_TRIES: 3, GIVEN_UP: 0}
 

@@ -460,7 +460,7 @@ class _Reports:
         facts = _facts(waiting, answer)
         sid, status = facts.pop("call_sid"), facts.pop("status")
         what = _line(waiting, to, answer) + more
-        details = {**facts, "kept": is_kept}
+        details = {**facts, "reason": waiting.why if answer is None else answer.reason, "kept": is_kept}
         self._trouble(Trouble(what, Cause.FORWARD, url=to.given, status=status, call_sid=sid, details=details))
         if answer is not None and answer.is_untrusted:
             what = "SSL_CERT_FILE names the file of a CA to trust, or of your application's own certificate"
@@ -488,5 +488,4 @@ def _facts(waiting: _Waiting, answer: Answer | None) -> dict[str, Any]:
         "status": None if answer is None else answer.status,
         "seconds": None if answer is None else round(answer.seconds, 3),
         "attempt": waiting.tries,
-        "reason": waiting.why if answer is None else answer.reason,
     }
