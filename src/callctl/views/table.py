@@ -310,9 +310,7 @@ def one_line(row: Row, columns: Sequence[Column]) -> Text:
 def _cell(text: str, column: Column) -> str:
     width = cells(text)
     if width > column.width and not column.is_whole:
-        from rich.cells import set_cell_size
-
-        return set_cell_size(text, column.width - 1) + "…"
+        return fitted(text, column.width)
     padding = " " * (column.width - width)
     return padding + text if column.is_right else text + padding
 
@@ -394,6 +392,18 @@ def cells(text: str) -> int:
     from rich.cells import cell_len
 
     return cell_len(text)
+
+
+def fitted(text: str, width: int) -> str:
+    """Return a text of so many cells at most: a longer one ends with an ellipsis.
+
+    ``shortened`` in errors.py does the same in characters.
+    """
+    if cells(text) <= width:
+        return text
+    from rich.cells import set_cell_size
+
+    return set_cell_size(text, width - 1) + "…"
 
 
 def shown_status(status: str) -> str:

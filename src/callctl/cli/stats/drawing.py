@@ -12,7 +12,7 @@ from callctl.reports.figures_report import Report, whose
 from callctl.reports.leg_facts import CALLBACKS, EVIDENCE, REQUESTS, REST, UNVERIFIED
 from callctl.support.dates import local_time
 from callctl.views.style import append_status, style
-from callctl.views.table import cells, shown_status
+from callctl.views.table import cells, fitted, shown_status
 from callctl.views.terminal_safe import printable
 
 if TYPE_CHECKING:
@@ -273,7 +273,7 @@ def _table(report: Report, width: int) -> list[Text]:
     head = f"{title:{first}}" + "".join(f"  {column.title:>{size}}" for column, _, size in shown)
     lines = [_text(head, "bold")]
     for number, (name, _) in enumerate(rows):
-        line = _text(_cut(name, first))
+        line = _text(fitted(name, first))
         line.pad_right(first - line.cell_len)
         for _, values, size in shown:
             line.append("  " + " " * (size - cells(values[number])) + values[number])
@@ -283,9 +283,3 @@ def _table(report: Report, width: int) -> list[Text]:
             _text(f"of too many to keep each: one may have {report.lost_at_most:,} more legs, among the others", "dim")
         )
     return lines
-
-
-def _cut(text: str, width: int) -> str:
-    from rich.cells import set_cell_size
-
-    return text if cells(text) <= width else set_cell_size(text, width - 1) + "…"
