@@ -22,9 +22,9 @@ from callctl.settings import Settings
 
 if TYPE_CHECKING:
     from callctl.api.client import ApiClient
-    from callctl.calls.action import ActionEvent
     from callctl.calls.board import Snapshot
     from callctl.calls.event import CallEvent
+    from callctl.reports.stories.stored_family import StoredFamily
     from callctl.store.event_store import EventStore
     from callctl.views.call_page import CallPage
 
@@ -217,8 +217,7 @@ def page_of(runtime: Runtime, settings: Settings, client: ApiClient, sid: str) -
 class _CallFacts(NamedTuple):
     """What the local store holds of a call and its family, the legs as that reports them, and what REST has."""
 
-    events: Sequence[CallEvent]
-    actions: Sequence[ActionEvent]
+    stored: StoredFamily
     reported: Snapshot
     details: CallDetails
 
@@ -235,8 +234,8 @@ def _pages(
     with closing(reader) if reader is not None else nullcontext():
 
         def find(sid: str) -> _CallFacts:
-            events, actions = _recorded(runtime, reader, sid)
-            reported = _legs_of(events)
+            stored = _stored_family(runtime, reader, sid)
+            reported = _legs_of(stored.events)
             leg = reported.leg(sid)
             conference = None if leg is None or leg.is_final else leg.conference
             details = details_of(
@@ -248,7 +247,7 @@ def _pages(
             )
             if len(sids) > 1:
                 check_limit(details.missing.values())
-            return _CallFacts(events, actions, reported, details)
+            return _CallFacts(stored, reported, details)
 
         for sid, facts in _each(sids, find, parallel=parallel):
             if isinstance(facts, CallctlError):
@@ -263,7 +262,7 @@ def _page(runtime: Runtime, settings: Settings, facts: _CallFacts) -> CallPage:
     from callctl.operations.reported_status import with_reported_status
     from callctl.views.call_page import CallPage, masked_page, timeline_of
 
-    events, actions, reported, details = facts
+    stored, reported, details = facts
     calls = [details.call, *filter(None, [details.parent]), *(details.children or ())]
     _store_missed_ends(runtime, settings, calls, reported)
 
@@ -276,7 +275,7 @@ def _page(runtime: Runtime, settings: Settings, facts: _CallFacts) -> CallPage:
         rest_status=details.call.status,
         parent=None if details.parent is None else known(details.parent),
         children=None if details.children is None else [known(child) for child in details.children],
-        timeline=timeline_of(events, actions),
+        timeline=timeline_of(stored.events, stored.actions),
         notifications=details.notifications,
         api_url=None if settings.is_twilio else settings.api_url,
         now=runtime.now(),
@@ -335,22 +334,23 @@ def _why(error: CallctlError) -> str:
     return error.message + status
 
 
-def history_of(runtime: Runtime, settings: Settings, sid: str) -> tuple[list[CallEvent], list[ActionEvent]]:
-    """Return what the local store holds of the call and its family; what can't be read is said, and left out."""
+def history_of(runtime: Runtime, settings: Settings, sid: str) -> StoredFamily:
+    """Return what the local store holds of the call and its family; what can't be read is said, and left out.
+
+    The family is the call, its parent, its siblings and its children, as REST lists them on its page.
+    """
     reader = open_store_to_read(runtime, settings)
     with closing(reader) if reader is not None else nullcontext():
-        return _recorded(runtime, reader, sid)
+        return _stored_family(runtime, reader, sid)
 
 
-def _recorded(runtime: Runtime, reader: EventStore | None, sid: str) -> tuple[list[CallEvent], list[ActionEvent]]:
+def _stored_family(runtime: Runtime, reader: EventStore | None, sid: str) -> StoredFamily:
+    from callctl.reports.stories.stored_family import StoredFamily, read_family
+
     if reader is None:
-        return [], []
+        return StoredFamily()
     try:
-        events = list(reader.family(sid))
-        conferences = dict.fromkeys(event.conference_sid for event in events if event.conference_sid)
-        events += [event for conference in conferences for event in reader.family(conference)]
-        legs = dict.fromkeys([sid, *(event.call_sid for event in events)])
-        return events, [action for leg in legs for action in reader.actions(leg)]
+        return read_family(reader, [sid])
     except StoreError as error:
         runtime.warn(error)
-        return [], []
+        return StoredFamily()

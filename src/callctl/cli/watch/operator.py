@@ -390,7 +390,8 @@ class TableOperator:
         from callctl.views.call_page import masked_timeline, print_page, timeline_lines, timeline_of
         from callctl.views.terminal_safe import plain_console
 
-        timeline = timeline_of(*history_of(self._runtime, self._settings, sid))
+        stored = history_of(self._runtime, self._settings, sid)
+        timeline = timeline_of(stored.events, stored.actions)
         if self._runtime.masks_numbers:
             timeline = masked_timeline(timeline)
         known = [sid, "", "TIMELINE", *timeline_lines(timeline, own=sid)]
