@@ -64,7 +64,7 @@ def test_requests_are_a_line_each(callctl: Callctl, sim: Simulator) -> None:
     lines = callctl("simulator", "requests", env=env).out.splitlines()
     assert len(lines) == 4
     assert lines[0].startswith("   1     0.0 s ")
-    assert lines[0].endswith(f"<-- 201 POST /2010-04-01/Accounts/{sim.account_sid}/Calls.json {sid}")
+    assert lines[0].endswith(f"<-- 201 POST /Calls.json {sid}")
     assert "Calls.json?To=+12025550102" in lines[1]
     told = next(line for line in lines if " --> " in line)
     assert told.endswith(f"--> 200 POST {sim.url}/simulator/survey busy {sid}")

@@ -9,10 +9,10 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
-from urllib.parse import urlencode
 
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.io.streams import write_some
+from callctl.cli.simulator.show import Answer, received_target, request_words
 from callctl.errors import UsageError
 from callctl.support.dates import time_of_day
 from callctl.views.terminal_safe import printable
@@ -115,25 +115,16 @@ def line_of(traffic: Traffic, *, at: datetime) -> str:
 
 def received_line(request: Received, *, at: datetime) -> str:
     """Return the line of an API request and its answer; the path is whole if it was refused, else below the account."""
-    rest = request.path.partition("/Accounts/")[2].partition("/")[2]
-    path = f"/{rest}" if rest and request.status < 400 else request.path
-    query = f"?{urlencode(request.query, safe='<>:+,@', doseq=True)}" if request.query else ""
-    code = f" {request.code}" if request.code is not None else ""
-    return _one_line(f"{time_of_day(at)} <-- {request.status}{code} {request.method} {path}{query}")
+    answer = Answer(request.status, request.code)
+    target = received_target(request.method, request.path, request.query, answer)
+    return _one_line(f"{time_of_day(at)} {request_words('<--', answer, target)}")
 
 
 def sent_line(request: Sent, *, at: datetime) -> str:
     """Return the line of a request that the simulator made, the call it is about, and the reply."""
-    reply, why = request.reply, ""
-    if reply is None:
-        outcome = "dropped"
-    elif reply.status is None:
-        outcome, why = "failed", f" ({reply.error})"
-    else:
-        outcome = str(reply.status)
-    tries = f" (try {reply.attempts})" if reply is not None and reply.attempts > 1 else ""
-    about = f" {request.about} {request.call}".rstrip()
-    return _one_line(f"{time_of_day(at)} --> {outcome}{tries} {request.method} {request.url}{about}{why}")
+    reply, target = request.reply, f"{request.method} {request.url}"
+    answer = None if reply is None else Answer(reply.status, attempts=reply.attempts, error=reply.error)
+    return _one_line(f"{time_of_day(at)} {request_words('-->', answer, target, request.about, request.call)}")
 
 
 def noted_line(note: Noted, *, at: datetime) -> str:
