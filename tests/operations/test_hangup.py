@@ -13,7 +13,8 @@ from callctl.calls.call import Call
 from callctl.calls.event import CallEvent
 from callctl.calls.leg import Leg
 from callctl.errors import AuthenticationError, CallctlError, NetworkError, NoThreadError, WrongCallStateError
-from callctl.operations.hangup import HangupOutcome, Result, cancel, check_again, hang_up, wait_until_ended
+from callctl.operations.hangup import HangupOutcome, Result, cancel, check_again, hang_up, waiting_until_ended
+from callctl.support.backoff import with_pauses
 from callctl.support.dates import format_date
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -281,16 +282,20 @@ def test_looking_again_believes_the_latest_step(
 
 
 def seen(api: FakeApi, *, limit: float, time: Time, only_ringing: bool = False) -> HangupOutcome:
-    accepted = HangupOutcome(Result.ACCEPTED, call("ringing"))
-    return wait_until_ended(
+    return seen_of(HangupOutcome(Result.ACCEPTED, call("ringing")), api, limit=limit, time=time, ringing=only_ringing)
+
+
+def seen_of(outcome: HangupOutcome, api: FakeApi, *, limit: float, time: Time, ringing: bool = False) -> HangupOutcome:
+    work = waiting_until_ended(
         api,
-        accepted,
+        outcome,
         reported=nothing,
         limit=limit,
-        sleep=time.sleep,
         monotonic=time.monotonic,
-        only_ringing=only_ringing,
+        only_ringing=ringing,
+        on_outage=lambda _: None,
     )
+    return with_pauses(work, sleep=time.sleep)
 
 
 def test_waiting_asks_with_growing_gaps_until_the_call_has_ended() -> None:
@@ -321,10 +326,7 @@ def test_what_was_accepted_stays_so_where_the_api_can_not_be_asked() -> None:
 
 def test_what_has_ended_is_not_waited_for() -> None:
     api, ended = FakeApi(), HangupOutcome(Result.ENDED, call("completed"))
-    seen = wait_until_ended(
-        api, ended, reported=nothing, limit=5, sleep=Time().sleep, monotonic=Time().monotonic, only_ringing=False
-    )
-    assert seen is ended
+    assert seen_of(ended, api, limit=5, time=Time()) is ended
     assert api.requests == []
 
 

@@ -229,35 +229,6 @@ def check_again(
     return None if matches(call) else HangupOutcome(Result.NO_MATCH, call)
 
 
-def wait_until_ended(
-    api: CallsApi,
-    ending: HangupOutcome,
-    *,
-    reported: ReportedLeg,
-    limit: float,
-    sleep: Sleep,
-    monotonic: Monotonic,
-    only_ringing: bool,
-    on_outage: Callable[[CallctlError | None], None] = lambda _error: None,
-) -> HangupOutcome:
-    """Ask for a call whose end was accepted until it has ended, for ``limit`` seconds at most.
-
-    With ``only_ringing`` it was canceled, so that an answered call does not end. An API that can't be asked for a
-    while is no failure, since the end was accepted before: ``on_outage`` is called with the error, and with None once
-    the API answers again.
-    """
-    work = waiting_until_ended(
-        api,
-        ending,
-        reported=reported,
-        limit=limit,
-        monotonic=monotonic,
-        only_ringing=only_ringing,
-        on_outage=on_outage,
-    )
-    return with_pauses(work, sleep=sleep)
-
-
 def waiting_until_ended(
     api: CallsApi,
     ending: HangupOutcome,
@@ -268,7 +239,12 @@ def waiting_until_ended(
     only_ringing: bool,
     on_outage: Callable[[CallctlError | None], None],
 ) -> Generator[float, None, HangupOutcome]:
-    """Do what ``wait_until_ended`` does, and yield the pauses, in seconds, instead of sleeping."""
+    """Ask for a call whose end was accepted until it has ended, for ``limit`` seconds at most; yield the pauses.
+
+    With ``only_ringing`` it was canceled, so that an answered call does not end. An API that can't be asked for a
+    while is no failure, since the end was accepted before: ``on_outage`` is called with the error, and with None once
+    the API answers again.
+    """
     if ending.result is not Result.ACCEPTED:
         return ending
     sid = ending.call.sid

@@ -169,11 +169,6 @@ class Sent:
         """What was sent along, as a form or in the query."""
         return {name: (value,) for name, value in self.params.items()}
 
-    @property
-    def is_dropped(self) -> bool:
-        """Whether a fault dropped it."""
-        return self.reply is None
-
 
 @dataclass(frozen=True, slots=True)
 class Noted:

@@ -168,10 +168,6 @@ class Conferences:
         """Return the conference with this SID."""
         return self._all.get(sid)
 
-    def active(self, name: str) -> Conference | None:
-        """Return the conference with this name that has not ended."""
-        return self._active.get(name)
-
     def close(self) -> None:
         """Stop what everybody hears: the simulator closes."""
         for conference in self._active.values():
