@@ -569,7 +569,7 @@ def test_how_many_calls_are_there_is_said_while_it_takes_long_and_of_one_nothing
     callctl: Callctl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("callctl.cli.io.progress.AFTER", 0.01)
-    monkeypatch.setattr("callctl.cli.io.progress._AGAIN_IN_LOG", 0.01)
+    monkeypatch.setattr("callctl.cli.io.progress._EVERY_IN_LOG", 0.01)
     err = io.StringIO()
     is_said = threading.Event()
 

@@ -132,7 +132,7 @@ async def test_a_listener_that_could_not_announce_itself_does_so_as_soon_as_it_c
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("callctl.watch.registry.ANNOUNCE_EVERY", 1000.0)
-    monkeypatch.setattr("callctl.watch.registry.ANNOUNCE_AGAIN", 0.05)
+    monkeypatch.setattr("callctl.watch.registry.ANNOUNCE_RETRY", 0.05)
     announce, failures = registry.announce, [StoreAwayError("away", hint="wait")] * 2
 
     def failing(*arguments: Any) -> None:

@@ -108,7 +108,7 @@ class PhoneNumber:
         number: The number in E.164; its SID where the API shows none.
         sid: Its SID.
         voice_url: Where its TwiML is.
-        status_callback: Where the end of its calls is told.
+        status_callback: Where the end of its calls is reported.
         application_sid: The application whose URLs count instead of these two, if there is one.
         trunk_sid: The trunk that its calls go to without TwiML, if there is one.
     """

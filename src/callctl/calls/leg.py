@@ -18,7 +18,7 @@ class Leg:
     ``*_at`` are the times of its steps, from the events' Timestamp or else from their arrival; None for a step that no
     event reported. ``first_received_at`` is when the first of its events arrived. ``source`` is the kind of the event
     that the status is from. ``duration`` is in seconds, as Twilio reports it. ``conference`` is the one that a live leg
-    is in, and ``is_recorded`` whether it is being recorded, as far as callbacks of conferences and recordings told.
+    is in, and ``is_recorded`` whether it is being recorded, as far as callbacks of conferences and recordings say.
     """
 
     call_sid: str

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 _PARALLEL = 20  # requests at once
 _OFTEN = 100  # for so many calls it is looked several times a second what callbacks reported; for more, less often
-_LOOK_UP = 5.0  # seconds in which REST may tell which call dialled which, before calls are waited for
+_LOOK_UP = 5.0  # seconds in which REST may say which call dialled which, before calls are waited for
 _SHOWN = 60  # characters of a document, in the command for the other leg
 
 

@@ -74,7 +74,7 @@ def number_findings(
 ) -> Iterator[Finding]:
     """Yield a warning for each number of which not all is reported here, and one line for all others.
 
-    The end of a call is told by the number's status callback. That it rings is seen only where the request for its
+    The number's status callback reports the end of a call. That it rings is seen only where the request for its
     TwiML comes here as well (docs/twilio.md, "Numbers and applications"). Calls of a trunk have neither.
 
     Args:

@@ -94,7 +94,7 @@ def _text(text: str) -> str:
 def _html(text: str) -> str:
     """Return a text for Markdown, on one line, with entities for what means something to Markdown or HTML.
 
-    GitHub reads what is shown, not the entities: it would tell a user of an ``@name``, and link a ``#1`` to an issue.
+    GitHub reads what is shown, not the entities: it would notify a user by an ``@name``, and link a ``#1``.
     """
     safe = re.sub(_REFERENCE, rf"\g<0>{_JOINER}", _safe(text))
     return _escaped(safe, _UNSAFE_IN_MARKDOWN, "&#{};") or "-"

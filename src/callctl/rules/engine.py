@@ -208,7 +208,7 @@ class Engine:
         elif rule.settle:
             self._settling.append(_Settling(rule, leg.call_sid, now + rule.settle, trigger))
         else:
-            # Where it is fresh only if this clock runs fast, REST is asked, which tells the time.
+            # Where it is fresh only if this clock runs fast, REST is asked, whose reply has the time.
             check = needs_precheck or _is_polled(change.event) or age_by_clock > FRESH
             yield from self._decide(rule, leg, snapshot, needs_precheck=check, now=now, trigger=trigger)
 
@@ -223,7 +223,7 @@ class Engine:
         is_new = now - self._evidence.observed_since(leg, now=now) < FAMILY_LEAD
         for above in map(snapshot.leg, _ancestors(snapshot, leg.call_sid)):
             if above is None or rank_of(above.status) < rank_of(leg.status):
-                if is_new:  # REST, or a callback, tells more of it
+                if is_new:  # REST, or a callback, says more of it
                     return True
             elif any(self._is_soon_due(other, above, now=now) for other in self._rules.values()):
                 return True

@@ -211,8 +211,8 @@ class Settings:
         for name, text in used.items():
             trouble = wrong_kind_of_sid(name, text or "")
             # Another service may have SIDs of its own. The account's SID and token may stand for an API key.
-            is_one = text is not None and (self.is_twilio or text[:2] in KINDS)
-            if trouble and is_one and not (name == "TWILIO_API_KEY" and text == self.account_sid):
+            is_sid = text is not None and (self.is_twilio or text[:2] in KINDS)
+            if trouble and is_sid and not (name == "TWILIO_API_KEY" and text == self.account_sid):
                 raise SettingsError(
                     f"{self.named(name)} {trouble}",
                     hint="account SID and auth token stand on the first page of https://console.twilio.com; an API key "

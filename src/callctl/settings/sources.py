@@ -258,7 +258,7 @@ def _store(
                 f"CALLCTL_STORE in {unnamed} leads to {real}, which is neither below that folder nor below {state_dir}",
                 hint="that file was found, not named: name it with --env-file, or set CALLCTL_STORE in the environment",
             )
-    if _is_in_the_way(real, state) or (is_found and state.is_relative_to(real)):
+    if _is_reserved(real, state) or (is_found and state.is_relative_to(real)):
         raise SettingsError(
             f"CALLCTL_STORE is {path}, where callctl has something else: a store there would be in its way",
             hint=f"give the path of another file, such as {state_dir / 'calls.db'}",
@@ -266,7 +266,7 @@ def _store(
     return path
 
 
-def _is_in_the_way(path: Path, state_dir: Path) -> bool:
+def _is_reserved(path: Path, state_dir: Path) -> bool:
     """Return whether a store would be where callctl keeps other files: who listens, the default store, a mark.
 
     There may be none of them yet. Not all file systems distinguish small letters and capitals.

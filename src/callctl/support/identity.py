@@ -1,4 +1,4 @@
-"""Who runs this process, and where: colleagues who share a store are told apart by it."""
+"""Who runs this process, and where: it distinguishes colleagues who share a store."""
 
 from __future__ import annotations
 

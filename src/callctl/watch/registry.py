@@ -54,7 +54,7 @@ _USUAL_DAYS = 30
 # Seconds for which an announcement in a shared store counts, from one to the next, and after one that failed.
 ANNOUNCED_FOR = 20.0
 ANNOUNCE_EVERY = 5.0
-ANNOUNCE_AGAIN = 1.0
+ANNOUNCE_RETRY = 1.0
 # And in a file, where it only keeps others from deleting: long, for a machine may sleep.
 ANNOUNCED_IN_FILE = 86400.0
 # Where Linux lists processes; other systems are asked by ``ps``.

@@ -461,7 +461,7 @@ class Session:
         try:
             await run_in_thread(partial(registry.announce, store, record))
         except StoreError:  # reported by a shared store itself; in a file that can't be written nothing new is kept
-            return registry.ANNOUNCE_AGAIN if store.is_shared else registry.ANNOUNCE_EVERY
+            return registry.ANNOUNCE_RETRY if store.is_shared else registry.ANNOUNCE_EVERY
         return registry.ANNOUNCE_EVERY
 
     async def _withdraw(self, store: EventStore) -> None:

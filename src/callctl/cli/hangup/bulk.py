@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 _BAR = 20  # characters
 _PAUSE = 1.0  # seconds between two rounds
-_LOOK_UP = 5.0  # seconds in which REST may tell which call dialled which; no hang-up waits longer for that
+_LOOK_UP = 5.0  # seconds in which REST may say which call dialled which; no hang-up waits longer for that
 # Queued calls first, or they would ring meanwhile; an answered one is already being paid for.
 _ORDER = (CallStatus.QUEUED, CallStatus.RINGING, CallStatus.IN_PROGRESS)
 

@@ -151,7 +151,7 @@ def waiting_until_ended(
     ``on_outage`` is called with the error while the API can't be asked, and with None once it answers again.
 
     Raises:
-        CallctlError: The API refused to tell.
+        CallctlError: The API refused the request for the call.
     """
     from callctl.operations import hangup
 

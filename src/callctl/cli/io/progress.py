@@ -16,8 +16,8 @@ from callctl.views.terminal_safe import unfiltered
 T = TypeVar("T")
 
 AFTER = 1.0  # seconds of silence
-_AGAIN = 0.5  # seconds between two pictures on a terminal
-_AGAIN_IN_LOG = 10.0  # seconds between two lines elsewhere
+_EVERY = 0.5  # seconds between two updates on a terminal
+_EVERY_IN_LOG = 10.0  # seconds between two lines elsewhere
 _ERASE = "\r\x1b[K"
 
 
@@ -76,7 +76,7 @@ class Progress:
             with self._lock:
                 if not self._done.is_set():
                     self._draw()
-            pause = _AGAIN if self._terminal else _AGAIN_IN_LOG
+            pause = _EVERY if self._terminal else _EVERY_IN_LOG
 
     def _draw(self) -> None:
         if not self._terminal:

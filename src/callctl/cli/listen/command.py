@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from callctl.watch.options import Ready, WatchOptions
     from callctl.watch.session import MakeRules
 
-# What rules are told at the start, and what is compared with REST, is this old at most.
+# What rules see at the start, and what is compared with REST, is this old at most.
 _SINCE = timedelta(hours=1)
 
 

@@ -44,10 +44,10 @@ def one_call(runtime: Runtime, settings: Settings, client: ApiClient, text: str)
         UsageError: It can be no SID and no start of one, or several calls begin with it.
         UnknownCallError: No call begins with it, or none was placed.
     """
-    return _one(runtime, settings, text, newest=lambda: _newest(client))
+    return _sid_of(runtime, settings, text, newest=lambda: _newest(client))
 
 
-def _one(runtime: Runtime, settings: Settings, text: str, *, newest: Callable[[], Iterable[Call]]) -> str:
+def _sid_of(runtime: Runtime, settings: Settings, text: str, *, newest: Callable[[], Iterable[Call]]) -> str:
     """Do what ``one_call`` does; ``newest`` returns the calls to search for one that the store does not have."""
     if text == LAST:
         return _last(runtime, settings)
@@ -77,7 +77,7 @@ def calls_to_read(runtime: Runtime, settings: Settings, client: ApiClient | None
     if not words:
         runtime.say("callctl: no calls on stdin: nothing to show")
     newest = cache(lambda: [] if client is None else list(_newest(client)))
-    return list(dict.fromkeys(_one(runtime, settings, word, newest=newest) for word in words))
+    return list(dict.fromkeys(_sid_of(runtime, settings, word, newest=newest) for word in words))
 
 
 def calls_to_change(runtime: Runtime, settings: Settings, client: ApiClient, texts: Sequence[str]) -> list[str]:

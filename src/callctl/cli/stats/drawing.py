@@ -255,8 +255,8 @@ def _table(report: Report, width: int) -> list[Text]:
     groups, others = report.groups()
     rows = [(printable(report.name(key)) or "(nothing)", tally) for key, tally in groups]
     if others.legs:
-        groups_left = len(report.figures.groups.tallies) - len(groups) if report.figures.groups else 0
-        rows.append((f"{groups_left:,} others" if not report.lost_at_most else "others", others))
+        other_groups = len(report.figures.groups.tallies) - len(groups) if report.figures.groups else 0
+        rows.append((f"{other_groups:,} others" if not report.lost_at_most else "others", others))
     title = {"hour": "BEGUN IN THE HOUR"}.get(report.by or "", (report.by or "").upper())
     first = min(_MOST_KEY, max(len(title), *(cells(name) for name, _ in rows)) if rows else len(title))
     shown: list[tuple[_Column, list[str], int]] = []

@@ -94,8 +94,8 @@ class SharedWriter(GroupWriter[_Row]):
 
     def _write(self) -> None:
         waiting: list[Entry[_Row]] = []
-        # Of events with these keys it is not known whether an earlier try has written them. If so, nobody was told that
-        # they are new; the first of each is told so.
+        # Of events with these keys it is not known whether an earlier try has written them. If so, no caller has heard
+        # that they are new; the first of each gets that answer.
         unsure: set[str] = set()
         more = True
         while more or waiting:

@@ -470,8 +470,10 @@ def _copy_whole(source: sqlite3.Connection, new: Path) -> bool:
         with closing(sqlite3.connect(new, isolation_level=None)) as target:
             source.backup(target)
             # The connection may read the database of another program by now.
-            is_one = is_store(target) and has_tables(target) and not find_alteration(target) and _is_whole(target)
-            return is_one and _count(target, "events") == _count(source, "events")
+            is_whole_store = (
+                is_store(target) and has_tables(target) and not find_alteration(target) and _is_whole(target)
+            )
+            return is_whole_store and _count(target, "events") == _count(source, "events")
     except sqlite3.DatabaseError as error:
         if primary_code(error) == sqlite3.SQLITE_FULL:
             raise

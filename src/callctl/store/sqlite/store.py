@@ -590,9 +590,9 @@ class SqliteStore:
         that was cut off, and may have changed the call.
         """
         rows = [(self._world, sid, microseconds(until)) for sid in call_sids]
-        had_one = "SELECT 1 FROM intents WHERE world = ? AND sid = ?"
+        is_there = "SELECT 1 FROM intents WHERE world = ? AND sid = ?"
         with self._writing.transaction() as connection:
-            before = {row[1] for row in rows if connection.execute(had_one, row[:2]).fetchone() is not None}
+            before = {row[1] for row in rows if connection.execute(is_there, row[:2]).fetchone() is not None}
             connection.executemany("INSERT OR REPLACE INTO intents (world, sid, until) VALUES (?, ?, ?)", rows)
         return before
 

@@ -84,7 +84,7 @@ class Listing:
 
     ``counts`` has how many legs have each status, ``total`` how many legs there are; both mind no filter. ``failures``
     are the failures that nobody has dismissed, by SID; ``folded`` those without a row of their own. ``rings_too_long``
-    are the SIDs of legs that do. ``has_news`` tells whether a leg needs attention that did not before.
+    are the SIDs of legs that do. ``has_news`` is whether a leg needs attention that did not before.
     """
 
     snapshot: Snapshot

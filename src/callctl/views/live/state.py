@@ -139,7 +139,7 @@ class ViewState:
     """What a person has made of the table; all of it is a value.
 
     ``selected`` is the SID of a leg, or ``FAILURES``; ``top`` the first row on the screen. ``row`` is where the
-    selected one was when it was last on the screen, ``departure`` tells that it is about to go. ``marks`` have the
+    selected one was when it was last on the screen, ``departure`` is set when it is about to go. ``marks`` have the
     status of each marked leg when it was marked. ``message`` stands in the foot since ``message_at``, ``key_at`` is
     when the last key came, ``closed_at`` when a question was last closed: all in seconds of elapsed time. ``is_held``:
     the picture stays as it is. ``is_left``: the watch is to end, and no key counts any more. ``selects_first``: if none

@@ -26,7 +26,7 @@ LONGEST = 65536  # bytes of an answer with TwiML
 # 2 s, Node and uvicorn after 5), and a request that is sent just then is lost.
 _KEPT_FOR = 0.5
 # With these an application says that it could not take the request now. With any other below 500 it has answered.
-_ASKS_AGAIN = (408, 425, 429)
+_RETRIED = (408, 425, 429)
 
 # What belongs to one connection and not to the request (RFC 9110, section 7.6.1), and what is counted anew.
 _HOP = frozenset(
@@ -62,9 +62,9 @@ class Answer:
         return f"{self.status if self.failure is None else self.failure} in {self.seconds * 1000:.0f} ms"
 
     @property
-    def is_taken(self) -> bool:
+    def is_answered(self) -> bool:
         """Whether the application has answered the request, be it by refusing it."""
-        return self.status is not None and self.status < 500 and self.status not in _ASKS_AGAIN
+        return self.status is not None and self.status < 500 and self.status not in _RETRIED
 
     @property
     def is_too_long(self) -> bool:
@@ -74,7 +74,7 @@ class Answer:
     @property
     def reason(self) -> str | None:
         """Why it was not taken, in words; None if it was."""
-        return None if self.is_taken else self.failure or f"HTTP {self.status}"
+        return None if self.is_answered else self.failure or f"HTTP {self.status}"
 
 
 class Application:
