@@ -186,16 +186,21 @@ def _template() -> tempfile.TemporaryDirectory[str]:
     return folder
 
 
+def skip_without_server() -> None:
+    """Skip the test where the programs of a server are not installed."""
+    if (why := why_there_is_none()) is not None:
+        if os.environ.get("CALLCTL_TEST_POSTGRESQL") == "required":
+            pytest.fail(f"{why}; and these tests are not to be left out")
+        pytest.skip(why)
+
+
 @contextmanager
 def postgres_server(*, standby_of: PostgresServer | None = None, **settings: str) -> Iterator[PostgresServer]:
     """Start a server where the programs are installed; skip the test where they are not.
 
     A ``standby_of`` another one follows that from then on.
     """
-    if (why := why_there_is_none()) is not None:
-        if os.environ.get("CALLCTL_TEST_POSTGRESQL") == "required":
-            pytest.fail(f"{why}; and these tests are not to be left out")
-        pytest.skip(why)
+    skip_without_server()
     # PostgreSQL refuses to be run by root.
     prefix = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
     with _folder() as name:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote
 
 from callctl.errors import SettingsError
 from callctl.support.urls import is_loopback_host
@@ -13,6 +13,7 @@ SCHEMES = ("postgresql", "postgres")
 # The modes of TLS that fail where there is none. Others, such as libpq's own default, silently do without.
 _TLS_MODES = ("require", "verify-ca", "verify-full")
 VERIFIED = "verify-full"
+_URL = r"(?s)(?:([^:/?#]+)://)?([^/?#]*)([^?#]*)(?:\?([^#]*))?(?:#(.*))?"
 # Of libpq's parameters those without which nobody names a database.
 _PARAMETERS = "host|hostaddr|port|dbname|user|password|passfile|service|sslmode"
 
@@ -22,7 +23,7 @@ _MAY_HAVE_AT = frozenset({"host", "user", "password", "passfile", "sslpassword",
 
 def describe(url: str) -> str:
     """Return a URL without password and without options, as it may be shown."""
-    parts = urlsplit(url)
+    parts = _split(url)
     user, _, hosts = parts.netloc.rpartition("@")
     name = user.partition(":")[0]
     hosts = hosts or dict(parse_qsl(parts.query)).get("host", "")
@@ -38,7 +39,7 @@ def shared_store_url(text: str, environ: Mapping[str, str]) -> str:
         SettingsError: It is no URL of PostgreSQL's, or names a mode that may send all unencrypted.
     """
     try:
-        parts = urlsplit(text)
+        parts = _split(text)
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
     except ValueError as error:
         raise SettingsError("CALLCTL_STORE is no URL that can be read", hint=_HINT) from error
@@ -84,9 +85,19 @@ def check_is_path(text: str) -> None:
         raise SettingsError("CALLCTL_STORE is neither a path nor a URL: postgresql:// is not whole", hint=_HINT)
 
 
+def _split(url: str) -> SplitResult:
+    """Return the parts of a URL. One may have several hosts, which Python's own ``urlsplit`` does not know.
+
+    Source: postgresql.org/docs/current/libpq-connect.html, 32.1.1.2.
+    """
+    found = re.fullmatch(_URL, url.strip())
+    scheme, netloc, path, query, fragment = found.groups("") if found else ("", "", url, "", "")
+    return SplitResult(scheme.lower(), netloc, path, query, fragment)
+
+
 def is_local(url: str, environ: Mapping[str, str]) -> bool:
     """Return whether all hosts of a URL are this machine; ``PGHOST`` is one where the URL has none."""
-    parts = urlsplit(url)
+    parts = _split(url)
     options = dict(parse_qsl(parts.query))
     if "service" in options:
         return False  # a file says where it leads

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from postgresql_server import PostgresServer, postgres_server
+from postgresql_server import PostgresServer, postgres_server, skip_without_server
 from running import Callctl
 
 from callctl.errors import StoreError
@@ -46,6 +46,7 @@ class Secured:
 @pytest.fixture(scope="module")
 def secured() -> Iterator[Secured]:
     """Return a server with TLS that asks one role, ann, for a password."""
+    skip_without_server()
     with tempfile.TemporaryDirectory(prefix="callctl-tls-") as name:  # the server, another user, has to read it
         folder = Path(name)
         folder.chmod(0o755)
