@@ -96,15 +96,25 @@ def _split(url: str) -> SplitResult:
 
 
 def is_local(url: str, environ: Mapping[str, str]) -> bool:
-    """Return whether all hosts of a URL are this machine; ``PGHOST`` is one where the URL has none."""
+    """Return whether all hosts of a URL are this machine, and those that libpq takes from the environment.
+
+    It takes ``PGHOST`` where the URL has no host, and ``PGHOSTADDR``, to which it then connects, where that has no
+    ``hostaddr``. Source: postgresql.org/docs/current/libpq-envars.html.
+    """
     parts = _split(url)
     options = dict(parse_qsl(parts.query))
-    if "service" in options:
+    if "service" in options or environ.get("PGSERVICE"):
         return False  # a file says where it leads
-    hosts = [*_hosts(parts.netloc), *options.get("host", "").split(","), *options.get("hostaddr", "").split(",")]
+    hosts = [*_hosts(parts.netloc), *options.get("host", "").split(",")]
     if not any(hosts):
-        hosts = [*environ.get("PGHOST", "").split(","), *environ.get("PGHOSTADDR", "").split(",")]
-    return all(host.startswith(("/", "@")) or is_loopback_host(host) for host in hosts if host)
+        hosts = environ.get("PGHOST", "").split(",")
+    addresses = (options.get("hostaddr") or environ.get("PGHOSTADDR", "")).split(",")
+    return all(is_local_host(host) for host in (*hosts, *addresses) if host)
+
+
+def is_local_host(host: str) -> bool:
+    """Return whether a host of a URL, without its port, is this machine: by loopback, or by a socket's path."""
+    return host.startswith(("/", "@")) or is_loopback_host(host)
 
 
 def _hosts(netloc: str) -> list[str]:

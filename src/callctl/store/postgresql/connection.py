@@ -15,7 +15,7 @@ from traceback import clear_frames
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from callctl.errors import NoThreadError, StoreAwayError, StoreError
-from callctl.settings.store_url import VERIFIED, describe, is_local
+from callctl.settings.store_url import VERIFIED, describe, is_local_host
 from callctl.support.backoff import Backoff
 from callctl.support.threads import failure_reason, start
 
@@ -134,8 +134,8 @@ class Engine:
 
     def _check_encrypted(self, connection: Connection[Any]) -> None:
         """See that a connection off this machine has TLS: a service file may have said otherwise."""
-        host = connection.info.host
-        if is_local(f"postgresql://[{host}]/" if ":" in host else f"postgresql://{host}/", {}) or host.startswith("/"):
+        info = connection.info
+        if all(is_local_host(host) for host in (info.host, info.hostaddr) if host):
             return
         if not connection.pgconn.ssl_in_use:
             raise StoreError(f"the event store {self.name} was reached without TLS", hint=f"add sslmode={VERIFIED}")
