@@ -81,10 +81,14 @@ def test_names_and_numbers_of_others_are_not_those_of_users_and_issues_of_github
     call = failed(stored, 0)
     stored.act(call, "redirect", 5, "no (@octocat), #12 or _@octocat", result="refused", by="@octocat")
     text = "".join(
-        markdown([stored.story(call)], title="to @octocat, sip:ann@pbx", notes=["@octocat/team", "ann@ops @"])
+        markdown(
+            [stored.story(call)],
+            title="to @octocat, sip:ann@pbx, GH-1",
+            notes=["@octocat/team gh-2", "ann@ops @", "https://github.com/octocat/hello/issues/3", "FIGH-4"],
+        )
     )
     outside = html.unescape(re.sub("(?s)```mermaid.*?```", "", text))
-    assert not re.search(r"(^|[^A-Za-z0-9])@[A-Za-z0-9]|#[0-9]", outside)
+    assert not re.search(r"(^|[^A-Za-z0-9])@[A-Za-z0-9]|#[0-9]|\bGH-[0-9]|github\.com/", outside, re.IGNORECASE)
     shown = outside.replace("\u200d", "")
     assert shown.count("@octocat") >= 4
     assert "sip:ann@pbx" in outside

@@ -23,8 +23,9 @@ _LEAST_PAUSE = 5  # seconds
 _HARMLESS: Final = r"A-Za-z0-9 .,:()/@+=?!'\u00b7\u2026\u2192\u00c0-\u024f\u0370-\u1fff\u3040-\ud7ff-"
 _UNSAFE_IN_MERMAID, _UNSAFE_IN_MARKDOWN = rf"[^{_HARMLESS}]", rf"[^{_HARMLESS};%]"
 
-# What GitHub takes for a user, unless it is within a word, and for an issue; and a character that is not seen.
-_REFERENCE, _JOINER = r"(?<![A-Za-z0-9])@(?=[A-Za-z0-9])|#(?=[0-9])", "\u200d"
+# What GitHub takes for a user, unless it is within a word, or for an issue, by number or URL, and tells those whom that
+# concerns; and a character that is not seen.
+_REFERENCE, _JOINER = r"(?i)(?<![a-z0-9])@(?=[a-z0-9])|#(?=[0-9])|\bGH-(?=[0-9])|\bgithub\.com(?=/)", "\u200d"
 
 
 def markdown(stories: Iterable[Story], *, title: str, notes: Iterable[str] = ()) -> Iterator[str]:
