@@ -23,7 +23,7 @@ class Cause(StrEnum):
     TUNNEL_MOVED = "tunnel-moved"
     """The tunnel has another address now; what is sent to the one before is lost."""
     REFUSED = "refused"
-    """A request was answered with 403: its signature does not fit."""
+    """A request was answered with 403: its signature does not fit. Or a connection was closed: there are too many."""
     AMBIGUOUS = "ambiguous"
     """What a signed callback covers can be read in more than one way, so it is no event."""
     MISDIRECTED = "misdirected"

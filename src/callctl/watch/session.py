@@ -37,7 +37,7 @@ from callctl.watch.forwarding.forwarder import Forwarder
 from callctl.watch.leadership import Leadership
 from callctl.watch.listener.address import Address
 from callctl.watch.listener.listener import Listener, ListenerConfig
-from callctl.watch.listener.server import Limits
+from callctl.watch.listener.server import Limits, most_connections
 from callctl.watch.listener.twiml_responder import TwimlResponder
 from callctl.watch.metrics import Exposition, Figures, exposition
 from callctl.watch.monitoring import Monitoring, StoreTest, open_claims
@@ -122,6 +122,7 @@ class Session:
                 note=self._feed.note,
                 trouble=self._feed.trouble,
                 verify=not options.forward_insecure,
+                most_asking=max(most_connections(limits) // 2, 1),  # the rest is for callbacks
                 now=clock.wall,
             )
         self._ambiguous: AmbiguousCallbacks | None = None

@@ -303,6 +303,29 @@ async def test_many_callers_may_ask_at_once_and_many_callbacks_may_come_where_no
         assert not watch.view.troubles
 
 
+async def test_no_more_requests_for_twiml_wait_than_leave_room_for_callbacks(application: Application) -> None:
+    application.hold, application.text = asyncio.Event(), DOCUMENT
+    troubles: list[Trouble] = []
+    forwarder = Forwarder((application.url,), note=lambda _note: None, trouble=troubles.append, most_asking=2)
+    forwarder.start()
+
+    def ask(number: int) -> asyncio.Task[web.Response]:
+        signed = SignedRequest("/status", signature=str(number))
+        received = ReceivedRequest("POST", "/status", (), b"a=b", (("a", "b"),), signed)
+        return asyncio.create_task(forwarder.answer(received))
+
+    first = [ask(1), ask(2)]
+    assert [(await ask(number)).status for number in (3, 4, 5)] == [503] * 3
+    assert [str(one).partition(" answered")[0] for one in troubles] == [
+        f"{application.url} is too slow: {count} for TwiML {verb}"
+        for count, verb in (("1 request", "was"), ("2 requests", "were"))
+    ]
+    application.hold.set()
+    assert [(await task).status for task in first] == [200, 200]
+    assert (await ask(6)).status == 200
+    await forwarder.stop()
+
+
 async def test_what_comes_with_the_token_of_the_one_before_comes_back(application: Application) -> None:
     forwarder = Forwarder((application.url,), note=print, trouble=print)
     signed = SignedRequest("/status", signature="signed")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import re
+from typing import cast
 from urllib.parse import parse_qsl, urlencode
 
 import aiohttp
@@ -13,8 +14,9 @@ from aiohttp import web
 from events import form
 from hypothesis import given
 from hypothesis import strategies as st
-from listeners import PUBLIC, Start, raw, sign
+from listeners import PUBLIC, FailingStore, Reports, Start, raw, sign
 
+from callctl.calls.event import CallEvent
 from callctl.watch.listener.server import BodyRefusedError, Limits, _pairs, serve
 
 PIECES = st.sampled_from(["&", "=", "%", "+", "%2B", "%41", "%ff", "%C3%A9", "%00", ";", "a", "é", " ", "\0", "\ufffd"])
@@ -201,6 +203,31 @@ async def test_who_finishes_a_body_after_its_answer_gives_way_too(start: Start) 
         writer.close()
 
 
+async def test_connections_that_are_refused_are_counted_and_reported(start: Start, reports: Reports) -> None:
+    class Never:
+        async def append_async(self, _event: CallEvent) -> bool:
+            begun.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    begun = asyncio.Event()
+    listener = await start(limits=Limits(connections=1, stop_seconds=0.0), kept_by=cast(FailingStore, Never()))
+    fields = form(1, "ringing")
+    _, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+    head = {"Host": "x", "Content-Length": str(len(urlencode(fields)))} | FORM_TYPE | sign(PUBLIC, fields)
+    lines = ["POST /status HTTP/1.1", *(": ".join(item) for item in head.items()), "", urlencode(fields)]
+    writer.write("\r\n".join(lines).encode())
+    await begun.wait()
+    for _ in range(5):
+        assert await raw(listener, LAST_HEALTH) == b""
+    assert listener.counts.refusals["connections"] == 5
+    said = [str(one) for one in reports.troubles if "closed at once" in one]
+    assert [words.partition(" closed")[0] for words in said] == [
+        "1 connection was", "2 connections were", "4 connections were"
+    ]  # fmt: skip
+    writer.close()
+
+
 async def test_where_all_connections_are_being_answered_a_new_one_is_refused() -> None:
     begun, go_on = asyncio.Semaphore(0), asyncio.Event()
 
@@ -209,12 +236,16 @@ async def test_where_all_connections_are_being_answered_a_new_one_is_refused() -
         await go_on.wait()
         return web.Response(status=204)
 
-    server = await serve(answer, host="127.0.0.1", port=0, limits=Limits(connections=3))
+    refused: list[str] = []
+    server = await serve(
+        answer, host="127.0.0.1", port=0, limits=Limits(connections=3), on_refused=lambda: refused.append("one")
+    )
     busy = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(3)]
     for _, writer in busy:
         writer.write(LAST_HEALTH)
         await begun.acquire()
     assert await raw(server, LAST_HEALTH) == b""
+    assert refused == ["one"]
     go_on.set()
     for reader, writer in busy:
         assert (await reader.read()).startswith(b"HTTP/1.1 204 ")

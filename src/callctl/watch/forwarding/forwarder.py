@@ -82,13 +82,15 @@ class Forwarder:
         note: Callable[[Forwarded], None],
         trouble: Callable[[Trouble], None],
         verify: bool = True,
+        most_asking: int = 128,
         clock: Callable[[], float] = time.perf_counter,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Prepare; nothing is sent yet. Without ``verify`` any certificate is accepted.
 
-        ``note`` is called for each request that was taken, ``trouble`` for what failed; neither may be slow. ``clock``
-        returns seconds, ``now`` the time by which the store compares.
+        ``most_asking`` is how many requests for TwiML may wait for an answer at once, each on a connection of the
+        listener; further ones are answered with 503. ``note`` is called for each request that was taken, ``trouble``
+        for what failed; neither may be slow. ``clock`` returns seconds, ``now`` the time by which the store compares.
         """
         self._clock = clock
         self._given = ", ".join(urls)
@@ -106,6 +108,7 @@ class Forwarder:
         self._ending = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._forwarded: OrderedDict[str, tuple[int, float]] = OrderedDict()  # how often, and when last; by signature
+        self._most_asking, self._refused = most_asking, 0
         self._asking: Counter[str] = Counter()  # requests for TwiML that wait for an answer now, by signature
 
     @property
@@ -170,6 +173,11 @@ class Forwarder:
         """Return the first application's answer to a request for TwiML; those of the others are dropped."""
         if self._comes_back(received, asks_for_twiml=True, is_waited_for=True):
             return web.Response(status=_LOOP)
+        if self._asking.total() >= self._most_asking:
+            self._refused += 1
+            if self._refused & (self._refused - 1) == 0:  # the first, second, fourth, eighth …
+                self._reports.refused(self._first, self._refused)
+            return web.Response(status=503)
         for delivery in self._deliveries[1:]:
             delivery.put(received, event)
         same = _identity(received)
@@ -446,6 +454,12 @@ class _Reports:
             what = f"{requests} not passed on to {to.given}: the listener ends; {rest}{which} may not be kept, for the "
             what += "store was not written in time"
         self._trouble(Trouble(what, Cause.FORWARD, url=to.given))
+
+    def refused(self, to: Application, count: int) -> None:
+        """Report how many requests for TwiML were not passed on, since too many wait for an answer."""
+        requests = "1 request for TwiML was" if count == 1 else f"{count} requests for TwiML were"
+        what = f"{to.given} is too slow: {requests} answered with 503, for too many wait for its answer"
+        self._trouble(Trouble(what, Cause.FORWARD, url=to.given, status=503))
 
     def shed(self, to: Application, count: int, *, is_kept: bool) -> None:
         """Report how many requests were not sent, since too many waited."""

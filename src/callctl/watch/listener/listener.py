@@ -36,6 +36,7 @@ from callctl.watch.listener.server import (
     Limits,
     ReceivedRequest,
     SelftestId,
+    most_connections,
     no_content,
     not_allowed,
     receive,
@@ -157,8 +158,21 @@ class Listener:
     async def start(self) -> None:
         """Listen; raise PortTakenError, or CallctlError if the address can't be bound for another reason."""
         address = self.address
-        self._server = await serve(self._answer, host=address.host, port=address.port, limits=self.config.limits)
+        limits, refused = self.config.limits, self._connection_refused
+        self._server = await serve(
+            self._answer, host=address.host, port=address.port, limits=limits, on_refused=refused
+        )
         self.move_to(replace(address, port=self._server.port))
+
+    def _connection_refused(self) -> None:
+        """Count a connection that there is no room for, and report the first, second, fourth, eighth …"""
+        self.counts.refusals["connections"] += 1
+        count = self.counts.refusals["connections"]
+        if count & (count - 1) == 0:
+            which = "1 connection was" if count == 1 else f"{count} connections were"
+            most = most_connections(self.config.limits)
+            what = f"{which} closed at once, for {most} wait for an answer: what would have come over such is lost"
+            self._on_trouble(Trouble(what, Cause.REFUSED, url=self.callback_url))
 
     async def stop(self) -> None:
         """Stop listening, and answer and store what is under way, for ``limits.stop_seconds`` at most each."""

@@ -135,20 +135,25 @@ class BodyRefusedError(Exception):
         return response
 
 
+def most_connections(limits: Limits) -> int:
+    """Return how many connections a listener may keep: fewer than ``limits`` say where few files may be open."""
+    return room_for_connections(limits.connections, reserve=_OWN_FILES)
+
+
 class BoundedServer(web.Server):
     """Closes a connection without a request after a while, and keeps at most ``limits.connections``.
 
-    It keeps fewer where the limit of open files is low.
+    It keeps fewer where the limit of open files is low. ``on_refused`` is called for each that there is no room for.
     """
 
-    def __init__(self, answer: Answer, *, limits: Limits) -> None:
-        self._limits = limits
+    def __init__(self, answer: Answer, *, limits: Limits, on_refused: Callable[[], object]) -> None:
+        self._limits, self._on_refused = limits, on_refused
         self._answer = answer
         self._first_requests: dict[Any, asyncio.TimerHandle] = {}  # time limits until each connection's first request
         self._answering: set[Any] = set()  # connections with a request that is coming in, or being answered
         self._is_draining = False
         self._drained = asyncio.Event()
-        self._open_connections = OpenConnections[Any](room_for_connections(limits.connections, reserve=_OWN_FILES))
+        self._open_connections = OpenConnections[Any](most_connections(limits))
         super().__init__(
             self._bounded_answer,
             keepalive_timeout=limits.idle_seconds,
@@ -164,6 +169,8 @@ class BoundedServer(web.Server):
         if self._open_connections.add(handler, transport):
             loop = asyncio.get_running_loop()
             self._first_requests[handler] = loop.call_later(self._limits.header_seconds, transport.abort)
+        else:
+            self._on_refused()
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
         """Forget a connection."""
@@ -206,14 +213,16 @@ class BoundedServer(web.Server):
                     await self._drained.wait()
 
 
-async def serve(answer: Answer, *, host: str, port: int, limits: Limits) -> TcpServer:
-    """Listen, at a free port where the port is 0.
+async def serve(
+    answer: Answer, *, host: str, port: int, limits: Limits, on_refused: Callable[[], object] = lambda: None
+) -> TcpServer:
+    """Listen, at a free port where the port is 0; ``on_refused`` is called for each connection beyond the limit.
 
     Raises:
         PortTakenError: Another process listens there.
         CallctlError: The address can't be bound.
     """
-    server = BoundedServer(answer, limits=limits)
+    server = BoundedServer(answer, limits=limits, on_refused=on_refused)
     runner = web.ServerRunner(server, shutdown_timeout=_LAST_WORDS)
     await runner.setup()
 
