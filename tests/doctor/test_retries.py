@@ -15,7 +15,7 @@ from web_site import free_port
 from callctl.api.client import ApiClient
 from callctl.cli.options.callback_url import RETRIES
 from callctl.doctor.numbers import account_numbers
-from callctl.doctor.retries import asks_again, retry_findings
+from callctl.doctor.retries import has_retries, retry_findings
 from callctl.settings import Settings
 from callctl.simulator import Simulator
 
@@ -37,7 +37,7 @@ OURS = "https://calls.example.com/status"
     ],
 )
 def test_what_has_twilio_try_again(url: str, asks: bool) -> None:
-    assert asks_again(url) is asks
+    assert has_retries(url) is asks
 
 
 def numbers(*callbacks: str) -> dict[str, Any]:

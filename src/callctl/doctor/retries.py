@@ -14,7 +14,7 @@ _FAILURES = frozenset({"5xx", "ct", "rt"})
 _SHOWN = 5
 
 
-def asks_again(url: str) -> bool:
+def has_retries(url: str) -> bool:
     """Return whether a callback URL's fragment has Twilio try again after each failure that a listener can cause."""
     given = parse_qs(urlsplit(url).fragment)
     policy = {word.strip() for text in given.get("rp", ()) for word in text.split(",")}
@@ -33,16 +33,16 @@ def retry_findings(numbers: Sequence[PhoneNumber], *, callback_url: str, retries
     """
     fragment = urlsplit(callback_url).fragment
     fix = f"end it with #{retries}: without, what comes while the listener is restarted is lost"
-    if fragment and not asks_again(callback_url):
+    if fragment and not has_retries(callback_url):
         what = f"{callback_url}: the part behind # does not have Twilio try again after a 5xx or without an answer"
         yield warning("retries", what, fix=fix)
     own = comparable_url(callback_url)
-    silent = [
+    without_retries = [
         number.number
         for number in numbers
-        if comparable_url(number.status_callback) == own and not asks_again(number.status_callback)
+        if comparable_url(number.status_callback) == own and not has_retries(number.status_callback)
     ]
-    if silent:
-        more = "" if len(silent) <= _SHOWN else f" and {len(silent) - _SHOWN} more"
-        what = f"the status callback of {', '.join(silent[:_SHOWN])}{more} does not have Twilio try again"
-        yield warning("retries", what, fix=fix, numbers=silent)
+    if without_retries:
+        more = "" if len(without_retries) <= _SHOWN else f" and {len(without_retries) - _SHOWN} more"
+        what = f"the status callback of {', '.join(without_retries[:_SHOWN])}{more} does not have Twilio try again"
+        yield warning("retries", what, fix=fix, numbers=without_retries)

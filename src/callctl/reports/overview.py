@@ -92,9 +92,9 @@ class Overview:
         why = f" {_count(failed, 'leg')} failed: {causes}." if causes else ""
         lost = self.missing_callbacks
         missing = f" {lost:,} {'callback' if lost == 1 else 'callbacks'} never arrived." if lost else ""
-        return f"{_count(self.calls, 'call')}{legs}: {', '.join(parts)}.{why}{missing}{self._how_silent()}"
+        return f"{_count(self.calls, 'call')}{legs}: {', '.join(parts)}.{why}{missing}{self._without_callbacks()}"
 
-    def _how_silent(self) -> str:
+    def _without_callbacks(self) -> str:
         """Return of how many calls no callback arrived, and when: whether nobody listened then."""
         if not self._silent:
             return ""
