@@ -98,7 +98,7 @@ def test_ctrl_c_counts_while_something_is_asked(table: LiveTable) -> None:
     table.type("j", "x", CTRL_C)
     table.wait(CONFIRM_AFTER)
     assert table.type("y") is None
-    assert table.state.is_left
+    assert table.state.is_ending
 
 
 # The pages
@@ -351,7 +351,7 @@ class KeysAndEvents(RuleBasedStateMachine):
         before = table.state.marks
         intent = table.take(key)
         if isinstance(intent, Leave):
-            table.state = replace(table.state, is_left=False)  # operated on, as if it was asked for elsewhere
+            table.state = replace(table.state, is_ending=False)  # operated on, as if it was asked for elsewhere
         for leg in table.state.marks.keys() - before.keys():
             shown = listing.leg(leg)
             assert shown is not None

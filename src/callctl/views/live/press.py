@@ -63,8 +63,8 @@ def press(state: ViewState, key: Key, around: Surroundings) -> tuple[ViewState, 
     Ctrl-C asks for nothing here: the screen has it count even while nothing can be drawn.
     """
     state = up_to_date(state, around, now=key.at)
-    if state.is_left or key.name == CTRL_C:
-        return replace(state, is_left=True), None  # it is ending: what is typed from now on is for the shell
+    if state.is_ending or key.name == CTRL_C:
+        return replace(state, is_ending=True), None  # it is ending: what is typed from now on is for the shell
     mode = state.mode
     if isinstance(mode, Question) and (mode.drawn_at is None or key.at < mode.drawn_at):
         return state, None  # it was typed before the question could be read
@@ -78,7 +78,7 @@ def press(state: ViewState, key: Key, around: Surroundings) -> tuple[ViewState, 
     if isinstance(mode, Question) and not isinstance(state.mode, Question):
         state = replace(state, closed_at=key.at)
     if isinstance(intent, Leave):
-        state = replace(state, is_left=True)
+        state = replace(state, is_ending=True)
     if is_suspending:
         return state, intent
     is_on_table = mode is None and not isinstance(state.mode, Page)

@@ -142,8 +142,8 @@ class ViewState:
     selected one was when it was last on the screen, ``departure`` is set when it is about to go. ``marks`` have the
     status of each marked leg when it was marked. ``message`` stands in the foot since ``message_at``, ``key_at`` is
     when the last key came, ``closed_at`` when a question was last closed: all in seconds of elapsed time. ``is_held``:
-    the picture stays as it is. ``is_left``: the watch is to end, and no key counts any more. ``selects_first``: if none
-    is selected, the first leg is to be.
+    the picture stays as it is. ``is_ending``: the watch is to end, and no key counts any more. ``selects_first``: if
+    none is selected, the first leg is to be.
     """
 
     selected: str | None = None
@@ -159,7 +159,7 @@ class ViewState:
     dismissed: frozenset[tuple[str, datetime]] = frozenset()
     failures_open: bool = False
     is_held: bool = False
-    is_left: bool = False
+    is_ending: bool = False
     selects_first: bool = False
     key_at: float = float("-inf")
     closed_at: float = float("-inf")
