@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import repeat
 
 from legs import CALLER
 
@@ -44,6 +45,17 @@ def test_a_call_that_has_not_started_counts_by_its_creation() -> None:
     queued = Call(SID, "queued", date_created=START)
     assert CallFilter(since=START - SECOND).matches(queued)
     assert not CallFilter(since=START + SECOND).matches(queued)
+
+
+def test_where_calls_are_ended_neither_clock_makes_one_old() -> None:
+    minute = timedelta(minutes=1)
+    began = CallFilter(older_than=5 * minute, now=START + 9 * minute)
+    lasting = CallFilter(longer_than=5 * minute, now=START + 9 * minute, status_since=lambda call: call.date_created)
+    for clock, date, is_old in ((9, 9, True), (1, 9, False), (9, 1, False), (9, None, True), (1, None, False)):
+        at = START + clock * minute
+        one = Call(SID, "ringing", date_created=START, as_of=None if date is None else START + date * minute)
+        assert replace(began, clock=repeat(at).__next__).matches(one) is is_old
+        assert replace(lasting, clock=repeat(at).__next__).matches(one) is is_old
 
 
 def test_a_call_without_any_date_is_shown_and_not_ended() -> None:

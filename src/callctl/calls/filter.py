@@ -37,6 +37,9 @@ class CallFilter:
     this machine that is ahead makes no call old. ``now`` counts only where a reply has no ``Date``. The same goes for
     ``since_ago`` and ``until_ago``, the durations that ``since`` and ``until`` were computed from.
 
+    ``clock`` is this machine's for a command that ends what matches: a call is then as old as the earlier of the two
+    clocks says, for a ``Date`` may be a proxy's own.
+
     ``matches_undated`` is whether a call of which REST shows no date that can be read counts as within a span. A list
     shows it; a command that ends what matches leaves it alone.
     """
@@ -54,6 +57,7 @@ class CallFilter:
     longer_than: timedelta | None = None
     status_since: Callable[[Call], datetime | None] | None = field(default=None, compare=False)
     now: datetime | None = field(default=None, compare=False)
+    clock: Callable[[], datetime] | None = field(default=None, compare=False)
     matches_undated: bool = field(default=True, compare=False)
 
     @property
@@ -148,6 +152,8 @@ class CallFilter:
     def _is_before(self, moment: datetime | None, call: Call, span: timedelta) -> bool:
         # Without a date of its own a call is not known to be old.
         now = call.as_of or self.now
+        if now is not None and self.clock is not None:
+            now = min(now, self.clock())
         return moment is not None and now is not None and moment < now - span
 
 

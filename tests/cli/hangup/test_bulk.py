@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from queue import Queue
@@ -288,6 +289,16 @@ def test_where_no_callback_reported_the_latest_of_rests_dates_counts_and_that_is
             outcome = server.run(setup.run, "--dry-run", "--for-longer-than", span)
             assert outcome.out.count("dry-run") == count
             assert ("of 1 call no callback reported since when" in outcome.err) == bool(count)
+
+
+@pytest.mark.parametrize("option", ["--older-than", "--for-longer-than"])
+def test_a_date_of_the_api_that_is_ahead_of_this_clock_makes_no_call_old(setup: CliSetup, option: str) -> None:
+    at = format_datetime(minutes_ago(9))
+    listed = {"date_created": at, "start_time": at, "date_updated": at}
+    with Rounds([rings(1) | listed], answer="canceled") as server:
+        for behind, count in ((0, 1), (6, 0)):
+            outcome = server.run(partial(setup.run, now=lambda by=behind: minutes_ago(by)), "--dry-run", option, "5m")
+            assert outcome.out.count("dry-run") == count, outcome.err
 
 
 @pytest.mark.parametrize("date", [None, "soon"])

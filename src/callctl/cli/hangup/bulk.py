@@ -194,7 +194,7 @@ class BulkHangup:
         elif chosen.excludes_answered:
             self._options = self._options._replace(only_ringing=True)
         since = StatusSince(self._history.leg)
-        self._filter = chosen = replace(chosen, status_since=since, matches_undated=False)
+        self._filter = chosen = replace(chosen, status_since=since, clock=self._runtime.now, matches_undated=False)
         if not self._dry_run:
             self._confirmation.check_flags(self._runtime)
         if repeat is not None:
