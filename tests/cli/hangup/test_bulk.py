@@ -297,7 +297,7 @@ def test_a_date_of_the_api_that_is_ahead_of_this_clock_makes_no_call_old(setup: 
     listed = {"date_created": at, "start_time": at, "date_updated": at}
     with Rounds([rings(1) | listed], answer="canceled") as server:
         for behind, count in ((0, 1), (6, 0)):
-            outcome = server.run(partial(setup.run, now=lambda by=behind: minutes_ago(by)), "--dry-run", option, "5m")
+            outcome = server.run(partial(setup.run, now=partial(minutes_ago, behind)), "--dry-run", option, "5m")
             assert outcome.out.count("dry-run") == count, outcome.err
 
 

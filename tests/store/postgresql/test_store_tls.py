@@ -6,6 +6,7 @@ To callctl and libpq the server is at ``db.example.com``; ``hostaddr`` has libpq
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from events import ACCOUNT
 from postgresql_server import PostgresServer, postgres_server, skip_without_server
 from running import Callctl
 
@@ -142,6 +144,18 @@ def test_a_mode_that_may_go_without_tls_is_refused_though_the_server_has_it(
     assert outcome.code == 2
     assert f"with sslmode={mode}: that may be unencrypted" in outcome.err
     assert PASSWORD not in outcome.out + outcome.err
+
+
+@pytest.mark.parametrize("password", ["100%safe-word", "fake word-%zz"])
+def test_a_password_that_is_no_part_of_a_url_is_not_shown_where_faults_are_sought(
+    callctl: Callctl, secured: Secured, password: str
+) -> None:
+    outcome = callctl(
+        "stats", "--debug", env={"CALLCTL_STORE": secured.url(password=password), "TWILIO_ACCOUNT_SID": ACCOUNT}
+    )
+    assert outcome.code == 1
+    assert "no URL that PostgreSQL's library can read" in outcome.out + outcome.err
+    assert not re.search("safe-w|fake w", outcome.out + outcome.err)
 
 
 def test_a_connection_that_came_about_without_tls_is_closed(secured: Secured) -> None:

@@ -121,8 +121,8 @@ class Engine:
                 connect_timeout=round(self._connect_limit),
                 target_session_attrs="read-write",
             )
-        except psycopg.ProgrammingError as error:  # its text may hold a part of the URL, and so of a password
-            raise StoreError("CALLCTL_STORE is no URL that PostgreSQL's library can read", hint=_URL_HINT) from error
+        except psycopg.ProgrammingError:  # its text may hold a part of the URL, and so of a password
+            raise StoreError("CALLCTL_STORE is no URL that PostgreSQL's library can read", hint=_URL_HINT) from None
         except psycopg.Error as error:
             _clear(error)
             raise self._explained(error, "reach") from error
