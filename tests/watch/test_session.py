@@ -33,7 +33,7 @@ from callctl.support.threads import run_in_thread
 from callctl.watch import registry
 from callctl.watch.options import WatchAtPortError, WatchOptions
 from callctl.watch.registry import WatchRecord
-from callctl.watch.session import Session, keep_running
+from callctl.watch.session import DRAIN_LIMIT, SHUT_DOWN_LIMIT, Session, keep_running
 
 PROGRAM = """
 import gc, weakref
@@ -73,6 +73,20 @@ async def test_a_callback_that_is_acknowledged_while_the_watch_stops_is_shown(tm
     assert [event.call_sid for event in view.events] == [sid(1)]
     assert view.snapshot is not None
     assert view.snapshot.live == 1
+
+
+async def test_another_program_that_has_locked_the_store_keeps_no_watch_from_ending(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.store.opening._BUSY_TIMEOUT", 1000.0)
+    monkeypatch.setattr("callctl.watch.session.FILE_LIMIT", 0.1)
+    settings = settings_in(tmp_path)
+    session = Session(settings, WatchOptions("127.0.0.1", 0), clock=Clock(wall=lambda: datetime.now(UTC)))
+    await session.start_up()
+    with closing(sqlite3.connect(settings.store, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        async with asyncio.timeout(100):
+            await session.shut_down(limit=SHUT_DOWN_LIMIT + DRAIN_LIMIT)
 
 
 def test_cycles_are_still_found_young_no_full_search_is_made_and_threads_switch_sooner() -> None:

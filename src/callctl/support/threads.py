@@ -153,6 +153,17 @@ class TimeLimit:
         if self._timer is None:
             self._timer = loop.call_at(pending[0][0], self._end, loop)
 
+    def shorten(self, seconds: float) -> None:
+        """Give futures so many seconds at most from now on, those under way too; to be called in their event loop."""
+        self.seconds, pending = min(self.seconds, seconds), self._pending
+        if self._timer is None or not pending:
+            return
+        self._timer.cancel()
+        loop = pending[0][1].get_loop()
+        latest = loop.time() + self.seconds
+        self._pending = deque((min(end, latest), future) for end, future in pending)
+        self._timer = loop.call_at(self._pending[0][0], self._end, loop)
+
     def _end(self, loop: asyncio.AbstractEventLoop) -> None:
         pending, now = self._pending, loop.time()
         while pending and (pending[0][0] <= now or pending[0][1].done()):

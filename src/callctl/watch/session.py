@@ -82,6 +82,9 @@ SHARED_STORE_LIMIT = 0.5
 # Seconds for which what is under way may be answered on SIGTERM, by a service or where an application is asked for
 # TwiML: as long as an event may take to be stored.
 DRAIN_LIMIT = 10.0
+# A file has the time of one commit, in which it waits for another program's lock, and at least the rest.
+FILE_LIMIT = 5.0
+_LEAST_FOR_FILE = 0.3
 
 Work = Callable[[], Coroutine[Any, Any, None]]
 MakeRules: TypeAlias = "Callable[[EventStore], RuleRunner]"
@@ -654,15 +657,21 @@ class Session:
 
         What is under way may be answered for ``limit`` seconds at most; of a watch that asks no application for TwiML
         it is half a second. What is beyond the usual limit is also for what waits to be forwarded. A shared store may
-        stand still: all that is asked of it has a part of the usual limit.
+        stand still: all that is asked of it has a part of the usual limit. Another program may have locked a file: it
+        is waited for as long as one commit may take.
         """
         store, time_left = self._store, TimeLeft(SHARED_STORE_LIMIT)
+        (file_time_left := TimeLeft(min(limit, FILE_LIMIT)))()
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._say_what_became_of_the_store)
             if self._view is not None:
                 stack.callback(self._view.close)  # last: it may wait for a terminal that nobody reads
             if store is not None:
-                stack.callback(lambda: store.close(timeout=time_left()) if store.is_shared else store.close())
+                stack.callback(
+                    lambda: store.close(
+                        timeout=time_left() if store.is_shared else max(file_time_left(), _LEAST_FOR_FILE)
+                    )
+                )
             if self._monitoring is not None:
                 stack.push_async_callback(_in_time, self._monitoring.stop)
             if self._retention is not None:

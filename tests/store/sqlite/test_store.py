@@ -6,6 +6,9 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -427,3 +430,27 @@ def test_a_retry_across_the_update_of_a_store_of_0_1_0_counts_once(path: Path, m
     statuses = [(one.call_sid, one.status) for one in store.replay(since=None)]
     assert statuses == [(sid(1), "ringing"), (sid(1), "in-progress"), (sid(2), "ringing"), (sid(1), "busy")]
     store.close()
+
+
+@pytest.mark.parametrize("opened", [SqliteStore.open, SqliteStore.open_for_watch])
+def test_another_program_that_has_locked_the_file_keeps_none_from_closing_it(
+    path: Path, opened: Callable[..., SqliteStore]
+) -> None:
+    store = opened(path, world=WORLD, busy_timeout=1000.0)
+    tries = [threading.Thread(target=lambda: suppressed(store.check_writable), daemon=True) for _ in range(2)]
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for one in tries:
+            one.start()
+        while not store._writing._lock.locked():
+            time.sleep(0.001)
+        store.close(timeout=0.05)
+        other.execute("ROLLBACK")
+    for one in tries:
+        one.join(60)
+    store.close()
+
+
+def suppressed(work: Callable[[], None]) -> None:
+    with contextlib.suppress(StoreError, sqlite3.Error):
+        work()

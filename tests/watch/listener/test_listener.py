@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import aiohttp
 import pytest
 from events import form, samples, sid
-from listeners import PUBLIC, TOKEN, FailingStore, Reports, Start, sign
+from listeners import PUBLIC, TOKEN, FailingStore, Reports, Start, post, sign
 from watches import until
 from yarl import URL
 
@@ -247,6 +247,32 @@ async def test_a_disk_that_does_not_answer_keeps_nobody_waiting_until_twilio_giv
         pass
     async with http.get(listener.health_url) as answer:
         assert answer.status == 200
+
+
+async def test_what_waits_for_a_store_that_hangs_is_answered_with_500_soon_after_the_listener_is_to_stop(
+    start: Start, reports: Reports, store: SqliteStore
+) -> None:
+    listener = await start(limits=Limits(store_seconds=1000, stop_seconds=1000, last_store_seconds=0.05))
+    url = listener.url + "/status"
+    with store._writing._lock:
+        waiting = [asyncio.create_task(post(url, form(call, "ringing"), signed_url=PUBLIC)) for call in (1, 2)]
+        await until(lambda: listener.counts.pending == 2)
+        await listener.stop()
+        assert [status for status, _ in await asyncio.gather(*waiting)] == [500, 500]
+    assert reports.troubles[-1] == "2 events that came last may be missing from the event store"
+
+
+async def test_a_listener_that_stored_what_came_last_has_nothing_to_report(
+    start: Start, reports: Reports, store: SqliteStore
+) -> None:
+    failing = FailingStore(store)
+    listener = await start(kept_by=failing)
+    url = listener.url + "/status"
+    assert (await post(url, form(1, "ringing"), signed_url=PUBLIC))[0] == 500
+    failing.fails = False
+    assert (await post(url, form(1, "ringing"), signed_url=PUBLIC))[0] == 204
+    await listener.stop()
+    assert reports.troubles[-1] == "events are stored again"
 
 
 async def test_what_was_kept_though_it_was_answered_with_500_is_reported_once_it_is_sent_again(

@@ -114,16 +114,22 @@ async def test_a_call_gets_its_twiml_while_the_store_hangs_and_is_stored_once_it
     assert (listener.accepted, listener.counts.pending, reports.troubles) == (1, 0, [])
 
 
+@pytest.mark.parametrize(
+    "limits",
+    [
+        Limits(twiml_store_seconds=0.05, store_seconds=1000, stop_seconds=0.05),
+        Limits(twiml_store_seconds=0.05, store_seconds=1000, stop_seconds=1000, last_store_seconds=0.05),
+    ],
+)
 async def test_a_store_that_hangs_keeps_no_listener_from_stopping(
-    start: Start, store: SqliteStore, voice: TwimlResponder
+    start: Start, reports: Reports, store: SqliteStore, voice: TwimlResponder, limits: Limits
 ) -> None:
-    listener = await start(
-        responder=voice, limits=Limits(twiml_store_seconds=0.05, store_seconds=1000, stop_seconds=0.05)
-    )
+    listener = await start(responder=voice, limits=limits)
     with store._writing._lock:
         assert (await post(listener.url + "/status", twiml_form(1), signed_url=PUBLIC))[0] == 200
         await listener.stop()
     assert listener.counts.pending == 0
+    assert reports.troubles[-1] == "1 event that came last may be missing from the event store"
 
 
 @pytest.mark.parametrize("name", ["ParentCallSid", "AgentCallSid"])

@@ -102,13 +102,21 @@ class GuardedConnection:
         with self._lock, explained(self._path, "use"), self._noting_read_damage():
             self._check_before_use()
 
-    def close(self) -> None:
-        """Close the files. A read under way in another thread is broken off where nothing is written."""
+    def close(self, *, timeout: float = -1) -> None:
+        """Close the files. A read under way in another thread is broken off where nothing is written.
+
+        What else is under way there is waited for, ``timeout`` seconds at most unless that is negative: the files then
+        stay open.
+        """
         if self.is_readonly:  # an interrupt would keep a connection that writes from the checkpoint that closing makes
             with suppress(sqlite3.ProgrammingError):  # closed before
                 self.connection.interrupt()
-        with self._lock:
+        if not self._lock.acquire(timeout=timeout):
+            return
+        try:
             self.connection.close()
+        finally:
+            self._lock.release()
 
     def _check_before_use(self) -> None:
         """See that the files are those that were opened; else open those that are there now."""

@@ -129,14 +129,17 @@ class RepairingConnection(GuardedConnection):
             self._last_request = now
             self._writer.request_check()
 
-    def close(self) -> None:
-        """Close the files, repaired if need be."""
+    def close(self, *, timeout: float = -1) -> None:
+        """Close the files, repaired if need be, unless they are in use for longer than ``timeout`` seconds."""
+        if not self._lock.acquire(timeout=timeout):
+            return  # they can't be repaired now either; this process ends, and SQLite forgets what is not committed
+        self._lock.release()
         with suppress(StoreError, sqlite3.ProgrammingError):  # the latter: closed before
             self.connection.execute("SELECT 1")
             if not self._current_files().are_gone:
                 self._is_closing = True
                 self.check()
-        super().close()
+        super().close(timeout=timeout)
         self._checks.close()
 
     def _adopt(self, connection: sqlite3.Connection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -251,12 +252,16 @@ class SqliteStore:
             move_rows(connection, former_world, world=self._world)
 
     def close(self, *, timeout: float = 5.0) -> None:
-        """Write what was submitted and close the files; wait ``timeout`` seconds at most."""
+        """Write what was submitted and close the files; wait ``timeout`` seconds at most.
+
+        A file that another program has locked for so long stays open, until this process ends.
+        """
+        end = time.monotonic() + timeout
         is_written = self._writer.close(timeout=timeout) if "_writer" in vars(self) else True
         if self._reading is not self._writing:
-            self._reading.close()
+            self._reading.close(timeout=max(0.0, end - time.monotonic()))
         if is_written:
-            self._writing.close()
+            self._writing.close(timeout=max(0.0, end - time.monotonic()))
 
     def check_writable(self) -> None:
         """Write something and delete it again, as a test that something can be stored now."""

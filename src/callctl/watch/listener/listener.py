@@ -175,15 +175,25 @@ class Listener:
             self._on_trouble(Trouble(what, Cause.REFUSED, url=self.callback_url))
 
     async def stop(self) -> None:
-        """Stop listening, and answer and store what is under way, for ``limits.stop_seconds`` at most each."""
+        """Stop listening, and answer and store what is under way, for ``limits.stop_seconds`` at most each.
+
+        Report how many events of requests that were answered are not stored.
+        """
         server, self._server = self._server, None
+        failed = self.failed
+        self._time_limit.shorten(self.config.limits.last_store_seconds)
         if server is not None:
             await server.close()
+        unstored = 0
         if keeping := list(self._keeping):
-            await asyncio.wait(keeping, timeout=self.config.limits.stop_seconds)
+            _, unfinished = await asyncio.wait(keeping, timeout=self.config.limits.stop_seconds)
+            unstored = len(unfinished)
             for task in keeping:
                 task.cancel()
             await asyncio.gather(*keeping, return_exceptions=True)
+        if unstored := unstored + self.failed - failed:
+            events = "1 event" if unstored == 1 else f"{unstored} events"
+            self._on_trouble(Trouble(f"{events} that came last may be missing from the event store", Cause.STORE))
 
     @property
     def is_listening(self) -> bool:

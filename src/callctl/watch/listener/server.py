@@ -45,7 +45,8 @@ class Limits:
 
     ``store_seconds`` is how long an event may take to be stored: Twilio waits 15 s for an answer (docs/twilio.md,
     "Delivery"). ``twiml_store_seconds`` is how long a request for TwiML waits for that: a call must have its answer,
-    stored or not. ``stop_seconds`` is how long requests under way may still be answered once the server is to stop.
+    stored or not. ``stop_seconds`` is how long requests under way may still be answered once the server is to stop, and
+    ``last_store_seconds`` how long an event may take to be stored from then on: as long as a commit may.
     """
 
     body_bytes: int = 64 * 1024
@@ -56,6 +57,7 @@ class Limits:
     store_seconds: float = 10.0
     twiml_store_seconds: float = 1.0
     stop_seconds: float = 0.5
+    last_store_seconds: float = 5.0
 
 
 @dataclass(slots=True)
