@@ -359,6 +359,18 @@ async def test_a_store_that_can_not_be_written_holds_nothing_up_and_gets_it_late
     assert sum(one.cause is Cause.STORE for one in running.troubles) == 1
 
 
+async def test_what_waited_for_a_while_when_the_listener_ends_is_kept_as_failed(store: SqliteStore) -> None:
+    """Also where it was not written yet that it waits, as that is done once a second."""
+    at = [0.0]
+    with closed_port() as port:
+        async with forwarding(store, f"http://127.0.0.1:{port}/app", clock=lambda: at[0]) as running:
+            running.put(1, "ringing")
+            await until(lambda: bool(running.troubles))
+            at[0] += 5.0
+        ((row, event),) = store.undelivered(now=now())
+    assert (row.tried_for, event.status) == (timedelta(0), "ringing")
+
+
 async def test_a_listener_answers_at_once_whatever_its_applications_do(
     tmp_path: Path, application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:

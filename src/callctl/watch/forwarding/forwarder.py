@@ -347,6 +347,7 @@ class _Delivery:
     def _give_up(self, waiting: _Waiting) -> bool:
         """Keep a request in the store as failed; return whether that is possible."""
         self._reports.counts[GIVEN_UP] += 1
+        waiting.is_done = True  # so that it is not noted as one that is still tried
         # Once its time is over the store has it as failed already, and `replay` may have sent and forgotten it.
         return (waiting.is_kept and self._is_over(waiting)) or self._keep(waiting, tried_for=0.0)
 
