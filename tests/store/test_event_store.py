@@ -463,6 +463,22 @@ def test_a_call_that_was_not_placed_gives_way_to_the_one_before_unless_more_was_
     assert store.last_placed() == sid(2)
 
 
+def test_of_two_calls_that_are_placed_at_once_the_later_one_is_the_last_or_it_is_not_known(store: EventStore) -> None:
+    store.remember_placed(sid(1), at=START)
+    for at in (1, 2):
+        store.forget_last_placed(at=moment(at))
+    store.remember_placed(sid(2), at=moment(3), begun=moment(1))
+    assert store.last_placed() == ""  # what becomes of the other is not known
+    assert store.was_placed(sid(2))
+    store.remember_placed(sid(3), at=moment(4), begun=moment(2))
+    assert store.last_placed() == sid(3)
+    store.forget_last_placed(at=moment(5))
+    store.forget_last_placed(at=moment(6))
+    store.remember_placed(sid(4), at=moment(7), begun=moment(6))
+    store.remember_placed(sid(5), at=moment(8), begun=moment(5))
+    assert store.last_placed() == sid(4)
+
+
 def test_actions_are_kept_in_order_and_read_on(store: EventStore, opens: Opens) -> None:
     odd = ActionEvent(moment(1), sid(1), "hangup", (("Twiml", "a\0b"),), "refused: \ud83d \ue000", by="bob@desk")
     store.record_actions([DONE, odd])

@@ -123,6 +123,7 @@ class EventStore(Protocol):
         call_sid: str,
         *,
         at: datetime,
+        begun: datetime | None = None,
         callback: str | None = None,
         events: Iterable[str] = (),
         dial_action: str | None = None,
@@ -132,6 +133,8 @@ class EventStore(Protocol):
         Args:
             call_sid: The call.
             at: When it was placed.
+            begun: When ``forget_last_placed`` was called for it. If it was called for another one since, that is the
+                last one, or it is not known which is. None: this is the last one in any case.
             callback: Where its callbacks go, without what may be secret.
             events: The names of the events of which it sends callbacks.
             dial_action: The name of where its <Dial> sends it; empty if it hangs up once that is over, None if that

@@ -1,6 +1,7 @@
 """What ``@last`` stands for: the call that was placed last, or none while that is not known.
 
 It is forgotten before a call is placed, so that nothing that ends the process leaves it standing for the call before.
+Of two commands that place calls at once, the one that began later decides.
 Where the store can't be written just then, or holds no call that was placed before, an empty file in the state folder
 says that it is not known.
 """
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 from callctl.errors import CallctlError
 from callctl.settings.own_folder import check_own_folder
 from callctl.store.opening import has_store, open_readonly, open_store
+from callctl.support.dates import microseconds
 
 if TYPE_CHECKING:
     from callctl.settings import Settings
@@ -33,6 +35,7 @@ class LastPlaced:
         store = hashlib.sha256(settings.store_name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
         self._mark = settings.state_dir / f"last-not-known-{settings.world}-{store}"
         self._made_mark = False
+        self._begun: datetime | None = None
         self._forgotten: tuple[str, datetime] | None = None
 
     def sid(self) -> str | None:
@@ -53,7 +56,7 @@ class LastPlaced:
         Raises:
             StoreError: That can't be noted: it is still the call before.
         """
-        is_marked, former = self._is_marked(), None
+        is_marked, former, self._begun = self._is_marked(), None, at
         try:
             if has_store(self._settings):
                 with closing(open_store(self._settings, busy_timeout=_PATIENCE)) as store:
@@ -61,11 +64,11 @@ class LastPlaced:
                 # Beside a mark the store names one that was not the last any more.
                 self._forgotten = (former, at) if former and not is_marked else None
         except Exception:
-            if not self._make_mark():
+            if not self._make_mark(at):
                 raise
         else:
             if former is None:
-                self._make_mark()
+                self._make_mark(at)
             else:
                 self._remove_mark()
 
@@ -85,31 +88,44 @@ class LastPlaced:
     def remember(
         self, call_sid: str, *, at: datetime, callback: str | None, events: Iterable[str], dial_action: str | None
     ) -> None:
-        """Store the call that was placed; see ``EventStore.remember_placed``.
+        """Store the call that was placed, the last one unless another ``forget`` came since; see ``EventStore``.
 
         Raises:
             StoreError: The store can't be written.
         """
         try:
             with closing(open_store(self._settings)) as store:
-                store.remember_placed(call_sid, at=at, callback=callback, events=events, dial_action=dial_action)
+                store.remember_placed(
+                    call_sid, at=at, begun=self._begun, callback=callback, events=events, dial_action=dial_action
+                )
         except Exception:
-            self._make_mark()  # that of another command may be gone
+            self._make_mark(at)  # that of another command may be gone
             raise
-        self._remove_mark()
+        if self._begun is None or self._marked_at() <= microseconds(self._begun):
+            self._remove_mark()
 
     def _is_marked(self) -> bool:
         return os.path.lexists(self._mark)
 
-    def _make_mark(self) -> bool:
-        """Make the file that says that the last call is not known; return whether it is there."""
+    def _marked_at(self) -> int:
+        """Return when the file was made or written last, by what it says; 0 where it says nothing."""
+        try:
+            return int(self._mark.read_text("ascii"))
+        except (OSError, ValueError):
+            return 0
+
+    def _make_mark(self, at: datetime) -> bool:
+        """Make the file that says since when the last call is not known; return whether it is there."""
         folder = self._settings.state_dir
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             folder.mkdir(mode=0o700, exist_ok=True)
             check_own_folder(folder, could="say which call @last is")
-            os.close(os.open(self._mark, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-            self._made_mark = True
+            self._made_mark = self._made_mark or not self._is_marked()
+            since = max(microseconds(at), self._marked_at())
+            how = os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_WRONLY
+            with os.fdopen(os.open(self._mark, how, 0o600), "w", encoding="ascii") as mark:
+                mark.write(str(since))
         except (OSError, CallctlError):
             return self._is_marked()
         return True

@@ -239,6 +239,40 @@ def env_of(server: Server) -> dict[str, str]:
     return {**ENV, "CALLCTL_API_URL": server.url, "CALLCTL_PORT": "0"}
 
 
+@pytest.mark.parametrize("is_first", [True, False], ids=["first call", "later call"])
+def test_last_is_no_call_that_was_begun_before_another_that_is_not_answered(
+    callctl: Callctl, home: Path, received: threading.Semaphore, is_first: bool
+) -> None:
+    """Neither while that one waits, nor once it was killed."""
+    earlier = "CA" + "4" * 32
+    go_on = threading.Event()
+
+    def answer_late(handler: Handler) -> None:
+        received.release()
+        assert go_on.wait(LIMIT)
+        reply(201, call(earlier))(handler)
+
+    def wait(handler: Handler) -> None:
+        received.release()
+        hang()(handler)
+
+    before = [] if is_first else [reply(201, call())]
+    with Server(*before, answer_late, wait, reply(200, call(status="completed"))) as server:
+        env = env_of(server)
+        for _ in before:
+            assert callctl(*PLACE, env=env).code == 0
+        with Piped(*PLACE, home=home, env=env) as first:
+            assert received.acquire(timeout=LIMIT)
+            with Piped(*PLACE, home=home, env=env) as second:
+                assert received.acquire(timeout=LIMIT)
+                go_on.set()
+                assert first.line() == earlier
+                assert list(first.lines()) == []  # it has ended
+                assert NOT_KNOWN in callctl("hangup", "@last", env=env).err
+                second.kill()
+        assert NOT_KNOWN in callctl("hangup", "@last", env=env).err
+
+
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("more", [(), ("--watch",)], ids=["alone", "watch"])
 def test_a_place_that_a_signal_ends_says_that_it_may_be_placed_and_last_is_not_the_one_before(

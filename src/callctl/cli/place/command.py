@@ -147,22 +147,22 @@ def place(
         show_request(runtime, settings, client.calls_url, request)
         say_nothing_was_sent(runtime)
         return
-    with placing(runtime, settings) as attempt:
+    with placing(runtime, settings) as placed:
         try:
-            call = client.seen_by(attempt).place(request)
+            call = client.seen_by(placed.attempt).place(request)
         except KeyboardInterrupt:
-            if attempt.abandon():
+            if placed.attempt.abandon():
                 say_it_may_be_placed(runtime, request.to)
             raise
     if goal is None:
         try:  # shown first: the store may be locked
             show_placed(runtime, call)
         finally:
-            remember_placed(runtime, settings, call, request, dial_action=orders.dial_action)
+            remember_placed(runtime, placed.last, call, request, dial_action=orders.dial_action)
     else:
         from callctl.cli.place.wait import wait_for_placed
 
-        remember_placed(runtime, settings, call, request, dial_action=orders.dial_action)
+        remember_placed(runtime, placed.last, call, request, dial_action=orders.dial_action)
         wait_for_placed(runtime, settings, client, call, request, goal=goal, limit=limit)
 
 

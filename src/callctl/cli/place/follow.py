@@ -95,14 +95,14 @@ async def _place_and_watch(
         stack.enter_context(closing(store))
         target = await _callback_target(runtime, settings, store, stack, status_callback=planned.status_callback)
         request = planned.request_to(target.callback)
-        async with placing_in_threads(runtime, settings) as attempt:  # callbacks may come to a listener in this process
+        async with placing_in_threads(runtime, settings) as placed:  # callbacks may come to a listener in this process
             try:
-                call = await run_in_thread(lambda: client.seen_by(attempt).place(request))
+                call = await run_in_thread(lambda: client.seen_by(placed.attempt).place(request))
             except (asyncio.CancelledError, KeyboardInterrupt):  # Ctrl-C, or SIGTERM where that is ignored
-                if attempt.abandon():
+                if placed.attempt.abandon():
                     say_it_may_be_placed(runtime, request.to)
                 raise
-        await remember_placed_in_thread(runtime, settings, call, request, dial_action=planned.dial_action)
+        await remember_placed_in_thread(runtime, placed.last, call, request, dial_action=planned.dial_action)
         watch: FamilyFollower | None = None
 
         def stop() -> None:

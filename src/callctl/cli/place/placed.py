@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from callctl.calls.call import Call
@@ -23,20 +24,28 @@ if TYPE_CHECKING:
     from callctl.settings import Settings
 
 
+@dataclass(frozen=True)
+class Placing:
+    """One call that is being placed: what became of the request, and what ``@last`` stands for."""
+
+    attempt: Attempt
+    last: LastPlaced
+
+
 def remember_placed(
-    runtime: Runtime, settings: Settings, call: Call, request: PlaceRequest, *, dial_action: str | None
+    runtime: Runtime, last: LastPlaced, call: Call, request: PlaceRequest, *, dial_action: str | None
 ) -> None:
     """Note the call for ``@last`` and for rules. It is placed by now, so what fails is said and is no failure."""
     with _noting(runtime, call, dial_action=dial_action):
-        _remember(runtime, settings, call, request, dial_action=dial_action)
+        _remember(runtime, last, call, request, dial_action=dial_action)
 
 
 async def remember_placed_in_thread(
-    runtime: Runtime, settings: Settings, call: Call, request: PlaceRequest, *, dial_action: str | None
+    runtime: Runtime, last: LastPlaced, call: Call, request: PlaceRequest, *, dial_action: str | None
 ) -> None:
     """Do what ``remember_placed`` does, without holding up an event loop."""
     with _noting(runtime, call, dial_action=dial_action):
-        await run_in_thread(lambda: _remember(runtime, settings, call, request, dial_action=dial_action))
+        await run_in_thread(lambda: _remember(runtime, last, call, request, dial_action=dial_action))
 
 
 @contextmanager
@@ -57,12 +66,11 @@ def _noting(runtime: Runtime, call: Call, *, dial_action: str | None) -> Iterato
 
 
 @contextmanager
-def placing(runtime: Runtime, settings: Settings) -> Iterator[Attempt]:
+def placing(runtime: Runtime, settings: Settings) -> Iterator[Placing]:
     """Have ``@last`` stand for no call before one is placed in the block, until it is remembered.
 
     It would stand for the call before, and a command that is meant for the new one would change that: also where this
     process is killed before the answer. If the call was certainly not placed, the call before is the last one again.
-    What is yielded is to see the request.
     """
     from callctl.api.retries import Attempt
 
@@ -70,7 +78,7 @@ def placing(runtime: Runtime, settings: Settings) -> Iterator[Attempt]:
     with _warning(runtime):
         last.forget(at=runtime.now())
     try:
-        yield attempt
+        yield Placing(attempt, last)
     except BaseException as error:  # Ctrl-C too
         with suppress(Exception):  # what became of the request is what counts
             _after_failure(runtime, last, error, attempt)
@@ -78,7 +86,7 @@ def placing(runtime: Runtime, settings: Settings) -> Iterator[Attempt]:
 
 
 @asynccontextmanager
-async def placing_in_threads(runtime: Runtime, settings: Settings) -> AsyncIterator[Attempt]:
+async def placing_in_threads(runtime: Runtime, settings: Settings) -> AsyncIterator[Placing]:
     """Do what ``placing`` does, without holding up an event loop."""
     from callctl.api.retries import Attempt
 
@@ -86,7 +94,7 @@ async def placing_in_threads(runtime: Runtime, settings: Settings) -> AsyncItera
     with _warning(runtime):
         await run_in_thread(lambda: last.forget(at=runtime.now()))
     try:
-        yield attempt
+        yield Placing(attempt, last)
     except BaseException as error:
         failure = error
         with suppress(Exception):
@@ -111,7 +119,7 @@ def _after_failure(runtime: Runtime, last: LastPlaced, error: BaseException, att
 
 
 def _remember(
-    runtime: Runtime, settings: Settings, call: Call, request: PlaceRequest, *, dial_action: str | None
+    runtime: Runtime, last: LastPlaced, call: Call, request: PlaceRequest, *, dial_action: str | None
 ) -> None:
     from callctl.calls.twiml import hangs_up_after_dial
     from callctl.errors import without_secrets
@@ -120,7 +128,7 @@ def _remember(
     if dial_action is None and request.twiml and hangs_up_after_dial(request.twiml):
         dial_action = ""
     callback = comparable_url(request.status_callback) if request.status_callback else None
-    LastPlaced(settings).remember(
+    last.remember(
         call.sid,
         at=runtime.now(),
         callback=callback,

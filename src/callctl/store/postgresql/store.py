@@ -358,6 +358,7 @@ class PostgresStore:
         call_sid: str,
         *,
         at: datetime,
+        begun: datetime | None = None,
         callback: str | None = None,
         events: Iterable[str] = (),
         dial_action: str | None = None,
@@ -367,6 +368,8 @@ class PostgresStore:
         Args:
             call_sid: The call.
             at: When it was placed.
+            begun: When ``forget_last_placed`` was called for it. If it was called for another one since, that is the
+                last one, or it is not known which is. None: this is the last one in any case.
             callback: Where its callbacks go, without what may be secret.
             events: The names of the events of which it sends callbacks.
             dial_action: The name of where its <Dial> sends it; empty if it hangs up once that is over, None if that
@@ -377,6 +380,7 @@ class PostgresStore:
             WITH last AS (
                 INSERT INTO callctl.placed (world, by, sid, at) VALUES (%(world)s, %(by)s, %(sid)s, %(at)s)
                 ON CONFLICT (world, by) DO UPDATE SET sid = excluded.sid, at = excluded.at
+                WHERE placed.at <= coalesce(%(begun)s, 'infinity'::timestamptz)
             )
             INSERT INTO callctl.placed_calls (world, sid, at, by, callback, events, dial_action)
             VALUES (%(world)s, %(sid)s, %(at)s, %(by)s, %(callback)s, %(events)s, %(dial_action)s)
@@ -384,6 +388,7 @@ class PostgresStore:
             """,
             sid=plain(call_sid),
             at=at,
+            begun=begun,
             by=self._by,
             callback=callback,
             events=" ".join(events),

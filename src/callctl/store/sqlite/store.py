@@ -430,6 +430,7 @@ class SqliteStore:
         call_sid: str,
         *,
         at: datetime,
+        begun: datetime | None = None,
         callback: str | None = None,
         events: Iterable[str] = (),
         dial_action: str | None = None,
@@ -439,6 +440,8 @@ class SqliteStore:
         Args:
             call_sid: The call.
             at: When it was placed.
+            begun: When ``forget_last_placed`` was called for it. If it was called for another one since, that is the
+                last one, or it is not known which is. None: this is the last one in any case.
             callback: Where its callbacks go, without what may be secret.
             events: The names of the events of which it sends callbacks.
             dial_action: The name of where its <Dial> sends it; empty if it hangs up once that is over, None if that
@@ -447,8 +450,8 @@ class SqliteStore:
         with self._writing.transaction() as connection:
             connection.execute(
                 "INSERT INTO placed (world, sid, at) VALUES (?, ?, ?)"
-                " ON CONFLICT (world) DO UPDATE SET sid = excluded.sid, at = excluded.at",
-                (self._world, call_sid, microseconds(at)),
+                " ON CONFLICT (world) DO UPDATE SET sid = excluded.sid, at = excluded.at WHERE placed.at <= ?",
+                (self._world, call_sid, microseconds(at), _NEWEST if begun is None else microseconds(begun)),
             )
             # Rules may touch what callctl placed, also when no callback of it ever comes.
             connection.execute(
