@@ -31,7 +31,7 @@ def tls() -> ssl.SSLContext:
 @pytest.mark.parametrize("ask", ["fetch", "hangup", "cancel"])
 def test_an_answer_about_another_call_is_none(start_api: StartApi, ask: str) -> None:
     other = "CA" + "9" * 32
-    with pytest.raises(NetworkError, match=f"answered, but not with call {SID}: it told of {other}"):
+    with pytest.raises(NetworkError, match=f"answered, but not with call {SID}: it answered with {other}"):
         getattr(start_api(reply(200, call(sid=other))).client, ask)(SID)
 
 

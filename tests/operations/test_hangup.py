@@ -81,6 +81,25 @@ def test_an_end_long_before_the_reply_was_there_before(ago: int, result: Result,
     assert hung_up(api, reported=leg("completed", ago=ago) if by_callback else None).result is result
 
 
+@pytest.mark.parametrize(
+    ("shown", "reported", "ago", "result", "status"),
+    [
+        ("ringing", "completed", 60, Result.ALREADY_OVER, "completed"),
+        ("in-progress", "completed", 60, Result.ALREADY_OVER, "completed"),
+        ("ringing", "busy", 1, Result.ALREADY_OVER, "busy"),
+        ("ringing", "completed", 0, Result.ENDED, "completed"),  # by this hang-up
+        ("ringing", "in-progress", 60, Result.ACCEPTED, "in-progress"),
+        ("in-progress", "ringing", 60, Result.ACCEPTED, "in-progress"),
+    ],
+)
+def test_what_callbacks_reported_outranks_the_reply_to_a_hang_up(
+    shown: str, reported: str, ago: int, result: Result, status: str
+) -> None:
+    answer = replace(call(shown), as_of=NOW)
+    outcome = hung_up(FakeApi(hangups=[answer]), reported=leg(reported, ago=ago))
+    assert (outcome.result, outcome.call.status) == (result, status)
+
+
 def test_a_refused_call_that_rest_still_shows_as_live_is_asked_for_again() -> None:
     time = Time()
     api = FakeApi(hangups=[wrong_state()], fetches=[call("in-progress"), call("in-progress"), call("completed")])

@@ -299,7 +299,7 @@ class ApiClient:
     def _same(self, sid: str, call: Call) -> Call:
         """Return the call of a reply if it is the one that was asked for."""
         if call.sid != sid:
-            raise self._unexpected(f"call {sid}: it told of {call.sid}")
+            raise self._unexpected(f"call {sid}: it answered with {call.sid}")
         self._on_call(call)
         return call
 

@@ -100,9 +100,11 @@ def hanging_up(api: CallsApi, sid: str, *, reported: ReportedLeg) -> Generator[f
         call = api.hangup(sid)
     except WrongCallStateError as error:
         return (yield from _refused(api, sid, error, reported=reported))
-    if call.status in _OTHER_ENDS or _had_ended(call, reported(sid), since=_BEFORE):
-        return HangupOutcome(Result.ALREADY_OVER, call)
-    return HangupOutcome(Result.ENDED if call.is_final else Result.ACCEPTED, call)
+    leg = reported(sid)
+    known = with_reported_status(call, leg)
+    if known.status in _OTHER_ENDS or _had_ended(known, leg, since=_BEFORE):
+        return HangupOutcome(Result.ALREADY_OVER, known)
+    return HangupOutcome(Result.ENDED if known.is_final else Result.ACCEPTED, known)
 
 
 def _had_ended(call: Call, leg: Leg | None, *, since: timedelta) -> bool:

@@ -249,7 +249,7 @@ def redirecting(
 
     answer = yield from asking(attempt, done=will_do, limit=LAG, monotonic=monotonic)
     if isinstance(answer, Call):
-        return answer
+        return with_reported_status(answer, reported())
     leg = reported()
     # A call that REST shows as in progress has ended, most likely, and REST is behind.
     patience = 0.0 if leg is not None and leg.status == CallStatus.IN_PROGRESS else LAG
