@@ -198,6 +198,10 @@ class StoreAwayError(StoreError):
     """A shared store can't be reached just now, or does not answer; it may be there again any moment."""
 
 
+class StoreBusyError(StoreError):
+    """A shared store is there, but a statement took too long and was ended, as where another session holds a lock."""
+
+
 class PortTakenError(CallctlError):
     """The address to listen at is in use by another process."""
 

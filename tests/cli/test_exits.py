@@ -267,6 +267,7 @@ CODES: dict[type[errors.CallctlError], int] = {
     errors.WaitTimeoutError: 9,
     errors.StoreError: 1,
     errors.StoreAwayError: 1,
+    errors.StoreBusyError: 1,
     errors.NoThreadError: 1,
     errors.PortTakenError: 1,
     errors.NoLongerWantedError: 1,

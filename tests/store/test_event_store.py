@@ -112,6 +112,19 @@ async def test_events_of_a_loop_are_acknowledged_too(store: EventStore) -> None:
     assert sorted(one.call_sid for one in all_events(store)) == [sid(number) for number in range(300)]
 
 
+def test_a_test_that_something_can_be_stored_changes_nothing_that_others_see(store: EventStore, opens: Opens) -> None:
+    other, unused = opens(), opens(world="ffffffffffffffff")
+    first, second = event(1, "ringing", number=0, at=1), event(2, "ringing", number=0, at=1)
+    assert store.append(first)
+    for one in (store, other, unused, store):
+        one.check_writable()
+    assert other.after(0) == [(1, first)]
+    assert (store.last_event_id(), other.last_event_id(), unused.after(0)) == (1, 1, [])
+    assert [row.call_sid for row in (*other.calls_starting("CA"), *unused.calls_starting("CA"))] == [first.call_sid]
+    assert other.append(second)
+    assert [store.after(1), other.after(1)] == [[(2, second)], [(2, second)]]
+
+
 ODD = [
     "",
     "\0",

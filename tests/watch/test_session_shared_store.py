@@ -14,26 +14,30 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psycopg
 import pytest
 from events import event, form, sid
 from listeners import sign
 from postgresql_server import postgres_server
 from running import Callctl, env_for
-from watches import running_follower, running_watch, settings_in
+from watches import running_follower, running_watch, settings_in, until
 
 from callctl.api.client import ApiClient
 from callctl.api.requests import PlaceRequest
 from callctl.calls.action import ActionEvent
+from callctl.calls.watch_trouble import Cause
 from callctl.cli.watch.rules import RuleOptions, make_runner, read_rules
 from callctl.operations.missing_callbacks import comparable_url
 from callctl.settings import Settings
 from callctl.simulator import Faults, Simulator
 from callctl.store.opening import open_store
 from callctl.store.postgresql.connection import Link
+from callctl.store.postgresql.store import PostgresStore
 from callctl.support.clock import Clock
 from callctl.support.threads import run_in_thread
 from callctl.watch import registry
 from callctl.watch.listener.listener import Listener
+from callctl.watch.monitoring import MonitoringAddress
 from callctl.watch.options import WatchOptions
 
 
@@ -161,6 +165,65 @@ async def test_watch_and_follower_say_that_the_store_is_away_and_soon_that_it_is
                 await view.until(lambda seen: seen.header is not None and seen.header.unreachable is None)
                 assert [one for one in view.troubles if "can't look" in one] == []
                 assert [one for one in view.resolved if "is there again" in one]
+
+
+FULL = """
+    CREATE FUNCTION callctl.is_full() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN RAISE 'could not extend file: No space left on device' USING ERRCODE = '53100'; END $$;
+    CREATE TRIGGER is_full BEFORE INSERT ON callctl.stored_events FOR EACH ROW EXECUTE FUNCTION callctl.is_full()
+"""
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "status"),
+    [
+        pytest.param(FULL, "DROP TRIGGER is_full ON callctl.stored_events", 500, id="a table's disk is full"),
+        pytest.param(
+            "BEGIN; LOCK TABLE callctl.stored_events IN ACCESS EXCLUSIVE MODE", "ROLLBACK", 503, id="a table is locked"
+        ),
+    ],
+)
+async def test_as_long_as_callbacks_are_not_stored_it_is_not_ready_and_does_not_say_that_they_are(
+    tmp_path: Path, own_shared_store: str, monkeypatch: pytest.MonkeyPatch, begin: str, end: str, status: int
+) -> None:
+    monkeypatch.setattr("callctl.watch.session.STORE_TEST_INTERVAL", 0.05)
+    monkeypatch.setattr("callctl.watch.monitoring.TEST_COUNTS_FOR", 0.0)
+    monkeypatch.setattr("callctl.store.postgresql.connection.STATEMENT_LIMIT", 2.0)
+    check, ended = PostgresStore.check_writable, list[PostgresStore]()
+
+    def check_and_note(store: PostgresStore) -> None:
+        try:
+            check(store)
+        finally:
+            ended.append(store)
+
+    monkeypatch.setattr(PostgresStore, "check_writable", check_and_note)
+    settings = replace(settings_in(tmp_path), store_url=own_shared_store)
+    options = WatchOptions("127.0.0.1", 0, monitoring=MonitoringAddress("127.0.0.1", 0))
+    async with running_watch(settings, options) as running, aiohttp.ClientSession() as http:
+        view, url = running.view, running.ready.callback_url
+
+        async def post(call: int) -> int:
+            fields = form(call, "ringing")
+            async with http.post(url, data=fields, headers=sign(url, fields)) as answer:
+                return answer.status
+
+        async def readiness() -> int:
+            async with http.get(f"{running.ready.monitoring_url}/readyz") as answer:
+                return answer.status
+
+        assert (await post(1), await readiness()) == (204, 200)
+        with closing(psycopg.connect(own_shared_store, autocommit=True)) as admin:
+            await asyncio.to_thread(lambda: admin.execute(begin.encode(), prepare=False))
+            assert await post(2) == status
+            tested = len(ended)
+            await until(lambda: len(ended) > tested + 2)
+            assert (await post(3), await readiness()) == (status, 503)
+            assert view.resolved == []
+            await asyncio.to_thread(lambda: admin.execute(end.encode()))
+        await view.until_noted("events are stored again")
+        assert (await readiness(), await post(2), await post(3)) == (200, 204, 204)
+        assert [trouble.cause for trouble in (*view.troubles, *view.resolved)] == [Cause.STORE, Cause.STORE]
 
 
 def test_a_call_that_is_placed_and_watched_with_a_listener_of_its_own(

@@ -79,7 +79,7 @@ def _checked(settings: Settings) -> tuple[list[str], int | None]:
     if settings.store_url is not None:
         from callctl.store.postgresql.maintenance import check
 
-        return check(settings.store_url)
+        return check(settings.store_url, world=settings.world)
     from callctl.doctor.files import store_finding
     from callctl.views.doctor_finding import Level
 

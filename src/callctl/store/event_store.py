@@ -41,7 +41,7 @@ class EventStore(Protocol):
         """Write what was submitted and close the store; wait ``timeout`` seconds at most."""
 
     def check_writable(self) -> None:
-        """Write something and delete it again, as a test that something can be stored now."""
+        """Write something and undo it, as a test that events can be stored now."""
 
     def mend(self) -> bool:
         """Do what can be done about a read that failed, however long it takes; return whether to read anew.

@@ -194,16 +194,15 @@ def test_a_connection_that_is_of_no_use_is_replaced_though_it_is_open(
     store: PostgresStore, spoil: Callable[[psycopg.Connection[object]], object]
 ) -> None:
     assert store.append(event(1, "ringing", number=0, at=1))
+    store.withdraw("n1")
     store.check_writable()
-    for link in (store._writing, store._writer._link):
+    for link in (store._writing, store._writer._link, store._testing):
         assert link._connection is not None
         spoil(link._connection)
     with pytest.raises(StoreAwayError):
         store.withdraw("n1")
     store.withdraw("n1")
     assert store.append(event(2, "ringing", number=0, at=1))
-    assert store._writing._connection is not None
-    spoil(store._writing._connection)
     store.check_writable()  # which changes nothing, and so is repeated
 
 

@@ -40,7 +40,7 @@ def test_of_many_who_make_the_schema_at_once_one_does(postgresql: PostgresServer
     for thread in threads:
         thread.join()
     assert sorted(found) == [(0, schema.VERSION)] + [(schema.VERSION, schema.VERSION)] * 5
-    assert check(url) == ([], schema.VERSION)
+    assert check(url, world=WORLD) == ([], schema.VERSION)
 
 
 def test_a_listener_goes_on_while_the_schema_is_made_anew_and_with_the_next_version(own_shared_store: str) -> None:
@@ -151,6 +151,7 @@ def test_the_page_leads_from_no_role_to_a_store_that_is_used(callctl: Callctl, p
     play("grants.sql", as_owner)
     assert callctl("store", "check", env={"CALLCTL_STORE": as_user}).code == 0
     with closing(PostgresStore.open(as_user, world=WORLD)) as store:
+        store.check_writable()
         assert store.append(event(1, "ringing"))
         store.announce("n", {}, lasting=timedelta(hours=1))
         assert list(store.announced()) == ["n"]

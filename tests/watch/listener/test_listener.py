@@ -13,7 +13,7 @@ from listeners import PUBLIC, TOKEN, FailingStore, Reports, Start, post, sign
 from watches import until
 from yarl import URL
 
-from callctl.errors import CallctlError, PortTakenError, SettingsError, StoreAwayError, StoreError
+from callctl.errors import CallctlError, PortTakenError, SettingsError, StoreAwayError, StoreBusyError, StoreError
 from callctl.store.sqlite.store import SqliteStore
 from callctl.watch.listener import listener as listener_module
 from callctl.watch.listener import server as server_module
@@ -201,6 +201,7 @@ async def test_a_store_that_fails_is_said_once_and_recovers(
         (StoreError("can't write to /home/ann/events.db"), 500),
         (KeyError("/home/ann/events.db"), 500),
         (StoreAwayError("can't reach the event store /home/ann"), 503),
+        (StoreBusyError("can't write to the event store /home/ann: a lock"), 503),
     ],
     ids=repr,
 )

@@ -14,7 +14,7 @@ from functools import cache
 from traceback import clear_frames
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from callctl.errors import NoThreadError, StoreAwayError, StoreError
+from callctl.errors import NoThreadError, StoreAwayError, StoreBusyError, StoreError
 from callctl.settings.store_url import VERIFIED, describe, is_local_host
 from callctl.support.backoff import Backoff
 from callctl.support.threads import failure_reason, start
@@ -28,6 +28,9 @@ T = TypeVar("T")
 # Seconds that a statement, with its commit, may take, and that a connection may take to be opened.
 STATEMENT_LIMIT = 5.0
 CONNECT_LIMIT = 5.0
+# The part of it after which a server that answers ends a statement itself, as one that waits for a lock: it is known to
+# be there then, and the connection is kept. No commit is ended so: the server's limit is for what comes before it.
+_SERVERS_PART = 0.9
 # Seconds after which it is also reported why a server that is away can't be reached, each reason once.
 LONG_AWAY = 30.0
 # Seconds that a statement which is under way gets where its connection is to be closed.
@@ -129,7 +132,7 @@ class Engine:
         try:
             self._check_encrypted(connection)
             connection.limit = limit = statement_limit or STATEMENT_LIMIT
-            connection.execute(_SET_UP, (f"{limit * 1000:.0f}ms",))
+            connection.execute(_SET_UP, (f"{_SERVERS_PART * limit * 1000:.0f}ms",))
         except psycopg.Error as error:
             connection.close()
             raise self._explained(error, "reach") from error
@@ -230,7 +233,7 @@ class Link:
         return self._repeatable(sql, values, "read")
 
     def test(self, sql: str, values: Mapping[str, Any]) -> None:
-        """Run a statement that writes what is there, as a test; it is repeated once where a connection was lost.
+        """Run a statement that writes and changes nothing, as a test; it is repeated once where a connection was lost.
 
         Raises:
             StoreError: It can't be written.
@@ -289,10 +292,10 @@ class Link:
             self._connection = None
             raise
 
-    def close(self) -> None:
-        """Close the connection; a statement that has no answer after a moment fails."""
+    def close(self, *, patience: float = _LAST_ANSWER) -> None:
+        """Close the connection; a statement that has no answer after ``patience`` seconds fails."""
         self._closed = True
-        if not self._lock.acquire(timeout=_LAST_ANSWER):
+        if not self._lock.acquire(timeout=patience):
             self._break_off()
             if not self._lock.acquire(timeout=_LAST_ANSWER):
                 return  # it is only being opened, and goes with its thread
@@ -350,6 +353,9 @@ _URL_HINT = "such as postgresql://callctl@db.example.com/callctl?sslmode=verify-
 # SQLSTATE classes and codes of a server that is there and will take this later, with no fault of who asks.
 _PASSING = ("08", "57P", "53300", "25006", "40003")
 
+# SQLSTATE codes of a statement that took too long, or was ended by hand, and of a lock that did.
+_BUSY = ("57014", "55P03")
+
 # By what libpq says where there is no connection since TLS does not come about.
 _TLS_HINTS = {
     "root certificate file": "sslrootcert=system trusts what this machine does; or name the file of a CA there",
@@ -360,6 +366,10 @@ _TLS_HINTS = {
 }
 _OWNER_HINT = "the database's owner makes the schema: have CALLCTL_STORE name that role for once (docs/postgresql.md)"
 _AWAY_HINT = "see whether the server runs and can be reached from here"
+_BUSY_HINT = (
+    "the server is slow, or another session holds a lock, as VACUUM FULL or a commit that waits for a standby does: "
+    "pg_locks and pg_stat_activity show which"
+)
 # What libpq adds where the file of a CA is not there, and where nobody listens: the hints say it better.
 _ADVICE = re.compile(
     r" Either provide the file\b.*? server certificate verification\."
@@ -377,8 +387,12 @@ def role_of(connection: Connection[Any]) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Return what an error of the driver says, on one line, of each address that was tried once."""
-    text = _ADVICE.sub("", " ".join(str(error).split()))
+    """Return what an error of the driver says, on one line, of each address that was tried once.
+
+    What a server adds to its sentence is left out: whole statements, and rows with what callbacks have.
+    """
+    sentence = getattr(getattr(error, "diag", None), "message_primary", None)
+    text = _ADVICE.sub("", " ".join((sentence or str(error)).split()))
     _, _, several = text.partition(_SEVERAL)
     tried = dict.fromkeys(filter(None, _TRIED.split(several))) if several else (text,)
     return "; ".join(_PREFIX.sub("", text.strip(), count=1) for text in tried) or type(error).__name__
@@ -404,6 +418,8 @@ def explained(error: Exception, doing: str, name: str, *, is_lost: bool = False,
         "42P01": "`callctl store migrate` makes the schema",
         "42883": "`callctl store migrate` makes the schema",
     }
+    if code in _BUSY:
+        return StoreBusyError(message, hint=_BUSY_HINT)
     if is_lost or is_connection or code.startswith(_PASSING):
         if "authentication failed" in text or "no password supplied" in text:
             return StoreError(message, hint="give the password in PGPASSWORD, PGPASSFILE or the URL")

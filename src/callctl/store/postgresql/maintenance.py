@@ -65,8 +65,8 @@ class Checked(NamedTuple):
     version: int | None
 
 
-def check(url: str) -> Checked:
-    """Return what was found of a store and its server; nothing is changed."""
+def check(url: str, *, world: str) -> Checked:
+    """Return what is wrong with a store and its server, and with storing events of a world; nothing is changed."""
     try:
         check_driver()
         engine = Engine(url)
@@ -82,7 +82,8 @@ def check(url: str) -> Checked:
             troubles += _server_troubles(connection)
             version = version_of(connection)
             check_version(version, name=engine.name)
-            troubles += _missing_rights(connection, engine.name)
+            missing = list(_missing_rights(connection, engine.name))
+            troubles += missing or _trial_troubles(connection, engine.name, world=world)
         except psycopg.Error as error:
             troubles.append(_sentence(explained(error, "read", engine.name, role=role_of(connection))))
         except StoreError as error:
@@ -98,6 +99,18 @@ def _missing_rights(connection: Connection[Any], name: str) -> Iterator[str]:
     if forbidden:
         what = ", ".join(forbidden)
         yield f"{role_of(connection)} may not use all of {name}: {what} (docs/postgresql.md has the grants)"
+
+
+def _trial_troubles(connection: Connection[Any], name: str, *, world: str) -> Iterator[str]:
+    import psycopg
+
+    from callctl.store.postgresql.trial import trial
+
+    try:
+        connection.execute(trial(world).encode(), {})
+    except psycopg.Error as error:
+        what = explained(error, "write to", name, is_lost=connection.closed, role=role_of(connection))
+        yield _sentence(what)
 
 
 def _server_troubles(connection: Connection[Any]) -> Iterator[str]:

@@ -120,7 +120,7 @@ class PostgresStore:
         """Prepare; nothing is connected. ``by`` is who uses it: user@host."""
         self._engine, self._world, self._by = engine, world, by or user_at_host()
         # What waits for one of them does not keep the others waiting. A command uses one.
-        self._reading, self._writing = Link(engine), Link(engine)
+        self._reading, self._writing, self._testing = Link(engine), Link(engine), Link(engine)
         # How many events and actions were left out, since their records can't be read.
         self.unreadable = self.unreadable_actions = 0
 
@@ -203,15 +203,21 @@ class PostgresStore:
         self._engine.close()
         self._reading.close()
         self._writing.close()
+        self._testing.close(patience=0)
 
     def mend(self) -> bool:
         """Do nothing: the connections are made anew by themselves."""
         return True
 
     def check_writable(self) -> None:
-        """Commit a change that leaves everything as it is, as a test that something can be stored now."""
-        sql = "UPDATE callctl.worlds SET last_event = last_event WHERE world = %(world)s"
-        self._writing.test(sql, {"world": self._world})
+        """Write what events write and undo it, as a test that they can be stored now."""
+        self._testing.test(self._trial, {})
+
+    @cached_property
+    def _trial(self) -> str:
+        from callctl.store.postgresql.trial import trial
+
+        return trial(self._world)
 
     def observe_commits(self, observe: Callable[[float, int], None]) -> None:
         """Have ``observe`` called, in the writer's thread, with the seconds that each commit took and its events."""

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from callctl.calls.event import CallEvent
-from callctl.errors import StoreAwayError
+from callctl.errors import StoreAwayError, StoreBusyError, StoreError
 from callctl.store.group_writer import GROUP, Entry, GroupWriter
 from callctl.store.postgresql.connection import Engine, Link
 from callctl.store.postgresql.rows import event_row
@@ -102,25 +102,27 @@ class SharedWriter(GroupWriter[_Row]):
             if not waiting:
                 unsure.clear()
                 waiting, more = self._group()
-            elif self._engine.away is None and self._write_unless_away(waiting[:GROUP], unsure):
+            elif (why := self._engine.away or self._write_now(waiting[:GROUP], unsure)) is None:
                 waiting = waiting[GROUP:]
             else:
-                waiting, more = self._wait(waiting, more)
+                waiting, more = self._wait(waiting, more, why)
         self._link.close()
 
-    def _write_unless_away(self, entries: Sequence[Entry[_Row]], unsure: set[str]) -> bool:
-        """Commit entries and settle them; return False, with nothing settled, if the server is away."""
+    def _write_now(self, entries: Sequence[Entry[_Row]], unsure: set[str]) -> StoreError | None:
+        """Commit entries and settle them; where the server is away or busy, settle none and return why."""
         try:
             began = time.perf_counter()
             outcomes = self._commit([entry.row for entry in entries])
-        except StoreAwayError:
+        except StoreBusyError as error:
+            return error
+        except StoreAwayError as error:
             unsure.update(entry.row.event.key for entry in entries)
             with self._lock:
                 self._kept.clear()  # another server may be the next one, and lack what this one had
-            return False
+            return error
         except Exception:
             self._write_group(entries)  # fails again, or is written one by one
-            return True
+            return None
         self.observe(time.perf_counter() - began, len(entries))
         if unsure:
             outcomes = [
@@ -128,12 +130,12 @@ class SharedWriter(GroupWriter[_Row]):
                 for entry, is_new in zip(entries, outcomes, strict=True)
             ]
         self._settle(entries, outcomes)
-        return True
+        return None
 
-    def _wait(self, waiting: list[Entry[_Row]], more: bool) -> tuple[list[Entry[_Row]], bool]:
+    def _wait(self, waiting: list[Entry[_Row]], more: bool, why: StoreError) -> tuple[list[Entry[_Row]], bool]:
         """Wait a little for the server; return the entries that wait on, with what came, and whether more may come.
 
-        Those that have waited long enough are refused, and all of them at the end.
+        Those that have waited long enough are refused, with why, and all of them at the end.
         """
         batch: list[Entry[_Row]] | None = []
         if more:
@@ -144,9 +146,7 @@ class SharedWriter(GroupWriter[_Row]):
         due = time.monotonic() - PATIENCE if more else float("inf")
         refused = [entry for entry in waiting if entry.at <= due]
         if refused:
-            away = self._engine.away
-            hint = "see whether the server runs and can be reached from here"
-            self._fail(refused, away or StoreAwayError(f"the event store {self._name} can't be reached", hint=hint))
+            self._fail(refused, why)
         return [entry for entry in waiting if entry.at > due], more
 
     def _settle(self, entries: Sequence[Entry[_Row]], outcomes: Sequence[object]) -> None:

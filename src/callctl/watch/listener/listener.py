@@ -21,7 +21,7 @@ from callctl.calls.call import CallStatus
 from callctl.calls.event import TWIML_REQUEST, AmbiguousEventError, CallEvent, NotACallEventError
 from callctl.calls.other_callbacks import FEATURES, asks_for_announcement
 from callctl.calls.watch_trouble import Cause, Trouble
-from callctl.errors import StoreAwayError, StoreError, shortened
+from callctl.errors import StoreAwayError, StoreBusyError, StoreError, shortened
 from callctl.settings import Settings, may_be_token
 from callctl.support.server import TcpServer
 from callctl.support.threads import AfterTurn, TimeLimit, describe
@@ -353,7 +353,8 @@ class Listener:
                 raise
             return self._not_stored(f"the event store takes longer than {self._time_limit.seconds:g} s", event)
         except StoreError as error:
-            return self._not_stored(error.message, event, status=503 if isinstance(error, StoreAwayError) else 500)
+            status = 503 if isinstance(error, StoreAwayError | StoreBusyError) else 500
+            return self._not_stored(error.message, event, status=status)
         except Exception as error:  # whatever it is, the request is answered in time and it is reported
             return self._not_stored(f"can't keep an event: {describe(error)}", event)
         finally:
