@@ -540,9 +540,12 @@ class Session:
     async def _test_store(self, store: EventStore, listener: Listener) -> float:
         """Find out whether events can be stored again where they could not: maybe no callback comes to tell."""
         if not listener.store_works:
-            with contextlib.suppress(StoreError):
+            try:
                 await run_in_thread(store.check_writable)
-                listener.store_works_again()
+            except StoreError:
+                listener.store_tested(passed=False)
+            else:
+                listener.store_tested(passed=True)
         return STORE_TEST_INTERVAL
 
     async def _until_test(self, seconds: float) -> None:

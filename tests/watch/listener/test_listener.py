@@ -229,6 +229,38 @@ async def test_whatever_keeps_an_event_from_being_stored_health_says_so_until_on
     assert await send() == (204, 200, None)
 
 
+async def test_a_test_of_the_store_that_callbacks_belie_counts_less_until_one_is_stored(
+    start: Start, reports: Reports, store: SqliteStore
+) -> None:
+    failing = FailingStore(store)
+    listener = await start(kept_by=failing)
+
+    async def fails() -> None:
+        assert (await post(listener.url + "/status", form(1, "ringing"), signed_url=PUBLIC))[0] == 500
+
+    async def tests_until_it_works() -> int:
+        await fails()
+        number = 0
+        while not listener.store_works:
+            listener.store_tested(passed=True)
+            number += 1
+        return number
+
+    assert [await tests_until_it_works() for _ in range(4)] == [1, 2, 4, 8]
+    await fails()
+    outcomes = [True] * 15 + [False] + [True] * 15  # sixteen that pass, one after the other, are needed
+    for passed in outcomes:
+        listener.store_tested(passed=passed)
+    await fails()
+    listener.store_tested(passed=True)
+    assert not listener.store_works
+    assert [trouble.is_over for trouble in reports.troubles] == [False, True] * 4 + [False]
+    failing.fails = False
+    assert (await post(listener.url + "/status", form(1, "ringing"), signed_url=PUBLIC))[0] == 204
+    failing.fails = True
+    assert await tests_until_it_works() == 1
+
+
 async def test_a_disk_that_does_not_answer_keeps_nobody_waiting_until_twilio_gives_up(
     start: Start, reports: Reports, store: SqliteStore, http: aiohttp.ClientSession
 ) -> None:

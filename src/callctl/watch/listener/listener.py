@@ -55,6 +55,8 @@ _NO_REPLAYS = "this is a listener of callctl, which has these events: replay the
 _MOST_PATHS = 8
 # The most events that are remembered as answered with 500. Twilio has stopped sending the first of them by then.
 _MOST_UNREPORTED = 8192
+# The most tests of a store that have to pass before it counts as working: five minutes of them.
+_MOST_TESTS = 64
 # The most ambiguous callbacks that are remembered, so that REST is not asked again where one is sent once more.
 _MOST_AMBIGUOUS = 1024
 
@@ -128,6 +130,9 @@ class Listener:
         self.awaited_selftests: set[SelftestId] = set()
         self._server: TcpServer | None = None
         self.store_works = True
+        # How many tests of the store have passed since an event could not be stored, one after the other, and how many
+        # have to before it counts as working.
+        self._tests_passed, self._tests_needed = 0, 1
         self.accepted = self.duplicates = self.ignored = self.refused = self.failed = self.misdirected = 0
         self._misdirected_to: set[str] = set()
         self._has_reported_recut = False
@@ -359,7 +364,8 @@ class Listener:
             return self._not_stored(f"can't keep an event: {describe(error)}", event)
         finally:
             self.counts.pending -= 1
-        self.store_works_again()
+        self._tests_needed = 1
+        self._store_works_again()
         # The store may have kept it before, though it was answered with 500: then it was not reported.
         is_new |= self._unreported.pop(event.key, False) is None
         if event.kind in FEATURES:
@@ -376,6 +382,7 @@ class Listener:
 
     def _not_stored(self, why: str, event: CallEvent, *, status: int = 500) -> int:
         self.failed += 1
+        self._tests_passed = 0
         if (
             status == 500
         ):  # with 503 it went nowhere: what is in the store then came by another listener, which counted it
@@ -389,8 +396,20 @@ class Listener:
         self.health |= {"status": "failing", "answers_with": status}
         return status
 
-    def store_works_again(self) -> None:
-        """Take it that events can be stored."""
+    def store_tested(self, *, passed: bool) -> None:
+        """Take note of a test of the store, made since maybe no callback comes to show that events can be stored again.
+
+        A test is not the event that failed. Where callbacks still fail after one has passed, twice as many have to pass
+        the next time, until an event is stored: else the trouble and its end would be reported in turn.
+        """
+        if self.store_works:
+            return
+        self._tests_passed = self._tests_passed + 1 if passed else 0
+        if self._tests_passed >= self._tests_needed:
+            self._tests_needed = min(2 * self._tests_needed, _MOST_TESTS)
+            self._store_works_again()
+
+    def _store_works_again(self) -> None:
         if not self.store_works:
             self.store_works = True
             self._on_trouble(Trouble("events are stored again", Cause.STORE, is_over=True))
