@@ -303,12 +303,18 @@ def test_ends_that_no_callback_reported_are_read_on_by_themselves(store: EventSt
     assert (newest > last, missed) == (True, [])
 
 
-def test_calls_are_found_by_the_beginning_of_their_sids_and_live_ones_listed(store: EventStore) -> None:
+def test_calls_are_found_by_the_beginning_of_their_sids_and_live_and_ended_ones_listed(store: EventStore) -> None:
     for number, status in ((11, "ringing"), (12, "completed"), (2, "in-progress")):
         store.append(event(number, status, number=0, at=number))
     assert [row.call_sid for row in store.calls_starting(sid(11)[:-1])] == [sid(12), sid(11)]
     assert store.calls_starting("CA%") == store.calls_starting("CA\0") == []
     assert [row.call_sid for row in store.live_calls()] == [sid(2), sid(11)]
+    store.append(event(3, "busy", number=0, at=13))
+    assert [(row.call_sid, row.status) for row in store.ended_calls(limit=3)] == [
+        (sid(3), "busy"),
+        (sid(12), "completed"),
+    ]
+    assert [row.call_sid for row in store.ended_calls(limit=1)] == [sid(3)]
 
 
 def test_old_calls_are_deleted_in_steps_with_what_was_done_to_them(store: EventStore) -> None:
@@ -340,6 +346,7 @@ def test_two_worlds_never_see_each_other(store: EventStore, opens: Opens) -> Non
     one = event(1, "ringing", number=0, at=1)
     assert store.append(one)
     assert (all_events(other), other.call(sid(1)), other.live_calls(), other.after(0)) == ([], None, [], [])
+    assert other.ended_calls(limit=1) == []
     assert other.append(one)
     held = claimed(store, CLAIM, now=START, until=START + LEASE)
     store.remember_placed(sid(1), at=START, callback="https://example.com/status")

@@ -57,7 +57,7 @@ def export(
         typer.Argument(
             metavar="CALL",
             help="SIDs, starts of them, @last, or - for SIDs on stdin; else the calls that the filters choose.",
-            autocompletion=completion.call_sids,
+            autocompletion=completion.past_call_sids,
         ),
     ] = None,
     live: filters.Live = False,

@@ -44,7 +44,7 @@ def replay(
         typer.Argument(
             metavar="CALL",
             help="SIDs, starts of them, @last, or - for SIDs on stdin.",
-            autocompletion=completion.call_sids,
+            autocompletion=completion.past_call_sids,
         ),
     ] = None,
     to: Annotated[

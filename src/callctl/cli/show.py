@@ -40,7 +40,7 @@ def show(
         typer.Argument(
             metavar="CALL",
             help="SIDs, starts of some (8 characters or more), @last, or - for SIDs on stdin.",
-            autocompletion=completion.call_sids,
+            autocompletion=completion.past_call_sids,
         ),
     ],
     columns: output.Columns = None,

@@ -102,6 +102,9 @@ class EventStore(Protocol):
     def live_calls(self) -> list[CallRow]:
         """Return the calls of which no final status is stored."""
 
+    def ended_calls(self, *, limit: int) -> list[CallRow]:
+        """Return the calls of which a final status is stored, those of the latest events first, at most ``limit``."""
+
     def delete_older_than(self, moment: datetime, *, limit: int = 100) -> int:
         """Delete at most ``limit`` calls without an event since, with their events; return how many.
 

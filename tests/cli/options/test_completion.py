@@ -104,9 +104,40 @@ def test_a_call_is_offered_with_number_status_and_age(
     assert dict(completion.call_sids(context, "CA"))[f"{LIVE}  ringing"] == ""
 
 
-@pytest.mark.parametrize("command", ["show", "redirect", "hangup", "wait", "export", "list --parent"])
+@pytest.mark.parametrize("command", ["redirect", "hangup", "wait", "watch --call", "list --parent"])
 def test_sids_of_live_calls_that_are_known_here(known: Path, command: str) -> None:
     assert offered(f"callctl {command} CA", known, ACCOUNT) == [LIVE]
+
+
+@pytest.mark.parametrize("command", ["show", "export", "replay"])
+def test_sids_of_calls_that_have_ended_too_for_who_looks_at_what_happened(known: Path, command: str) -> None:
+    assert offered(f"callctl {command} CA", known, ACCOUNT) == [LIVE, OVER]
+
+
+def test_a_few_calls_that_have_ended_are_offered_the_latest_first_and_older_ones_by_more_of_their_sid(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(completion, "_MOST_ENDED", 2)
+    monkeypatch.setattr(completion, "_LATEST", 3)
+    began = datetime(2026, 1, 5, tzinfo=UTC)
+    settings = load({"HOME": str(home), **ACCOUNT}, cwd=home)
+    store = SqliteStore.open_for_watch(settings.store, world=settings.world)
+    ended = [f"CA{number:04}" + "0" * 28 for number in range(5)]
+    for number, sid in enumerate([*ended, LIVE]):
+        form = [("CallSid", sid), ("CallStatus", "ringing" if sid == LIVE else "busy"), ("To", "+12025550102")]
+        at = began + timedelta(minutes=number)
+        store.append(CallEvent.from_form(form, received_at=at, world=settings.world, verified=True))
+    store.close()
+    stream = io.StringIO()
+    now = began + timedelta(minutes=10)
+    runtime = Runtime({"HOME": str(home), **ACCOUNT}, home, stream, stream, stream, now=lambda: now)
+    context = typer.Context(typer.main.get_command(app), obj=runtime)
+    live = (LIVE, "+12025550102, ringing for 5 min")
+    latest = [(ended[4], "busy 6 min ago"), (ended[3], "busy 7 min ago")]
+    assert completion.past_call_sids(context, "") == [live, *latest]
+    assert completion.past_call_sids(context, "CA0") == latest
+    assert completion.past_call_sids(context, "CA0000") == [(ended[0], "busy 10 min ago")]
+    assert completion.past_call_sids(context, "CA9") == []
 
 
 def test_the_last_call_is_offered_and_no_call_of_another_account(known: Path) -> None:
@@ -121,8 +152,8 @@ def test_the_forms_of_a_report(home: Path) -> None:
 
 def test_the_settings_file_on_the_line_counts(known: Path) -> None:
     (known / "other.env").write_text("\n".join(f"{name}={value}" for name, value in ACCOUNT.items()))
-    assert offered("callctl show --env-file other.env CA", known) == [LIVE]
-    assert offered("callctl show --env-file missing.env CA", known) == []
+    assert offered("callctl hangup --env-file other.env CA", known) == [LIVE]
+    assert offered("callctl hangup --env-file missing.env CA", known) == []
 
 
 @pytest.mark.parametrize("command", ["place +12025550100 --url", "redirect CAx --url", "place +12025550100 --then"])

@@ -339,6 +339,11 @@ class PostgresStore:
         rows = self._read(f"{_CALLS} AND NOT is_final AND status <> '' ORDER BY last_at")
         return [CallRow(*row) for row in rows]
 
+    def ended_calls(self, *, limit: int) -> list[CallRow]:
+        """Return the calls of which a final status is stored, those of the latest events first, at most ``limit``."""
+        rows = self._read(f"{_CALLS} AND is_final ORDER BY last_at DESC LIMIT %(limit)s", limit=limit)
+        return [CallRow(*row) for row in rows]
+
     def delete_older_than(self, moment: datetime, *, limit: int = 100) -> int:
         """Delete at most ``limit`` calls without an event since, with their events; return how many."""
         sql = "SELECT callctl.delete_older_than(%(world)s, %(moment)s, %(limit)s)"

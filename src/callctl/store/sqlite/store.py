@@ -388,6 +388,11 @@ class SqliteStore:
         """Return the calls of which no final status is stored."""
         return [_call_row(row) for row in self._rows(f"{_CALLS} AND NOT is_final AND status <> '' ORDER BY last_at")]
 
+    def ended_calls(self, *, limit: int) -> list[CallRow]:
+        """Return the calls of which a final status is stored, those of the latest events first, at most ``limit``."""
+        rows = self._rows(f"{_CALLS} AND is_final ORDER BY last_at DESC LIMIT :limit", limit=limit)
+        return [_call_row(row) for row in rows]
+
     def delete_older_than(self, moment: datetime, *, limit: int = 100) -> int:
         """Delete at most ``limit`` calls without an event since, with their events; return how many.
 
