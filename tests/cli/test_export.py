@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -177,6 +178,31 @@ def test_without_fetch_nothing_is_asked_of_the_api(frozen: Frozen, recorded: Sql
     for args in ((ONE,), (ONE[:9],), ("--since", "2026-01-05")):
         assert frozen("export", *args, "--output", "-").code == 0
     assert not frozen.simulator.requests
+
+
+@pytest.mark.parametrize("name", ["events.db", "events.db-wal", "watch/1", "new"])
+def test_no_file_of_callctls_own_is_replaced(frozen: Frozen, recorded: SqliteStore, home: Path, name: str) -> None:
+    del recorded
+    state = home / ".local/state/callctl"
+    (home / "link").symlink_to(state / name)
+    before = (state / "events.db").read_bytes()
+    for output in (str(state / name), f".local/state/../state/callctl/{name}", "link"):
+        outcome = frozen("export", ONE, "--output", output)
+        assert (outcome.code, outcome.out) == (2, "")
+        assert "is a file of callctl's own" in outcome.err
+    assert (state / "events.db").read_bytes() == before
+
+
+def test_nor_is_a_store_that_is_elsewhere(frozen: Frozen, recorded: SqliteStore, home: Path) -> None:
+    del recorded
+    store = home / "calls.db"
+    shutil.copy(home / ".local/state/callctl/events.db", store)
+    os.link(store, home / "same")
+    for output in ("calls.db", "calls.db-journal", "same"):
+        outcome = frozen("export", ONE, "--output", output, env={"CALLCTL_STORE": str(store)})
+        assert outcome.code == 2
+    (home / "same").unlink()  # callctl uses no store of two names
+    assert frozen("export", ONE, "--output", "calls.html", env={"CALLCTL_STORE": str(store)}).code == 0
 
 
 @pytest.mark.parametrize("which", [(ONE,), (ONE[:9],), ("--since", "2026-01-05")])

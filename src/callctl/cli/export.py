@@ -131,6 +131,7 @@ def export(
     _check_choice(call, chosen)
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid}, requires_dotenv=False)
     check_account(settings)
+    _check_output(runtime, settings, output)
     client = runtime.client(settings) if fetch else None
     store = open_store_to_read(runtime, settings) if fetch else _open_store(runtime, settings)
     try:
@@ -160,6 +161,28 @@ def _check(format_: str, *, output: str | None, web: bool) -> None:
         raise UsageError("--output names no file", hint="- stands for stdout; without it a new file is made here")
     if web and (format_ != "html" or output == _TO_STDOUT):
         raise UsageError("--web opens a page, and none is written to a file", hint="leave out --format and --output -")
+
+
+def _check_output(runtime: Runtime, settings: Settings, output: str | None) -> None:
+    """Refuse a file of callctl's own: the store with what SQLite has beside it, or what is in the state folder.
+
+    Raises:
+        UsageError: It is one.
+    """
+    if output in (None, _TO_STDOUT):
+        return
+    path = os.path.realpath(runtime.cwd / output)
+    own = [f"{os.path.realpath(settings.store)}{ending}" for ending in ("", "-wal", "-shm", "-journal")]
+    is_own = any(path == one or _is_same_file(path, one) for one in own)
+    if is_own or Path(path).is_relative_to(os.path.realpath(settings.state_dir)):
+        raise UsageError(f"--output {output} is a file of callctl's own", hint="name another file, or - for stdout")
+
+
+def _is_same_file(path: str, other: str) -> bool:
+    try:
+        return Path(path).samefile(other)
+    except OSError:
+        return False
 
 
 def _open_store(runtime: Runtime, settings: Settings) -> EventStore | None:
