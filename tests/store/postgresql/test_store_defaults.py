@@ -34,6 +34,7 @@ DEFAULTS = [
     ("default_transaction_isolation", "serializable"),
     ("default_transaction_deferrable", "on"),
     ("lock_timeout", "1ms"),
+    ("idle_in_transaction_session_timeout", "1ms"),
     ("plan_cache_mode", "force_generic_plan"),
     ("enable_seqscan", "off"),
 ]

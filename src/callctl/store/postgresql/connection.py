@@ -46,7 +46,7 @@ _SET_UP = """
         set_config('client_encoding', 'UTF8', false), set_config('application_name', 'callctl', false),
         set_config('default_transaction_isolation', 'read committed', false),
         set_config('statement_timeout', %s, false), set_config('lock_timeout', '0', false),
-        set_config('idle_session_timeout', '0', false),
+        set_config('idle_session_timeout', '0', false), set_config('idle_in_transaction_session_timeout', '0', false),
         CASE WHEN current_setting('transaction_timeout', true) IS NOT NULL
             THEN set_config('transaction_timeout', '0', false) END,
         CASE WHEN current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')
