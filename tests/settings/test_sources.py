@@ -194,7 +194,18 @@ def test_a_file_that_was_found_keeps_events_below_its_own_and_the_state_folder_o
 @pytest.mark.parametrize("is_there", [False, True])
 @pytest.mark.parametrize(
     "name",
-    ["", "watch", "Watch", "watch/x.db", "events.db/x", "events.db-wal", "events.db-wal/x", "events.db.x/y/z.db"],
+    [
+        "",
+        "watch",
+        "Watch",
+        "watch/x.db",
+        "events.db/x",
+        "events.db-wal",
+        "events.db-wal/x",
+        "events.db.x/y/z.db",
+        "last-placed-x",
+        "last-not-known-x",
+    ],
 )
 def test_no_store_is_where_callctl_keeps_other_files(tmp_path: Path, name: str, is_there: bool) -> None:
     working, state = tmp_path / "repository", tmp_path / "state" / "callctl"

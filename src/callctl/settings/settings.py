@@ -67,6 +67,8 @@ class Settings:
     port: int = DEFAULT_PORT
     state_dir: Path = Path()
     store: Path = Path()
+    # Whether a .env that was merely found says where the store is: it may be another's, made for who clones it.
+    is_store_found: bool = False
     # Where events are kept instead, if that is a database; it may hold a password.
     store_url: str | None = field(default=None, repr=False)
     urls: Mapping[str, NamedUrl] = field(default_factory=dict)

@@ -35,7 +35,7 @@ SECRETS = frozenset({"TWILIO_AUTH_TOKEN", "TWILIO_API_KEY", "TWILIO_API_SECRET",
 _STORE_PASSWORD = "PGPASSWORD"  # noqa: S105 - a variable's name
 _STATE = ".local/state/callctl"
 # What lies in the state folder (SECURITY.md, "What is stored, and where").
-_EVENTS, _LISTENERS, _MARK = "events.db", "watch", "last-not-known-"
+_EVENTS, _LISTENERS, _MARK = "events.db", "watch", ("last-not-known-", "last-placed-")
 _BESIDE_EVENTS = frozenset(f"{_EVENTS}-{log}" for log in ("wal", "shm", "journal"))
 # Stands for a home folder that is not known: nobody, not even root, can make a file below it.
 _NO_HOME = Path("/dev/null")
@@ -113,6 +113,7 @@ def _resolve(
     return replace(
         settings,
         store_url=store_url,
+        is_store_found=unnamed is not None and sources.get("CALLCTL_STORE") == str(unnamed),
         token_account_sid=None if is_owner else token_account_sid,
         files={source: frozenset(layer) for source, layer in layers if source != ENVIRONMENT},
     )

@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from processes import LIMIT, OnTerminal, Piped
 from running import Callctl, env_for
 
 from callctl.errors import StoreError
+from callctl.settings import load
 from callctl.simulator import Simulator
 from callctl.store.sqlite.store import SqliteStore
 
@@ -237,6 +239,31 @@ def server(received: threading.Semaphore) -> Iterator[Server]:
 
 def env_of(server: Server) -> dict[str, str]:
     return {**ENV, "CALLCTL_API_URL": server.url, "CALLCTL_PORT": "0"}
+
+
+def test_last_is_no_call_of_a_store_that_came_with_somebodys_repository(
+    callctl: Callctl, tmp_path: Path, simulator: Simulator
+) -> None:
+    """Its .env was found, not named: who made it would choose which call `hangup @last` ends."""
+    env, repository = env_for(simulator), tmp_path / "repository"
+    repository.mkdir()
+    victim = callctl(*PLACE, env=env).out.strip()
+    (repository / ".env").write_text("CALLCTL_STORE=calls.db\n")
+    world = load({"HOME": str(tmp_path), **env}, cwd=tmp_path).world
+    with contextlib.closing(SqliteStore.open_for_watch(repository / "calls.db", world=world)) as store:
+        store.remember_placed(victim, at=datetime.now(UTC))
+    refused = callctl("hangup", "@last", env=env, cwd=repository)
+    assert (refused.code, refused.out) == (3, "")
+    assert NOT_KNOWN in refused.err
+    mine = callctl(*PLACE, env=env, cwd=repository).out.strip()
+    with contextlib.closing(SqliteStore.open_for_watch(repository / "calls.db", world=world)) as store:
+        store.remember_placed(victim, at=datetime.now(UTC))
+        assert NOT_KNOWN in callctl("hangup", "@last", env=env, cwd=repository).err
+        store.remember_placed(mine, at=datetime.now(UTC))
+    ended = callctl("hangup", "@last", env=env, cwd=repository)
+    assert (ended.code, mine in ended.out) == (0, True)
+    named = callctl("hangup", "@last", "--env-file", ".env", env=env, cwd=repository)
+    assert f"@last is {mine}" in named.err
 
 
 @pytest.mark.parametrize("is_first", [True, False], ids=["first call", "later call"])
