@@ -285,6 +285,22 @@ def test_replay_has_whole_families_and_no_old_ones_and_ends_where_reading_on_beg
     assert list(store.family("CA-unknown")) == []
 
 
+def test_a_whole_family_is_read_whichever_leg_is_named(store: EventStore, opens: Opens) -> None:
+    # 9, of which no event came, dialled 1 and 2; 2 dialled 3, and that one 4. 6 and 7 name each other.
+    family = [event(number, "ringing", at=at, parent=parent) for at, (number, parent) in enumerate(
+        [(4, 3), (1, 9), (3, 2), (2, 9)]
+    )]  # fmt: skip
+    circle = [event(6, "ringing", parent=7), event(7, "ringing", parent=6)]
+    for one in (*family, event(5, "ringing"), *circle):
+        store.append(one)
+    opens(world="fedcba9876543210").append(event(8, "ringing", parent=4))
+    for number in (1, 2, 3, 4, 9):
+        assert list(store.whole_family(sid(number))) == family
+    assert list(store.whole_family(sid(6))) == list(store.whole_family(sid(7))) == circle
+    assert [one.call_sid for one in store.whole_family(sid(5))] == [sid(5)]
+    assert list(store.whole_family("CA-unknown")) == []
+
+
 def test_ends_that_no_callback_reported_are_read_on_by_themselves(store: EventStore, opens: Opens) -> None:
     def end(number: int, name: str = "") -> CallEvent:
         call = Call(sid(number), "completed", caller_name=name, to="missed", date_created=START)

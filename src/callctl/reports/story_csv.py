@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from callctl.calls.action import DONE
 from callctl.reports.stories.story import Story, StoryLeg
 from callctl.support.dates import format_date
 from callctl.views.csv_rows import csv_line
@@ -34,7 +33,7 @@ _COLUMNS: Final[dict[str, Callable[[Story, StoryLeg], object]]] = {
     "ended_by_whom": lambda _, story_leg: story_leg.ending.who,
     "ended_how": lambda _, story_leg: story_leg.ending.words,
     "redirects": lambda _, story_leg: story_leg.redirects,
-    "requests_failed": lambda story, story_leg: _failed(story, story_leg),
+    "requests_failed": lambda _, story_leg: story_leg.requests_failed,
     "callbacks": lambda _, story_leg: story_leg.callbacks,
     "callbacks_missing": lambda _, story_leg: len(story_leg.missing_callbacks),
     "price": lambda _, story_leg: None if story_leg.call is None else story_leg.call.price,
@@ -42,10 +41,6 @@ _COLUMNS: Final[dict[str, Callable[[Story, StoryLeg], object]]] = {
     "error_codes": lambda _, story_leg: " ".join(dict.fromkeys(note.code or "" for note in story_leg.notifications)),
 }
 COLUMNS: Final = tuple(_COLUMNS)
-
-
-def _failed(story: Story, story_leg: StoryLeg) -> int:
-    return sum(action.call_sid == story_leg.leg.call_sid and action.result != DONE for action in story.actions)
 
 
 def csv_lines(stories: Iterable[Story]) -> Iterator[str]:

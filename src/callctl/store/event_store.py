@@ -82,6 +82,9 @@ class EventStore(Protocol):
     def family(self, call_sid: str) -> Iterator[CallEvent]:
         """Return the events of a call, its parent, its siblings and its children, in their order of arrival."""
 
+    def whole_family(self, call_sid: str) -> Iterator[CallEvent]:
+        """Return the events of a call and of all above and below it, parent by parent, in their order of arrival."""
+
     def after(self, event_id: int, *, limit: int = ...) -> list[tuple[int, CallEvent]]:
         """Return the events that came after the one with this id, with their ids, at most ``limit``."""
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from itertools import accumulate
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from callctl.calls.action import ActionEvent
@@ -317,9 +320,10 @@ def timeline_of(events: Iterable[CallEvent], actions: Iterable[ActionEvent]) -> 
     What ended a leg stands before the end that came of it, also where this machine's clock is ahead of Twilio's.
     """
     kept = _without_superseded(events)
+    ends = _Ends(kept)
 
     def key(item: CallEvent | ActionEvent) -> tuple[datetime, datetime]:
-        return _key(item) if isinstance(item, CallEvent) else _action_key(item, kept)
+        return _key(item) if isinstance(item, CallEvent) else ends.action_key(item)
 
     return sorted([*kept, *actions], key=key)
 
@@ -331,9 +335,24 @@ def _without_superseded(events: Iterable[CallEvent]) -> list[CallEvent]:
     return [event for event in known if event.kind != MISSED or event.call_sid not in ended]
 
 
-def _action_key(action: ActionEvent, events: Iterable[CallEvent]) -> tuple[datetime, datetime]:
-    ends = [_key(event) for event in events if action.may_have_caused(event)]
-    return min([_key(action), *((second, action.at) for second, _ in ends)])
+class _Ends:
+    """The ends of legs, by what may have caused them: a request to the leg, or to its parent."""
+
+    def __init__(self, events: Iterable[CallEvent]) -> None:
+        self._seconds: dict[str, list[tuple[datetime, datetime]]] = {}  # when each arrived, and its second
+        for event in events:
+            for sid in {event.call_sid, event.parent_call_sid or event.call_sid} if event.is_final else ():
+                self._seconds.setdefault(sid, []).append((event.received_at, _key(event)[0]))
+        for seconds in self._seconds.values():
+            seconds.sort()
+            # From the last one on, the earliest second of those that arrived then or later.
+            earliest = accumulate((second for _, second in reversed(seconds)), min)
+            seconds[:] = zip((at for at, _ in seconds), reversed(list(earliest)), strict=True)
+
+    def action_key(self, action: ActionEvent) -> tuple[datetime, datetime]:
+        seconds = self._seconds.get(action.call_sid, ()) if action.may_have_ended_it else ()
+        first = bisect_left(seconds, action.at, key=itemgetter(0))
+        return min([_key(action), *((second, action.at) for _, second in seconds[first : first + 1])])
 
 
 def _key(item: CallEvent | ActionEvent) -> tuple[datetime, datetime]:

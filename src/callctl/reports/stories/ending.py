@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
-from callctl.calls.action import DONE, UNKNOWN, ActionEvent, left_dial_by
+from callctl.calls.action import DONE, UNKNOWN, ActionEvent
 from callctl.calls.call import CallStatus
 from callctl.calls.leg import Leg
 from callctl.support.dates import parse_int
@@ -114,46 +116,159 @@ def action_words(action: str) -> str:
     return {"limit": "time limit"}.get(action, action)
 
 
-def ending_of(
-    leg: Leg,
-    *,
-    arrived: datetime | None,
-    legs: Sequence[Leg],
-    actions: Iterable[ActionEvent],
-    notes: Iterable[Notification] = (),
-    joined: Collection[str] = (),
-    is_reported: bool = True,
-) -> Ending:
-    """Return how a leg ended.
+class Endings:
+    """How the legs of one family ended.
 
-    A child that left its ``<Dial>`` ends apart from its parent, whose Dial was over then.
-
-    Args:
-        leg: The leg.
-        arrived: When the report of its end arrived: by the clock of this machine, as are the times of actions.
-        legs: All legs of its family.
-        actions: What commands and rules did to the family.
-        notes: The errors and warnings that Twilio noted for the leg.
-        joined: The SIDs of the legs that joined a conference: a child was redirected there, by whomever.
-        is_reported: Whether a callback of its end arrived.
+    What a leg's end is explained by, its relatives and the requests to change it, is sorted once for all legs: a call
+    may have dialled a thousand.
     """
-    if leg.is_live:
-        return Ending(None, NOBODY, "not over when it was last reported")
-    known = list(actions)
-    out_of_dial = _left_dial(legs, known, joined)
-    action = _action_of(leg, arrived or leg.last_event_at, known, legs=legs, out_of_dial=out_of_dial)
-    if action is not None:
-        return _by_action(leg, action)
-    if leg.status == CallStatus.COMPLETED:
-        ending = _completed(leg, legs, out_of_dial)
-    else:
-        ending = _BY_STATUS.get(leg.status, _unclear)(leg, legs)
-    if ending.by != UNCLEAR or (error := _error_of(leg, notes)) is None:
-        return ending
-    named = f"error {error.code or ''}: {error.message}"
-    if not is_reported and (error.code or "").startswith(_REQUEST_FAILED):  # perhaps that of the missing callback
-        return replace(ending, words=f"{ending.words}, or ended with {named}")
-    return Ending(leg.ended_at, TWILIO, f"ended with {named}")
+
+    def __init__(self, legs: Sequence[Leg], actions: Iterable[ActionEvent], *, joined: Collection[str] = ()) -> None:
+        """Begin with all legs of a family.
+
+        Args:
+            legs: All legs of the family.
+            actions: What commands and rules did to it.
+            joined: The SIDs of the legs that joined a conference: a child was redirected there, by whomever.
+        """
+        self._requests = _Requests(actions)
+        self._family = _Relatives(legs, self._requests, joined)
+
+    def of(
+        self,
+        leg: Leg,
+        *,
+        arrived: datetime | None,
+        notes: Iterable[Notification] = (),
+        is_reported: bool = True,
+    ) -> Ending:
+        """Return how a leg ended.
+
+        A child that left its ``<Dial>`` ends apart from its parent, whose Dial was over then.
+
+        Args:
+            leg: The leg.
+            arrived: When the report of its end arrived: by the clock of this machine, as are the times of actions.
+            notes: The errors and warnings that Twilio noted for the leg.
+            is_reported: Whether a callback of its end arrived.
+        """
+        if leg.is_live:
+            return Ending(None, NOBODY, "not over when it was last reported")
+        action = _action_of(leg, arrived or leg.last_event_at, self._requests, self._family)
+        if action is not None:
+            return _by_action(leg, action)
+        ending = _BY_STATUS.get(leg.status, _unclear)(leg, self._family)
+        if ending.by != UNCLEAR or (error := _error_of(leg, notes)) is None:
+            return ending
+        named = f"error {error.code or ''}: {error.message}"
+        if not is_reported and (error.code or "").startswith(_REQUEST_FAILED):  # perhaps that of the missing callback
+            return replace(ending, words=f"{ending.words}, or ended with {named}")
+        return Ending(leg.ended_at, TWILIO, f"ended with {named}")
+
+
+class _Requests:
+    """The requests that were done to the legs of a family, or may have been, by leg and by what they explain."""
+
+    def __init__(self, actions: Iterable[ActionEvent]) -> None:
+        self._ends: dict[str, list[ActionEvent]] = {}  # hang-ups and cancels, by time
+        self._redirects: dict[str, list[ActionEvent]] = {}  # by time
+        self._limits: dict[str, list[ActionEvent]] = {}
+        self._left_dial: dict[str, ActionEvent] = {}  # the first redirect that was done
+        for action in sorted(actions, key=_at):
+            sid = action.call_sid
+            if action.may_have_ended_it:
+                self._ends.setdefault(sid, []).append(action)
+            elif action.may_have_changed_it:
+                self._redirects.setdefault(sid, []).append(action)
+                if action.result == DONE:
+                    self._left_dial.setdefault(sid, action)
+            elif action.action == "limit" and action.result in (DONE, UNKNOWN):
+                self._limits.setdefault(sid, []).append(action)
+
+    def end(self, sid: str | None, *, of: Leg, arrived: datetime) -> ActionEvent | None:
+        """Return the latest hang-up or cancel of a leg that the end of ``of`` may have come from."""
+        return _latest(self._ends.get(sid or "", ()), of, arrived, within=_EFFECT)
+
+    def redirect(self, sid: str | None, *, of: Leg, arrived: datetime) -> ActionEvent | None:
+        """Return the latest redirect of a leg that the end of ``of`` may have come from."""
+        return _latest(self._redirects.get(sid or "", ()), of, arrived, within=_REDIRECT_EFFECT)
+
+    def limits(self, sid: str) -> Sequence[ActionEvent]:
+        """Return the time limits that were set for a leg."""
+        return self._limits.get(sid, ())
+
+    def left_dial(self, sid: str) -> ActionEvent | None:
+        """Return the redirect by which a child leg left its ``<Dial>``, as ``left_dial_by`` does."""
+        return self._left_dial.get(sid)
+
+    def last_change(self, sid: str) -> datetime | None:
+        """Return when a leg was last ended or given other TwiML."""
+        last = [kind[sid][-1].at for kind in (self._ends, self._redirects) if sid in kind]
+        return max(last, default=None)
+
+
+_at = attrgetter("at")
+
+
+def _latest(actions: Sequence[ActionEvent], leg: Leg, arrived: datetime, *, within: timedelta) -> ActionEvent | None:
+    """Return the latest of these before the end of a leg was reported, if that was at most so long before its end.
+
+    An end is timed by Twilio's clock. This machine's may be ahead, so that the request seems to come after it.
+    """
+    end = leg.ended_at or leg.last_event_at
+    reached = min(
+        bisect_right(actions, arrived, key=_at), bisect_left(actions, _AHEAD, key=lambda action: action.at - end)
+    )
+    return actions[reached - 1] if reached and end - actions[reached - 1].at < within else None
+
+
+class _Relatives:
+    """The legs of a family, by how they belong together."""
+
+    def __init__(self, legs: Sequence[Leg], requests: _Requests, joined: Collection[str]) -> None:
+        self._legs = {leg.call_sid: leg for leg in legs}
+        self._children: dict[str, list[Leg]] = {}
+        for leg in legs:
+            if leg.parent_call_sid is not None:
+                self._children.setdefault(leg.parent_call_sid, []).append(leg)
+        # Those that were answered, with when, in that order.
+        self._answers = {
+            sid: sorted(
+                ((child.answered_at, child) for child in children if child.answered_at is not None),
+                key=lambda answer: answer[0],
+            )
+            for sid, children in self._children.items()
+        }
+        # Those that left their Dial: they were redirected, or outlived their parent. Others than callctl redirect calls
+        # too. A child that did not leave is dropped with its parent in about a second.
+        self.out_of_dial = frozenset(
+            leg.call_sid
+            for leg in legs
+            if leg.parent_call_sid is not None
+            and (
+                leg.call_sid in joined
+                or requests.left_dial(leg.call_sid) is not None
+                or _outlived(leg, self.parent(leg))
+            )
+        )
+
+    def parent(self, leg: Leg) -> Leg | None:
+        """Return the parent leg, if it is known."""
+        return None if leg.parent_call_sid is None else self._legs.get(leg.parent_call_sid)
+
+    def children(self, leg: Leg) -> Sequence[Leg]:
+        """Return the legs that a leg dialled."""
+        return self._children.get(leg.call_sid, ())
+
+    def answered_at_the_end_of(self, leg: Leg) -> Leg | None:
+        """Return the leg beside this one that was answered just when this one ended, the first one."""
+        end = leg.ended_at
+        if end is None or leg.parent_call_sid is None:
+            return None
+        answers = self._answers[leg.parent_call_sid]
+        first = bisect_left(answers, -_TOGETHER, key=lambda answer: answer[0] - end)
+        near = (other for at, other in answers[first : first + 2] if at - end <= _TOGETHER)
+        return next((other for other in near if other.call_sid != leg.call_sid), None)
 
 
 def _error_of(leg: Leg, notes: Iterable[Notification]) -> Notification | None:
@@ -170,56 +285,36 @@ def _error_of(leg: Leg, notes: Iterable[Notification]) -> Notification | None:
     return None
 
 
-def _left_dial(legs: Sequence[Leg], actions: Sequence[ActionEvent], joined: Collection[str]) -> frozenset[str]:
-    """Return the children that left their ``<Dial>``: those that were redirected, or that outlived their parent.
-
-    Others than callctl redirect calls too. A child that did not leave is dropped with its parent in about a second.
-    """
-    parents = {leg.call_sid: leg for leg in legs}
-    return frozenset(
-        child.call_sid
-        for child in legs
-        if child.parent_call_sid is not None
-        and (
-            child.call_sid in joined
-            or left_dial_by(child.call_sid, actions) is not None
-            or _outlived(child, parents.get(child.parent_call_sid))
-        )
-    )
-
-
 def _outlived(child: Leg, parent: Leg | None) -> bool:
     if parent is None or parent.ended_at is None or child.ended_at is None:
         return False
     return child.answered_at is not None and child.ended_at - parent.ended_at >= _REDIRECT_EFFECT
 
 
-def _action_of(
-    leg: Leg, arrived: datetime, actions: Sequence[ActionEvent], *, legs: Sequence[Leg], out_of_dial: Collection[str]
-) -> ActionEvent | None:
+def _action_of(leg: Leg, arrived: datetime, requests: _Requests, family: _Relatives) -> ActionEvent | None:
     """Return the latest request that explains the end of a leg."""
     if leg.status in (CallStatus.BUSY, CallStatus.FAILED):
         return None  # no request does that
     explaining = [
-        action
-        for action in actions
-        if action.at <= arrived and _explains(action, leg, has_left=leg.call_sid in out_of_dial)
+        *(limit for limit in requests.limits(leg.call_sid) if limit.at <= arrived and _is_reached(limit, leg)),
+        requests.end(leg.call_sid, of=leg, arrived=arrived),
     ]
-    if leg.status == CallStatus.COMPLETED and not explaining:
-        explaining = [action for action in _ends_of_dial(leg, actions, legs=legs) if action.at <= arrived]
-    return max(explaining, key=lambda action: action.at, default=None)
+    if leg.call_sid not in family.out_of_dial:
+        explaining.append(requests.end(leg.parent_call_sid, of=leg, arrived=arrived))
+        explaining.append(requests.redirect(leg.parent_call_sid, of=leg, arrived=arrived))
+    known = [action for action in explaining if action is not None]
+    if leg.status == CallStatus.COMPLETED and not known:
+        known = [action for action in _ends_of_dial(leg, requests, family) if action.at <= arrived]
+    return max(known, key=_at, default=None)
 
 
-def _ends_of_dial(leg: Leg, actions: Sequence[ActionEvent], *, legs: Sequence[Leg]) -> list[ActionEvent]:
+def _ends_of_dial(leg: Leg, requests: _Requests, family: _Relatives) -> list[ActionEvent]:
     """Return the redirects by which children left this leg just before it ended.
 
     It ends where nothing follows its Dial. A redirect of its own gives it something else.
     """
-    redirects = [left_dial_by(child.call_sid, actions) for child in legs if child.parent_call_sid == leg.call_sid]
-    own = max(
-        (action.at for action in actions if action.call_sid == leg.call_sid and action.may_have_changed_it),
-        default=None,
-    )
+    redirects = [requests.left_dial(child.call_sid) for child in family.children(leg)]
+    own = requests.last_change(leg.call_sid)
     return [
         redirect
         for redirect in redirects
@@ -229,19 +324,9 @@ def _ends_of_dial(leg: Leg, actions: Sequence[ActionEvent], *, legs: Sequence[Le
     ]
 
 
-def _explains(action: ActionEvent, leg: Leg, *, has_left: bool) -> bool:
-    is_own = action.call_sid == leg.call_sid
-    is_of_parent = action.call_sid == leg.parent_call_sid and not has_left
-    if action.result not in (DONE, UNKNOWN) or not (is_own or is_of_parent):
-        return False
-    # An end is timed by Twilio's clock. This machine's may be ahead, so that the request seems to come after it.
-    passed = (leg.ended_at or leg.last_event_at) - action.at
-    if action.action == "limit":
-        limit = parse_int(dict(action.request).get("TimeLimit"))
-        return is_own and limit is not None and leg.duration is not None and leg.duration >= limit - 1
-    if action.action == "redirect":
-        return not is_own and -_AHEAD < passed < _REDIRECT_EFFECT
-    return action.may_have_ended_it and -_AHEAD < passed < _EFFECT
+def _is_reached(limit: ActionEvent, leg: Leg) -> bool:
+    seconds = parse_int(dict(limit.request).get("TimeLimit"))
+    return seconds is not None and leg.duration is not None and leg.duration >= seconds - 1
 
 
 def _by_action(leg: Leg, action: ActionEvent) -> Ending:
@@ -260,34 +345,32 @@ def _by_action(leg: Leg, action: ActionEvent) -> Ending:
     return Ending(leg.ended_at, RULE if action.rule else COMMAND, words + maybe, action.rule or action.by)
 
 
-def _busy(leg: Leg, _legs: Sequence[Leg]) -> Ending:
+def _busy(leg: Leg, _family: _Relatives) -> Ending:
     return Ending(leg.ended_at, FAR_END, f"busy at {far_end(leg)}{_sip(leg)}")
 
 
-def _no_answer(leg: Leg, _legs: Sequence[Leg]) -> Ending:
+def _no_answer(leg: Leg, _family: _Relatives) -> Ending:
     return Ending(leg.ended_at, FAR_END, f"no answer from {far_end(leg)}{_sip(leg)}")
 
 
-def _failed(leg: Leg, _legs: Sequence[Leg]) -> Ending:
+def _failed(leg: Leg, _family: _Relatives) -> Ending:
     return Ending(leg.ended_at, TWILIO, f"could not be connected{_sip(leg)}")
 
 
-def _canceled(leg: Leg, legs: Sequence[Leg]) -> Ending:
-    sibling = next(
-        (each for each in _siblings(leg, legs) if each.answered_at and _is_near(each.answered_at, leg)), None
-    )
+def _canceled(leg: Leg, family: _Relatives) -> Ending:
+    sibling = family.answered_at_the_end_of(leg)
     if sibling is not None:
         return Ending(leg.ended_at, FAMILY, f"no longer needed: {far_end(sibling)} answered first")
-    if _ended_with_parent(leg, legs):
+    if _ended_with_parent(leg, family.parent(leg)):
         return Ending(leg.ended_at, FAMILY, "canceled with the call that dialled it")
     return Ending(leg.ended_at, UNCLEAR, "canceled before it was answered, not by callctl")
 
 
-def _completed(leg: Leg, legs: Sequence[Leg], out_of_dial: Collection[str]) -> Ending:
-    if leg.parent_call_sid is not None and leg.call_sid not in out_of_dial:
-        return _completed_child(leg, legs)
-    children = [child for child in legs if child.parent_call_sid == leg.call_sid]
-    stayed = [child for child in children if child.call_sid not in out_of_dial]
+def _completed(leg: Leg, family: _Relatives) -> Ending:
+    if leg.parent_call_sid is not None and leg.call_sid not in family.out_of_dial:
+        return _completed_child(leg, family.parent(leg))
+    children = family.children(leg)
+    stayed = [child for child in children if child.call_sid not in family.out_of_dial]
     if leg.ended_at and any(child.answered_at and child.ended_at and child.ended_at > leg.ended_at for child in stayed):
         return Ending(leg.ended_at, FAR_END, f"hung up by {far_end(leg)}, it seems")
     if any(child.ended_at and _is_near(child.ended_at, leg) for child in children) and not any(
@@ -297,8 +380,7 @@ def _completed(leg: Leg, legs: Sequence[Leg], out_of_dial: Collection[str]) -> E
     return Ending(leg.ended_at, UNCLEAR, f"hung up by {far_end(leg)}, or its TwiML was over")
 
 
-def _completed_child(leg: Leg, legs: Sequence[Leg]) -> Ending:
-    parent = next((other for other in legs if other.call_sid == leg.parent_call_sid), None)
+def _completed_child(leg: Leg, parent: Leg | None) -> Ending:
     if parent is None or parent.ended_at is None or leg.ended_at is None or leg.ended_at < parent.ended_at:
         return Ending(leg.ended_at, FAR_END, f"hung up by {far_end(leg)}, it seems")
     if leg.ended_at > parent.ended_at:
@@ -310,21 +392,17 @@ def _was_answered(leg: Leg) -> bool:
     return leg.answered_at is not None or leg.status == CallStatus.COMPLETED
 
 
-def _unclear(leg: Leg, _legs: Sequence[Leg]) -> Ending:
+def _unclear(leg: Leg, _family: _Relatives) -> Ending:
     return Ending(leg.ended_at, UNCLEAR, "ended")
 
 
 _BY_STATUS = {
+    CallStatus.COMPLETED.value: _completed,
     CallStatus.BUSY.value: _busy,
     CallStatus.NO_ANSWER.value: _no_answer,
     CallStatus.FAILED.value: _failed,
     CallStatus.CANCELED.value: _canceled,
 }
-
-
-def _siblings(leg: Leg, legs: Sequence[Leg]) -> list[Leg]:
-    same = [other for other in legs if other.parent_call_sid == leg.parent_call_sid and other.call_sid != leg.call_sid]
-    return [] if leg.parent_call_sid is None else same
 
 
 def _is_near(moment: datetime, leg: Leg) -> bool:
@@ -335,8 +413,7 @@ def _is_after(moment: datetime, leg: Leg) -> bool:
     return leg.ended_at is not None and moment > leg.ended_at
 
 
-def _ended_with_parent(leg: Leg, legs: Sequence[Leg]) -> bool:
-    parent = next((other for other in legs if other.call_sid == leg.parent_call_sid), None)
+def _ended_with_parent(leg: Leg, parent: Leg | None) -> bool:
     if parent is None or parent.ended_at is None or leg.ended_at is None:
         return False
     return parent.ended_at <= leg.ended_at

@@ -54,9 +54,12 @@ def read_family(store: EventStore, legs: Sequence[str]) -> StoredFamily:
         StoreError: The store can't be read.
     """
     events: dict[str, CallEvent] = {}
+    read = set[str]()
     for sid in legs:
-        if not any(event.call_sid == sid for event in events.values()):  # most came with the parent
-            events |= _by_key(store.family(sid))
+        if sid not in read:  # most came with the parent
+            known = _by_key(store.family(sid))
+            events |= known
+            read |= {event.call_sid for event in known.values()}
     return _with_actions(store, events, legs)
 
 
@@ -72,12 +75,11 @@ def find_family(store: EventStore, sid: str) -> StoredFamily:
         leg = waiting.pop()
         if leg in read:
             continue
-        read.add(leg)
-        known = _by_key(store.family(leg))
+        known = _by_key(store.whole_family(leg))
         events |= known
-        # The family of a leg in the store is the leg, its parent and that one's children: a chain of Dials goes on.
-        for event in known.values():
-            waiting += [event.call_sid, event.parent_call_sid] if event.parent_call_sid else []
+        read |= {leg, *(event.call_sid for event in known.values())}
+        # The store keeps one parent of each leg. Where a sender reports another one, that one's family is read too.
+        waiting += {event.parent_call_sid for event in known.values() if event.parent_call_sid}
     return _with_actions(store, events, [sid])
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from itertools import islice
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from callctl.calls.action import DONE, DRY_RUN, NOT_ENDED, REFUSED, UNKNOWN, ActionEvent
 from callctl.calls.board import Board
@@ -17,13 +18,15 @@ from callctl.calls.event import CALLBACK, MISSED, POLLED, TWIML_REQUEST, CallEve
 from callctl.calls.leg import Leg
 from callctl.calls.participation import JOIN
 from callctl.reports.leg_facts import LegFacts, facts_of_events
-from callctl.reports.stories.ending import TWILIO, Ending, action_words, actor, ending_of, far_end, unexpected_sip
+from callctl.reports.stories.ending import TWILIO, Ending, Endings, action_words, actor, far_end, unexpected_sip
 from callctl.reports.stories.rest_facts import RestFacts
 from callctl.views.call_page import timeline_of
 from callctl.views.table import clock
 
 if TYPE_CHECKING:
     from callctl.api.resources import Notification
+
+AnyItem = TypeVar("AnyItem", CallEvent, ActionEvent)
 
 # The kinds of steps. The page has CSS classes of these names.
 COMMAND: Final = "command"
@@ -50,6 +53,8 @@ _BY_FAR_END = frozenset(
 # As the live table has it: so many seconds of ringing need a person.
 _RINGS_LONG = 30
 _MANY = 3
+_NAMED = 3  # of many legs of which the same is said
+_MOST_MISSING = 100  # numbers of missing callbacks of a leg
 _LATE = timedelta(seconds=10)
 
 
@@ -87,8 +92,9 @@ class Step:
 class StoryLeg:
     """A leg in a story. ``ring_seconds`` and ``talk_seconds`` are None where no callbacks report them.
 
-    ``redirects`` counts those that were done. ``call`` is what REST shows, and ``notifications`` are the errors and
-    warnings there, if they were fetched. ``facts`` is what the leg adds to figures, None if they don't count it.
+    ``redirects`` counts those that were done, ``requests_failed`` all requests that were not. ``call`` is what REST
+    shows, and ``notifications`` are the errors and warnings there, if they were fetched. ``facts`` is what the leg
+    adds to figures, None if they don't count it.
     """
 
     leg: Leg
@@ -97,6 +103,7 @@ class StoryLeg:
     ring_seconds: int | None
     talk_seconds: int | None
     redirects: int
+    requests_failed: int
     callbacks: int
     missing_callbacks: tuple[int, ...]
     call: Call | None = None
@@ -184,6 +191,11 @@ class Story:
         return tuple(step.item for step in self.steps if isinstance(step.item, ActionEvent))
 
     @property
+    def statuses(self) -> list[tuple[str, int]]:
+        """How its legs came out, and how many so, the most first."""
+        return Counter(story_leg.leg.status for story_leg in self.legs).most_common()
+
+    @property
     def redirects(self) -> int:
         """How often one of its legs was redirected."""
         return sum(story_leg.redirects for story_leg in self.legs)
@@ -229,42 +241,57 @@ def story_of(
     if family is None:
         return None
     timeline = timeline_of(known, done)
-    legs = tuple(_story_leg(leg, events=known, actions=done, legs=family.legs, facts=rest) for leg in family.legs)
+    joined = {event.call_sid for event in known if event.verified and event.event == JOIN}
+    endings = Endings(family.legs, done, joined=joined)
+    events_of, actions_of = _by_leg(known), _by_leg(done)
+    legs = tuple(
+        _story_leg(
+            leg,
+            events=events_of.get(leg.call_sid, ()),
+            actions=actions_of.get(leg.call_sid, ()),
+            endings=endings,
+            facts=rest,
+        )
+        for leg in family.legs
+    )
     numbers = {story_leg.leg.call_sid: number for number, story_leg in enumerate(legs)}
     return Story(family.sid, legs, tuple(_steps(timeline, numbers)))
 
 
+def _by_leg(items: Iterable[AnyItem]) -> dict[str, list[AnyItem]]:
+    of: dict[str, list[AnyItem]] = {}
+    for item in items:
+        of.setdefault(item.call_sid, []).append(item)
+    return of
+
+
 def _story_leg(
-    leg: Leg, *, events: Sequence[CallEvent], actions: Sequence[ActionEvent], legs: Sequence[Leg], facts: RestFacts
+    leg: Leg, *, events: Sequence[CallEvent], actions: Sequence[ActionEvent], endings: Endings, facts: RestFacts
 ) -> StoryLeg:
-    sid = leg.call_sid
-    own = [event for event in events if event.call_sid == sid and event.kind == CALLBACK]
+    """Return a leg of a story; events and actions are its own."""
+    own = [event for event in events if event.kind == CALLBACK]
     numbers = {event.sequence_number for event in own if event.sequence_number is not None}
-    redirects = [
-        action for action in actions if action.call_sid == sid and action.action == "redirect" and action.result == DONE
-    ]
-    arrived = [event.received_at for event in events if event.call_sid == sid and event.is_final]
-    joined = {event.call_sid for event in events if event.verified and event.event == JOIN}
-    call, notes = facts.calls.get(sid), facts.notifications.get(sid, ())
-    counted = facts_of_events(event for event in events if event.call_sid == sid)
+    arrived = [event.received_at for event in events if event.is_final]
+    call, notes = facts.calls.get(leg.call_sid), facts.notifications.get(leg.call_sid, ())
+    counted = facts_of_events(events)
     return StoryLeg(
         leg=leg,
-        ending=ending_of(
+        ending=endings.of(
             leg,
             arrived=min(arrived, default=None),
-            legs=legs,
-            actions=actions,
             notes=notes,
             is_reported=any(event.is_final for event in own),
-            joined=joined,
         ),
         began_at=began_at(leg, call),
         ring_seconds=None if counted is None else _whole(counted.ring_time),
         talk_seconds=None if counted is None else _talk_seconds(counted),
-        redirects=len(redirects),
+        redirects=sum(map(_is_redirect, actions)),
+        requests_failed=sum(action.result != DONE for action in actions),
         callbacks=len(own),
         # It counts from 0 (docs/twilio.md, "Easily got wrong"). Some senders number nothing, or everything 0.
-        missing_callbacks=tuple(sorted(set(range(max(numbers, default=0))) - numbers))[:100],
+        missing_callbacks=tuple(
+            islice((number for number in range(max(numbers, default=0)) if number not in numbers), _MOST_MISSING)
+        ),
         call=call,
         notifications=tuple(notes),
         facts=counted,
@@ -341,23 +368,58 @@ def _facts(event: CallEvent) -> Iterator[str]:
 
 
 def _remarks(story: Story) -> Iterator[Remark]:
-    for story_leg in story.legs:
-        if story_leg.leg.status == CallStatus.FAILED:
-            yield Remark(f"{story_leg.far_end} {story_leg.ending.words}", weight=3 if story_leg is story.head else 2)
+    yield from _failed(story)
     yield from _redirected(story)
     yield from _not_done(story)
-    for story_leg in story.legs:
-        if story_leg.ring_seconds is not None and story_leg.ring_seconds >= _RINGS_LONG:
-            yield Remark(f"{story_leg.far_end} rang for {clock(story_leg.ring_seconds)}", weight=0)
+    yield from _rang_long(story)
     yield from _about_callbacks(story)
     yield from _noted(story)
 
 
+def _failed(story: Story) -> Iterator[Remark]:
+    alike: dict[str, list[StoryLeg]] = {}  # by how they ended
+    for story_leg in story.legs:
+        if story_leg.leg.status == CallStatus.FAILED:
+            if story_leg is story.head:
+                yield Remark(f"{story_leg.far_end} {story_leg.ending.words}", weight=3)
+            else:
+                alike.setdefault(story_leg.ending.words, []).append(story_leg)
+    for words, legs in alike.items():
+        if len(legs) > _NAMED:
+            yield Remark(f"{len(legs)} legs {words} ({_names(legs)})", weight=2 * len(legs))
+        else:
+            yield from (Remark(f"{story_leg.far_end} {words}", weight=2) for story_leg in legs)
+
+
+def _rang_long(story: Story) -> Iterator[Remark]:
+    rang = [(one.ring_seconds, one) for one in story.legs if one.ring_seconds is not None]
+    long = [(seconds, story_leg) for seconds, story_leg in rang if seconds >= _RINGS_LONG]
+    if len(long) > _NAMED:
+        most, longest = max(long, key=lambda pair: pair[0])
+        yield Remark(
+            f"{len(long)} legs rang for {clock(_RINGS_LONG)} or longer, {longest.far_end} for {clock(most)}", weight=0
+        )
+    else:
+        yield from (Remark(f"{story_leg.far_end} rang for {clock(seconds)}", weight=0) for seconds, story_leg in long)
+
+
+def _names(legs: Sequence[StoryLeg]) -> str:
+    """Return the first of the legs by name, and how many more there are."""
+    more = len(legs) - _NAMED
+    shown = ", ".join(story_leg.far_end for story_leg in legs[: _NAMED if more > 0 else None])
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
 def _redirected(story: Story) -> Iterator[Remark]:
-    for number, story_leg in enumerate(story.legs):
-        if story_leg.redirects < _MANY:
-            continue
-        done = [step for step in story.steps if step.leg == number and _is_redirect(step.item)]
+    legs = [story_leg for story_leg in story.legs if story_leg.redirects >= _MANY]
+    if len(legs) > _NAMED:
+        times = sum(story_leg.redirects for story_leg in legs)
+        words = f"{len(legs)} legs were redirected {_MANY} times or more each, {times} times in all ({_names(legs)})"
+        yield Remark(words, weight=4 * len(legs))
+        return
+    for story_leg in legs:
+        sid = story_leg.leg.call_sid
+        done = [step for step in story.steps if step.item.call_sid == sid and _is_redirect(step.item)]
         span = (done[-1].at - done[0].at).total_seconds()
         whom = _whom([step.item for step in done if isinstance(step.item, ActionEvent)])
         yield Remark(
@@ -399,8 +461,7 @@ def _about_callbacks(story: Story) -> Iterator[Remark]:
     lost = [story_leg for story_leg in story.legs if story_leg.missing_callbacks]
     if lost:
         count = sum(len(story_leg.missing_callbacks) for story_leg in lost)
-        of = ", ".join(story_leg.far_end for story_leg in lost)
-        yield Remark(f"{count} {'callback' if count == 1 else 'callbacks'} never arrived: of {of}")
+        yield Remark(f"{count} {'callback' if count == 1 else 'callbacks'} never arrived: of {_names(lost)}")
     events = [step.item for step in story.steps if isinstance(step.item, CallEvent)]
     if any(event.kind == MISSED for event in events):
         yield Remark("no callback reported the end: the API did")
@@ -413,8 +474,14 @@ def _about_callbacks(story: Story) -> Iterator[Remark]:
 
 
 def _noted(story: Story) -> Iterator[Remark]:
+    """Yield the errors, each with how often Twilio noted it, for whichever legs."""
+    errors: dict[str | None, list[Notification]] = {}
+    legs = Counter[str | None]()
     for story_leg in story.legs:
-        for code, count in Counter(note.code for note in story_leg.notifications if note.level == "error").items():
-            note = next(note for note in story_leg.notifications if note.code == code)
-            times = f" ({count} times)" if count > 1 else ""
-            yield Remark(f"error {code or ''}{times}: {note.message}", weight=2)
+        noted = [note for note in story_leg.notifications if note.level == "error"]
+        legs.update({note.code for note in noted})
+        for note in noted:
+            errors.setdefault(note.code, []).append(note)
+    for code, notes in errors.items():
+        times = f" ({len(notes)} times)" if len(notes) > 1 else ""
+        yield Remark(f"error {code or ''}{times}: {notes[0].message}", weight=2 * legs[code])

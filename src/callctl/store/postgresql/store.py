@@ -45,10 +45,22 @@ _EVENT = "key, kind, received_at, verified, form"
 # OFFSET 0 has each call's events looked up by its SID. Else the planner may read all events of the world, as where it
 # has no statistics yet: for the first minutes, or after an upgrade of the server.
 _POSITIONS = """
-    SELECT event.position FROM callctl.{calls} AS call (sid) CROSS JOIN LATERAL (
+    SELECT event.position FROM {calls} AS call (sid) CROSS JOIN LATERAL (
         SELECT position FROM callctl.stored_events
         WHERE world = %(world)s AND sid = call.sid AND position <= %(up_to)s OFFSET 0
     ) AS event ORDER BY event.position
+"""
+_WHOLE_FAMILY = f"""
+    WITH RECURSIVE above (sid) AS (
+        SELECT %(sid)s::text COLLATE "C"
+        UNION SELECT c.parent_sid FROM above JOIN callctl.stored_calls AS c ON c.world = %(world)s AND c.sid = above.sid
+            WHERE c.parent_sid IS NOT NULL
+    ), family (sid) AS (
+        SELECT sid FROM above
+        UNION SELECT c.sid FROM family JOIN callctl.stored_calls AS c
+            ON c.world = %(world)s AND c.parent_sid = family.sid
+    )
+    {_POSITIONS.format(calls="family")}
 """
 # As above: looked up one by one, whatever the planner knows of the table.
 _AT = f"""
@@ -247,7 +259,7 @@ class PostgresStore:
         if since is None:
             pages = self._pages_to(last)
         else:
-            sql = _POSITIONS.format(calls="recent_calls(%(world)s, %(since)s)")
+            sql = _POSITIONS.format(calls="callctl.recent_calls(%(world)s, %(since)s)")
             positions = [row[0] for row in self._read(sql, since=since, up_to=last)]
             pages = (event for _, event in self._pages(positions))
         for event in pages:
@@ -270,8 +282,13 @@ class PostgresStore:
 
     def family(self, call_sid: str) -> Iterator[CallEvent]:
         """Return the events of a call, its parent, its siblings and its children, in their order of arrival."""
-        sql = _POSITIONS.format(calls="family_calls(%(world)s, %(sid)s)")
+        sql = _POSITIONS.format(calls="callctl.family_calls(%(world)s, %(sid)s)")
         positions = [row[0] for row in self._read(sql, sid=plain(call_sid), up_to=_NEWEST)]
+        return (event for _, event in self._pages(positions) if event is not None)
+
+    def whole_family(self, call_sid: str) -> Iterator[CallEvent]:
+        """Return the events of a call and of all above and below it, parent by parent, in their order of arrival."""
+        positions = [row[0] for row in self._read(_WHOLE_FAMILY, sid=plain(call_sid), up_to=_NEWEST)]
         return (event for _, event in self._pages(positions) if event is not None)
 
     def after(self, event_id: int, *, limit: int = _PAGE) -> list[tuple[int, CallEvent]]:

@@ -60,6 +60,16 @@ _FAMILY = """
     SELECT id FROM calls WHERE world = :world AND sid IN (:sid, :parent)
     UNION SELECT id FROM calls WHERE world = :world AND parent_sid IN (:sid, :parent)
 """
+_WHOLE_FAMILY = """
+    WITH RECURSIVE above (sid) AS (
+        SELECT :sid
+        UNION SELECT parent_sid FROM above CROSS JOIN calls USING (sid) WHERE world = :world AND parent_sid IS NOT NULL
+    ), family (sid) AS (
+        SELECT sid FROM above
+        UNION SELECT calls.sid FROM family CROSS JOIN calls ON parent_sid = family.sid WHERE world = :world
+    )
+    SELECT id FROM family CROSS JOIN calls USING (sid) WHERE world = :world
+"""
 # Whichever form a record has (calls/event_record.py), its kind stands near its beginning.
 _MISSED_AFTER = """
     SELECT record FROM events JOIN calls ON calls.id = call_id
@@ -343,6 +353,11 @@ class SqliteStore:
         call = self.call(call_sid)
         parent = (call and call.parent_call_sid) or call_sid
         calls = self._rows(_FAMILY, sid=plain(call_sid), parent=plain(parent))
+        return (event for event in self._events_of([row[0] for row in calls]) if event is not None)
+
+    def whole_family(self, call_sid: str) -> Iterator[CallEvent]:
+        """Return the events of a call and of all above and below it, parent by parent, in their order of arrival."""
+        calls = self._rows(_WHOLE_FAMILY, sid=plain(call_sid))
         return (event for event in self._events_of([row[0] for row in calls]) if event is not None)
 
     def after(self, event_id: int, *, limit: int = _PAGE) -> list[tuple[int, CallEvent]]:
