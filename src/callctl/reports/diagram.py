@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Final
 
 from callctl.calls.call import CallStatus, is_final
 from callctl.calls.event import TWIML_REQUEST
+from callctl.calls.leg import Leg
 from callctl.errors import shortened
+from callctl.reports.excerpt import Excerpt, excerpt_of, left_out_here
 from callctl.reports.stories.ending import far_end
 from callctl.reports.stories.story import COMMAND, FEATURE, REST, RULE, Step, Story
 from callctl.views.style import glyph
@@ -133,7 +136,7 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Diagram:
-    """All of it, with its size."""
+    """All of it, with its size. ``left_out`` says which legs it lacks; it is empty if it has all."""
 
     width: float
     height: float
@@ -144,59 +147,60 @@ class Diagram:
     ends: tuple[End, ...]
     stamps: tuple[Stamp, ...]
     pauses: tuple[Pause, ...]
+    left_out: str
 
 
 def diagram_of(story: Story) -> Diagram:
     """Return the diagram of a story: from the top to the bottom as time goes on, a row for each step."""
-    rows, pauses, bottom = _rows(story.steps)
-    lanes = _lanes(story, bottom=bottom)
-    twilio = len(lanes) - len(story.legs) - 1
-    drawn = [_drawn(step, y, lanes, twilio=twilio) for step, y in rows]
+    excerpt = excerpt_of(story, most_steps=_MOST_STEPS, first_steps=_FIRST_STEPS)
+    rows, pauses, bottom = _rows(excerpt)
+    lanes = _lanes(story, excerpt, bottom=bottom)
+    twilio = len(lanes) - len(excerpt.legs) - 1
+    lane_of = dict(zip(excerpt.legs, lanes[twilio + 1 :], strict=True))
+    drawn = [_drawn(step, y, lanes, lane_of, twilio=twilio) for step, y in rows]
     arrows = tuple(element for element in drawn if isinstance(element, Arrow))
     dots = tuple(element for element in drawn if isinstance(element, Dot))
-    bars, ends = _bars_and_ends(story, rows, lanes, bottom=bottom)
+    bars, ends = _bars_and_ends(story, rows, lane_of, bottom=bottom)
     right = max(
         [lane.x + _LANE / 2 for lane in lanes]
         + [max(arrow.label.right, arrow.below.right) for arrow in arrows]
         + [dot.x + 12 + len(dot.label) * _WIDEST_CHARACTER for dot in dots]
     )
     stamps = tuple(Stamp(y, step.at, f"+{clock(step.after)}") for step, y in _first_of_each_second(rows))
-    return Diagram(round(right + _MARGIN / 2), bottom + _MARGIN, lanes, bars, arrows, dots, ends, stamps, pauses)
+    width, height = round(right + _MARGIN / 2), bottom + _MARGIN
+    return Diagram(width, height, lanes, bars, arrows, dots, ends, stamps, pauses, excerpt.in_words)
 
 
-def _rows(steps: Sequence[Step]) -> tuple[list[tuple[Step, float]], tuple[Pause, ...], float]:
+def _rows(excerpt: Excerpt) -> tuple[list[tuple[Step, float]], tuple[Pause, ...], float]:
     """Return the steps that are drawn, each with its height, the pauses between them, and where lifelines end."""
     rows: list[tuple[Step, float]] = []
     pauses: list[Pause] = []
     y = float(_HEAD)
-    for number, step in enumerate(steps):
-        left_out = len(steps) - _MOST_STEPS
-        if left_out > 0 and _FIRST_STEPS <= number < _FIRST_STEPS + left_out:
-            if number == _FIRST_STEPS:
-                pauses.append(Pause(y + (_PAUSE + _ROW) / 2, f"{left_out} steps left out here"))
-                y += _PAUSE
-            continue
+    for step, left_out in excerpt.steps:
+        if left_out:
+            pauses.append(Pause(y + (_PAUSE + _ROW) / 2, left_out_here(left_out)))
+            y += _PAUSE
         if rows and step.gap >= _LEAST_PAUSE and step.after - rows[-1][0].after == step.gap:
             pauses.append(Pause(y + (_PAUSE + _ROW) / 2, f"{clock(step.gap)} later"))
             y += _PAUSE
         y += _ROW
         rows.append((step, y))
         y += _BELOW if step.facts and step.kind != FEATURE else 0
+    if excerpt.left_out_at_end:
+        pauses.append(Pause(y + (_PAUSE + _ROW) / 2, left_out_here(excerpt.left_out_at_end)))
+        y += _PAUSE
     return rows, tuple(pauses), y + _ROW
 
 
-def _lanes(story: Story, *, bottom: float) -> tuple[Lane, ...]:
+def _lanes(story: Story, excerpt: Excerpt, *, bottom: float) -> tuple[Lane, ...]:
     """Return the lifelines: callctl where it did something, Twilio, and each leg."""
     acts = any(step.kind in (COMMAND, RULE, TWIML_REQUEST) for step in story.steps)
     first = [(CALLCTL, "commands and rules", CALLCTL)] if acts else []
-    legs = [
-        (
-            shortened(far_end(story_leg.leg), _HEADING),
-            _role(story, number),
-            f"{far_end(story_leg.leg)}  {story_leg.leg.call_sid}",
-        )
-        for number, story_leg in enumerate(story.legs)
-    ]
+    legs = []
+    for number in excerpt.legs:
+        leg = story.legs[number].leg
+        role = _role(leg) if excerpt.is_whole else f"{_role(leg)}, {number + 1}"
+        legs.append((shortened(far_end(leg), _HEADING), role, f"{far_end(leg)}  {leg.call_sid}"))
     names = [*first, (TWILIO, "", TWILIO), *legs]
     left = _GUTTER + (_LANE / 2 if not acts else 56)
     return tuple(
@@ -205,16 +209,15 @@ def _lanes(story: Story, *, bottom: float) -> tuple[Lane, ...]:
     )
 
 
-def _role(story: Story, number: int) -> str:
-    leg = story.legs[number].leg
+def _role(leg: Leg) -> str:
     if leg.parent_call_sid is not None:
         return "dialled leg"
     return "caller" if leg.direction == "inbound" else "called by API" if leg.direction == "outbound-api" else "leg"
 
 
-def _drawn(step: Step, y: float, lanes: Sequence[Lane], *, twilio: int) -> Arrow | Dot:
+def _drawn(step: Step, y: float, lanes: Sequence[Lane], lane_of: Mapping[int, Lane], *, twilio: int) -> Arrow | Dot:
     whole = ", ".join([step.words, *step.facts])
-    leg = lanes[twilio].x if step.leg is None else lanes[twilio + 1 + step.leg].x
+    leg = lanes[twilio].x if step.leg is None else lane_of[step.leg].x
     if step.kind == FEATURE or step.leg is None:
         return Dot(leg, y, shortened(whole, _MOST_CHARACTERS), whole, step.kind)
     if step.kind in (COMMAND, RULE):
@@ -241,33 +244,35 @@ def _label(words: str, left: float, right: float) -> Label:
 
 
 def _bars_and_ends(
-    story: Story, rows: Sequence[tuple[Step, float]], lanes: Sequence[Lane], *, bottom: float
+    story: Story, rows: Sequence[tuple[Step, float]], lane_of: Mapping[int, Lane], *, bottom: float
 ) -> tuple[tuple[Bar, ...], tuple[End, ...]]:
     """Return a bar for each status of each leg, and the ends of legs."""
     bars: list[Bar] = []
     ends: list[End] = []
-    offset = len(lanes) - len(story.legs)
-    for number, story_leg in enumerate(story.legs):
-        x = lanes[offset + number].x
-        changes = list(_changes(rows, number))
-        for (status, y), (_, until) in zip(changes, [*changes[1:], ("", bottom)], strict=True):
+    changes_of = _changes(rows)
+    for number, lane in lane_of.items():
+        x, status_at_end = lane.x, story.legs[number].leg.status
+        changes = changes_of.get(number, [])
+        for (status, y), (_, until) in pairwise([*changes, ("", bottom)]):
             if is_final(status):
                 continue
             look = status if status in _STATUSES else "plain"
             bars.append(Bar(x - _BAR / 2, y, _BAR, until - y, status, look))
         last = [y for status, y in changes if is_final(status)]
         if last:
-            ends.append(End(x, last[-1], glyph(story_leg.leg.status), story_leg.leg.status))
+            ends.append(End(x, last[-1], glyph(status_at_end), status_at_end))
     return tuple(bars), tuple(ends)
 
 
-def _changes(rows: Sequence[tuple[Step, float]], leg: int) -> Iterator[tuple[str, float]]:
-    """Yield each status of a leg with the height at which it got it; nothing comes after its end."""
+def _changes(rows: Sequence[tuple[Step, float]]) -> dict[int, list[tuple[str, float]]]:
+    """Return the statuses of each leg with the heights at which it got them; nothing comes after its end."""
+    changes: dict[int, list[tuple[str, float]]] = {}
     for step, y in rows:
-        if step.leg == leg and step.status:
-            yield step.status, y
-            if is_final(step.status):
-                return
+        if step.leg is not None and step.status:
+            known = changes.setdefault(step.leg, [])
+            if not known or not is_final(known[-1][0]):
+                known.append((step.status, y))
+    return changes
 
 
 def _first_of_each_second(rows: Sequence[tuple[Step, float]]) -> Iterator[tuple[Step, float]]:

@@ -8,6 +8,7 @@ from typing import Final
 
 from callctl.calls.event import TWIML_REQUEST
 from callctl.errors import shortened
+from callctl.reports.excerpt import excerpt_of, left_out_here
 from callctl.reports.stories.ending import far_end
 from callctl.reports.stories.story import COMMAND, FEATURE, RULE, Step, Story
 from callctl.support.dates import local_time, time_of_day
@@ -43,9 +44,11 @@ def _section(story: Story) -> str:
     how = how if how.startswith(head.leg.status) else f"{head.leg.status}: {how}"
     facts = f"{local_time(story.began_at)}{whole}, {how}"
     remarks = "".join(f"- {_html(remark.words)}\n" for remark in story.remarks)
+    excerpt = excerpt_of(story, most_steps=_MOST_STEPS, first_steps=_FIRST_STEPS)
+    left_out = f"\n{_html(excerpt.in_words)}\n" if excerpt.in_words else ""
     return (
         f"\n## {_html(story.sid)}\n\nFrom {_html(head.leg.from_)} to {_html(head.leg.to)}.  \n{_html(facts)}\n"
-        f"{chr(10) + remarks if remarks else ''}\n```mermaid\n{sequence_diagram(story)}```\n"
+        f"{chr(10) + remarks if remarks else ''}{left_out}\n```mermaid\n{sequence_diagram(story)}```\n"
     )
 
 
@@ -59,19 +62,20 @@ def _lines(story: Story) -> Iterator[str]:
     if any(step.kind in (COMMAND, RULE, TWIML_REQUEST) for step in story.steps):
         yield "    participant C as callctl"
     yield "    participant T as Twilio"
-    for number, story_leg in enumerate(story.legs):
-        yield f"    participant L{number} as {_text(far_end(story_leg.leg))}"
-    left_out = len(story.steps) - _MOST_STEPS
-    before = 0
-    for number, step in enumerate(story.steps):
-        if left_out > 0 and _FIRST_STEPS <= number < _FIRST_STEPS + left_out:
-            if number == _FIRST_STEPS:
-                yield f"    Note over T: {left_out} steps left out here"
-            continue
-        if number and step.gap >= _LEAST_PAUSE and step.after - before == step.gap:
+    excerpt = excerpt_of(story, most_steps=_MOST_STEPS, first_steps=_FIRST_STEPS)
+    for number in excerpt.legs:
+        name = far_end(story.legs[number].leg)
+        yield f"    participant L{number} as {_text(name if excerpt.is_whole else f'{number + 1}: {name}')}"
+    before = None
+    for step, left_out in excerpt.steps:
+        if left_out:
+            yield f"    Note over T: {left_out_here(left_out)}"
+        if before is not None and step.gap >= _LEAST_PAUSE and step.after - before == step.gap:
             yield f"    Note over T: {clock(step.gap)} later"
         before = step.after
         yield f"    {_step(step)}"
+    if excerpt.left_out_at_end:
+        yield f"    Note over T: {left_out_here(excerpt.left_out_at_end)}"
 
 
 def _step(step: Step) -> str:
