@@ -84,6 +84,33 @@ def test_sids_come_from_stdin_also_from_what_list_prints(choose: Chooser) -> Non
     assert list(choose.change(third, "-", stdin=lines)) == [third, first, second]
 
 
+def test_a_row_of_list_names_its_own_call_and_not_the_parent(choose: Chooser) -> None:
+    child, parent = "CA" + "2" * 32, "CA" + "1" * 32
+    row = (child, "ringing", "outbound-dial", "+15005550006", parent, "", "", parent)
+    assert list(choose.change("-", stdin="\t".join(row))) == [child]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ("CA" + "1" * 32, "CA" + "2" * 32),
+        ("", "CA" + "2" * 32),
+        ("", "ringing"),
+        ("CA1111111", "ringing"),
+        ("Ann", "ringing"),
+        ("CA" + "1" * 32, "Ann", "out", "", "", "", "", "CA" + "2" * 32),
+    ],
+)
+def test_other_columns_of_which_the_first_may_be_another_calls_are_refused(
+    choose: Chooser, fields: tuple[str, ...]
+) -> None:
+    """As by ``list --columns parent_call_sid,sid``, or with a name that a caller chose."""
+    for before in ("", f"CA{'3' * 32}\n"):
+        with pytest.raises(UsageError, match="does not begin with the SID of one call, or has several") as refused:
+            list(choose.change("-", stdin=before + "\t".join(fields)))
+        assert refused.value.hint == "`callctl list -q` writes SIDs alone"
+
+
 def test_an_empty_stdin_names_no_call_and_is_no_error(choose: Chooser) -> None:
     assert list(choose.change("-", stdin="\n")) == []
     assert choose.err.getvalue() == "callctl: no calls on stdin: nothing to do\n"

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from callctl.api.calls_api import CallsApi
-from callctl.calls.call import REST_LIVE_STATUSES, Call
+from callctl.calls.call import REST_LIVE_STATUSES, REST_STATUSES, Call
 from callctl.calls.filter import CallFilter
 from callctl.calls.sid import LEAST_START, is_call_sid
 from callctl.cli.io.runtime import Runtime
@@ -31,6 +31,8 @@ LAST = "@last"
 # How many of the newest calls a reading command looks through for a start that the store does not know.
 _LOOKED_THROUGH = 1000
 _SHOWN = 5
+_OTHER_FIELDS = 7  # of a row of `callctl list`, behind the SID; the last is the parent's
+_SHOWN_OF_LINE = 120  # characters
 
 # The beginning of Twilio's form, or of a UUID, or of another service's; is_call_sid recognizes whole ones.
 _START = r"CA[0-9a-fA-F]{6,31}|(?!CA)[A-Za-z0-9][A-Za-z0-9:_.-]{7,94}"
@@ -114,9 +116,20 @@ def _resolved(
 
 
 def _on_stdin(runtime: Runtime) -> Iterator[str]:
-    """Yield what stdin names: of each line the first field, so that what ``callctl list`` prints can be piped in."""
+    """Yield what stdin names: of each line the first field, so that what ``callctl list`` prints can be piped in.
+
+    Raises:
+        UsageError: A line has other columns, as by ``--columns``, so that its first field may be another call's SID, or
+            a name that a caller chose.
+    """
     for line in runtime.read_stdin().splitlines():
-        word = line.split("\t")[0].strip()
+        word, *others = (field.strip() for field in line.split("\t"))
+        is_row = len(others) == _OTHER_FIELDS and others[0] in REST_STATUSES
+        if others and not is_row and (not is_whole(word) or any(map(is_whole, others))):
+            raise UsageError(
+                f"a line on stdin does not begin with the SID of one call, or has several: {line[:_SHOWN_OF_LINE]}",
+                hint="`callctl list -q` writes SIDs alone",
+            )
         if word:
             yield word
 
