@@ -267,13 +267,23 @@ def folded(
 
 
 def _missing_in(numbers: Sequence[int]) -> int:
-    """Return how many callbacks are missing among those with these numbers.
+    """Return how many numbers ``missing_numbers`` returns."""
+    known = _counted(numbers)
+    return max(known) + 1 - len(known) if known else 0
+
+
+def missing_numbers(numbers: Iterable[int]) -> tuple[int, ...]:
+    """Return the numbers of the callbacks that are missing among those with these numbers.
 
     They count the callbacks of a call, from 0 (docs/twilio.md, "Callback parameters"). Whether more were sent after the
-    last one is not known.
+    last one is not known. Some senders number nothing, or everything 0.
     """
-    known = {number for number in numbers if 0 <= number < _LEAST_ABSURD_NUMBER}
-    return max(known) + 1 - len(known) if known else 0
+    known = _counted(numbers)
+    return tuple(number for number in range(max(known, default=0)) if number not in known)
+
+
+def _counted(numbers: Iterable[int]) -> set[int]:
+    return {number for number in numbers if 0 <= number < _LEAST_ABSURD_NUMBER}
 
 
 def _between(start: int | None, end: int | None) -> int | None:

@@ -143,6 +143,15 @@ def test_callbacks_that_are_missing_between_others_are_counted(stored: StoredCal
     assert [remark.words for remark in story.remarks] == ["2 callbacks never arrived: of +12025550100"]
 
 
+@pytest.mark.parametrize("numbers", [(0, 500), (2, 7, 7), (3, 10**12), (10**12,), (-5, 1), (999,), (1000,), ()])
+def test_as_many_are_missing_as_in_figures(stored: StoredCalls, numbers: tuple[int, ...]) -> None:
+    stored.events.append(event(1, "initiated", at=0))
+    stored.events += [event(1, "ringing", number=number, at=at) for at, number in enumerate(numbers)]
+    leg = stored.story(1).legs[0]
+    assert leg.facts is not None
+    assert len(leg.missing_callbacks) == leg.facts.missing
+
+
 def test_senders_that_number_nothing_or_everything_0_miss_nothing(stored: StoredCalls) -> None:
     stored.events += [event(1, "initiated", at=0), event(1, "completed", at=9)]
     stored.events += [event(2, "initiated", number=0, at=0), event(2, "completed", number=0, at=9)]

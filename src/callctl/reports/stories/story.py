@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
-from itertools import islice
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from callctl.calls.action import DONE, DRY_RUN, NOT_ENDED, REFUSED, UNKNOWN, ActionEvent
@@ -17,7 +16,7 @@ from callctl.calls.call import Call, CallStatus, is_final
 from callctl.calls.event import CALLBACK, MISSED, POLLED, TWIML_REQUEST, CallEvent
 from callctl.calls.leg import Leg
 from callctl.calls.participation import JOIN
-from callctl.reports.leg_facts import LegFacts, facts_of_events
+from callctl.reports.leg_facts import LegFacts, facts_of_events, missing_numbers
 from callctl.reports.stories.ending import TWILIO, Ending, Endings, action_words, actor, far_end, unexpected_sip
 from callctl.reports.stories.rest_facts import RestFacts
 from callctl.views.call_page import timeline_of
@@ -54,7 +53,6 @@ _BY_FAR_END = frozenset(
 _RINGS_LONG = 30
 _MANY = 3
 _NAMED = 3  # of many legs of which the same is said
-_MOST_MISSING = 100  # numbers of missing callbacks of a leg
 _LATE = timedelta(seconds=10)
 
 
@@ -270,7 +268,6 @@ def _story_leg(
 ) -> StoryLeg:
     """Return a leg of a story; events and actions are its own."""
     own = [event for event in events if event.kind == CALLBACK]
-    numbers = {event.sequence_number for event in own if event.sequence_number is not None}
     arrived = [event.received_at for event in events if event.is_final]
     call, notes = facts.calls.get(leg.call_sid), facts.notifications.get(leg.call_sid, ())
     counted = facts_of_events(events)
@@ -288,10 +285,7 @@ def _story_leg(
         redirects=sum(map(_is_redirect, actions)),
         requests_failed=sum(action.result != DONE for action in actions),
         callbacks=len(own),
-        # It counts from 0 (docs/twilio.md, "Easily got wrong"). Some senders number nothing, or everything 0.
-        missing_callbacks=tuple(
-            islice((number for number in range(max(numbers, default=0)) if number not in numbers), _MOST_MISSING)
-        ),
+        missing_callbacks=missing_numbers(event.sequence_number for event in own if event.sequence_number is not None),
         call=call,
         notifications=tuple(notes),
         facts=counted,
