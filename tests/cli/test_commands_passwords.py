@@ -184,6 +184,13 @@ def test_what_is_no_address_of_a_watch_does_not_show_it(setup: CliSetup, option:
     assert "example.com" in shown(outcome)
 
 
+def test_a_variable_before_a_tunnels_command_does_not_show_it(setup: CliSetup) -> None:
+    for command in ("watch", "listen"):
+        outcome = setup.callctl(command, "--port", "0", "--tunnel", "NGROK_AUTHTOKEN=fake-word ngrok http {port}")
+        assert outcome.code == 2
+        assert "--tunnel begins with a variable, NGROK_AUTHTOKEN, and not with a command" in shown(outcome)
+
+
 @pytest.mark.parametrize("command", ["watch", "listen"])
 @pytest.mark.parametrize("json", [[], ["--json"]])
 @pytest.mark.parametrize("given", ["http://ann:{}@127.0.0.1:{{port}}", "--authtoken {} {{port}}", "--authtoken '{}"])

@@ -126,6 +126,10 @@ async def test_an_agent_that_may_be_another_users_is_not_used(
         note = await watch.view.until_noted("not known to be yours")
         assert "https://elsewhere.invalid" in note
         assert "--public-url" in note
+    options = WatchOptions("127.0.0.1", port, agent=application.url, unverified=True)
+    with pytest.raises(UsageError, match=r"ngrok agent leads from https://elsewhere\.invalid to this port"):
+        async with running_watch(settings, options):
+            pass
 
 
 LOCAL = "http://127.0.0.1:9"

@@ -97,16 +97,13 @@ class Reachability:
             try:
                 await self._use_agent(await find_agent(port, agent=options.agent))
             except OthersAgentError as error:
+                self._check_unverified(error.url)
                 self._trouble(Trouble(f"{error.message}; {error.hint}", Cause.UNREACHABLE))
 
     async def _use_agent(self, urls: Sequence[str]) -> None:
         if not urls:
             return
-        if self._options.unverified and not self._options.forgeries_accepted:
-            raise UsageError(
-                f"--unverified: an ngrok agent leads from {urls[0]} to this port, so anybody could send callbacks",
-                hint="stop it, listen at another --port, or give --accept-forgeries as well if you mean it",
-            )
+        self._check_unverified(urls[0])
         before, why = self._listener.address, ""
         for _ in range(AGENT_TRIES):
             for url in urls:
@@ -119,6 +116,13 @@ class Reachability:
         self._listener.move_to(before)
         what = f"an ngrok agent runs, but no self-test comes back through its address, which is not used: {why}"
         self._trouble(Trouble(what, Cause.UNREACHABLE, url=urls[0]))
+
+    def _check_unverified(self, url: str) -> None:
+        if self._options.unverified and not self._options.forgeries_accepted:
+            raise UsageError(
+                f"--unverified: an ngrok agent leads from {url} to this port, so anybody could send callbacks",
+                hint="stop it, listen at another --port, or give --accept-forgeries as well if you mean it",
+            )
 
     async def _try_address(self, address: str) -> str | None:
         """Have the listener be at an address, and say why it does not lead there; None if it does.

@@ -78,6 +78,12 @@ def test_without_any_date_nothing_is_known() -> None:
     assert StatusSince(lambda _: None)(Call(sid(1), "ringing")) is None
 
 
+@pytest.mark.parametrize("recorded_leg", [None, leg(event(1, "ringing", number=1, at=3))])
+def test_nor_is_it_without_the_last_change_for_the_status_may_be_newer_than_the_call(recorded_leg: Leg | None) -> None:
+    undated = Call(sid(1), "in-progress", date_created=CREATED, start_time=DIALLED)
+    assert StatusSince(lambda _: recorded_leg)(undated) is None
+
+
 class Requests:
     """A history beside a store, or without one."""
 

@@ -459,7 +459,8 @@ class StatusSince:
             has_timestamp = leg.status_since.microsecond == 0  # RFC 2822 has whole seconds
             return leg.status_since if has_timestamp else max([leg.status_since, *filter(None, dates)])
         self.by_rest.add(call.sid)
-        return max(filter(None, dates), default=None)
+        # Without the last change, it may have got its status any time since it began.
+        return None if call.date_updated is None else max(filter(None, dates))
 
     def in_words(self, sids: Iterable[str]) -> str | None:
         """Return a sentence on matching calls that no callback reported; None if all are reported."""

@@ -289,7 +289,7 @@ async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[tuple[str, bool]
 
 def name_of(command: str) -> str:
     """Return the program that a command runs, as it may be shown: what stands behind it may hold a token."""
-    return PurePath((command.split() or [""])[0]).name
+    return PurePath((command.split() or [""])[0].partition("=")[0]).name
 
 
 def _words(command: str, *, port: int) -> list[str]:
@@ -302,4 +302,9 @@ def _words(command: str, *, port: int) -> list[str]:
         ) from error
     if not words:
         raise UsageError("--tunnel names no command", hint="such as --tunnel cloudflared")
+    if "=" in words[0]:
+        raise UsageError(
+            f"--tunnel begins with a variable, {name_of(command)}, and not with a command",
+            hint='set it in the environment, or put env before it: --tunnel "env NAME=value COMMAND {port}"',
+        )
     return [word.replace("{port}", str(port)) for word in words]

@@ -23,6 +23,7 @@ class OthersAgentError(CallctlError):
     """What answers at the agent's port may be another user's, who could have callbacks sent through a server of his."""
 
     def __init__(self, agent: str, urls: Sequence[str]) -> None:
+        self.url = urls[0]
         super().__init__(
             f"an agent at {agent} says that {urls[0]} leads to this port; it is not known to be yours, and is not used",
             hint="if it is, name the address: --public-url, or CALLCTL_PUBLIC_URL",
