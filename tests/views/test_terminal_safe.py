@@ -34,6 +34,28 @@ HOSTILE = [
     "\u200b",
     "\ue000",
     "\U0010fffd",
+    "a" + "\u0301" * 9,
+    # Letters and symbols that show as nothing.
+    *"\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\U00013441\U00013442\U0001d159",
+]
+# Names and words that people have, in scripts whose letters have marks, or no blanks between words; and what is drawn
+# as one sign by several characters.
+WRITTEN = [
+    *("नमस्ते श्रीमती", "বাংলা", "தமிழ்நாடு", "ಕನ್ನಡ", "മലയാളം", "සිංහල", "กำนัน ภูมิพล", "ລາວ", "ကြွေးကြော်", "ភាសាខ្មែរ", "བོད་ཡིག་ཧྐྵྨླྺྼྻྂ"),
+    *(
+        "한국어",
+        "\u1112\u1161\u11ab\u1100\u116e\u11a8",
+        "日本語 葛\U000e0100",
+        "e\u0323\u0302",
+        "שָׁלוֹם",
+        "مُحَمَّد",
+        "Ελλάς",
+        "Україна",
+        "❤\ufe0f",
+        "👍🏽",
+        "🇩🇪",
+        "⠓⠑",
+    ),
 ]
 
 
@@ -57,9 +79,26 @@ def test_what_steers_nothing_stays_readable() -> None:
     assert json_text({"to": "São\xa0Paulo \u202e\x7f"}) == '{"to": "São\xa0Paulo \\u202e\\u007f"}'
 
 
+@pytest.mark.parametrize("text", WRITTEN)
+def test_what_people_write_stays_as_it_is(text: str) -> None:
+    assert printable(text) == text
+    assert json.loads(json_text([text])) == [text]
+    assert json_text([text]) == f'["{text}"]'
+
+
+def test_of_marks_on_one_letter_so_many_stay_as_a_script_has() -> None:
+    """Higher stacks are drawn over the lines above and below."""
+    marks = [char for char in map(chr, range(0x110000)) if unicodedata.category(char).startswith("M")]
+    drawn = [char for char in marks if printable(char) == char]
+    assert len(marks) - len(drawn) == 2  # vowels that show as nothing
+    assert all(printable(f"a{char * 12}b") == f"a{char * 8}����b" for char in drawn)
+    assert printable("क\u093e" * 40) == "क\u093e" * 40
+
+
 def steers(text: str) -> set[str]:
     """Return what in a text could steer a terminal, other than the ends of lines and tabs."""
-    return {char for char in text if unicodedata.category(char) in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}} - {"\n", "\t"}
+    unsafe = {char for char in text if unicodedata.category(char) in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}}
+    return (unsafe | {char for char in text if char in HOSTILE}) - {"\n", "\t"}
 
 
 @given(text=st.text() | st.lists(st.sampled_from([*HOSTILE, "\x1b[31m", "\x1b[0m", "a", "\n"])).map("".join))

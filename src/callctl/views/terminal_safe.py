@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, TextIO
 
 from callctl.errors import without_sip_passwords
@@ -20,23 +20,31 @@ if TYPE_CHECKING:
 
 # Control, format (bidirectional overrides, zero-width), surrogate, private-use and line or paragraph separators.
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+# Letters and symbols that show as nothing, or as a blank: fillers of Hangul, inherent vowels of Khmer, the blank of
+# Braille and of hieroglyphs, a note without a head. A name of them can't be seen, nor can what tells it from another.
+_BLANK = "\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\U00013441\U00013442\U0001d159"
+# More marks on one letter than any script has: a high stack of them is drawn over the lines above and below.
+_MOST_MARKS = 8
+# What may be such a stack: there are no marks outside of these ranges. Two patterns are quicker than one for both.
+_STACK = (
+    "[\u0300-\u20ff\u2cef-\u30ff\ua66f-\uabff\ufb1e\ufe00-\ufe2f\U00010000-\U0001ffff\U000e0000-\U0010ffff]"
+    f"{{{_MOST_MARKS + 1}}}"
+)
 # Patterns are compiled when they are needed: most texts are lines of printable characters.
 _LINE_BREAKS = "([\n\t])"
 _COLOURS = "(\x1b\\[[0-9;]*m)"  # SGR sequences: colours, bold and the like
+_LONG = 500  # characters; longer texts are lists, and no words that come again
 _SIZES = ("COLUMNS", "LINES")
 _SIZE = "[1-9][0-9]{0,3}"  # rich would take any number, and fill lines as long
-_UNESCAPED = "[^\x20-\x7e]"  # what JSON does not escape itself, where it is not made to be ASCII
 
 
 def printable(text: str) -> str:
-    """Return a text with every character that could move the cursor, paint or reorder replaced by ``�``.
+    """Return a text with every character that could move the cursor, paint, reorder or hide replaced by ``�``.
 
     Passwords of SIP addresses are replaced too.
     """
     text = without_sip_passwords(text)
-    if text.isprintable():  # of what is not, some is harmless
-        return text
-    return "".join("�" if _is_unsafe(char) else char for char in text)
+    return text if _is_harmless(text) else _replaced(text, lambda _char: "�")
 
 
 def json_text(value: Any) -> str:
@@ -51,15 +59,34 @@ def json_text(value: Any) -> str:
 
         text = _encoder()(writable(value))
     text = without_sip_passwords(text)
-    if (text.isascii() and "\x7f" not in text) or text.isprintable():  # the first is much quicker
+    if (text.isascii() and "\x7f" not in text) or _is_harmless(text):  # the first is much quicker
         return text
-    return re.sub(_UNESCAPED, _escaped, text)
+    return _replaced(text, _escaped)
 
 
-def _is_unsafe(char: str) -> bool:
+def _is_harmless(text: str) -> bool:
+    """Return whether a text can be shown as it is, as far as a quick look can tell."""
+    if not text.isprintable():  # of what is not, some is harmless
+        return False
+    return text.isascii() or not (_hides(text) if len(text) < _LONG else _hides.__wrapped__(text))
+
+
+@lru_cache(maxsize=4096)  # the live table asks for the same words in each frame, and for several parts of them
+def _hides(text: str) -> bool:
+    return bool(re.search(f"[{_BLANK}]", text) or re.search(_STACK, text))
+
+
+def _replaced(text: str, replacement: Callable[[str], str]) -> str:
+    """Return a text of which every character that is not safe is replaced."""
     import unicodedata
 
-    return unicodedata.category(char) in _UNSAFE
+    safe, marks = [], 0  # how many stand on one letter
+    for char in text:
+        category = unicodedata.category(char)
+        marks = marks + 1 if category.startswith("M") else 0
+        is_safe = category not in _UNSAFE and char not in _BLANK and marks <= _MOST_MARKS
+        safe.append(char if is_safe else replacement(char))
+    return "".join(safe)
 
 
 @cache
@@ -70,18 +97,15 @@ def _encoder() -> Callable[[Any], str]:
     return json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False).encode
 
 
-def _escaped(match: re.Match[str]) -> str:
+def _escaped(char: str) -> str:
     import json
 
-    char = match[0]
-    if not _is_unsafe(char):
-        return char
     return json.dumps(char)[1:-1] if char != "\x7f" else "\\u007f"
 
 
 def printable_lines(text: str) -> str:
     """Return a text as :func:`printable` does, with its line breaks and tabs kept."""
-    if text.replace("\n", "").replace("\t", "").isprintable():  # a long list is written in long pieces
+    if _is_harmless(text.replace("\n", "").replace("\t", "")):  # a long list is written in long pieces
         return without_sip_passwords(text)
     return "".join(part if part in ("\n", "\t") else printable(part) for part in re.split(_LINE_BREAKS, text))
 
@@ -102,7 +126,7 @@ class SafeStream:
 
     def write(self, text: str) -> int:
         """Write a text."""
-        self.unfiltered.write(text if text.isprintable() else self._made_safe(text))
+        self.unfiltered.write(text if _is_harmless(text) else self._made_safe(text))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -152,7 +176,7 @@ def _safe_console() -> type[Console]:
 
         def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
             for segment in super().render(renderable, options):
-                is_harmless = segment.control or segment.text.isprintable()
+                is_harmless = segment.control or _is_harmless(segment.text)
                 yield segment if is_harmless else Segment(printable_lines(segment.text), segment.style)
 
     return SafeConsole
