@@ -6,10 +6,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from callctl.calls.call import Call
-from callctl.views.table import Row, call_row, print_rows
+from callctl.views.table import Row, call_row, cells, fitted, print_rows
 from callctl.views.terminal_safe import plain_console
 
 SID, PARENT = "CA" + "1" * 32, "CA" + "2" * 32
@@ -88,3 +90,28 @@ def test_at_any_width_sids_are_whole_and_no_line_is_too_long(width: int) -> None
     assert "✓ completed" in words
     assert "● in-progress" in words
     assert "01:07" in words
+
+
+def test_marks_with_room_of_their_own_count_as_many_terminals_draw_them() -> None:
+    """Rich counts them as none."""
+    assert [cells(name) for name in ("का", "தமிழ்", "가\u302e", "k\U00016ff0", "\U0001f3fb")] == [2, 4, 4, 3, 2]
+    assert [cells(name) for name in ("é", "e\u0301", "กำนัน", "漢字", "●→")] == [1, 1, 4, 4, 2]
+
+
+@given(st.text(st.sampled_from("aक\u093e\u0301漢가\u302e\U0001f3fb❤\ufe0f")), st.integers(1, 20))
+def test_what_is_cut_fits_and_fills_the_room_there_is(text: str, width: int) -> None:
+    shown = fitted(text, width)
+    assert cells(shown) <= width
+    if cells(text) > width:
+        assert cells(shown) == width
+        assert text.startswith(shown.removesuffix("…").rstrip())
+    else:
+        assert shown == text
+
+
+@pytest.mark.parametrize("width", range(38, 200, 3))
+@pytest.mark.parametrize("name", ["का" * 30, "\U0001f3fb" * 40, "가\u302e" * 30, "漢" * 40])
+def test_no_line_is_too_long_whatever_is_written_in_it(width: int, name: str) -> None:
+    lines = shown(call_row(replace(ENDED, from_=name, to=name)), call_row(replace(CHILD, to=name)), width=width)
+    assert max(map(cells, lines)) <= width
+    assert sum(SID in line for line in lines) == 2

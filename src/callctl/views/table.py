@@ -5,9 +5,12 @@ A row takes one line in columns or, where these have no room, two lines.
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +40,13 @@ _ENDS_AT = 24
 LONGEST_STATUS = 13
 # Cells of the longest phone number, with its plus and the arrow before it.
 FAR_WIDTH = 18
+# Characters; the widths of shorter texts are kept, since they are asked for several times in each frame.
+_LONG = 500
+# Signs that rich counts as no cell, and many terminals draw in cells of their own: among these ranges are all marks
+# with room of their own (category Mc), as vowel signs of Devanagari and Tamil are. They take one cell, these few two:
+# tones of Hangul, readings of Vietnamese, colours of skin.
+_DRAWN_WIDER = "[\u0900-\u1cff\u302e\u302f\ua800-\uabff\U00011000-\U0001d1ff\U0001f3fb-\U0001f3ff]"
+_TWO_CELLS = "\u302e\u302f\U00016ff0\U00016ff1\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,10 +318,8 @@ def one_line(row: Row, columns: Sequence[Column]) -> Text:
 
 
 def _cell(text: str, column: Column) -> str:
-    width = cells(text)
-    if width > column.width and not column.is_whole:
-        return fitted(text, column.width)
-    padding = " " * (column.width - width)
+    text = text if column.is_whole else fitted(text, column.width)
+    padding = " " * (column.width - cells(text))
     return padding + text if column.is_right else text + padding
 
 
@@ -331,7 +339,7 @@ def status_line(row: Row, *, width: int) -> Text:
     if row.status is not None:
         line.append("  ")
         room = width - cells(row.far_end)
-        line.pad_right(max(0, min(_ENDS_AT, room) - line.cell_len))
+        line.pad_right(max(0, min(_ENDS_AT, room) - cells(line.plain)))
     return line
 
 
@@ -345,16 +353,16 @@ def _two_lines(row: Row, *, width: int, timed: bool) -> list[Text]:
     first, second = status_line(row, width=width), Text(f"   {printable(row.sid)}")
     if row.status is not None:
         of = f" of {printable(row.parent_sid)}" if row.parent_sid and not row.is_child else ""
-        if second.cell_len + len(of) <= width:
+        if cells(second.plain) + len(of) <= width:
             second.append(of)
         start = f"  {START.value(row)}".rstrip()
-        fits_below = second.cell_len + len(start) <= width
-        room = width - first.cell_len - (len(start) if timed and not fits_below else 0)
+        fits_below = cells(second.plain) + len(start) <= width
+        room = width - cells(first.plain) - (len(start) if timed and not fits_below else 0)
         first.append(row.both_ends if cells(row.both_ends) <= room else row.far_end)
         line = second if fits_below else first
-        if line.cell_len + len(start) <= width:
+        if cells(line.plain) + len(start) <= width:
             line.append(start)
-    first.truncate(width, overflow="ellipsis")
+    fit(first, width)
     return [first, second]
 
 
@@ -363,7 +371,7 @@ def append_ends(line: Text, row: Row, *, width: int, far_alone: bool = False) ->
 
     What is unusual goes before the facts, and before the ends where it would be cut behind them.
     """
-    room, far = width - line.cell_len, row.far_end
+    room, far = width - cells(line.plain), row.far_end
     marks = _in_brackets(row.unusual).strip()
     both = far if far_alone else row.both_ends
     whole = f"{both}{_in_brackets([*row.facts, *row.unusual])}"
@@ -386,24 +394,38 @@ def _in_brackets(facts: Sequence[str]) -> str:
 
 
 def cells(text: str) -> int:
-    """Return how many cells a text takes on a terminal."""
+    """Return how many cells a text takes on a terminal, at most: terminals differ about marks beside a letter."""
     if text.isascii() and text.isprintable():  # as nearly all are: the table asks this for every cell
         return len(text)
+    return _cells(text) if len(text) < _LONG else _cells.__wrapped__(text)
+
+
+@lru_cache(maxsize=4096)
+def _cells(text: str) -> int:
+    from unicodedata import category
+
     from rich.cells import cell_len
 
-    return cell_len(text)
+    wider = re.findall(_DRAWN_WIDER, text)
+    return cell_len(text) + sum(2 if char in _TWO_CELLS else category(char) == "Mc" for char in wider)
 
 
 def fitted(text: str, width: int) -> str:
-    """Return a text of so many cells at most: a longer one ends with an ellipsis.
+    """Return a text of so many cells at most: a longer one ends with an ellipsis, in the last of them.
 
     ``shortened`` in errors.py does the same in characters.
     """
     if cells(text) <= width:
         return text
-    from rich.cells import set_cell_size
+    room = max(0, width - 1)
+    kept = text[: bisect_right(range(len(text)), room, key=lambda end: cells(text[:end])) - 1]
+    return kept + " " * (room - cells(kept)) + "…"  # half of a wide character is left out
 
-    return set_cell_size(text, width - 1) + "…"
+
+def fit(line: Text, width: int) -> None:
+    """Shorten a line likewise."""
+    if cells(line.plain) > width:
+        line.plain = fitted(line.plain, width)
 
 
 def shown_status(status: str) -> str:

@@ -1,9 +1,11 @@
 """The frames of the live table: golden frames at several sizes, and what must hold at every size."""
 
 import re
+import textwrap
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from unicodedata import category
 
 import pytest
 from events import START, event_of
@@ -18,10 +20,12 @@ from callctl.calls.call import Call, CallStatus
 from callctl.calls.event import CallEvent
 from callctl.views.lines import short_line
 from callctl.views.live import rows
-from callctl.views.live.frame import PLAIN, TROUBLE, Line, wrapped_page
+from callctl.views.live.frame import PLAIN, TROUBLE, Line, wrap, wrapped_page
 from callctl.views.live.keys_page import keys_page
 from callctl.views.live.operator import HangUp, Target
 from callctl.views.live.state import ChoosingUrl, Confirming, Filtering, ViewState
+from callctl.views.table import cells
+from callctl.views.terminal_safe import printable
 from callctl.views.view import WatchState
 
 
@@ -354,6 +358,23 @@ def test_a_question_is_whole_at_40_columns_and_what_is_cut_ends_in_dots() -> Non
     assert text_of(frame, width=40, height=8).splitlines()[-1].endswith(" …")
     long = frame_of(board_of(family()), has_keys=True, question=["ended: CA is canceled " * 30])
     assert text_of(long, width=40, height=12).splitlines()[-2].endswith(" …")
+
+
+@given(st.text(st.sampled_from("ab  -क\u093e\u0301漢가\u302e\U0001f3fb")), st.integers(8, 40), st.integers(0, 3))
+def test_a_wrapped_text_fits_by_its_cells_and_nothing_of_it_is_lost(text: str, width: int, indent: int) -> None:
+    text = printable(text)
+    lines = wrap(text, width, initial_indent=" " * indent, subsequent_indent=" " * (indent + 2))
+    for line in lines:
+        assert line.strip(" ")
+        letters = len(line.strip(" ")) - sum(category(char).startswith("M") for char in line)
+        assert cells(line) <= width or letters <= 1
+    assert "".join("".join(lines).split(" ")) == "".join(text.split(" "))
+
+
+@pytest.mark.parametrize("width", [10, 24, 38, 77])
+def test_plain_words_are_wrapped_as_textwrap_does(width: int) -> None:
+    text = "hang up sip:agent@example.com ● in-progress  00:05?   y: yes   " + "x" * 50 + " its parent goes on"
+    assert wrap(text, width) == textwrap.wrap(text, width, break_on_hyphens=False)
 
 
 def test_while_a_filter_is_typed_a_message_does_not_hide_it() -> None:

@@ -63,8 +63,8 @@ def _head(report: Report, width: int) -> list[Text]:
     facts = [_count(tally.calls, "call"), _count(tally.legs, "leg"), f"{tally.live:,} live" if tally.live else ""]
     line = _text("").append(" · ".join(filter(None, facts)), style="bold")
     if span := _span(report):
-        fits = line.cell_len + 2 + cells(span) <= width
-        line.append(f"{' ' * (width - line.cell_len - cells(span))}{span}" if fits else "", style="dim")
+        fits = cells(line.plain) + 2 + cells(span) <= width
+        line.append(f"{' ' * (width - cells(line.plain) - cells(span))}{span}" if fits else "", style="dim")
     lines = [line]
     if tally.decided:
         answered = f"answered {_share(tally.answered, tally.decided)}"
@@ -128,7 +128,7 @@ def _histograms(tally: Tally, width: int) -> list[Text]:
         for parts in zip_longest(*drawn):
             line = _text("")
             for number, part in enumerate(parts):
-                line.pad_right(number * room - line.cell_len)
+                line.pad_right(number * room - cells(line.plain))
                 line.append_text(part or _text(""))
             lines.append(line)
     return lines
@@ -163,7 +163,7 @@ def _ends(tally: Tally) -> list[Text]:
     lines = [_text(f"{'ended':15}{'legs':>10}{'':>10}", "bold")]
     for status, legs in sorted(tally.ended_with.items(), key=lambda item: (-item[1], item[0])):
         line = append_status(_text(""), shown_status(status), style(status))
-        line.pad_right(15 - line.cell_len)
+        line.pad_right(15 - cells(line.plain))
         line.append(f"{legs:>10,}{100 * legs / total:>8.1f} %")
         line.append(f"  {', '.join(codes.get(status, ()))}", style="dim")
         lines.append(line)
@@ -274,7 +274,7 @@ def _table(report: Report, width: int) -> list[Text]:
     lines = [_text(head, "bold")]
     for number, (name, _) in enumerate(rows):
         line = _text(fitted(name, first))
-        line.pad_right(first - line.cell_len)
+        line.pad_right(first - cells(line.plain))
         for _, values, size in shown:
             line.append("  " + " " * (size - cells(values[number])) + values[number])
         lines.append(line)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from unicodedata import category
 
 from callctl.calls.call import CallStatus
 from callctl.calls.masked_numbers import masked_leg
@@ -15,7 +15,7 @@ from callctl.views.live.filter import masked_filter_text
 from callctl.views.live.rows import SHORT_WORDS, WIDE, LegRow, Style, column_titles, failures_line, leg_lines, text
 from callctl.views.live.sorted_legs import FAILURES, Listing, Sort
 from callctl.views.live.state import Filtering, Page, Question, ViewState
-from callctl.views.table import cells, clock
+from callctl.views.table import cells, clock, fit
 from callctl.views.terminal_safe import printable
 from callctl.views.view import WatchState
 
@@ -148,7 +148,7 @@ def draw(frame: Frame, layout: Layout) -> list[Text]:
     fill = [text()] * (room - len(body)) if _scrolls(frame) else []
     lines = [*layout.header, *body[:room], *fill, *layout.tail, *last]
     for line in lines:
-        line.truncate(layout.width, overflow="ellipsis")
+        fit(line, layout.width)
     return lines[: layout.height]
 
 
@@ -166,14 +166,41 @@ def wrapped_page(lines: Sequence[str], *, width: int) -> list[str]:
         words = line.lstrip()
         lead = min(len(line) - len(words), wide // 2)
         further = " " * (lead + 2)
-        wrapped += textwrap.wrap(
-            re.sub(r" {3,}", "  ", words),
-            wide,
-            initial_indent=" " * lead,
-            subsequent_indent=further,
-            break_on_hyphens=False,
-        )
+        wrapped += wrap(re.sub(r" {3,}", "  ", words), wide, initial_indent=" " * lead, subsequent_indent=further)
     return wrapped
+
+
+def wrap(text: str, width: int, *, initial_indent: str = "", subsequent_indent: str = "") -> list[str]:
+    """Return a text on lines of at most so many cells, as textwrap, which counts characters, would.
+
+    It is broken at blanks, and within a word that is wider than a line. A letter keeps its marks.
+    """
+    lines: list[str] = []
+    line, has_words = initial_indent, False
+    for blanks, word in re.findall("( *)([^ ]+)", printable(re.sub("[\t-\r]", " ", text))):
+        between, rest, size = blanks if has_words else "", word, cells(word)
+        while cells(line) + cells(between) + size > width:
+            if cells(subsequent_indent) + size > width:
+                room = width - cells(line) - cells(between)
+                begin = _beginning(rest, room, at_least=0 if has_words else 1)
+                line, rest, size = f"{line}{between}{begin}" if begin else line, rest[len(begin) :], size - cells(begin)
+            lines.append(line)
+            line, between, has_words = subsequent_indent, "", False
+        if rest:
+            line, has_words = f"{line}{between}{rest}", True
+    return [*lines, line] if has_words else lines
+
+
+def _beginning(word: str, room: int, *, at_least: int) -> str:
+    """Return as much of a word as fits into so many cells, but so many letters at least."""
+    kept = letters = 0
+    for end in range(1, len(word) + 1):
+        if end < len(word) and category(word[end]).startswith("M"):
+            continue
+        if letters >= at_least and cells(word[:end]) > room:
+            break
+        kept, letters = end, letters + 1
+    return word[:kept]
 
 
 # Header
@@ -204,7 +231,7 @@ def _header(frame: Frame, *, width: int, height: int) -> list[Text]:
         ago = _ago(frame.age(header.last_callback_at).total_seconds())
         _append(lines[-1], [f"last {ago} ago"], width=width)
     for line in lines:
-        line.pad_right(max(0, width - line.cell_len))
+        line.pad_right(max(0, width - cells(line.plain)))
     return lines
 
 
@@ -215,7 +242,7 @@ def _cells_of(title: str, alarms: Sequence[str], counts: Sequence[str]) -> int:
 def _append(line: Text, parts: Sequence[str], *, width: int) -> Sequence[str]:
     """Append what there is room for; return the rest."""
     for number, part in enumerate(parts):
-        if line.cell_len + 2 + cells(part) > width:
+        if cells(line.plain) + 2 + cells(part) > width:
             return parts[number:]
         line.append(f"  {part}")
     return ()
@@ -414,8 +441,7 @@ def _wrapped(line: str, width: int) -> list[str]:
         part.replace(" ", _KEPT_BLANK) if _CHOICE.fullmatch(part) and cells(part) <= width else part
         for part in line.split("   ")
     ]
-    wrapped = textwrap.wrap("   ".join(kept), width, break_on_hyphens=False) or [""]
-    return [part.replace(_KEPT_BLANK, " ") for part in wrapped]
+    return [part.replace(_KEPT_BLANK, " ") for part in wrap("   ".join(kept), width) or [""]]
 
 
 def _few(actions: Sequence[str], *, most: int) -> Sequence[str]:
@@ -436,9 +462,9 @@ def _last_line(frame: Frame, layout: Layout) -> Text:
         message = printable(frame.question[0])
         figures = _figures(frame, room=layout.room, width=width - cells(message) - 4)
         line = text(f" {message}", QUESTION)
-        return line.append(" " * max(2, width - line.cell_len - cells(figures) - 1)).append(figures, style=PLAIN)
+        return line.append(" " * max(2, width - cells(line.plain) - cells(figures) - 1)).append(figures, style=PLAIN)
     line = text(f" {_figures(frame, room=layout.room, width=width - 2)}")
-    room = width - line.cell_len - 3
+    room = width - cells(line.plain) - 3
     keys = _keys_that_fit(frame, room)
     return line.append(f"  {' ' * (room - cells(keys))}{keys}", style=PLAIN) if keys else line
 

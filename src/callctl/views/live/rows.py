@@ -141,7 +141,7 @@ def failures_line(count: int, *, is_open: bool, is_selected: bool, words: Sequen
     hint = "⏎ closes" if is_open else "⏎ opens"
     line = text(f"{SELECTED if is_selected else ' '}{what}  {hint}", _URGENT + (" reverse" if is_selected else ""))
     rest = f"  {', '.join(words)}"
-    return line.append(rest) if line.cell_len + cells(rest) <= width else line
+    return line.append(rest) if cells(line.plain) + cells(rest) <= width else line
 
 
 def _columns(width: int) -> Sequence[Column]:
@@ -173,7 +173,7 @@ def _marked(line: Text, shown: LegRow, *, width: int) -> Text:
     if shown.marker != " ":
         line.plain = shown.marker + line.plain[1:]
     if shown.is_selected:
-        line.pad_right(max(0, width - line.cell_len))
+        line.pad_right(max(0, width - cells(line.plain)))
         line.stylize("reverse", 1)
     elif shown.is_marked:
         line.stylize("bold")
@@ -206,7 +206,7 @@ def _narrow(row: Row, *, width: int) -> Text:
     far = printable(row.from_ if row.direction == "inbound" else row.to)
     line.append(f" {far}")
     facts = f"  ({', '.join([*row.unusual, *row.facts])})" if row.facts or row.unusual else ""
-    return line.append(facts) if line.cell_len + cells(facts) <= width else line
+    return line.append(facts) if cells(line.plain) + cells(facts) <= width else line
 
 
 def _short_time(elapsed: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import textwrap
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +21,7 @@ from callctl.support.dates import time_of_day
 from callctl.support.threads import run_with_time_limit
 from callctl.views.lines import action_line, by_whom, short_line
 from callctl.views.live.attention import RINGS_TOO_LONG, failed_action
-from callctl.views.live.frame import EVENT_LINES, PLAIN, TROUBLE, Frame, Layout, Line, draw, lay_out, wrapped_page
+from callctl.views.live.frame import EVENT_LINES, PLAIN, TROUBLE, Frame, Layout, Line, draw, lay_out, wrap, wrapped_page
 from callctl.views.live.keyboard import Keyboard
 from callctl.views.live.keys import CTRL_C, Key
 from callctl.views.live.keys_page import keys_page
@@ -555,7 +554,7 @@ class _Lines:
 
 def _wrapped(said: _Sentence, *, width: int) -> Line:
     """Return a sentence on as many lines as it needs, all of them after its time."""
-    first, *rest = textwrap.wrap(said.text, width=max(20, width - len(said.head) - 2)) or [""]
+    first, *rest = wrap(said.text, max(20, width - len(said.head) - 2)) or [""]
     return Line(said.head + first, said.look, tuple(" " * len(said.head) + line for line in rest))
 
 
