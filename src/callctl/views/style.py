@@ -25,6 +25,7 @@ _STYLES: dict[str, tuple[str, str]] = {
     CallStatus.FAILED: ("✗", "red"),
 }
 _UNKNOWN = ("?", "bold")
+GLYPHS = frozenset(glyph for glyph, _ in _STYLES.values())
 # What can be read on a black ground and on a white one.
 _FOR_WORDS = frozenset({"dim", "bold", "red", "bold red"})
 

@@ -36,6 +36,8 @@ _COLOURS = "(\x1b\\[[0-9;]*m)"  # SGR sequences: colours, bold and the like
 _LONG = 500  # characters; longer texts are lists, and no words that come again
 _SIZES = ("COLUMNS", "LINES")
 _SIZE = "[1-9][0-9]{0,3}"  # rich would take any number, and fill lines as long
+# Sequences for a terminal: cut a line that is too long at the edge; go on in the next line, as it usually does.
+CUT_LINES, WRAP_LINES = "\x1b[?7l", "\x1b[?7h"
 
 
 def printable(text: str) -> str:

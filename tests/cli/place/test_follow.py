@@ -40,6 +40,7 @@ def test_on_a_terminal_it_shows_both_legs_until_they_have_ended(home: Path, quic
     assert b"\x1b[?1049h" in place.raw
     assert place.raw.rindex(b"\x1b[?1049l") > place.raw.rindex(b"\x1b[?1049h")
     assert place.raw.rindex(b"\x1b[?25h") > place.raw.rindex(b"\x1b[?25l")
+    assert place.raw.rindex(b"\x1b[?7h") > place.raw.rindex(b"\x1b[?7l")
 
 
 def test_ctrl_c_leaves_the_call_alone_and_says_how_to_end_it(home: Path, quick: Simulator) -> None:

@@ -163,6 +163,7 @@ def test_the_table_follows_the_windows_size_and_gives_the_terminal_back(
     assert b"\x1b[?1049h" in watch.raw
     assert watch.raw.rindex(b"\x1b[?1049l") > watch.raw.rindex(b"\x1b[?1049h")
     assert watch.raw.rindex(b"\x1b[?25h") > watch.raw.rindex(b"\x1b[?25l")
+    assert watch.raw.rindex(b"\x1b[?7h") > watch.raw.rindex(b"\x1b[?7l")
 
 
 def test_a_restarted_watch_shows_what_the_stopped_one_showed(

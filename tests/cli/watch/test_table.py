@@ -130,6 +130,7 @@ class Shell(LiveTerminal):
             (b"\x1b[?1049h", b"\x1b[?1049l"),
             (b"\x1b[?2004h", b"\x1b[?2004l"),
             (b"\x1b[?25l", b"\x1b[?25h"),
+            (b"\x1b[?7l", b"\x1b[?7h"),
         ):
             assert written.rfind(off) > written.rfind(on) > 0
         assert self.ask("stty -g") == self.attributes

@@ -17,8 +17,8 @@ from callctl.support.clock import elapsed
 from callctl.support.terminal import drop_input, is_in_foreground, resume_output
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# Leave the alternate screen, show the cursor, and have pasted text not marked: what the live table changed.
-_RESTORE = b"\x1b[?1049l\x1b[?25h\x1b[?2004l"
+# Wrap lines, leave the alternate screen, show the cursor, and have pasted text not marked: what the live table changed.
+_RESTORE = b"\x1b[?7h\x1b[?1049l\x1b[?25h\x1b[?2004l"
 
 # Seconds in which signals are one, as a terminal that goes sends several, where the loop has not taken the first yet.
 _ONE_STOP = 1.0

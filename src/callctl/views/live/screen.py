@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cache
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TextIO, TypeAlias
 
@@ -41,10 +42,13 @@ from callctl.views.live.question import question
 from callctl.views.live.settle import changed, drawn, outlived, resumed, settle
 from callctl.views.live.sorted_legs import Listing, SortedLegs
 from callctl.views.live.state import ChoosingUrl, Confirming, KeysPage, LegPage, Surroundings, ViewState
+from callctl.views.style import GLYPHS
+from callctl.views.table import cells
+from callctl.views.terminal_safe import CUT_LINES, WRAP_LINES
 from callctl.views.view import WatchState
 
 if TYPE_CHECKING:
-    from rich.console import Console, ConsoleDimensions, ConsoleOptions
+    from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderableType
     from rich.live import Live
     from rich.segment import Segment
     from rich.text import Text
@@ -60,6 +64,8 @@ GIVE_BACK_LIMIT = 1.0
 # The least time that trouble is shown, however many events come after it.
 TROUBLE_STAYS = timedelta(seconds=60)
 _LOADING = "… loading what REST knows of it"
+# What every terminal draws in one cell each: the letters of Western languages, and signs of callctl's own.
+_SURE = frozenset([*map(chr, range(0x20, 0x300)), *GLYPHS, *"…→↑↓⏎└▸▌◆▏✓�"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,10 +269,9 @@ class LiveView:
             self._keyboard.resume_output()
 
     def _open(self) -> Live:
-        from rich.live import Live
-
-        live = Live(console=self._console, screen=True, auto_refresh=False, transient=True)
+        live = _whole_screen()(console=self._console, screen=True, auto_refresh=False, transient=True)
         live.start()
+        self._steer(CUT_LINES)
         if self._keyboard is not None:
             self._keyboard.start()
         return live
@@ -274,6 +279,8 @@ class LiveView:
     def _stop(self, live: Live) -> None:
         if self._keyboard is not None:
             self._keyboard.stop()
+        if live.is_started:
+            self._steer(WRAP_LINES)
         live.stop()
 
     def give_back(self) -> None:
@@ -455,7 +462,7 @@ class LiveView:
                 self._frame = frame = self._frame_of(listing, self._header, width=size.width)
                 self._layout = layout = lay_out(frame, width=size.width, height=size.height)
             self._drawn_at = size
-            self._live.update(_Lines(draw(frame, layout)), refresh=True)
+            self._live.update(_ScreenLines(draw(frame, layout)), refresh=True)
             self._state = drawn(self._state, at=elapsed())
             if listing.has_news and self._has_begun and self._options.bell:
                 self._console.bell()
@@ -526,6 +533,10 @@ class LiveView:
         layout = lay_out(last, width=size.width, height=max(size.height, LAST_FRAME_LINES))
         self._console.print(_Lines(draw(last, layout)))
 
+    def _steer(self, sequence: str) -> None:
+        if not self._console.is_dumb_terminal:  # to which rich sends none either
+            self._write(sequence)
+
     def _write(self, sequence: str) -> None:
         self._console.file.write(sequence)
         self._console.file.flush()
@@ -545,11 +556,56 @@ class _Lines:
         from rich.segment import Segment
 
         for line in self._lines:
-            if line.spans:
-                yield from line.render(console)
-            else:  # rich's own rendering would leave the style of the whole line out
-                yield Segment(line.plain, console.get_style(line.style))
+            yield from _painted(line, console)
             yield Segment.line()
+
+
+class _ScreenLines(_Lines):
+    """Lines that take the place of all that stands on the screen, however wide the terminal draws them.
+
+    Blanks fill each of them. One that the terminal may draw wider or narrower than callctl counts is erased before it
+    is drawn instead: something of what stood there would be left, or blanks would hide its end.
+    """
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        from rich.segment import ControlType, Segment
+
+        width, height = options.size
+        for line in self._lines:
+            if _SURE.issuperset(line.plain):
+                yield from _painted(line, console)
+                yield Segment(" " * max(0, width - cells(line.plain)))
+            else:
+                yield Segment("\x1b[K", None, [(ControlType.ERASE_IN_LINE, 0)])
+                yield from _painted(line, console)
+            yield Segment.line()
+        for _ in range(height - len(self._lines)):
+            yield Segment(" " * width)
+            yield Segment.line()
+
+
+def _painted(line: Text, console: Console) -> Iterator[Segment]:
+    from rich.segment import Segment
+
+    if line.spans:
+        yield from line.render(console)
+    else:  # rich's own rendering would leave the style of the whole line out
+        yield Segment(line.plain, console.get_style(line.style))
+
+
+@cache
+def _whole_screen() -> type[Live]:
+    from rich.live import Live
+
+    class WholeScreen(Live):
+        """Draws lines as they are; rich would fill each with blanks by its own count of cells."""
+
+        @property
+        def renderable(self) -> RenderableType:
+            """Return what is drawn."""
+            return self.get_renderable()
+
+    return WholeScreen
 
 
 def _wrapped(said: _Sentence, *, width: int) -> Line:
