@@ -11,7 +11,7 @@ from typing import Self, TypeVar
 from callctl.cli.io.runtime import Runtime
 from callctl.errors import NoThreadError
 from callctl.support.threads import start
-from callctl.views.terminal_safe import unfiltered
+from callctl.views.terminal_safe import CUT_LINES, WRAP_LINES, unfiltered
 
 T = TypeVar("T")
 
@@ -83,7 +83,9 @@ class Progress:
             self._runtime.say(f"callctl: {self._text(self.count)}")
             return
         self._begun = True
-        unfiltered(self._runtime.stderr).write(f"{_ERASE}callctl: {self._text(self.count)}")
+        # On several lines, only the last could be erased again.
+        text = f"{CUT_LINES}callctl: {self._text(self.count)}{WRAP_LINES}"
+        unfiltered(self._runtime.stderr).write(f"{_ERASE}{text}")
         self._runtime.stderr.flush()
         self._drawn = True
 
