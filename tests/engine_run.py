@@ -45,6 +45,7 @@ class EngineRun:
         **more: str,
     ) -> None:
         """Report a call that REST lists now."""
+        self.reply()
         resource = {
             "sid": sid(call),
             "status": status,
@@ -55,6 +56,11 @@ class EngineRun:
         listed = Call.from_resource(resource | more)
         at = moment(self.seconds)
         self.take(CallEvent.from_call(listed, received_at=at, world=WORLD, sent_callback=sent_callback))
+
+    def reply(self, *, ahead: float = 0) -> None:
+        """Let REST reply now, by whose ``Date`` this machine's clock is so many seconds ahead."""
+        date = moment(self.seconds - ahead).replace(microsecond=0)
+        self.engine.take_reply(date, now=moment(self.seconds))
 
     def wait(self, seconds: float, *, step: float = 1.0) -> None:
         """Let time go by, asking at each step what is due."""

@@ -108,6 +108,7 @@ class RulesSetup:
             rate_limit=rate_limit or RateLimit(),
             clock=self.clock,
             run_in_thread=self.run_in_thread,
+            rest_time=lambda: self.client.server_time,
         )
         for change in self._changes:
             self.runner.restore(change)

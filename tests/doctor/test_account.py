@@ -272,8 +272,8 @@ class TestClock:
             (0, "ok", "the API's"),
             (8, "ok", "s ahead of the API's"),
             (-8, "ok", "s behind the API's"),
-            (60, "warning", "s ahead of the API's: rules take every callback for too old, and do nothing"),
-            (-60, "warning", "s behind the API's: until callbacks correct it, rules may act on what is too old"),
+            (60, "warning", "s ahead of the API's: stored times are wrong, and rules ask REST before each action"),
+            (-60, "warning", "s behind the API's: stored times are wrong"),
         ],
     )
     def test_a_skew(self, callctl: Callctl, simulator: Simulator, ahead: int, expected: str, text: str) -> None:

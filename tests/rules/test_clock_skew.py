@@ -96,7 +96,6 @@ def test_one_calls_timestamps_rule_out_no_other_call(ahead: float, times: int) -
     machine.receive(1, 1)
     assert machine.correction >= -FRESH
     assert machine.skew.skew >= -FRESH
-    assert machine.skew.unexplained is None
 
 
 @given(st.floats(16, 1e6), st.floats(0, 14))
@@ -117,17 +116,43 @@ def test_a_steady_clock_that_runs_wrong_for_weeks_stops_no_rule(drift: float) ->
     assert (len(actions), run.declined) == (24 * days, [])
     # Where this clock alone would not have it so, REST is asked first.
     assert all(one.needs_precheck == (at * drift + 1 > FRESH.total_seconds()) for at, one in actions)
-    assert run.engine.clock_ahead is None
 
 
-def test_a_clock_that_runs_faster_than_any_is_reported() -> None:
+def test_of_a_clock_that_runs_faster_than_any_rest_says_how_wrong_it_is() -> None:
     run = EngineRun(TALKING)
     for call in range(5):
         run.seconds = call * 20.0
         run.report(call + 1, "in-progress", at=run.seconds / 1.2)
     assert run.declined == []
-    run.seconds = 200.0
-    for call in (7, 8, 9):
-        run.report(call, "in-progress", at=run.seconds / 1.2)
-    assert len(run.declined) == 3
-    assert run.engine.clock_ahead == seconds(200 - 200 // 1.2)  # a Timestamp has whole seconds
+    run.seconds = 2000.0
+    run.reply(ahead=run.seconds - run.seconds / 1.2)
+    for call, age in ((7, 0), (8, 10), (9, 20)):
+        run.report(call, "in-progress", at=run.seconds / 1.2 - age)
+    assert [call for _, _, call in run.actions[5:]] == [sid(7), sid(8)]
+    assert len(run.declined) == 1
+
+
+@given(st.floats(-1e5, 1e5), st.lists(st.floats(0, 600), min_size=1, max_size=5))
+def test_a_reply_of_rest_tells_how_wrong_the_clock_is(wrong: float, delays: list[float]) -> None:
+    machine = Machine(0, jumped=wrong)
+    now = START + machine.ahead
+    machine.skew.add_reply(machine.ahead + seconds(1), now=now)
+    assert machine.skew.is_confirmed(now=now)
+    assert seconds(-2) <= machine.correction - machine.ahead <= seconds(1)
+    assert machine.skew.skew == machine.ahead + seconds(1)
+    for delay in delays:
+        machine.receive(0, delay)
+    assert machine.skew.skew == machine.ahead + seconds(min(delays))
+    assert seconds(-2) <= machine.correction - machine.ahead <= seconds(1)
+
+
+def test_a_clock_is_confirmed_by_fresh_callbacks_or_for_a_while_by_a_reply() -> None:
+    skew = ClockSkew()
+    assert not skew.is_confirmed(now=START)
+    skew.add(sid(1), FRESH + seconds(1), at=START, now=START)
+    assert not skew.is_confirmed(now=START)
+    skew.add_reply(seconds(1), now=START)
+    assert skew.is_confirmed(now=START + seconds(60))
+    assert not skew.is_confirmed(now=START + seconds(61))
+    skew.add(sid(2), seconds(1), at=START + seconds(61), now=START + seconds(61))
+    assert skew.is_confirmed(now=START + seconds(61))

@@ -8,10 +8,10 @@ import pytest
 from engine_run import seconds
 from events import WORLD, event, event_of, form, moment, sid
 
-from callctl.calls.board import Board
+from callctl.calls.board import Arrival, Board
 from callctl.calls.call import Call
 from callctl.calls.event import MISSED, POLLED, CallEvent
-from callctl.rules.evidence import Evidence
+from callctl.rules.evidence import UNKNOWN_AGE, Evidence
 
 HOUR = 3600
 
@@ -26,6 +26,11 @@ def delayed(call: int, delay: float) -> CallEvent:
     return event(call, "ringing", at=call * 100, received=call * 100 + delay)
 
 
+def stored_by(now: float) -> Arrival:
+    """Return when an event came that is in the store at a start."""
+    return Arrival(None, moment(now))
+
+
 def of_rest(status: str, *, kind: str, received: float) -> CallEvent:
     """Return what REST shows of a call that began at second 0 and ended an hour later, if it did."""
     end = moment(HOUR) if status == "completed" else None
@@ -33,7 +38,7 @@ def of_rest(status: str, *, kind: str, received: float) -> CallEvent:
     return CallEvent.from_call(call, received_at=moment(received), world=WORLD, kind=kind)
 
 
-@pytest.mark.parametrize("is_stored", [False, True])
+@pytest.mark.parametrize("is_own", [False, True])
 @pytest.mark.parametrize(
     ("delays", "least"),
     [
@@ -50,22 +55,71 @@ def of_rest(status: str, *, kind: str, received: float) -> CallEvent:
         ((), 0),
     ],
 )
-def test_the_least_delay_counts(delays: tuple[float, ...], least: float, is_stored: bool) -> None:
+def test_the_least_delay_counts(delays: tuple[float, ...], least: float, is_own: bool) -> None:
     result = evidence()
     for call, delay in enumerate(delays, 1):
-        result.add(delayed(call, delay), now=moment(1000), is_stored=is_stored)
+        came = delayed(call, delay)
+        if is_own:
+            result.add(came, now=moment(1000))
+            continue
+        # Another process received it, whose clock says anything.
+        other = event(call, "ringing", at=call * 100, received=call * HOUR)
+        result.add(other, now=moment(1000), arrival=Arrival(moment(0), came.received_at))
     assert result.skew == seconds(least)
 
 
-@pytest.mark.parametrize("recalled", [-HOUR, 0, 2])
-def test_what_the_store_knew_of_delays_counts_until_a_callback_arrives(recalled: float) -> None:
+@pytest.mark.parametrize("received", [-HOUR, 100, 2 * HOUR])
+def test_the_store_tells_only_that_this_clock_is_behind_and_until_a_callback_arrives(received: float) -> None:
     result = evidence()
-    for call in (1, 4):
-        result.add(delayed(call, recalled), now=moment(1000), is_stored=True)
-    assert result.skew == seconds(recalled)
-    result.add(delayed(2, 4), now=moment(1000))
-    result.add(delayed(3, recalled), now=moment(1000), is_stored=True)
+    for call, at in ((1, 50.0), (2, 130.0), (3, 140.0)):
+        result.add(event(call, "ringing", at=at, received=received), now=moment(100), arrival=stored_by(100))
+    assert result.skew == result.correction(now=moment(100)) == seconds(-40)
+    result.add(event(4, "ringing", at=100, received=104), now=moment(104))
     assert result.skew == seconds(4)
+
+
+def test_a_reply_of_rest_counts_until_a_callback_arrives() -> None:
+    result = evidence()
+    for call in (1, 2):
+        result.add(event(call, "ringing", at=130), now=moment(100), arrival=stored_by(100))
+    result.add_reply(moment(99), now=moment(100))
+    assert result.skew == seconds(1)
+    result.add(event(4, "ringing", at=100, received=104), now=moment(104))
+    assert result.skew == seconds(4)
+
+
+@pytest.mark.parametrize("received", [-3 * HOUR, 42, 5 * HOUR])
+def test_when_an_event_without_a_timestamp_came_is_never_by_another_clock(received: float) -> None:
+    """It is as old as it may be where it must be news, and as young as it may be where it must be old."""
+    result, board = evidence(), Board()
+    seen = event(1, "ringing", received=received)
+    board.apply(seen)
+    arrival = Arrival(moment(40), moment(43))
+    result.add(seen, now=moment(44), arrival=arrival)
+    leg = board.snapshot().legs[sid(1)]
+    assert result.status_since(leg, now=moment(60)) == moment(43)
+    assert result.age(seen, now=moment(60), arrival=arrival) == seconds(20)
+    ended = event(1, "completed", received=received)
+    board.apply(ended)
+    result.add(ended, now=moment(64), arrival=Arrival(moment(60), moment(63)))
+    assert result.age_of_end(board.snapshot().legs[sid(1)], now=moment(70)) == seconds(10)
+
+
+@pytest.mark.parametrize("received", [-3 * HOUR, 42, 5 * HOUR])
+def test_what_the_store_has_without_a_timestamp_is_no_news_and_counts_from_now(received: float) -> None:
+    result, board = evidence(), Board()
+    seen = event(1, "in-progress", received=received)
+    board.apply(seen)
+    result.add(seen, now=moment(50), arrival=stored_by(50))
+    assert result.status_since(board.snapshot().legs[sid(1)], now=moment(60)) == moment(50)
+    assert result.age(seen, now=moment(60), arrival=stored_by(50)) == UNKNOWN_AGE
+
+
+def test_a_poll_of_the_store_is_news_if_its_call_began_just_now() -> None:
+    result = evidence()
+    polled = of_rest("in-progress", kind=POLLED, received=5 * HOUR)
+    assert result.age(polled, now=moment(60), arrival=stored_by(50)) == seconds(0)
+    assert result.age_of_call(polled, now=moment(60)) == seconds(60)
 
 
 def test_only_a_verified_callback_with_a_timestamp_tells_a_delay() -> None:

@@ -136,6 +136,34 @@ def test_what_the_store_knew_counts_once_rest_agrees(setup: ManualClockSetup, ah
     assert [setup.client.fetch(sid).status for sid in (talks, other)] == ["completed", "completed"]
 
 
+@pytest.mark.parametrize("hours", [5, -3])
+@pytest.mark.parametrize("settle", [0, 2])
+def test_news_is_news_though_this_machines_clock_was_never_right(
+    setup: ManualClockSetup, hours: int, settle: int
+) -> None:
+    setup.clock_step = timedelta(hours=hours)
+    setup.clock = setup.make_clock()
+    setup.act(Rule(name="at-once", when=TALKING, then=Hangup(), settle=seconds(settle)))
+    calls = [setup.place() for _ in range(3)]
+    setup.settle(10)
+    assert [setup.client.fetch(sid).status for sid in calls] == ["completed"] * 3
+
+
+@pytest.mark.parametrize("wrong", [5.0 * 3600, -3.0 * 3600, 4.0, -4.0])
+def test_a_leg_is_given_its_time_though_this_machines_clock_was_never_right(
+    setup: ManualClockSetup, wrong: float
+) -> None:
+    setup.clock_step = seconds(wrong)
+    setup.clock = setup.make_clock()
+    setup.act(Rule(name="short", when=TALKING, then=Hangup()), RING)
+    first = setup.place(NEVER)
+    setup.until(lambda: setup.status(first) == "ringing")
+    setup.settle(39)
+    assert setup.client.fetch(first).status == "ringing"
+    setup.settle(4)
+    assert setup.client.fetch(first).status == "canceled"
+
+
 def survey_after(setup: ManualClockSetup, *, seconds_later: float) -> list[str]:
     """Let a Dial's leg end, then start a watch by whose clock that was three seconds ago; return who is redirected."""
     setup.site.documents["/survey"] = f"<Response>{PAUSE}</Response>"
@@ -202,6 +230,23 @@ def test_a_claim_is_taken_over_when_its_lease_is_really_over(setup: ManualClockS
     assert setup.client.fetch(sid).status == "in-progress"
     setup.settle(60)
     assert [event.result for event in setup.events] == [DONE]
+    assert setup.client.fetch(sid).status == "completed"
+
+
+@pytest.mark.parametrize("wrong", [-timedelta(hours=3), timedelta(hours=5)], ids=str)
+def test_the_lease_of_another_watch_that_runs_is_not_over_by_its_wrong_clock(
+    setup: ManualClockSetup, wrong: timedelta
+) -> None:
+    rule = Rule(name="end-all", when=TALKING, then=Hangup())
+    setup.act(rule)
+    setup.settle(1)
+    now = setup.clock.wall() + wrong
+    sid = setup.place()
+    assert setup.claims.claim(OpenClaim(rule.name, sid, sid, "hangup"), now=now, until=now + timedelta(seconds=90))
+    setup.until(lambda: setup.status(sid) == "in-progress")
+    setup.settle(80)
+    assert setup.client.fetch(sid).status == "in-progress"
+    setup.settle(60)
     assert setup.client.fetch(sid).status == "completed"
 
 

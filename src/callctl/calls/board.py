@@ -228,14 +228,32 @@ class Snapshot:
         return [] if family is None else [leg for leg in family.legs if leg.is_live]
 
 
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """When an event came, by the steady clock of this process: not before ``earliest``, nor after ``latest``.
+
+    It is for an event that was read from a store. Its ``received_at`` is by the clock of the process that received it,
+    which may run on another machine, or have run before this machine's clock was set. ``earliest`` is None where only
+    that is known.
+    """
+
+    earliest: datetime | None
+    latest: datetime
+
+
 @dataclass(slots=True)
 class Change:
-    """What an event did: the leg before (None: it is new) and after, and whether the event came late."""
+    """What an event did: the leg before (None: it is new) and after, and whether the event came late.
+
+    ``arrival`` is when the event came; None where this process received it itself, so that ``received_at`` is by its
+    own clock.
+    """
 
     event: CallEvent
     before: Leg | None
     after: Leg
     late: bool
+    arrival: Arrival | None = None
 
     @property
     def status_changed(self) -> bool:

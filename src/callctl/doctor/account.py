@@ -250,9 +250,8 @@ def _clock(server: datetime | None, at: datetime) -> Finding:
     fix = "have the system set its clock by the network (`timedatectl set-ntp true`; on macOS Settings, Date & Time)"
     if ahead > FRESH:
         return warning(
-            "clock", f"{text}: rules take every callback for too old, and do nothing", fix=fix, seconds=seconds
+            "clock", f"{text}: stored times are wrong, and rules ask REST before each action", fix=fix, seconds=seconds
         )
     if ahead < -FRESH:
-        text = f"{text}: until callbacks correct it, rules may act on what is too old"
-        return warning("clock", text, fix=fix, seconds=seconds)
+        return warning("clock", f"{text}: stored times are wrong", fix=fix, seconds=seconds)
     return fine("clock", text, seconds=seconds)

@@ -3,10 +3,14 @@
 Each delay is the difference of the two clocks and the time that the callback took, so the least one of late is the
 best. It is not that of all times: a steady clock runs fast or slow, by seconds in a day, and may jump where a machine
 is moved. And one call's alone may be wrong, so that one far below the others counts once another call agrees.
+
+A reply of REST has a ``Date``, which was right when it was sent. That takes a second or two, where a callback may take
+a minute: so a reply also tells that the clock is not behind.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -18,6 +22,11 @@ DRIFT: Final = 250e-6
 PERIOD: Final = timedelta(hours=1)
 _FEWEST_CALLS = 3  # in a period
 _MOST_ODD = 8  # calls whose delay is far below the others'
+_REPLIES = 3  # of REST, of which the least delay counts
+# What the Date of a reply may be behind when it is looked at: it has whole seconds, and was on its way.
+_REPLY_TAKES = timedelta(seconds=3)
+# For how long a reply of REST tells that the steady clock has not jumped.
+_REPLY_COUNTS = timedelta(minutes=1)
 
 
 class ClockSkew:
@@ -27,32 +36,47 @@ class ClockSkew:
         self._least = _RecentLeast()
         self._bound = _RecentLeast()  # of what each delay would be at the first one's time, if the clock ran fast
         self._began: datetime | None = None
-        self._last = timedelta()
         self._odd: dict[str, timedelta] = {}  # by call, the newest last
         self._newest: dict[str, timedelta] = {}  # the least delays of the last few calls, the newest last
+        self._replies: deque[timedelta] = deque(maxlen=_REPLIES)  # the delays of REST's
+        self._replied_at: datetime | None = None
 
     def __bool__(self) -> bool:
         """Return whether a delay counts."""
-        return self._least.value is not None
+        return self._least.value is not None or bool(self._replies)
 
     def add(self, call_sid: str, delay: timedelta, *, at: datetime, now: datetime) -> None:
         """Take in the delay of a callback that arrived at ``at``."""
-        if self._began is None:
-            self._began = now
-            self._bound.add("", timedelta(), at=now)  # the steady clock begins with the wall clock, which is right
-        self._last = at - self._began
+        elapsed = at - self._begin(now)
         least = self._agreed(call_sid, delay, lowest=min(self.correction(now=at), timedelta()) - FRESH)
         if least is not None:
             self._least.add(call_sid, least, at=at)
-            self._bound.add(call_sid, least - DRIFT * self._last, at=at)
+            self._bound.add(call_sid, least - DRIFT * elapsed, at=at)
         self._newest[call_sid] = min(delay, self._newest.pop(call_sid, delay))
         if len(self._newest) > _FEWEST_CALLS:
             del self._newest[next(iter(self._newest))]
 
+    def add_reply(self, delay: timedelta, *, now: datetime) -> None:
+        """Take in by how much the ``Date`` of REST's latest reply is behind the steady clock, just after it came."""
+        began = self._begin(now)
+        if delay - self.correction(now=now) > _REPLY_TAKES:  # the wall clock was not right, or this one has jumped
+            self._bound = _RecentLeast()
+        self._bound.add("", delay - DRIFT * (now - began), at=now)
+        self._replies.append(delay)
+        self._replied_at = now
+
     @property
     def skew(self) -> timedelta:
-        """How far the clock is ahead at most; nothing where no delay counts."""
-        return self._least.value or timedelta()
+        """How far the clock is ahead at most; nothing where no delay counts. Replies count until a callback does."""
+        least = self._least.value
+        return min(self._replies, default=timedelta()) if least is None else least
+
+    def is_confirmed(self, *, now: datetime) -> bool:
+        """Return whether the last few callbacks, or a reply of REST, show that the correction is about right."""
+        if self._replied_at is not None and now - self._replied_at <= _REPLY_COUNTS:
+            return True
+        correction = self.correction(now=now)
+        return any(abs(delay - correction) <= FRESH for delay in self._newest.values())
 
     def correction(self, *, now: datetime) -> timedelta:
         """Return what to take off the age of an event: the skew, as far as a clock that runs fast explains it.
@@ -64,12 +88,12 @@ class ClockSkew:
             return timedelta()
         return self._bound.value + DRIFT * (now - self._began)
 
-    @property
-    def unexplained(self) -> timedelta | None:
-        """How far the clock seems to be ahead by the last few calls, if that makes all events too old; else None."""
-        ahead = min(self._newest.values(), default=timedelta())
-        correction = timedelta() if self._began is None else self.correction(now=self._began + self._last)
-        return ahead if ahead - correction > FRESH else None
+    def _begin(self, now: datetime) -> datetime:
+        """Return when the steady clock was first looked at. It begins with the wall clock, which is taken for right."""
+        if self._began is None:
+            self._began = now
+            self._bound.add("", timedelta(), at=now)
+        return self._began
 
     def _agreed(self, call_sid: str, delay: timedelta, *, lowest: timedelta) -> timedelta | None:
         """Return a delay that counts: one that is not below the lowest, or that another call's agrees with."""

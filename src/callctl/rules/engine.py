@@ -7,20 +7,22 @@ which cannot be set. What it returns depends on nothing else, so a test runs hou
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import partial
 
-from callctl.calls.board import Change, Snapshot
+from callctl.calls.board import Arrival, Change, Snapshot
 from callctl.calls.call import CallStatus, rank_of
 from callctl.calls.event import CALLBACK, MISSED, POLLED, CallEvent
 from callctl.calls.family import Family, ancestors
 from callctl.calls.leg import Leg
-from callctl.rules.evidence import Evidence
+from callctl.rules.evidence import UNKNOWN_AGE, Evidence
 from callctl.rules.rule import (
     FAMILY_LEAD,
     FOUND_SOON,
     FRESH,
+    RESOLUTION,
     Action,
     Declined,
     On,
@@ -30,8 +32,8 @@ from callctl.rules.rule import (
     was_answered,
 )
 
-# A Timestamp has whole seconds, rounded down, so a leg may be a second younger than it says.
-RESOLUTION = timedelta(seconds=1)
+# Of how many events that are too old by this machine's clock REST is asked until it says what the time is.
+_MOST_UNCONFIRMED = 10
 
 
 class Scope(Enum):
@@ -71,17 +73,22 @@ class Engine:
         self._waiting: dict[tuple[str, str], Rule] = {}  # by rule and leg: a leg that may become old enough
         self._settling: list[_Settling] = []
         self._restored: list[Change] = []  # changes of the store that may still be fresh
+        self._unconfirmed = 0  # events of which REST is asked whether they are too old, since its last reply
 
-    @property
-    def clock_ahead(self) -> timedelta | None:
-        """How far this machine's clock seems to be ahead, if that makes all events too old for rules; else None."""
-        return self._evidence.clock_ahead
+    def take_reply(self, date: datetime, *, now: datetime) -> None:
+        """Take in the ``Date`` of REST's latest reply, just after it came: it shows how wrong this machine's clock is.
+
+        What a rule proposes never rests on it alone.
+        """
+        self._evidence.add_reply(date, now=now)
+        self._unconfirmed = 0
 
     def restore(self, change: Change, *, now: datetime) -> None:
         """Take in a change that the store holds from before."""
-        self._record(change, now=now, is_stored=True)
+        change = replace(change, arrival=Arrival(None, now))
+        self._record(change, now=now)
         # Of a store's many changes only fresh ones may still lead to a proposal.
-        if self._evidence.age(change.event, now=now) <= FRESH:
+        if self._evidence.age(change.event, now=now, arrival=change.arrival) <= FRESH:
             self._restored.append(change)
 
     def restored_actions(self, snapshot: Snapshot, *, now: datetime) -> list[Action]:
@@ -89,9 +96,7 @@ class Engine:
         changes, self._restored = self._restored, []
         # How old they are is known by this machine's clock alone, which may be behind.
         proposals = (
-            proposal
-            for change in changes
-            for proposal in self._proposals(change, snapshot, now=now, needs_precheck=True)
+            proposal for change in changes for proposal in self._proposals(change, snapshot, now=now, is_restored=True)
         )
         return [proposal for proposal in proposals if isinstance(proposal, Action)]
 
@@ -162,8 +167,8 @@ class Engine:
         self._evidence.retain(snapshot.legs)
         self._waiting = {key: rule for key, rule in self._waiting.items() if key[1] in snapshot.legs}
 
-    def _record(self, change: Change, *, now: datetime, is_stored: bool = False) -> None:
-        self._evidence.add(change.event, now=now, is_stored=is_stored)
+    def _record(self, change: Change, *, now: datetime) -> None:
+        self._evidence.add(change.event, now=now, arrival=change.arrival)
         leg = change.after
         for rule in self._rules.values():
             if rule.when.lasting is None:
@@ -174,47 +179,65 @@ class Engine:
                 self._waiting.pop((rule.name, leg.call_sid), None)
 
     def _proposals(
-        self, change: Change, snapshot: Snapshot, *, now: datetime, needs_precheck: bool = False
+        self, change: Change, snapshot: Snapshot, *, now: datetime, is_restored: bool = False
     ) -> Iterator[Action | Declined]:
         """Yield what a change itself proposes, where a rule begins to match by it."""
         for rule in self._rules.values():
             if rule.when.lasting is not None:
                 continue
+            on_match = partial(self._on_match, rule, change, snapshot=snapshot, now=now, is_restored=is_restored)
             if rule.when.matches(change.after) and not (change.before and rule.when.matches(change.before)):
-                yield from self._on_match(rule, change, change.after, snapshot, now=now, needs_precheck=needs_precheck)
+                yield from on_match(change.after)
             elif _was_overtaken(rule, change):
-                yield from self._on_match(rule, change, change.after, snapshot, now=now, needs_precheck=True)
+                yield from on_match(change.after, is_overtaken=True)
             elif rule.follows_dial and _has_ended(change):
                 earlier = passed_over(rule, change.after, snapshot, tolerance=rule.settle + RESOLUTION)
-                yield from () if earlier is None else self._on_match(rule, change, earlier, snapshot, now=now)
+                yield from () if earlier is None else on_match(earlier)
 
     def _on_match(
-        self, rule: Rule, change: Change, leg: Leg, snapshot: Snapshot, *, now: datetime, needs_precheck: bool = False
+        self,
+        rule: Rule,
+        change: Change,
+        leg: Leg,
+        *,
+        snapshot: Snapshot,
+        now: datetime,
+        is_restored: bool,
+        is_overtaken: bool = False,
     ) -> Iterator[Action | Declined]:
-        age = self._evidence.age(change.event, now=now)
+        age = self._evidence.age(change.event, now=now, arrival=change.arrival)
         if leg is not change.after and leg.ended_at is not None:  # one of two ends is fresh, which is enough
             age = min(age, self._evidence.age_of_end(leg, now=now))
         age_by_clock = age + max(self._evidence.correction(now=now), timedelta())
         trigger = _trigger_of(change.event, now=now)
         age_of_call = self._evidence.age_of_call(change.event, now=now)
+        is_confirmed = trigger is None or self._evidence.is_clock_confirmed(now=now)
         reason = ""
-        if age > FRESH:
+        if age >= UNKNOWN_AGE:
+            reason = "too old, as far as is known: nothing says when it happened"
+        elif age > FRESH:
             reason = f"too old: it happened {age_by_clock.total_seconds():.0f} s ago"
         elif age_of_call is not None and age_of_call > FOUND_SOON:
             reason = f"too old: the call began {age_of_call.total_seconds():.0f} s before REST showed it like this"
-        if reason:
+        if reason and trigger is not None and not is_confirmed and not is_restored:
+            if self._unconfirmed == _MOST_UNCONFIRMED:
+                return  # not even recorded: what is recorded here keeps others that share the store from acting
+            self._unconfirmed += 1
+            trigger = replace(trigger, seems_old=True)
+        elif reason:
             if self._may_change(snapshot, leg):
                 yield self._declined(rule, leg, leg.call_sid, snapshot, reason)
-        elif rule.settle:
+            return
+        if rule.settle:
             self._settling.append(_Settling(rule, leg.call_sid, now + rule.settle, trigger))
         else:
-            # Where it is fresh only if this clock runs fast, REST is asked, whose reply has the time.
-            check = needs_precheck or _is_polled(change.event) or age_by_clock > FRESH
+            # Where it is fresh only if this clock is wrong, or it may be, REST is asked, which tells the time.
+            check = is_restored or is_overtaken or _is_polled(change.event) or age_by_clock > FRESH or not is_confirmed
             yield from self._decide(rule, leg, snapshot, needs_precheck=check, now=now, trigger=trigger)
 
     def _is_old_enough(self, rule: Rule, leg: Leg, *, now: datetime) -> bool:
         lasting = rule.when.lasting or timedelta()
-        return self._evidence.status_since(leg) + lasting + RESOLUTION <= now
+        return self._evidence.status_since(leg, now=now) + lasting + RESOLUTION <= now
 
     def _ends_after_parent(self, rule: Rule, leg: Leg, snapshot: Snapshot, *, now: datetime) -> bool:
         """Return whether a leg above one that a rule is to end may be old enough for a rule as well, in a moment."""

@@ -6,31 +6,48 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from callctl.calls.board import Arrival
 from callctl.calls.call import CallStatus
 from callctl.calls.event import CALLBACK, MISSED, POLLED, CallEvent
 from callctl.calls.leg import Leg
 from callctl.rules.clock_skew import ClockSkew
 
+# How long ago something happened of which that is not known: too long for any rule.
+UNKNOWN_AGE = timedelta.max / 2
+
 
 class Evidence:
-    """A fold over events, beside the board. ``steady_time`` converts a time of the wall clock to the steady clock's."""
+    """A fold over events, beside the board. ``steady_time`` converts a time of the wall clock to the steady clock's.
+
+    An age by which a rule acts comes from Twilio's times, or from this process's own steady clock. So the
+    ``received_at`` of an event counts only where this process received it itself.
+    """
 
     def __init__(self, *, steady_time: Callable[[datetime], datetime]) -> None:
         self._steady_time = steady_time
         self._legs: dict[str, LegEvidence] = {}
         self._clock = ClockSkew()
-        self._stored_clock = ClockSkew()  # by the wall clock of an earlier process
+        self._stored_clock = ClockSkew()  # as far as times in the store, which are over, are yet to come by it
 
-    def add(self, event: CallEvent, *, now: datetime, is_stored: bool = False) -> None:
-        """Take in an event; ``is_stored``: it comes from the store, from before this process."""
-        arrived = self._steady_time(event.received_at)
+    def add(self, event: CallEvent, *, now: datetime, arrival: Arrival | None = None) -> None:
+        """Take in an event; ``arrival`` is as in ``Change``."""
+        came = self._arrival(event, arrival)
         known = self._legs.get(event.call_sid)
         if known is None:
-            known = self._legs[event.call_sid] = LegEvidence(arrived)
-        known.add(event, arrived=arrived, now=now)
-        if event.kind == CALLBACK and event.verified and event.timestamp is not None:
-            clock = self._stored_clock if is_stored else self._clock
-            clock.add(event.call_sid, arrived - event.timestamp, at=arrived, now=now)
+            known = self._legs[event.call_sid] = LegEvidence(came.latest)
+        known.add(event, arrival=came, now=now)
+        if event.timestamp is None or not event.verified:
+            return
+        delay = came.latest - event.timestamp
+        if came.earliest is None:
+            if delay < timedelta():
+                self._stored_clock.add(event.call_sid, delay, at=now, now=now)
+        elif event.kind == CALLBACK:
+            self._clock.add(event.call_sid, delay, at=came.latest, now=now)
+
+    def add_reply(self, date: datetime, *, now: datetime) -> None:
+        """Take in the ``Date`` of REST's latest reply, just after it came."""
+        self._clock.add_reply(now - date, now=now)
 
     def retain(self, sids: Container[str]) -> None:
         """Drop all legs but these."""
@@ -41,15 +58,14 @@ class Evidence:
         """How far the steady clock is ahead of Twilio's: the least delay of late, since no callback arrives early.
 
         That is too much, by the time the callback took and by the part of a second that its Timestamp leaves out. It
-        makes legs younger than they are, so that a rule acts late rather than early. The store's delays count only
-        until a callback arrives: the wall clock may have been set since.
+        makes legs younger than they are, so that a rule acts late rather than early. What is in the store tells only
+        that the clock is behind, and counts until a callback arrives or REST replies.
         """
         return (self._clock or self._stored_clock).skew
 
-    @property
-    def clock_ahead(self) -> timedelta | None:
-        """How far this machine's clock seems to be ahead, if that makes all events too old for rules; else None."""
-        return (self._clock or self._stored_clock).unexplained
+    def is_clock_confirmed(self, *, now: datetime) -> bool:
+        """Return whether it is known, from Twilio, that ages are about right."""
+        return self._clock.is_confirmed(now=now)
 
     def correction(self, *, now: datetime) -> timedelta:
         """Return what is taken off the age of an event: less than zero where this machine's clock is behind.
@@ -59,14 +75,14 @@ class Evidence:
         """
         if self._clock:
             return self._clock.correction(now=now)
-        return min(self._stored_clock.skew, timedelta())
+        return self._stored_clock.skew
 
     def has_callback(self, call_sid: str) -> bool:
         """Return whether a verified callback reported a leg."""
         known = self._legs.get(call_sid)
         return known is not None and known.has_callback
 
-    def status_since(self, leg: Leg) -> datetime:
+    def status_since(self, leg: Leg, *, now: datetime) -> datetime:
         """Return since when, by the steady clock, a live leg has had its status.
 
         A ringing leg counts from ringing's own Timestamp, else from initiated's, else from its first event: ringing may
@@ -75,17 +91,17 @@ class Evidence:
         """
         known = self._legs.get(leg.call_sid)
         if known is None:
-            return self._steady_time(leg.first_at)
+            return now
         reported = next((status for status in _counted_from(leg.status) if status in known.timestamps), None)
         if reported is not None:
             since = known.timestamps[reported] + self.skew
         elif leg.status == CallStatus.IN_PROGRESS and known.started_at is not None:
             since = known.started_at + self.skew
         elif leg.status == CallStatus.IN_PROGRESS:
-            since = known.arrivals.get(leg.status, known.first_arrival)
+            since = known.arrivals[leg.status].latest if leg.status in known.arrivals else known.first_arrival
         else:
             since = known.first_arrival
-        # The status began before this process saw it, though the times of a store whose clock was ahead may be later.
+        # The status began before this process saw it, though its clock may be behind.
         observed = self.observed_since(leg, now=since) if reported is None else known.observed[reported]
         return min(since, observed)
 
@@ -108,22 +124,34 @@ class Evidence:
         """Return how long ago a leg ended."""
         known = self._legs.get(leg.call_sid)
         if known is None or leg.status not in known.arrivals:
-            return self._age_of(leg.ended_at or leg.last_event_at, now=now)
+            return UNKNOWN_AGE
         timestamp = known.timestamps.get(leg.status)
-        return now - known.arrivals[leg.status] if timestamp is None else self._age_of(timestamp, now=now)
+        return _age_at(known.arrivals[leg.status], now=now) if timestamp is None else self._age_of(timestamp, now=now)
 
-    def age(self, event: CallEvent, *, now: datetime) -> timedelta:
-        """Return how long ago an event happened, by its own Timestamp; a poll of a live call reports the present."""
-        has_own_time = event.kind in (CALLBACK, MISSED) or (event.kind == POLLED and event.is_final)
-        if not has_own_time or event.timestamp is None:
-            return now - self._steady_time(event.received_at)
-        return self._age_of(event.timestamp, now=now)
+    def age(self, event: CallEvent, *, now: datetime, arrival: Arrival | None = None) -> timedelta:
+        """Return how long ago an event happened at most, by its own Timestamp; a poll of a live call has none of that.
+
+        Such a poll reports the present. Where it is not known when it came, ``age_of_call`` alone counts.
+        """
+        came, is_poll = self._arrival(event, arrival), event.kind == POLLED and not event.is_final
+        if event.timestamp is None:
+            return _age_at(came, now=now)
+        if is_poll and came.earliest is None:
+            return timedelta()
+        has_own_time = event.kind in (CALLBACK, MISSED, POLLED) and not is_poll
+        return self._age_of(event.timestamp, now=now) if has_own_time else _age_at(came, now=now)
 
     def age_of_call(self, event: CallEvent, *, now: datetime) -> timedelta | None:
         """Return how long ago a live call began that a poll found; None for another event, or without a start."""
         if event.kind != POLLED or event.is_final or event.timestamp is None:
             return None
         return self._age_of(event.timestamp, now=now)
+
+    def _arrival(self, event: CallEvent, arrival: Arrival | None) -> Arrival:
+        if arrival is not None:
+            return arrival
+        arrived = self._steady_time(event.received_at)
+        return Arrival(arrived, arrived)
 
     def _age_of(self, timestamp: datetime, *, now: datetime) -> timedelta:
         return now - timestamp - self.correction(now=now)
@@ -133,23 +161,23 @@ class Evidence:
 class LegEvidence:
     """The events of one leg.
 
-    ``first_arrival`` is when its first event arrived, by the steady clock. By status, ``timestamps`` are Twilio's,
-    ``arrivals`` those of the events, and ``observed`` when this process saw them, which is later for what the store
-    knew. ``started_at`` is when the leg began according to REST. The earliest counts, so that the order of arrival does
-    not matter.
+    ``first_arrival`` is when its first event arrived, at the latest, by the steady clock. By status, ``timestamps`` are
+    Twilio's, ``arrivals`` those of the events, and ``observed`` when this process saw them, which is later for what
+    waited. ``started_at`` is when the leg began according to REST. The earliest counts, so that the order of arrival
+    does not matter.
     """
 
     first_arrival: datetime
     timestamps: dict[str, datetime] = field(default_factory=dict)
-    arrivals: dict[str, datetime] = field(default_factory=dict)
+    arrivals: dict[str, Arrival] = field(default_factory=dict)
     observed: dict[str, datetime] = field(default_factory=dict)
     started_at: datetime | None = None
     has_callback: bool = False
 
-    def add(self, event: CallEvent, *, arrived: datetime, now: datetime) -> None:
-        """Take in an event of this leg; both times are the steady clock's."""
-        self.first_arrival = min(self.first_arrival, arrived)
-        self.arrivals[event.status] = min(self.arrivals.get(event.status, arrived), arrived)
+    def add(self, event: CallEvent, *, arrival: Arrival, now: datetime) -> None:
+        """Take in an event of this leg; the times are the steady clock's."""
+        self.first_arrival = min(self.first_arrival, arrival.latest)
+        self.arrivals[event.status] = _earlier(self.arrivals.get(event.status, arrival), arrival)
         self.observed[event.status] = min(self.observed.get(event.status, now), now)
         self.has_callback = self.has_callback or event.shows_callback
         if event.timestamp is None:
@@ -158,6 +186,17 @@ class LegEvidence:
             self.timestamps[event.status] = min(self.timestamps.get(event.status, event.timestamp), event.timestamp)
         elif event.kind == POLLED:
             self.started_at = min(self.started_at or event.timestamp, event.timestamp)
+
+
+def _earlier(arrival: Arrival, other: Arrival) -> Arrival:
+    """Return when the first of two events came."""
+    earliest = None if arrival.earliest is None or other.earliest is None else min(arrival.earliest, other.earliest)
+    return Arrival(earliest, min(arrival.latest, other.latest))
+
+
+def _age_at(arrival: Arrival, *, now: datetime) -> timedelta:
+    """Return how long ago an event came at most."""
+    return UNKNOWN_AGE if arrival.earliest is None else now - arrival.earliest
 
 
 def _counted_from(status: str) -> tuple[str, ...]:

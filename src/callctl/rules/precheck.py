@@ -10,11 +10,11 @@ from callctl.calls.call import Call, CallStatus, rank_of
 from callctl.errors import NotFoundError
 from callctl.operations.family import live_children
 from callctl.rules.outcome import Outcome, Postponed, too_late
-from callctl.rules.rule import FRESH, Action, On, answered_meanwhile
+from callctl.rules.rule import FRESH, RESOLUTION, Action, On, answered_meanwhile
 from callctl.store.event_store import EventStore
 from callctl.support.clock import Clock
 
-# How wrong a time in a status may be, because of dates in whole seconds and the time that a request takes.
+# How far apart two of Twilio's dates of one moment may be: they have whole seconds, and are not of one machine.
 _TOLERANCE = timedelta(seconds=2)
 
 
@@ -93,11 +93,15 @@ def _unless_related(api: CallsApi, action: Action, *, clock: Clock) -> Outcome |
 def _declined_if_too_old(call: Call, action: Action, *, clock: Clock) -> Outcome | None:
     """Return that what made the rule match was no news when it was seen, by Twilio's own dates; None if it was.
 
-    This machine's clock may be behind, as after a start without a clock that runs on its own, or not run fast.
+    This machine's clock may be behind, as after a start without a clock that runs on its own, or ahead, or it may not
+    run fast.
     """
     trigger = action.trigger
-    if trigger is None or call.as_of is None:
+    if trigger is None:
         return None
+    if call.as_of is None:
+        text = "too old by this machine's clock, and REST does not say what the time is"
+        return Outcome(DECLINED, text) if trigger.seems_old else None
     age = call.as_of - trigger.timestamp - (clock.now() - trigger.observed_at)
     if age <= trigger.fresh + _TOLERANCE:
         return None
@@ -105,16 +109,18 @@ def _declined_if_too_old(call: Call, action: Action, *, clock: Clock) -> Outcome
 
 
 def _postponed_if_too_young(call: Call, action: Action, *, clock: Clock) -> Postponed | None:
-    """Return for how long a leg can't have had its status for as long as the rule requires; None if it may have.
+    """Return for how long a leg lacks a part of the time that the rule requires; None if it has had its status so long.
 
-    This machine's clock, and the store's times by it, may be wrong. Twilio's own dates, all by one clock, are not: a
-    call that began so long ago may have been answered later, but one that began later was not answered before.
+    This machine's clock may be wrong. Twilio's own dates, all by one clock, are not: a call that began so long ago may
+    have been answered later, but one that began later was not answered before.
     """
     lasting = action.rule.when.lasting or timedelta()
     dates = [call.start_time or call.date_created, action.status_timestamp]
-    began = max((date for date in dates if date and call.as_of and date <= call.as_of), default=None)
+    # A date that is further ahead can't be right.
+    latest = call.as_of and call.as_of + _TOLERANCE
+    began = max((date for date in dates if date and latest and date <= latest), default=None)
     if call.as_of and began:
-        remaining = lasting - _TOLERANCE - (call.as_of - began)
+        remaining = lasting + RESOLUTION - (call.as_of - began)
     else:  # a service that sends no dates: only the time that this process has observed counts
         remaining = lasting - (clock.now() - action.observed_since) if action.observed_since else lasting
     return Postponed(retry=True, not_before=remaining) if remaining > timedelta() else None

@@ -28,6 +28,8 @@ FLAG_NAMES = (RING_LIMIT, AFTER_DIAL, MAX_DURATION, MAX_DURATION_HANGUP)
 
 # An event that happened longer ago is too old to act on: a callback that was delayed, or one that is sent again.
 FRESH = timedelta(seconds=15)
+# A Timestamp has whole seconds, rounded down, so a leg may be a second younger than it says.
+RESOLUTION = timedelta(seconds=1)
 # A poll reports what a call does, not since when. It may have rung for a minute, and the poll before was half a minute
 # earlier; what began longer ago was, most likely, answered before anything could report it.
 FOUND_SOON = timedelta(minutes=2)
@@ -259,11 +261,13 @@ class Trigger:
     """The event by which a rule came to match: its Timestamp, and when that was seen, by the steady clock.
 
     Of what a poll found, the timestamp is the call's start. ``fresh`` is how long ago that may have been then.
+    ``seems_old``: it was longer ago by this machine's clock, which may be ahead; only REST knows.
     """
 
     timestamp: datetime
     observed_at: datetime
     fresh: timedelta = FRESH
+    seems_old: bool = False
 
 
 @dataclass(frozen=True, slots=True)

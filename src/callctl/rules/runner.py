@@ -59,6 +59,7 @@ class RuleRunner:
         rate_limit: RateLimit,
         clock: Clock,
         run_in_thread: RunInThread,
+        rest_time: Callable[[], datetime | None] = lambda: None,
         in_words: str = "",
     ) -> None:
         """Prepare.
@@ -71,6 +72,7 @@ class RuleRunner:
             rate_limit: Stops a rule that goes wild.
             clock: The time; what is measured here is measured by the steady clock.
             run_in_thread: Starts work in a thread of its own.
+            rest_time: Returns the ``Date`` of REST's latest reply; None before any.
             in_words: How many rules these are, and whether this is a dry run.
         """
         self.in_words = in_words
@@ -80,6 +82,7 @@ class RuleRunner:
         self._rate_limit = rate_limit
         self._clock = clock
         self._run_in_thread = run_in_thread
+        self._rest_time, self._last_reply = rest_time, rest_time()
         self._snapshot = Snapshot()
         self._lock = threading.Lock()  # of the engine, which threads ask whether a rule still applies
         self._queue: deque[Action | Declined] = deque()
@@ -93,11 +96,11 @@ class RuleRunner:
         self._retries = RetryQueue()
         self._reports: deque[ActionEvent | Trouble] = deque()
         self._reported: set[str] = set()
-        self._clock_reported = False
         self._unknown_owner: list[Action | Declined] = []  # the store could not be read to see whose the call is
         self._recovered_at: datetime | None = None
         self._pruned_at = clock.now()
         self._leases: dict[tuple[OpenClaim, datetime | None], datetime] = {}  # open ones, and when each was first seen
+        self._former: set[tuple[OpenClaim, datetime | None]] | None = None  # those that were open at the first look
 
     def restore(self, change: Change) -> None:
         """Take in one change that the store holds from before."""
@@ -118,6 +121,7 @@ class RuleRunner:
         now = self._clock.now()
         with self._lock:
             self._snapshot = snapshot
+            self._look_at_rest_time(now)
             if now - self._pruned_at >= PRUNE_EVERY:
                 self._pruned_at = now
                 self._prune(snapshot, now=now)
@@ -125,7 +129,6 @@ class RuleRunner:
                 self._queue += self._engine.observe(change, snapshot, now=now)
             self._queue += self._engine.due(snapshot, now=now)
         self._requeue_postponed(now)
-        self._report_clock()
         self._begin_queued(now)
         if not self.is_stopped and (self._recovered_at is None or now - self._recovered_at >= RECOVER_EVERY):
             with suppress(NoThreadError):  # else it is tried again with the next update
@@ -143,6 +146,13 @@ class RuleRunner:
     def is_stopped(self) -> bool:
         """Whether the rate limit was exceeded: nothing is done any more until the watch is restarted."""
         return self._rate_limit.is_exceeded
+
+    def _look_at_rest_time(self, now: datetime) -> None:
+        """Have the engine know of a reply of REST that came since the last look, a second ago at most."""
+        date = self._rest_time()
+        if date is not None and date != self._last_reply:
+            self._engine.take_reply(date, now=now)
+        self._last_reply = date
 
     def _prune(self, snapshot: Snapshot, *, now: datetime) -> None:
         self._engine.prune(snapshot)
@@ -247,21 +257,6 @@ class RuleRunner:
             self._unknown_owner.append(proposal)  # queued again at the next update
             return False
 
-    def _report_clock(self) -> None:
-        ahead = self._engine.clock_ahead
-        if ahead is None or self._clock_reported or not any(isinstance(item, Declined) for item in self._queue):
-            return
-        self._clock_reported = True
-        least = f"{ahead.total_seconds():.0f} s"
-        self._reports.append(
-            Trouble(
-                f"rules find all events too old: no callback took less than {least} by this machine's clock, "
-                "so it is probably that far ahead (`callctl doctor` measures it), or its elapsed time runs fast. "
-                "Set it and start the watch again",
-                Cause.CLOCK,
-            )
-        )
-
     def _report_stopped(self) -> None:
         self._queue.clear()
         self._reports.append(
@@ -342,6 +337,7 @@ class RuleRunner:
     def _recover(self) -> None:
         try:
             claims = self._store.expired_claims(is_over=self._is_over)
+            self._former = set(self._leases) if self._former is None else self._former
         except Exception as error:
             self._reports.append(Trouble(f"can't look for what a crash left: {failure_reason(error)}", Cause.RULE))
             return
@@ -368,10 +364,16 @@ class RuleRunner:
         return ancestors(call_sid, lambda sid: legs[sid].parent_call_sid if sid in legs else None)
 
     def _is_over(self, claim: OpenClaim) -> bool:
-        """Return whether a claim was not renewed for as long as a lease lasts, whatever the wall clock was set to."""
-        now = self._clock.now()
-        seen = self._leases.setdefault((claim, claim.lease), now)
-        return now - seen >= LEASE or (claim.lease is not None and self._clock.has_passed(claim.lease))
+        """Return whether a claim was not renewed for as long as a lease lasts, whatever the wall clock was set to.
+
+        One that is open at the start may be over by its own time already. One that is begun or renewed later is of
+        another watch that runs: its time is by that one's clock.
+        """
+        now, lease = self._clock.now(), (claim, claim.lease)
+        if now - self._leases.setdefault(lease, now) >= LEASE:
+            return True
+        is_former = self._former is None or lease in self._former
+        return is_former and claim.lease is not None and self._clock.has_passed(claim.lease)
 
     def _recover_claim(self, claim: OpenClaim) -> ActionEvent | None:
         with self._lock:

@@ -16,7 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from callctl.calls.action import DRY_RUN, ActionEvent
-from callctl.calls.board import Board, Change
+from callctl.calls.board import Arrival, Board, Change
 from callctl.calls.event import CallEvent
 from callctl.calls.watch_trouble import Cause, Forwarded, Trouble
 from callctl.errors import NoThreadError, StoreAwayError, StoreError, without_secrets
@@ -49,7 +49,7 @@ class BoardFeed:
         self._reader: EventStore | None = None
         self._last_action = 0
         self._unreadable = (0, 0)  # events and actions of the store, as far as that was reported
-        self._queue: deque[CallEvent] = deque()
+        self._queue: deque[tuple[CallEvent, Arrival | None]] = deque()
         self._lines: deque[str | Trouble] = deque()
         self._for_rules: list[Change] = []  # what the rules have not seen
         self._wake = asyncio.Event()
@@ -88,14 +88,14 @@ class BoardFeed:
         """
         self._reader, self._last_action, self._unreadable = reader, reader.last_action_id(), (0, 0)
 
-    def event(self, event: CallEvent) -> None:
-        """Add an event; it comes on the board with the next frame."""
-        self._queue.append(event)
+    def event(self, event: CallEvent, arrival: Arrival | None = None) -> None:
+        """Add an event; it comes on the board with the next frame. ``arrival`` is as in ``Change``."""
+        self._queue.append((event, arrival))
         self._wake.set()
 
     def is_pending(self, call_sid: str) -> bool:
         """Whether an event of a call waits to be put on the board."""
-        return any(event.call_sid == call_sid for event in self._queue)
+        return any(event.call_sid == call_sid for event, _ in self._queue)
 
     def note(self, text: str) -> None:
         """Add a line that is no event."""
@@ -162,7 +162,7 @@ class BoardFeed:
             view.action(action)
         self._pass_lines_to(view)
         while self._queue:
-            event = self._queue.popleft()
+            event, _ = self._queue.popleft()
             view.event(event, self._put_on_board(event))
         self._draw(view)
 
@@ -288,10 +288,11 @@ class BoardFeed:
         for number in range(len(self._queue)):  # what comes meanwhile is for the next frame, so that this one is drawn
             if number % AT_ONCE == AT_ONCE - 1:
                 await asyncio.sleep(0)  # callbacks are answered meanwhile
-            event = self._queue.popleft()
+            event, arrival = self._queue.popleft()
             change = self._put_on_board(event)
             view.event(event, change)
             if change is not None and self.rules is not None:
+                change.arrival = arrival
                 self._for_rules.append(change)
         if self.rules is not None:
             await self._have_rules_look(self.rules)

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from callctl import __version__
 from callctl.api.calls_api import CallsApi
-from callctl.calls.board import Snapshot
+from callctl.calls.board import Arrival, Snapshot
 from callctl.calls.call import rank_of
-from callctl.calls.event import MISSED, CallEvent
+from callctl.calls.event import CALLBACK, MISSED, CallEvent
 from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import CallctlError, NoThreadError, PortTakenError, StoreError
 from callctl.settings import Settings
@@ -36,6 +36,7 @@ from callctl.watch.board_feed import BoardFeed
 from callctl.watch.forwarding.forwarder import Forwarder
 from callctl.watch.leadership import Leadership
 from callctl.watch.listener.address import Address
+from callctl.watch.listener.clock_check import ClockCheck
 from callctl.watch.listener.listener import Listener, ListenerConfig
 from callctl.watch.listener.server import Limits, most_connections
 from callctl.watch.listener.twiml_responder import TwimlResponder
@@ -111,6 +112,8 @@ class Session:
         """
         self._settings, self._options, self._clock = settings, options, clock
         self._api = api
+        self._clock_check = ClockCheck(whose="Twilio's" if settings.is_twilio else "the API's")
+        self._api_time: datetime | None = None  # of its latest reply, as far as that was looked at
         address = Address(options.host, options.port, options.path, options.public_url, tuple(options.documents.files))
         config = ListenerConfig.of(settings, address, unverified=options.unverified)
         limits = Limits(stop_seconds=DRAIN_LIMIT) if options.drains else config.limits
@@ -140,6 +143,7 @@ class Session:
         self._starting: asyncio.Task[object] | None = None
         self._store: EventStore | None = None
         self._last_event = 0  # as far as the store was read
+        self._read_at = clock.now()  # when nothing more was in it
         self._own_ends: set[str] = set()  # keys of the ends that were found here and not read back yet
         self._listener: Listener | None = None
         self._reachability: Reachability | None = None
@@ -178,7 +182,7 @@ class Session:
             await self._announce(self._store)
         if self._make_rules is not None:
             self._feed.rules = self._make_rules(self._store)
-        since = self._clock.wall() - self._options.since
+        since, self._read_at = self._clock.wall() - self._options.since, self._clock.now()
         self._last_event = await self._once_mended(self._store, lambda store: self._feed.load(store, since=since))
         listener = self._make_listener(self._store)
         await self._listen(listener)
@@ -377,7 +381,7 @@ class Session:
         self, store: EventStore, listener: Listener, reachability: Reachability, retention: Retention
     ) -> dict[str, Work]:
         work: dict[str, Work] = {
-            "looking at the clock": lambda: repeat(self._report_clock_steps),
+            "looking at the clock": lambda: repeat(self._look_at_clock),
             "keeping the record": lambda: repeat(self._keep_record),
             "looking after the tunnel": reachability.watch_tunnel,
             "the self-test": reachability.keep_testing,
@@ -432,11 +436,15 @@ class Session:
     async def _read_shared(self, store: EventStore) -> float:
         """Put on the board what was stored since, here or by others; return the seconds until it is due again."""
         with contextlib.suppress(StoreError):  # reported by the store itself, and it is read when it is there again
+            began = self._clock.now()
             while events := await run_in_thread(partial(store.after, self._last_event)):
+                arrival = Arrival(self._read_at, self._clock.now())
                 for number, event in events:
                     self._last_event = number
-                    self._feed.event(event)
+                    self._feed.event(event, arrival)
                 await asyncio.sleep(0)  # callbacks are answered meanwhile
+                began = self._clock.now()
+            self._read_at = began
         return READ_INTERVAL
 
     async def _read_missed_ends(self, store: EventStore) -> float:
@@ -445,11 +453,13 @@ class Session:
         It is for a file: nothing else in it that is new comes from elsewhere.
         """
         with contextlib.suppress(StoreError):  # what can't be read now is read the next time
+            began = self._clock.now()
             self._last_event, events = store.missed_after(self._last_event)
+            arrival, self._read_at = Arrival(self._read_at, self._clock.now()), began
             for event in events:
                 leg = self._feed.board.snapshot().leg(event.call_sid)
                 if event.key not in self._own_ends and leg is not None and leg.is_live:
-                    self._feed.event(event)
+                    self._feed.event(event, arrival)
                 self._own_ends.discard(event.key)
         return MISSED_INTERVAL
 
@@ -479,7 +489,7 @@ class Session:
             known = await run_in_thread(partial(self._stored_by_others, self._store, event))
             if known is not None:
                 for stored in known:
-                    self._feed.event(stored)
+                    self._feed.event(stored, Arrival(None, self._clock.now()))
                 return
         if event.kind == MISSED:
             self._own_ends.add(event.key)
@@ -504,6 +514,8 @@ class Session:
         return [stored for stored in own if is_news(stored.status, leg)]
 
     def _on_callback(self, event: CallEvent, is_new: bool) -> None:
+        if event.kind == CALLBACK and event.verified and event.timestamp is not None:
+            self._check_clock(event.call_sid, event.timestamp, now=event.received_at)
         # What is in a shared store is read there, with what others put into it: each event once, in one order.
         if is_new and self._store is not None and not self._store.is_shared:
             self._feed.event(event)
@@ -531,11 +543,21 @@ class Session:
     def _register(self, ready: Ready) -> None:
         registry.write_record(self._settings, self._record(ready))
 
-    async def _report_clock_steps(self) -> float:
+    async def _look_at_clock(self) -> float:
+        """Report steps of this machine's clock, and compare it with a reply of the API that has just come."""
         for step in self._clock.new_steps():
+            self._clock_check.restart()
             if abs(step) >= REPORTED_STEP:
                 self._feed.trouble(Trouble(step_in_words(step), Cause.CLOCK))
+        time = None if self._api is None else self._api.server_time
+        if time is not None and time != self._api_time:
+            self._check_clock("", time, now=self._clock.wall())
+        self._api_time = time
         return CLOCK_INTERVAL
+
+    def _check_clock(self, sender: str, sent_at: datetime, *, now: datetime) -> None:
+        if (text := self._clock_check.add(sender, sent_at, now=now)) is not None:
+            self._feed.trouble(Trouble(text, Cause.CLOCK))
 
     async def _test_store(self, store: EventStore, listener: Listener) -> float:
         """Find out whether events can be stored again where they could not: maybe no callback comes to tell."""
@@ -603,6 +625,7 @@ class Session:
             StoreError: The store can't be read.
         """
         self._view = view
+        self._api_time = None if self._api is None else self._api.server_time  # it may be some minutes old
         work = (keep_running(run, what=what, trouble=self._feed.trouble) for what, run in self._work.items())
         async with background_tasks(*work):
             await self._feed.run(view)

@@ -255,5 +255,6 @@ def make_runner(
         rate_limit=RateLimit(per_minute=options.max_actions or PER_MINUTE),
         clock=clock,
         run_in_thread=start_in_thread,
+        rest_time=lambda: client.server_time,
         in_words=_describe(rules, dry_run=options.dry_run),
     )

@@ -1,0 +1,66 @@
+"""Finds out whether this machine's clock is wrong, by the times of callbacks that came to it and of REST's replies.
+
+None comes before it was sent: two that seem to show that the clock is behind. One may take long to come: only if, for a
+minute, all seem to, the clock is ahead.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+# What is off by less is not reported: Twilio's times have whole seconds, and a request takes a while.
+OFF: Final = timedelta(seconds=3)
+WATCHED: Final = timedelta(minutes=1)
+_FEWEST_SENDERS = 3
+
+
+class ClockCheck:
+    """Compares this machine's wall clock with Twilio's; reports once."""
+
+    def __init__(self, *, whose: str = "Twilio's") -> None:
+        """Prepare; ``whose`` is the other clock, for the report."""
+        self._whose = whose
+        self._is_reported = False
+        self._began: datetime | None = None
+        self._least: dict[str, timedelta] = {}  # the least delays, of a few senders
+
+    def restart(self) -> None:
+        """Take it that the clock was set just now."""
+        self._is_reported, self._began = False, None
+        self._least.clear()
+
+    def add(self, sender: str, sent_at: datetime, *, now: datetime) -> str | None:
+        """Take in when something was sent that came just now; return a sentence the first time that the clock is off.
+
+        ``sender`` is a call, or the API: the times of one alone may be wrong.
+        """
+        if self._is_reported:
+            return None
+        self._began = self._began or now
+        delay = now - sent_at
+        self._least[sender] = min(delay, self._least.get(sender, delay))
+        if len(self._least) > _FEWEST_SENDERS:
+            del self._least[max(self._least, key=self._least.__getitem__)]
+        delays = sorted(self._least.values())
+        if len(delays) > 1 and delays[1] < -OFF:
+            return self._report(f"is about {_seconds(-delays[1])} behind {self._whose}")
+        if len(delays) == _FEWEST_SENDERS and now - self._began >= WATCHED:
+            if delays[0] > OFF:
+                least = _seconds(delays[0])
+                return self._report(
+                    f"is probably about {least} ahead of {self._whose}: for a minute no callback took less"
+                )
+            self.restart()
+        return None
+
+    def _report(self, what: str) -> str:
+        self._is_reported = True
+        return (
+            f"this machine's clock {what}. The times of what is stored and shown here are wrong by that; rules go by "
+            f"{self._whose}. `callctl doctor` measures it, and says how to set it"
+        )
+
+
+def _seconds(delay: timedelta) -> str:
+    return f"{delay.total_seconds():.0f} s"
