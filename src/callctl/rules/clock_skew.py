@@ -5,7 +5,7 @@ best. It is not that of all times: a steady clock runs fast or slow, by seconds 
 is moved. And one call's alone may be wrong, so that one far below the others counts once another call agrees.
 
 A reply of REST has a ``Date``, which was right when it was sent. That takes a second or two, where a callback may take
-a minute: so a reply also tells that the clock is not behind.
+a minute: so a reply also tells whether the clock is ahead.
 """
 
 from __future__ import annotations
