@@ -31,6 +31,7 @@ from callctl.cli.options.completion import FORMATS
 from callctl.errors import CallctlError, NotFoundError, UnknownCallError, UsageError, why_unreadable
 from callctl.settings.own_folder import is_mine
 from callctl.store.opening import open_readonly
+from callctl.store.sqlite.location import BESIDE
 
 if TYPE_CHECKING:
     from callctl.api.client import ApiClient
@@ -172,7 +173,7 @@ def _check_output(runtime: Runtime, settings: Settings, output: str | None) -> N
     if output in (None, _TO_STDOUT):
         return
     path = os.path.realpath(runtime.cwd / output)
-    own = [f"{os.path.realpath(settings.store)}{ending}" for ending in ("", "-wal", "-shm", "-journal")]
+    own = [f"{os.path.realpath(settings.store)}{ending}" for ending in ("", *BESIDE)]
     is_own = any(path == one or _is_same_file(path, one) for one in own)
     if is_own or Path(path).is_relative_to(os.path.realpath(settings.state_dir)):
         raise UsageError(f"--output {output} is a file of callctl's own", hint="name another file, or - for stdout")

@@ -16,6 +16,11 @@ ANSWERS = (204, 403, 500, 503)
 REFUSALS = ("signature", "unsigned", "selftest", "path", "body", "replay", "connections")
 
 
+def is_to_be_reported(count: int) -> bool:
+    """Return whether one of many alike is reported: the first, second, fourth, eighth …"""
+    return count & (count - 1) == 0
+
+
 class Histogram:
     """How often values fell between some bounds, each of which belongs to what is below it, and their sum."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from callctl.errors import StoreError
 
-_BESIDE = ("-wal", "-shm", "-journal")  # what SQLite names the files that it keeps beside a database
+BESIDE = ("-wal", "-shm", "-journal")  # what SQLite names the files that it keeps beside a database
 _INDEX_BLOCK, _INDEX_HEADER, _INDEX_VERSION = 32768, 136, 3007000  # bytes, bytes, and what the header begins with
 # The end of a rollback journal that names another file ("The Super-Journal Name" in SQLite's pager.c: name, length,
 # checksum, and this), which SQLite deletes once it has rolled back.
@@ -42,12 +42,12 @@ def check_location(path: Path) -> None:
             f"there can be no event store {path}: {dangling} is a symbolic link that leads nowhere", hint=LOCATION_HINT
         )
     real_path = path.resolve()
-    if any(name.lower().endswith(_BESIDE) for name in (path.name, real_path.name)):
+    if any(name.lower().endswith(BESIDE) for name in (path.name, real_path.name)):
         raise StoreError(
             f"there can be no event store {path}: SQLite keeps what belongs to another database under such a name",
             hint=LOCATION_HINT,
         )
-    for suffix in _BESIDE:
+    for suffix in BESIDE:
         beside = real_path.with_name(real_path.name + suffix)
         if beside.is_symlink() or (beside.exists() and not beside.is_file()):
             raise StoreError(f"there can be no event store {path}: {beside} is no regular file", hint=LOCATION_HINT)

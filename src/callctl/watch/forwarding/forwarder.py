@@ -30,6 +30,7 @@ from callctl.store.records import Undelivered
 from callctl.support.backoff import Backoff
 from callctl.support.threads import describe
 from callctl.support.urls import is_loopback_url
+from callctl.watch.counts import is_to_be_reported
 from callctl.watch.forwarding.application import Answer, Application
 from callctl.watch.forwarding.in_order import InOrder
 from callctl.watch.forwarding.kept import KeptRequests
@@ -175,7 +176,7 @@ class Forwarder:
             return web.Response(status=_LOOP)
         if self._asking.total() >= self._most_asking:
             self._refused += 1
-            if self._refused & (self._refused - 1) == 0:  # the first, second, fourth, eighth …
+            if is_to_be_reported(self._refused):
                 self._reports.refused(self._first, self._refused)
             return web.Response(status=503)
         for delivery in self._deliveries[1:]:
@@ -323,7 +324,7 @@ class _Delivery:
         waiting.why = f"{WAITING} requests waited for it"
         self._shed += 1
         is_kept = self._give_up(waiting)
-        if self._shed & (self._shed - 1) == 0:  # the first, second, fourth, eighth …
+        if is_to_be_reported(self._shed):
             self._reports.shed(self.application, self._shed, is_kept=is_kept)
 
     async def keep_what_waits(self) -> None:

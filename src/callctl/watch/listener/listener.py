@@ -25,7 +25,7 @@ from callctl.errors import StoreAwayError, StoreBusyError, StoreError, shortened
 from callctl.settings import Settings, may_be_token
 from callctl.support.server import TcpServer
 from callctl.support.threads import AfterTurn, TimeLimit, describe
-from callctl.watch.counts import Counts
+from callctl.watch.counts import Counts, is_to_be_reported
 from callctl.watch.forwarding.forwarder import Forwarder
 from callctl.watch.listener.address import Address
 from callctl.watch.listener.server import (
@@ -170,10 +170,10 @@ class Listener:
         self.move_to(replace(address, port=self._server.port))
 
     def _connection_refused(self) -> None:
-        """Count a connection that there is no room for, and report the first, second, fourth, eighth …"""
+        """Count a connection that there is no room for, and report some."""
         self.counts.refusals["connections"] += 1
         count = self.counts.refusals["connections"]
-        if count & (count - 1) == 0:
+        if is_to_be_reported(count):
             which = "1 connection was" if count == 1 else f"{count} connections were"
             most = most_connections(self.config.limits)
             what = f"{which} closed at once, for {most} wait for an answer: what would have come over such is lost"
