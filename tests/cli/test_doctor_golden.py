@@ -63,7 +63,7 @@ TALK = "callctl: the API is {url}, not Twilio's\ncallctl: 1 problem, 1 warning\n
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a reply that a busy machine holds up tell nothing of the clock."""
-    monkeypatch.setattr("callctl.doctor.account._EXACT", timedelta(seconds=14))
+    monkeypatch.setattr("callctl.doctor.account.EXACT", timedelta(seconds=14))
 
 
 def examined(callctl: Callctl, simulator: Simulator, home: Path, *args: str, **form: object) -> tuple[int, str, str]:

@@ -6,7 +6,7 @@ import hmac
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from callctl.api.client import ApiClient
 from callctl.api.resources import Account
@@ -22,13 +22,12 @@ from callctl.errors import (
     NoThreadError,
     SettingsError,
 )
+from callctl.rules.clock_skew import EXACT
 from callctl.rules.rule import FRESH
 from callctl.settings import ENVIRONMENT, Settings
 from callctl.views.doctor_finding import Finding, fine, skipped, warning, wrong
 
 CONSOLE = "https://console.twilio.com"
-# The Date header has whole seconds, and a reply takes its time: less than this says nothing.
-_EXACT = timedelta(seconds=3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +243,7 @@ def _clock(server: datetime | None, at: datetime) -> Finding:
         return skipped("clock", "not compared: no reply told the time")
     ahead = at - server
     seconds = round(ahead.total_seconds())
-    if abs(ahead) <= _EXACT:
+    if abs(ahead) <= EXACT:
         return fine("clock", "agrees with the API's", seconds=seconds)
     text = f"{abs(seconds)} s {'ahead of' if seconds > 0 else 'behind'} the API's"
     fix = "have the system set its clock by the network (`timedatectl set-ntp true`; on macOS Settings, Date & Time)"

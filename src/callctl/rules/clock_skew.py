@@ -16,6 +16,8 @@ from typing import Final
 
 from callctl.rules.rule import FRESH
 
+# By how much a clock may differ from a time of Twilio's that has just come: that has whole seconds, and was on its way.
+EXACT: Final = timedelta(seconds=3)
 # By how much a steady clock runs fast at most: quartz by some 50 millionths, a bad one by 200.
 DRIFT: Final = 250e-6
 # A delay counts for one or two periods, and longer where few calls come.
@@ -23,8 +25,6 @@ PERIOD: Final = timedelta(hours=1)
 _FEWEST_CALLS = 3  # in a period
 _MOST_ODD = 8  # calls whose delay is far below the others'
 _REPLIES = 3  # of REST, of which the least delay counts
-# What the Date of a reply may be behind when it is looked at: it has whole seconds, and was on its way.
-_REPLY_TAKES = timedelta(seconds=3)
 # For how long a reply of REST tells that the steady clock has not jumped.
 _REPLY_COUNTS = timedelta(minutes=1)
 
@@ -59,7 +59,7 @@ class ClockSkew:
     def add_reply(self, delay: timedelta, *, now: datetime) -> None:
         """Take in by how much the ``Date`` of REST's latest reply is behind the steady clock, just after it came."""
         began = self._begin(now)
-        if delay - self.correction(now=now) > _REPLY_TAKES:  # the wall clock was not right, or this one has jumped
+        if delay - self.correction(now=now) > EXACT:  # the wall clock was not right, or this one has jumped
             self._bound = _RecentLeast()
         self._bound.add("", delay - DRIFT * (now - began), at=now)
         self._replies.append(delay)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-# What is off by less is not reported: Twilio's times have whole seconds, and a request takes a while.
-OFF: Final = timedelta(seconds=3)
+from callctl.rules.clock_skew import EXACT
+
 WATCHED: Final = timedelta(minutes=1)
 _FEWEST_SENDERS = 3
 
@@ -43,10 +43,10 @@ class ClockCheck:
         if len(self._least) > _FEWEST_SENDERS:
             del self._least[max(self._least, key=self._least.__getitem__)]
         delays = sorted(self._least.values())
-        if len(delays) > 1 and delays[1] < -OFF:
+        if len(delays) > 1 and delays[1] < -EXACT:
             return self._report(f"is about {_seconds(-delays[1])} behind {self._whose}")
         if len(delays) == _FEWEST_SENDERS and now - self._began >= WATCHED:
-            if delays[0] > OFF:
+            if delays[0] > EXACT:
                 least = _seconds(delays[0])
                 return self._report(
                     f"is probably about {least} ahead of {self._whose}: for a minute no callback took less"
