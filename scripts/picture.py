@@ -24,8 +24,8 @@ from callctl.calls.event import CallEvent
 from callctl.settings import load
 from callctl.support.clock import Clock, elapsed
 from callctl.views.live.frame import draw
+from callctl.views.live.intents import ActionOutcome, HangUp, Redirect
 from callctl.views.live.keys import Key
-from callctl.views.live.operator import ActionOutcome, HangUp, Redirect
 from callctl.views.live.screen import LiveView, TableOptions
 from callctl.views.view import WatchState
 from callctl.watch.options import WatchOptions

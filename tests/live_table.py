@@ -10,6 +10,7 @@ from events import clock_of, event, moment, sid
 
 from callctl.calls.board import Board, Snapshot
 from callctl.views.live.asking import CONFIRM_AFTER
+from callctl.views.live.intents import Intent
 from callctl.views.live.keys import (
     BACKSPACE,
     CTRL_B,
@@ -27,7 +28,6 @@ from callctl.views.live.keys import (
     UP,
     Key,
 )
-from callctl.views.live.operator import Intent
 from callctl.views.live.press import press
 from callctl.views.live.settle import changed, drawn, settle
 from callctl.views.live.sorted_legs import Listing, SortedLegs

@@ -22,7 +22,7 @@ from callctl.settings import Settings, load
 from callctl.simulator import Simulator
 from callctl.store.event_store import EventStore
 from callctl.store.opening import open_store
-from callctl.views.live.operator import ActionOutcome, HangUp, Target
+from callctl.views.live.intents import ActionOutcome, HangUp, Target
 
 LONG_AGO = timedelta(minutes=5)
 

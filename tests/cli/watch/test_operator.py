@@ -24,7 +24,7 @@ from callctl.cli.watch.operator import SENT_WITHIN, TableOperator
 from callctl.operations.redirect import child_goes_on
 from callctl.settings import load
 from callctl.store.sqlite.store import SqliteStore
-from callctl.views.live.operator import ActionOutcome, HangUp, Redirect, Target
+from callctl.views.live.intents import ActionOutcome, HangUp, Redirect, Target
 
 LIMIT = 60.0  # seconds
 RINGS, TALKS = "ringing", "in-progress"

@@ -11,6 +11,7 @@ from live_table import KEYS, LiveTable, asked
 
 from callctl.views.live.asking import CONFIRM_AFTER, REFUSED_FOR
 from callctl.views.live.attention import Failure
+from callctl.views.live.intents import HangUp, Leave, Redirect, Suspend, Target
 from callctl.views.live.keys import (
     BACKSPACE,
     CTRL_F,
@@ -24,7 +25,6 @@ from callctl.views.live.keys import (
     UP,
     Key,
 )
-from callctl.views.live.operator import HangUp, Leave, Redirect, Suspend, Target
 from callctl.views.live.sorted_legs import FAILURES
 from callctl.views.live.state import CONFIRM_WITHIN, ChoosingUrl, Confirming, Dismissing
 

@@ -21,8 +21,8 @@ from callctl.calls.event import CallEvent
 from callctl.views.lines import short_line
 from callctl.views.live import rows
 from callctl.views.live.frame import PLAIN, TROUBLE, Line, wrap, wrapped_page
+from callctl.views.live.intents import HangUp, Target
 from callctl.views.live.keys_page import keys_page
-from callctl.views.live.operator import HangUp, Target
 from callctl.views.live.state import ChoosingUrl, Confirming, Filtering, ViewState
 from callctl.views.table import cells
 from callctl.views.terminal_safe import printable

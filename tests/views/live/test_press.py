@@ -14,6 +14,7 @@ from live_table import KEYS, LiveTable
 
 from callctl.views.live.asking import CONFIRM_AFTER, REFUSED_FOR
 from callctl.views.live.attention import Failure
+from callctl.views.live.intents import Copy, HangUp, Leave, OpenPage, Redirect, Suspend
 from callctl.views.live.keys import (
     BACKSPACE,
     CTRL_B,
@@ -32,7 +33,6 @@ from callctl.views.live.keys import (
     UP,
     Key,
 )
-from callctl.views.live.operator import Copy, HangUp, Leave, OpenPage, Redirect, Suspend
 from callctl.views.live.press import SUSPEND_WITHIN
 from callctl.views.live.settle import settle
 from callctl.views.live.sorted_legs import FAILURES, Sort

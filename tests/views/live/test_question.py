@@ -8,7 +8,7 @@ import pytest
 from events import age_at, moment, sid
 from legs import board_of, callback
 
-from callctl.views.live.operator import HangUp, Leave, Redirect, Target
+from callctl.views.live.intents import HangUp, Leave, Redirect, Target
 from callctl.views.live.question import question
 from callctl.views.live.state import ChoosingUrl, Confirming, Dismissing, Filtering, KeysPage, Mode, ViewState
 

@@ -23,8 +23,8 @@ from callctl.support.dates import format_date, time_of_day
 from callctl.views.jsonl import JsonLinesView
 from callctl.views.lines import LineView
 from callctl.views.live.frame import Frame, Layout, draw
+from callctl.views.live.intents import ActionOutcome
 from callctl.views.live.keys import CTRL_C, Key
-from callctl.views.live.operator import ActionOutcome
 from callctl.views.live.screen import TROUBLE_STAYS, LiveView, TableOptions
 from callctl.views.view import WatchState
 

@@ -15,8 +15,8 @@ from rich.console import Console
 
 from callctl.calls.action import ActionEvent
 from callctl.calls.watch_trouble import Cause, Trouble
+from callctl.views.live.intents import ActionOutcome, HangUp, Redirect
 from callctl.views.live.keys import ENTER, ESCAPE, PASTE, Key
-from callctl.views.live.operator import ActionOutcome, HangUp, Redirect
 from callctl.views.live.screen import LiveView, TableOptions
 from callctl.views.view import WatchState
 

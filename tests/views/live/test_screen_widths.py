@@ -18,8 +18,8 @@ from wcwidth import wcwidth
 
 from callctl.calls.board import Snapshot
 from callctl.support.clock import elapsed
+from callctl.views.live.intents import ActionOutcome
 from callctl.views.live.keys import ENTER, Key
-from callctl.views.live.operator import ActionOutcome
 from callctl.views.live.screen import LiveView, TableOptions
 from callctl.views.terminal_safe import plain_console, printable
 from callctl.views.view import WatchState

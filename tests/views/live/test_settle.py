@@ -6,8 +6,8 @@ import pytest
 from events import moment, sid
 from live_table import LiveTable, asked
 
+from callctl.views.live.intents import Copy
 from callctl.views.live.keys import DOWN, ENTER, ESCAPE, Key
-from callctl.views.live.operator import Copy
 from callctl.views.live.settle import MESSAGE_STAYS, outlived
 from callctl.views.live.sorted_legs import FAILURES
 from callctl.views.live.state import ORDER_STAYS

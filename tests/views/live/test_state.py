@@ -6,8 +6,8 @@ import pytest
 from events import sid
 from live_table import LiveTable
 
+from callctl.views.live.intents import Leave
 from callctl.views.live.keys import ESCAPE
-from callctl.views.live.operator import Leave
 from callctl.views.live.state import ORDER_STAYS, ChoosingUrl, Confirming, Filtering, KeysPage, LegPage, ViewState
 
 # Selecting

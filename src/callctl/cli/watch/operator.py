@@ -22,7 +22,7 @@ from callctl.errors import CallctlError, NoLongerWantedError, NoThreadError, wit
 from callctl.support.clock import elapsed
 from callctl.support.threads import describe, run_with_time_limit, start_in_thread
 from callctl.views.lines import by_whom
-from callctl.views.live.operator import ActionOutcome, HangUp, Redirect, Target
+from callctl.views.live.intents import ActionOutcome, HangUp, Redirect, Target
 from callctl.views.terminal_safe import printable
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from callctl.calls.call import CallStatus
 from callctl.settings.values import url_name
 from callctl.support.urls import is_http_url, scheme_hint
 from callctl.views.live.attention import failures_in_words
+from callctl.views.live.intents import HangUp, Intent, Leave, Redirect, Target
 from callctl.views.live.keys import BACKSPACE, ENTER, ESCAPE, PASTE, Key, edited
-from callctl.views.live.operator import HangUp, Intent, Leave, Redirect, Target
 from callctl.views.live.settle import departing, what_it_became
 from callctl.views.live.sorted_legs import FAILURES
 from callctl.views.live.state import ChoosingUrl, Confirming, Dismissing, Refusal, Surroundings, ViewState

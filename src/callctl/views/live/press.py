@@ -18,6 +18,7 @@ from callctl.views.live.asking import (
     may_answer,
 )
 from callctl.views.live.filter import TextFilter
+from callctl.views.live.intents import Copy, Intent, Leave, OpenPage, Suspend
 from callctl.views.live.keys import (
     CTRL_B,
     CTRL_C,
@@ -34,7 +35,6 @@ from callctl.views.live.keys import (
     Key,
     edited,
 )
-from callctl.views.live.operator import Copy, Intent, Leave, OpenPage, Suspend
 from callctl.views.live.settle import scrolled, up_to_date
 from callctl.views.live.sorted_legs import FAILURES
 from callctl.views.live.state import (

@@ -11,7 +11,7 @@ from callctl.errors import without_secrets
 from callctl.views.live.asking import LETTERS, TYPE_LETTER
 from callctl.views.live.attention import failures_in_words
 from callctl.views.live.filter import TextFilter
-from callctl.views.live.operator import HangUp, Leave, Redirect, Target
+from callctl.views.live.intents import HangUp, Leave, Redirect, Target
 from callctl.views.live.rows import phone
 from callctl.views.live.state import ChoosingUrl, Confirming, Dismissing, Filtering, ViewState
 from callctl.views.table import clock, shown_status

@@ -23,10 +23,7 @@ from callctl.support.threads import run_with_time_limit
 from callctl.views.lines import action_line, by_whom, short_line
 from callctl.views.live.attention import RINGS_TOO_LONG, failed_action
 from callctl.views.live.frame import EVENT_LINES, PLAIN, TROUBLE, Frame, Layout, Line, draw, lay_out, wrap, wrapped_page
-from callctl.views.live.keyboard import Keyboard
-from callctl.views.live.keys import CTRL_C, Key
-from callctl.views.live.keys_page import keys_page
-from callctl.views.live.operator import (
+from callctl.views.live.intents import (
     ActionOutcome,
     Copy,
     HangUp,
@@ -37,6 +34,9 @@ from callctl.views.live.operator import (
     Redirect,
     Suspend,
 )
+from callctl.views.live.keyboard import Keyboard
+from callctl.views.live.keys import CTRL_C, Key
+from callctl.views.live.keys_page import keys_page
 from callctl.views.live.press import press
 from callctl.views.live.question import question
 from callctl.views.live.settle import changed, drawn, outlived, resumed, settle

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from callctl.calls.board import Snapshot
 from callctl.calls.call import CallStatus
 from callctl.calls.leg import Leg
-from callctl.views.live.operator import Leave
+from callctl.views.live.intents import Leave
 from callctl.views.live.sorted_legs import FAILURES, Listing
 from callctl.views.live.state import (
     CONFIRM_WITHIN,

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from callctl.calls.board import Snapshot
 from callctl.views.live.filter import TextFilter
-from callctl.views.live.operator import HangUp, Leave, Redirect, Target
+from callctl.views.live.intents import HangUp, Leave, Redirect, Target
 from callctl.views.live.sorted_legs import Arrangement, Listing, Sort
 
 # Seconds after its question was drawn in which a confirmation counts.

@@ -1,4 +1,4 @@
-"""What keys ask for, as values, and what carries it out: it knows the API, the settings and the store."""
+"""What keys ask for, as values, and the protocol of what carries them out, which knows the API and the store."""
 
 from __future__ import annotations
 
