@@ -306,6 +306,17 @@ def why_unreadable(error: OSError | UnicodeDecodeError) -> str:
     return getattr(error, "strerror", None) or "not a text file"
 
 
+def type_and_message(error: Exception) -> str:
+    """Return the text for an unexpected error."""
+    return f"{type(error).__name__}: {error}"
+
+
+def failure_reason(error: Exception) -> str:
+    """Return why something failed: the message of a CallctlError, else type and message."""
+    message = getattr(error, "message", None)
+    return message if isinstance(message, str) else type_and_message(error)
+
+
 def nearest_word(word: str, known: Iterable[str]) -> str | None:
     """Return the known word that is most like a mistyped one, for a hint; None if none is like it."""
     from difflib import get_close_matches

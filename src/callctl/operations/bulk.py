@@ -10,10 +10,10 @@ from itertools import count, islice
 from queue import Empty, SimpleQueue
 from typing import Generic, NamedTuple, TypeVar, cast
 
-from callctl.errors import AuthenticationError, CallctlError, NoThreadError, RateLimitedError
+from callctl.errors import AuthenticationError, CallctlError, NoThreadError, RateLimitedError, type_and_message
 from callctl.support.backoff import Backoff
 from callctl.support.clock import elapsed
-from callctl.support.threads import describe, start
+from callctl.support.threads import start
 
 T = TypeVar("T")
 
@@ -212,7 +212,7 @@ class _WorkQueue(Generic[T]):
             except CallctlError as error:
                 self._results.put(Failed(sid, error))
             except Exception as error:  # one odd answer must not leave the other calls alone
-                self._results.put(Failed(sid, CallctlError(f"unexpected {describe(error)}", hint=_FAULT)))
+                self._results.put(Failed(sid, CallctlError(f"unexpected {type_and_message(error)}", hint=_FAULT)))
             except BaseException as error:  # raised again where the results are read
                 self._results.put(error)
                 return

@@ -20,9 +20,9 @@ from callctl.calls.event import CALLBACK, CallEvent
 from callctl.calls.filter import CallFilter
 from callctl.calls.other_callbacks import FEATURES
 from callctl.calls.watch_trouble import Cause, Trouble
-from callctl.errors import NotFoundError, NoThreadError, StoreError
+from callctl.errors import NotFoundError, NoThreadError, StoreError, failure_reason
 from callctl.operations.reported_status import with_reported_status
-from callctl.support.threads import failure_reason, run_in_thread
+from callctl.support.threads import run_in_thread
 
 if TYPE_CHECKING:
     from callctl.store.event_store import EventStore

@@ -18,7 +18,7 @@ from callctl.calls.action import ActionEvent
 from callctl.calls.board import Change, Snapshot
 from callctl.calls.family import ancestors
 from callctl.calls.watch_trouble import Cause, Trouble
-from callctl.errors import NoThreadError, StoreError
+from callctl.errors import NoThreadError, StoreError, failure_reason
 from callctl.rules.engine import Engine
 from callctl.rules.executor import LEASE, Applies, DryRun, Executor
 from callctl.rules.outcome import Postponed
@@ -28,7 +28,6 @@ from callctl.store.event_store import EventStore
 from callctl.store.records import ActionLimit, OpenClaim
 from callctl.support.backoff import Backoff
 from callctl.support.clock import Clock
-from callctl.support.threads import failure_reason
 
 # How often to look for claims that a crashed watch left open.
 RECOVER_EVERY = timedelta(seconds=15)

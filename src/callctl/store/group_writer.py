@@ -18,8 +18,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from callctl.calls.event import CallEvent
-from callctl.errors import StoreError
-from callctl.support.threads import describe
+from callctl.errors import StoreError, type_and_message
 
 if TYPE_CHECKING:
     import asyncio
@@ -211,7 +210,7 @@ class GroupWriter(Generic[RowT]):
                 for entry in entries:
                     self._write_group([entry])
                 return
-            what = f"can't write to the event store {self._name}: {describe(error)}"
+            what = f"can't write to the event store {self._name}: {type_and_message(error)}"
             outcomes = [StoreError(what, hint="`callctl doctor` looks at the store")]
         self._settle(entries, outcomes)
 

@@ -6,16 +6,17 @@ and callbacks would be lost.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
 from callctl.calls.watch_trouble import Cause, Trouble
-from callctl.support.threads import short_turns, start
+from callctl.support.threads import start
 
 if TYPE_CHECKING:
     from callctl.calls.action import ActionEvent
@@ -30,6 +31,7 @@ STAYS = 20
 LONGEST_STAY = 1.0
 # Seconds in which the last messages must be written at the end.
 END_LIMIT = 0.5
+_SHORT_TURN = 0.001  # seconds
 
 
 class ThreadedView:
@@ -119,7 +121,7 @@ class ThreadedView:
             while not self._ending.is_set() or self._messages or self._frames:
                 self._wake.wait(max(0.0, self._next_frame - time.monotonic()) if self._frames else None)
                 self._wake.clear()
-                with short_turns():
+                with _short_turns():
                     self._pass_on()
                     while self._urgent:
                         self._urgent.popleft()()
@@ -142,3 +144,18 @@ class ThreadedView:
             self._frames.popleft()(self._view)
             ended = time.monotonic()
             self._next_frame = ended + min(STAYS * (ended - began), LONGEST_STAY)
+
+
+@contextmanager
+def _short_turns() -> Iterator[None]:
+    """Let other threads go on after a millisecond each time, while this one computes; only for one thread at a time.
+
+    Python's usual turn is five milliseconds. An answer to a callback changes threads some ten times, and would wait
+    that long each time. More changes cost time, so they are short only where a thread computes for long.
+    """
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(_SHORT_TURN)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)

@@ -19,8 +19,8 @@ from callctl.calls.action import DRY_RUN, ActionEvent
 from callctl.calls.board import Arrival, Board, Change
 from callctl.calls.event import CallEvent
 from callctl.calls.watch_trouble import Cause, Forwarded, Trouble
-from callctl.errors import NoThreadError, StoreAwayError, StoreError, without_secrets
-from callctl.support.threads import describe, run_in_thread
+from callctl.errors import NoThreadError, StoreAwayError, StoreError, type_and_message, without_secrets
+from callctl.support.threads import run_in_thread
 from callctl.views.view import View, WatchState
 
 if TYPE_CHECKING:
@@ -304,7 +304,7 @@ class BoardFeed:
         try:
             return self.board.apply(event)
         except Exception as error:  # an unexpected error with one event must not hide all others
-            what = f"can't put an event of {event.call_sid} on the board: {describe(error)}"
+            what = f"can't put an event of {event.call_sid} on the board: {type_and_message(error)}"
             self.trouble(Trouble(what, Cause.INTERNAL, call_sid=event.call_sid))
             return None
 
@@ -323,7 +323,7 @@ class BoardFeed:
             self._rules_failed = False
         except Exception as error:
             if not self._rules_failed:  # else it would be reported with each frame
-                self.trouble(Trouble(f"the rules could not look at what came: {describe(error)}", Cause.RULE))
+                self.trouble(Trouble(f"the rules could not look at what came: {type_and_message(error)}", Cause.RULE))
             self._rules_failed = True
 
     def take_troubles(self) -> list[Trouble]:
@@ -381,7 +381,7 @@ class BoardFeed:
             return []  # reported when the next event can't be stored or read; a watch that can't read still listens
         except Exception as error:
             if not self._actions_failed:  # else it would be reported with each frame
-                self.trouble(Trouble(f"can't read what was asked of calls: {describe(error)}", Cause.STORE))
+                self.trouble(Trouble(f"can't read what was asked of calls: {type_and_message(error)}", Cause.STORE))
             self._actions_failed = True
             return []
         self._actions_failed = False

@@ -15,12 +15,12 @@ from urllib.parse import urlsplit
 from callctl.calls.event import MISSED, POLLED, CallEvent
 from callctl.calls.other_callbacks import FEATURES
 from callctl.calls.watch_trouble import Cause, Trouble
-from callctl.errors import CallctlError, NoThreadError, StoreAwayError, StoreError
+from callctl.errors import CallctlError, NoThreadError, StoreAwayError, StoreError, type_and_message
 from callctl.settings import Settings
 from callctl.store.event_store import EventStore
 from callctl.store.opening import open_file_readonly, open_store
 from callctl.support.clock import repeat
-from callctl.support.threads import background_tasks, describe, run_in_thread
+from callctl.support.threads import background_tasks, run_in_thread
 from callctl.views.view import View, WatchState
 from callctl.watch import registry
 from callctl.watch.board_feed import BoardFeed
@@ -124,7 +124,7 @@ class Follower:
         except StoreAwayError:
             return []  # the store says so itself, and it is read when it is there again
         except Exception as error:  # whatever it is, it is reported, and tried again
-            self._report_store_trouble(error.message if isinstance(error, StoreError) else describe(error))
+            self._report_store_trouble(error.message if isinstance(error, StoreError) else type_and_message(error))
             return []
         self._report_store_trouble(None)
         return events
@@ -157,7 +157,7 @@ class Follower:
         except StoreAwayError:  # which is reported where events are read
             self._checks_awaited = ceil(AWAITED_PERIODS * registry.ANNOUNCE_EVERY / HEALTH_INTERVAL)
         except Exception as error:  # whatever it is, it is reported, and tried again
-            self._report_search_trouble(error.message if isinstance(error, CallctlError) else describe(error))
+            self._report_search_trouble(error.message if isinstance(error, CallctlError) else type_and_message(error))
         return HEALTH_INTERVAL
 
     async def _look_who_polls(self) -> None:

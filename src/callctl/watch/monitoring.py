@@ -16,10 +16,10 @@ from datetime import datetime
 from aiohttp import web
 
 from callctl import __version__
-from callctl.errors import CallctlError, NoThreadError, PortTakenError, StoreError
+from callctl.errors import CallctlError, NoThreadError, PortTakenError, StoreError, failure_reason
 from callctl.support.dates import format_date
 from callctl.support.server import TcpServer
-from callctl.support.threads import failure_reason, run_in_thread
+from callctl.support.threads import run_in_thread
 from callctl.watch.listener.address import Address
 from callctl.watch.listener.server import Limits, not_allowed, serve, target_of
 from callctl.watch.metrics import Exposition

@@ -26,12 +26,12 @@ from callctl.calls.filter import CallFilter
 from callctl.calls.leg import Leg
 from callctl.calls.sid import is_call_sid
 from callctl.calls.watch_trouble import Cause, Trouble
-from callctl.errors import CallctlError, NotFoundError
+from callctl.errors import CallctlError, NotFoundError, failure_reason
 from callctl.operations.live_calls import list_in_turn
 from callctl.operations.missed_ends import has_just_ended, is_settled
 from callctl.support.backoff import Backoff
 from callctl.support.clock import Clock, repeat
-from callctl.support.threads import failure_reason, run_in_thread
+from callctl.support.threads import run_in_thread
 
 # Seconds from one round to the next: three requests each, and one for each leg that is gone from the lists.
 INTERVAL = 30.0

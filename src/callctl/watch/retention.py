@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 from callctl.calls.board import Board
 from callctl.calls.watch_trouble import Cause, Trouble
+from callctl.errors import failure_reason
 from callctl.store.event_store import EventStore
 from callctl.support.clock import Clock, repeat
-from callctl.support.threads import failure_reason, run_in_thread
+from callctl.support.threads import run_in_thread
 from callctl.watch.registry import WatchRecord
 
 # Seconds from one trim to the next; the same as long as Twilio has reported no time.

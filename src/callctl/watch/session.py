@@ -23,12 +23,12 @@ from callctl.calls.board import Arrival, Snapshot
 from callctl.calls.call import rank_of
 from callctl.calls.event import CALLBACK, MISSED, CallEvent
 from callctl.calls.watch_trouble import Cause, Trouble
-from callctl.errors import CallctlError, NoThreadError, PortTakenError, StoreError
+from callctl.errors import CallctlError, NoThreadError, PortTakenError, StoreError, type_and_message
 from callctl.settings import Settings
 from callctl.store.event_store import EventStore
 from callctl.store.opening import open_for_watch
 from callctl.support.clock import Clock, repeat
-from callctl.support.threads import background_tasks, describe, run_in_thread
+from callctl.support.threads import background_tasks, run_in_thread
 from callctl.views.view import View, WatchState
 from callctl.watch import registry
 from callctl.watch.ambiguous_callbacks import AmbiguousCallbacks
@@ -761,7 +761,7 @@ async def keep_running(run: Work, *, what: str, trouble: Callable[[Trouble], Non
         try:
             return await run()
         except Exception as error:
-            if (why := describe(error)) not in reported:
+            if (why := type_and_message(error)) not in reported:
                 reported.add(why)
                 trouble(Trouble(f"{what} failed, and is begun anew: {why}", Cause.INTERNAL))
         await asyncio.sleep(RESTART_AFTER)

@@ -14,12 +14,12 @@ from callctl.calls.board import Snapshot
 from callctl.calls.event import CALLBACK, POLLED, CallEvent
 from callctl.calls.watch_trouble import Cause as TroubleCause
 from callctl.calls.watch_trouble import Trouble
-from callctl.errors import CallctlError, NotFoundError, NoThreadError, StoreError
+from callctl.errors import CallctlError, NotFoundError, NoThreadError, StoreError, failure_reason
 from callctl.operations import missing_callbacks
 from callctl.operations.missing_callbacks import Cause, comparable_url, find_cause, is_overdue
 from callctl.store.event_store import EventStore
 from callctl.support.clock import Clock, repeat
-from callctl.support.threads import failure_reason, run_in_thread
+from callctl.support.threads import run_in_thread
 from callctl.watch.poll import is_news
 
 # Seconds from one check to the next. Each asks about one call at most, with two requests: many have one cause.

@@ -44,7 +44,7 @@ def run_loop(runtime: Runtime, work: Coroutine[Any, Any, T]) -> T:
 
 
 def _in_one_line(record: Any) -> str:
-    from callctl.support.threads import failure_reason
+    from callctl.errors import failure_reason
 
     error = record.exc_info[1] if record.exc_info else None
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):

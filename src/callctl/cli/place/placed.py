@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from callctl.calls.call import Call
 from callctl.cli.io.results import show_new_call
 from callctl.cli.io.runtime import Runtime
-from callctl.errors import CallctlError, StoreError
+from callctl.errors import CallctlError, StoreError, failure_reason
 from callctl.store.last_placed import LastPlaced
-from callctl.support.threads import failure_reason, run_in_thread
+from callctl.support.threads import run_in_thread
 
 if TYPE_CHECKING:
     from callctl.api.requests import PlaceRequest

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.place.placed import say_sid_on_failure, show_placed
-from callctl.errors import CallctlError
+from callctl.errors import CallctlError, failure_reason
 from callctl.support.clock import elapsed
-from callctl.support.threads import failure_reason, run_with_time_limit
+from callctl.support.threads import run_with_time_limit
 
 if TYPE_CHECKING:
     from callctl.api.client import ApiClient

@@ -18,9 +18,9 @@ from callctl.calls.family import parents_first
 from callctl.cli.hangup.single import HangupOptions, error_of, hang_up, outcome_of
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options.history import History
-from callctl.errors import CallctlError, NoLongerWantedError, NoThreadError, without_secrets
+from callctl.errors import CallctlError, NoLongerWantedError, NoThreadError, type_and_message, without_secrets
 from callctl.support.clock import elapsed
-from callctl.support.threads import describe, run_with_time_limit, start_in_thread
+from callctl.support.threads import run_with_time_limit, start_in_thread
 from callctl.views.lines import by_whom
 from callctl.views.live.intents import ActionOutcome, HangUp, Redirect, Target
 from callctl.views.terminal_safe import printable
@@ -472,7 +472,7 @@ def _in_background(work: Callable[[], None], report: Callable[[str], None]) -> N
         except CallctlError as error:
             report(_with_hint(error.message, error))
         except Exception as error:  # a key must not end the watch
-            report(f"unexpected {describe(error)}")
+            report(f"unexpected {type_and_message(error)}")
 
     try:
         start_in_thread(run)

@@ -14,10 +14,10 @@ from functools import cache
 from traceback import clear_frames
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from callctl.errors import NoThreadError, StoreAwayError, StoreBusyError, StoreError
+from callctl.errors import NoThreadError, StoreAwayError, StoreBusyError, StoreError, failure_reason
 from callctl.settings.store_url import VERIFIED, describe, is_local_host
 from callctl.support.backoff import Backoff
-from callctl.support.threads import failure_reason, start
+from callctl.support.threads import start
 
 if TYPE_CHECKING:
     from psycopg import Connection

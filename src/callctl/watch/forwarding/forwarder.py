@@ -25,10 +25,9 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from callctl.calls.watch_trouble import Cause, Forwarded, Trouble
-from callctl.errors import without_secrets
+from callctl.errors import type_and_message, without_secrets
 from callctl.store.records import Undelivered
 from callctl.support.backoff import Backoff
-from callctl.support.threads import describe
 from callctl.support.urls import is_loopback_url
 from callctl.watch.counts import is_to_be_reported
 from callctl.watch.forwarding.application import Answer, Application
@@ -158,7 +157,7 @@ class Forwarder:
                     await delivery.keep_what_waits()
                 await self._kept.write()
             except Exception as error:  # requests are passed on, and the next may be kept
-                what = f"which requests were not passed on can't be kept: {describe(error)}"
+                what = f"which requests were not passed on can't be kept: {type_and_message(error)}"
                 self._reports.once(Trouble(what, Cause.INTERNAL))
 
     def put(self, received: ReceivedRequest, event: CallEvent | None = None, *, asks_for_twiml: bool = False) -> None:
@@ -390,7 +389,7 @@ class _Delivery:
         try:
             answer = await self.application.pass_on(waiting.received, via=self._via)
         except Exception as error:  # one request that can't be forwarded must not end what forwards the next
-            failure = f"not passed on ({describe(error)})"
+            failure = f"not passed on ({type_and_message(error)})"
             answer = Answer(self._clock() - began, failure=failure, is_hopeless=True)
         waiting.tries += 1
         if answer.reason is None:

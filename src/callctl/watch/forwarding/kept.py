@@ -12,9 +12,9 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from callctl.calls.watch_trouble import Cause, Trouble
-from callctl.errors import NoThreadError, StoreError
+from callctl.errors import NoThreadError, StoreError, failure_reason
 from callctl.store.records import MOST_UNDELIVERED, Undelivered
-from callctl.support.threads import failure_reason, run_in_thread
+from callctl.support.threads import run_in_thread
 
 if TYPE_CHECKING:
     from callctl.store.event_store import EventStore

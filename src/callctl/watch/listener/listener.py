@@ -21,13 +21,13 @@ from callctl.calls.call import CallStatus
 from callctl.calls.event import TWIML_REQUEST, AmbiguousEventError, CallEvent, NotACallEventError
 from callctl.calls.other_callbacks import FEATURES, asks_for_announcement
 from callctl.calls.watch_trouble import Cause, Trouble
-from callctl.errors import StoreAwayError, StoreBusyError, StoreError, shortened
+from callctl.errors import StoreAwayError, StoreBusyError, StoreError, shortened, type_and_message
 from callctl.settings import Settings, may_be_token
 from callctl.support.server import TcpServer
-from callctl.support.threads import AfterTurn, TimeLimit, describe
 from callctl.watch.counts import Counts, is_to_be_reported
 from callctl.watch.forwarding.forwarder import Forwarder
 from callctl.watch.listener.address import Address
+from callctl.watch.listener.loop_calls import AfterTurn, TimeLimit
 from callctl.watch.listener.server import (
     REPLAY_HEADER,
     SELFTEST_BYTES,
@@ -361,7 +361,7 @@ class Listener:
             status = 503 if isinstance(error, StoreAwayError | StoreBusyError) else 500
             return self._not_stored(error.message, event, status=status)
         except Exception as error:  # whatever it is, the request is answered in time and it is reported
-            return self._not_stored(f"can't keep an event: {describe(error)}", event)
+            return self._not_stored(f"can't keep an event: {type_and_message(error)}", event)
         finally:
             self.counts.pending -= 1
         self._tests_needed = 1
