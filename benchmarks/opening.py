@@ -39,7 +39,7 @@ def times(*worlds: tuple[Path | str, str], rounds: int) -> list[float]:
     for _ in range(rounds):
         for where, world in worlds:
             command = [sys.executable, __file__, str(where), world]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             best[where, world] = min(best[where, world], float(done.stdout))
     return list(best.values())
 

@@ -470,7 +470,7 @@ def test_placed_calls_are_kept_with_what_rules_and_polls_ask_of_them(store: Even
     (placed,) = again.placed_since(START, callback="https://example.com/status")
     assert (placed.call_sid, placed.at, placed.events) == (sid(1), START, ("ringing", "completed"))
     assert again.placed_since(moment(1), callback="https://example.com/status") == []
-    assert store.forget_last_placed(at=START) == sid(1)
+    assert store.forget_last_placed(at=START).former == sid(1)
     assert again.last_placed() == ""
 
 
@@ -483,36 +483,51 @@ def test_a_placed_call_that_its_dial_sends_nowhere_is_told_from_one_of_which_tha
 
 
 def test_a_call_that_was_not_placed_gives_way_to_the_one_before_unless_more_was_stored_since(store: EventStore) -> None:
-    assert store.forget_last_placed(at=START) is None
+    forgotten = store.forget_last_placed(at=START)
+    assert (forgotten.former, store.last_placed()) == (None, "")
+    store.restore_last_placed(forgotten)
     assert store.last_placed() is None
     store.remember_placed(sid(1), at=START)
-    assert store.forget_last_placed(at=moment(1)) == sid(1)
-    store.restore_last_placed(sid(1), at=moment(1))
+    forgotten = store.forget_last_placed(at=moment(1))
+    assert forgotten.former == sid(1)
+    store.restore_last_placed(forgotten)
     assert store.last_placed() == sid(1)
     # Two at once: the first is refused while nothing is known of the second, and the second after the third was placed.
-    assert store.forget_last_placed(at=moment(2)) == sid(1)
-    assert store.forget_last_placed(at=moment(3)) == ""
-    store.restore_last_placed(sid(1), at=moment(2))
+    first, second = store.forget_last_placed(at=moment(2)), store.forget_last_placed(at=moment(3))
+    assert (first.former, second.former) == (sid(1), "")
+    store.restore_last_placed(first)
     assert store.last_placed() == ""
     store.remember_placed(sid(2), at=moment(4))
-    store.restore_last_placed(sid(1), at=moment(3))
+    store.restore_last_placed(first)
     assert store.last_placed() == sid(2)
 
 
-def test_of_two_calls_that_are_placed_at_once_the_later_one_is_the_last_or_it_is_not_known(store: EventStore) -> None:
+@pytest.mark.parametrize("second_at", [2, 1, -7200, 7200], ids=["right", "same", "behind", "ahead"])
+def test_of_two_calls_that_are_placed_at_once_the_later_one_is_the_last_or_it_is_not_known(
+    store: EventStore, second_at: int
+) -> None:
+    """The later one is the one that was forgotten for later, whatever the clock of each says."""
     store.remember_placed(sid(1), at=START)
-    for at in (1, 2):
-        store.forget_last_placed(at=moment(at))
-    store.remember_placed(sid(2), at=moment(3), begun=moment(1))
+    first, second = (store.forget_last_placed(at=moment(at)).turn for at in (1, second_at))
+    store.remember_placed(sid(2), at=moment(3), turn=first)
     assert store.last_placed() == ""  # what becomes of the other is not known
     assert store.was_placed(sid(2))
-    store.remember_placed(sid(3), at=moment(4), begun=moment(2))
+    store.remember_placed(sid(3), at=moment(4), turn=second)
     assert store.last_placed() == sid(3)
-    store.forget_last_placed(at=moment(5))
-    store.forget_last_placed(at=moment(6))
-    store.remember_placed(sid(4), at=moment(7), begun=moment(6))
-    store.remember_placed(sid(5), at=moment(8), begun=moment(5))
+    first, second = (store.forget_last_placed(at=moment(at)).turn for at in (5, 5 + second_at))
+    store.remember_placed(sid(4), at=moment(7), turn=second)
+    store.remember_placed(sid(5), at=moment(8), turn=first)
     assert store.last_placed() == sid(4)
+
+
+def test_a_call_that_is_known_not_to_be_the_last_one_is_only_placed(store: EventStore) -> None:
+    store.remember_placed(sid(1), at=START, is_last=False)
+    assert (store.last_placed(), store.was_placed(sid(1))) == (None, True)
+    store.remember_placed(sid(2), at=START)
+    first = store.forget_last_placed(at=moment(1)).turn
+    store.remember_placed(sid(3), at=moment(2))  # by a command that could not forget: in any case
+    store.remember_placed(sid(4), at=moment(3), turn=first)
+    assert store.last_placed() == sid(3)
 
 
 def test_actions_are_kept_in_order_and_read_on(store: EventStore, opens: Opens) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from callctl.calls.action import ActionEvent
     from callctl.calls.event import CallEvent
-    from callctl.store.records import ActionLimit, CallRow, OpenClaim, PlacedCall, Refusal, Undelivered
+    from callctl.store.records import ActionLimit, CallRow, Forgotten, OpenClaim, PlacedCall, Refusal, Undelivered
 
 
 class EventStore(Protocol):
@@ -129,7 +129,8 @@ class EventStore(Protocol):
         call_sid: str,
         *,
         at: datetime,
-        begun: datetime | None = None,
+        turn: datetime | None = None,
+        is_last: bool = True,
         callback: str | None = None,
         events: Iterable[str] = (),
         dial_action: str | None = None,
@@ -139,25 +140,20 @@ class EventStore(Protocol):
         Args:
             call_sid: The call.
             at: When it was placed.
-            begun: When ``forget_last_placed`` was called for it. If it was called for another one since, that is the
+            turn: What ``forget_last_placed`` returned for it. If that was called for another one since, that is the
                 last one, or it is not known which is. None: this is the last one in any case.
+            is_last: False if another one was placed since, which the store may not know yet.
             callback: Where its callbacks go, without what may be secret.
             events: The names of the events of which it sends callbacks.
             dial_action: The name of where its <Dial> sends it; empty if it hangs up once that is over, None if that
                 is not known.
         """
 
-    def forget_last_placed(self, *, at: datetime) -> str | None:
-        """Store that the call that was placed last is not known: ``@last`` stands for no call then.
+    def forget_last_placed(self, *, at: datetime) -> Forgotten:
+        """Store that the call that was placed last is not known, since one is about to be placed."""
 
-        Return what ``last_placed`` returned before. Where that is None, nothing is stored.
-        """
-
-    def restore_last_placed(self, call_sid: str, *, at: datetime) -> None:
-        """Undo the ``forget_last_placed`` of this moment, since no call was placed.
-
-        Where more was stored since, do nothing.
-        """
+    def restore_last_placed(self, forgotten: Forgotten) -> None:
+        """Undo a ``forget_last_placed``, since no call was placed. Where more was stored since, do nothing."""
 
     def last_placed(self) -> str | None:
         """Return the SID of the call that was placed last in this world; it is empty where that is not known."""

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 from callctl.errors import CallctlError
 from callctl.settings.own_folder import check_own_folder
 from callctl.store.opening import has_store, open_readonly, open_store
-from callctl.support.dates import microseconds
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from callctl.settings import Settings
+    from callctl.store.records import Forgotten
 
 # How long a call that is to be placed waits for another program's lock on the store, in seconds.
 _PATIENCE = 1.0
@@ -39,9 +39,10 @@ class LastPlaced:
         store = hashlib.sha256(settings.store_name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
         self._mark = settings.state_dir / f"last-not-known-{settings.world}-{store}"
         self._own = settings.state_dir / f"last-placed-{settings.world}-{store}"
-        self._made_mark = False
-        self._begun: datetime | None = None
-        self._forgotten: tuple[str, datetime] | None = None
+        self._token = os.urandom(8).hex()  # what the mark of this command says
+        self._was_known = True
+        self._is_marked_by_this = False
+        self._forgotten: Forgotten | None = None
 
     def sid(self) -> str | None:
         """Return the SID of the call; it is empty where that is not known, and None where none was placed.
@@ -62,21 +63,18 @@ class LastPlaced:
         Raises:
             StoreError: That can't be noted: it is still the call before.
         """
-        is_marked, former, self._begun = self._is_marked(), None, at
+        self._was_known, self._forgotten = not self._is_marked(), None
+        self._is_marked_by_this = self._make_mark()  # first: a command that began before this one sees either of both
         try:
             if has_store(self._settings):
                 with closing(open_store(self._settings, busy_timeout=_PATIENCE)) as store:
-                    former = store.forget_last_placed(at=at)
-                # Beside a mark the store names one that was not the last any more.
-                self._forgotten = (former, at) if former and not is_marked else None
+                    self._forgotten = store.forget_last_placed(at=at)
         except Exception:
-            if not self._make_mark(at):
+            if not self._is_marked():
                 raise
         else:
-            if former is None:
-                self._make_mark(at)
-            else:
-                self._remove_mark()
+            if self._forgotten:
+                self._remove_own_mark()
 
     def restore(self) -> None:
         """Undo ``forget``, since no call was placed.
@@ -84,12 +82,12 @@ class LastPlaced:
         Raises:
             StoreError: The store can't be written; the last call is not known then.
         """
-        if self._made_mark:
-            self._remove_mark()
-        if self._forgotten is not None:
-            sid, at = self._forgotten
+        if not self._was_known:
+            return
+        self._remove_own_mark()
+        if self._forgotten:
             with closing(open_store(self._settings, busy_timeout=_PATIENCE)) as store:
-                store.restore_last_placed(sid, at=at)
+                store.restore_last_placed(self._forgotten)
 
     def remember(
         self, call_sid: str, *, at: datetime, callback: str | None, events: Iterable[str], dial_action: str | None
@@ -101,16 +99,26 @@ class LastPlaced:
         """
         try:
             with closing(open_store(self._settings)) as store:
+                forgotten, is_last = self._forgotten, True
+                if not forgotten and self._is_marked_by_this:
+                    # Only the mark says whether another one began since; the turn, whether one does by the next step.
+                    forgotten = store.forget_last_placed(at=at) if self._has_own_mark() else None
+                    is_last = self._has_own_mark()
                 store.remember_placed(
-                    call_sid, at=at, begun=self._begun, callback=callback, events=events, dial_action=dial_action
+                    call_sid,
+                    at=at,
+                    turn=forgotten and forgotten.turn,
+                    is_last=is_last,
+                    callback=callback,
+                    events=events,
+                    dial_action=dial_action,
                 )
                 if self._settings.is_store_found and store.last_placed() == call_sid:
                     self._write(self._own, call_sid)
         except Exception:
-            self._make_mark(at)  # that of another command may be gone
+            self._make_mark()  # that of another command may be gone
             raise
-        if self._begun is None or self._marked_at() <= microseconds(self._begun):
-            self._remove_mark()
+        self._remove_own_mark()
 
     def _is_marked(self) -> bool:
         return os.path.lexists(self._mark)
@@ -122,21 +130,18 @@ class LastPlaced:
         except (OSError, ValueError, CallctlError):
             return None
 
-    def _marked_at(self) -> int:
-        """Return when the file was made or written last, by what it says; 0 where it says nothing."""
+    def _has_own_mark(self) -> bool:
         try:
-            return int(self._mark.read_text("ascii"))
+            return self._mark.read_text("ascii") == self._token
         except (OSError, ValueError):
-            return 0
+            return False
 
-    def _make_mark(self, at: datetime) -> bool:
-        """Make the file that says since when the last call is not known; return whether it is there."""
+    def _make_mark(self) -> bool:
+        """Make the file that says that the last call is not known; return whether that could be done."""
         try:
-            made = not self._is_marked()
-            self._write(self._mark, str(max(microseconds(at), self._marked_at())))
-            self._made_mark = self._made_mark or made
+            self._write(self._mark, self._token)
         except (OSError, CallctlError):
-            return self._is_marked()
+            return False
         return True
 
     def _write(self, path: Path, text: str) -> None:
@@ -154,6 +159,7 @@ class LastPlaced:
         with os.fdopen(os.open(path, how, 0o600), "w", encoding="ascii") as file:
             file.write(text)
 
-    def _remove_mark(self) -> None:
-        with suppress(OSError):
-            self._mark.unlink()
+    def _remove_own_mark(self) -> None:
+        if self._has_own_mark():
+            with suppress(OSError):
+                self._mark.unlink()

@@ -30,6 +30,17 @@ class PlacedCall(NamedTuple):
     events: tuple[str, ...]
 
 
+class Forgotten(NamedTuple):
+    """What stood before a call that is about to be placed: the one that was placed last, and this one's turn.
+
+    ``former`` is None where none was placed before, and empty where it was not known. Each turn is later than those
+    before it, whatever the clocks say.
+    """
+
+    former: str | None
+    turn: datetime
+
+
 @dataclass(frozen=True)
 class OpenClaim:
     """A claim whose answer was never recorded: the rule, the leg it acts on, the leg it looked at, and its action.

@@ -17,6 +17,7 @@ from callctl.store.records import (
     MOST_UNDELIVERED,
     ActionLimit,
     CallRow,
+    Forgotten,
     OpenClaim,
     PlacedCall,
     Refusal,
@@ -386,7 +387,8 @@ class PostgresStore:
         call_sid: str,
         *,
         at: datetime,
-        begun: datetime | None = None,
+        turn: datetime | None = None,
+        is_last: bool = True,
         callback: str | None = None,
         events: Iterable[str] = (),
         dial_action: str | None = None,
@@ -396,8 +398,9 @@ class PostgresStore:
         Args:
             call_sid: The call.
             at: When it was placed.
-            begun: When ``forget_last_placed`` was called for it. If it was called for another one since, that is the
+            turn: What ``forget_last_placed`` returned for it. If that was called for another one since, that is the
                 last one, or it is not known which is. None: this is the last one in any case.
+            is_last: False if another one was placed since, which the store may not know yet.
             callback: Where its callbacks go, without what may be secret.
             events: The names of the events of which it sends callbacks.
             dial_action: The name of where its <Dial> sends it; empty if it hangs up once that is over, None if that
@@ -406,9 +409,11 @@ class PostgresStore:
         self._write(
             """
             WITH last AS (
-                INSERT INTO callctl.placed (world, by, sid, at) VALUES (%(world)s, %(by)s, %(sid)s, %(at)s)
-                ON CONFLICT (world, by) DO UPDATE SET sid = excluded.sid, at = excluded.at
-                WHERE placed.at <= coalesce(%(begun)s, 'infinity'::timestamptz)
+                INSERT INTO callctl.placed AS placed (world, by, sid, at)
+                SELECT %(world)s, %(by)s, %(sid)s, %(at)s WHERE %(is_last)s
+                ON CONFLICT (world, by) DO UPDATE
+                SET sid = excluded.sid, at = greatest(placed.at + interval '1 microsecond', excluded.at)
+                WHERE %(turn)s::timestamptz IS NULL OR placed.at = %(turn)s
             )
             INSERT INTO callctl.placed_calls (world, sid, at, by, callback, events, dial_action)
             VALUES (%(world)s, %(sid)s, %(at)s, %(by)s, %(callback)s, %(events)s, %(dial_action)s)
@@ -416,34 +421,37 @@ class PostgresStore:
             """,
             sid=plain(call_sid),
             at=at,
-            begun=begun,
+            turn=turn,
+            is_last=is_last,
             by=self._by,
             callback=callback,
             events=" ".join(events),
             dial_action=dial_action,
         )
 
-    def forget_last_placed(self, *, at: datetime) -> str | None:
-        """Store that the call that was placed last is not known; return what ``last_placed`` returned before."""
-        rows = self._write(
+    def forget_last_placed(self, *, at: datetime) -> Forgotten:
+        """Store that the call that was placed last is not known, since one is about to be placed."""
+        ((former, turn),) = self._write(
             """
             WITH former AS (SELECT sid FROM callctl.placed WHERE world = %(world)s AND by = %(by)s FOR UPDATE)
-            UPDATE callctl.placed AS placed SET sid = '', at = %(at)s
-            FROM former WHERE placed.world = %(world)s AND placed.by = %(by)s
-            RETURNING former.sid
+            INSERT INTO callctl.placed AS placed (world, by, sid, at)
+            SELECT %(world)s, %(by)s, '', %(at)s FROM (SELECT count(*) FROM former) AS locked
+            ON CONFLICT (world, by) DO UPDATE
+            SET sid = '', at = greatest(placed.at + interval '1 microsecond', excluded.at)
+            RETURNING (SELECT sid FROM former), at
             """,
             at=at,
             by=self._by,
         )
-        return str(rows[0][0]) if rows else None
+        return Forgotten(former, turn)
 
-    def restore_last_placed(self, call_sid: str, *, at: datetime) -> None:
-        """Undo the ``forget_last_placed`` of this moment, unless more was stored since."""
+    def restore_last_placed(self, forgotten: Forgotten) -> None:
+        """Undo a ``forget_last_placed``, since no call was placed. Where more was stored since, do nothing."""
+        change = "DELETE FROM callctl.placed" if forgotten.former is None else "UPDATE callctl.placed SET sid = %(sid)s"
         self._write(
-            "UPDATE callctl.placed SET sid = %(sid)s"
-            " WHERE world = %(world)s AND by = %(by)s AND sid = '' AND at = %(at)s",
-            sid=plain(call_sid),
-            at=at,
+            f"{change} WHERE world = %(world)s AND by = %(by)s AND sid = '' AND at = %(turn)s",
+            sid=plain(forgotten.former or ""),
+            turn=forgotten.turn,
             by=self._by,
         )
 

@@ -16,6 +16,7 @@ from callctl.store.records import (
     MOST_UNDELIVERED,
     ActionLimit,
     CallRow,
+    Forgotten,
     OpenClaim,
     PlacedCall,
     Refusal,
@@ -450,7 +451,8 @@ class SqliteStore:
         call_sid: str,
         *,
         at: datetime,
-        begun: datetime | None = None,
+        turn: datetime | None = None,
+        is_last: bool = True,
         callback: str | None = None,
         events: Iterable[str] = (),
         dial_action: str | None = None,
@@ -460,19 +462,26 @@ class SqliteStore:
         Args:
             call_sid: The call.
             at: When it was placed.
-            begun: When ``forget_last_placed`` was called for it. If it was called for another one since, that is the
+            turn: What ``forget_last_placed`` returned for it. If that was called for another one since, that is the
                 last one, or it is not known which is. None: this is the last one in any case.
+            is_last: False if another one was placed since, which the store may not know yet.
             callback: Where its callbacks go, without what may be secret.
             events: The names of the events of which it sends callbacks.
             dial_action: The name of where its <Dial> sends it; empty if it hangs up once that is over, None if that
                 is not known.
         """
         with self._writing.transaction() as connection:
-            connection.execute(
-                "INSERT INTO placed (world, sid, at) VALUES (?, ?, ?)"
-                " ON CONFLICT (world) DO UPDATE SET sid = excluded.sid, at = excluded.at WHERE placed.at <= ?",
-                (self._world, call_sid, microseconds(at), _NEWEST if begun is None else microseconds(begun)),
-            )
+            if is_last:
+                connection.execute(
+                    "INSERT INTO placed (world, sid, at) VALUES (:world, :sid, :at) ON CONFLICT (world) DO UPDATE"
+                    " SET sid = :sid, at = max(placed.at + 1, :at) WHERE :turn IS NULL OR placed.at = :turn",
+                    {
+                        "world": self._world,
+                        "sid": call_sid,
+                        "at": microseconds(at),
+                        "turn": None if turn is None else microseconds(turn),
+                    },
+                )
             # Rules may touch what callctl placed, also when no callback of it ever comes.
             connection.execute(
                 "INSERT INTO placed_calls (world, sid, at, callback, events, dial_action) VALUES (?, ?, ?, ?, ?, ?)"
@@ -480,19 +489,24 @@ class SqliteStore:
                 (self._world, call_sid, microseconds(at), callback, " ".join(events), dial_action),
             )
 
-    def forget_last_placed(self, *, at: datetime) -> str | None:
-        """Store that the call that was placed last is not known; return what ``last_placed`` returned before."""
+    def forget_last_placed(self, *, at: datetime) -> Forgotten:
+        """Store that the call that was placed last is not known, since one is about to be placed."""
         with self._writing.transaction() as connection:
-            former = connection.execute("SELECT sid FROM placed WHERE world = ?", (self._world,)).fetchone()
-            connection.execute("UPDATE placed SET sid = '', at = ? WHERE world = ?", (microseconds(at), self._world))
-        return None if former is None else str(former[0])
+            row = connection.execute("SELECT sid, at FROM placed WHERE world = ?", (self._world,)).fetchone()
+            former, turn = row or (None, 0)
+            turn = max(int(turn) + 1, microseconds(at))
+            connection.execute("INSERT OR REPLACE INTO placed (world, sid, at) VALUES (?, '', ?)", (self._world, turn))
+        return Forgotten(former, nearest_time(turn))
 
-    def restore_last_placed(self, call_sid: str, *, at: datetime) -> None:
-        """Undo the ``forget_last_placed`` of this moment, unless more was stored since."""
+    def restore_last_placed(self, forgotten: Forgotten) -> None:
+        """Undo a ``forget_last_placed``, since no call was placed. Where more was stored since, do nothing."""
+        sid = forgotten.former
         with self._writing.transaction() as connection:
             connection.execute(
-                "UPDATE placed SET sid = ? WHERE world = ? AND sid = '' AND at = ?",
-                (call_sid, self._world, microseconds(at)),
+                "DELETE FROM placed WHERE world = :world AND sid = '' AND at = :turn"
+                if sid is None
+                else "UPDATE placed SET sid = :sid WHERE world = :world AND sid = '' AND at = :turn",
+                {"world": self._world, "sid": sid, "turn": microseconds(forgotten.turn)},
             )
 
     def last_placed(self) -> str | None:
