@@ -31,7 +31,7 @@ from stage import (
     wait_until,
 )
 
-from callctl.watch.registry import ask_health, health_url_at
+from callctl.watch.registry.health import ask_health, health_url_at
 
 ROOT = Path(__file__).parent.parent
 MINE, VOICE = "+12025550142", "https://app.example.com/voice"

@@ -11,7 +11,8 @@ from running import env_for
 from callctl.settings import Settings, load
 from callctl.simulator import Simulator
 from callctl.store.opening import open_store
-from callctl.watch.registry import WatchRecord, announce
+from callctl.watch.registry.record import WatchRecord
+from callctl.watch.registry.registry import announce
 
 URL = "https://calls.example.com/status"
 LOCAL_URL = "http://127.0.0.1:8765/status"
@@ -29,8 +30,8 @@ def record_of(settings: Settings, **more: str) -> WatchRecord:
 
 def announce_at(host: str, settings: Settings, record: WatchRecord, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as there, closing(open_store(settings)) as store:
-        there.setattr("callctl.watch.registry.socket.gethostname", lambda: host)
-        there.setattr("callctl.watch.registry.process_space", lambda: f"processes of {host}")
+        there.setattr("callctl.watch.registry.registry.socket.gethostname", lambda: host)
+        there.setattr("callctl.watch.registry.registry.process_space", lambda: f"processes of {host}")
         announce(store, record)
 
 

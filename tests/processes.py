@@ -22,7 +22,7 @@ from typing import Any, Self
 import pyte
 from fork_server import Forked, can_fork, fork
 
-from callctl.watch.registry import ask_health
+from callctl.watch.registry.health import ask_health
 
 LIMIT = 90.0  # seconds; nothing takes so long, but many tests may share a processor
 CALLCTL = (sys.executable, "-m", "callctl")

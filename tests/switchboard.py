@@ -20,8 +20,8 @@ from callctl.calls.sid import SHOWN_START
 from callctl.settings import load
 from callctl.simulator import FarEnd, Received, Simulator
 from callctl.views.live.rows import MARKED, SELECTED, SELECTED_AND_MARKED
-from callctl.watch import registry
 from callctl.watch.listener.signature import signature_of
+from callctl.watch.registry import registry
 
 ANSWERS, NEVER, FAILS = "+12025550100", "+12025550103", "+12025550104"
 FAR_ENDS = {ANSWERS: FarEnd(after=0.0), NEVER: FarEnd("never"), FAILS: FarEnd("fails", after=0.0, sip_code=503)}

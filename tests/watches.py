@@ -27,7 +27,7 @@ from callctl.support.server import TcpServer
 from callctl.views.view import WatchState
 from callctl.watch.follower import Follower
 from callctl.watch.options import Ready, WatchOptions
-from callctl.watch.registry import WatchRecord
+from callctl.watch.registry.record import WatchRecord
 from callctl.watch.session import Session
 
 LIMIT = 60.0

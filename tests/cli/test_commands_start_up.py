@@ -73,7 +73,7 @@ def test_a_hang_up_loads_no_store_where_there_is_none(tmp_path: Path) -> None:
     assert loaded_by(code, of=unused) == set()
 
 
-@pytest.mark.parametrize("code", ["import callctl.api.client", "import callctl.watch.registry"])
+@pytest.mark.parametrize("code", ["import callctl.api.client", "import callctl.watch.registry.registry"])
 def test_importing_a_room_loads_nothing_heavy(code: str) -> None:
     assert loaded_by(code) == set()
 

@@ -22,9 +22,9 @@ from callctl.store.opening import open_store
 from callctl.store.sqlite.rows import Row, insert
 from callctl.store.sqlite.store import SqliteStore
 from callctl.support.threads import run_in_thread
-from callctl.watch import registry
 from callctl.watch.options import WatchOptions
-from callctl.watch.registry import WatchRecord
+from callctl.watch.registry import registry
+from callctl.watch.registry.record import WatchRecord
 
 
 @asynccontextmanager

@@ -18,9 +18,10 @@ from callctl.errors import StoreAwayError
 from callctl.settings import Settings
 from callctl.simulator import Simulator
 from callctl.support.threads import run_in_thread
-from callctl.watch import registry
 from callctl.watch.options import WatchOptions
-from callctl.watch.registry import announced
+from callctl.watch.registry import registry
+from callctl.watch.registry.record import WatchRecord
+from callctl.watch.registry.registry import announced
 
 OPTIONS = WatchOptions("127.0.0.1", 0)
 
@@ -50,7 +51,7 @@ async def following(settings: Settings) -> AsyncIterator[RecordingView]:
 async def test_what_another_users_listener_says_is_wrong_with_it_stands_in_the_header(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("callctl.watch.registry.ANNOUNCE_EVERY", 0.05)
+    monkeypatch.setattr("callctl.watch.registry.registry.ANNOUNCE_EVERY", 0.05)
     async with running_watch(replace(settings, state_dir=tmp_path / "theirs"), OPTIONS) as listening:
         health = listening.session._listener.health  # type: ignore[union-attr]
         await until(lambda: health.get("reachable") is True)
@@ -86,12 +87,12 @@ class Looks:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count, look = 0, registry.announced_in
 
-        def counting(*arguments: Any) -> list[registry.WatchRecord]:
+        def counting(*arguments: Any) -> list[WatchRecord]:
             found = look(*arguments)
             self.count += 1
             return found
 
-        monkeypatch.setattr("callctl.watch.registry.announced_in", counting)
+        monkeypatch.setattr("callctl.watch.registry.registry.announced_in", counting)
 
     async def more(self, number: int) -> None:
         before = self.count
@@ -102,17 +103,18 @@ async def test_a_store_that_was_away_leaves_a_listener_time_to_announce_itself_a
     simulator: Simulator, home: Path, server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("callctl.watch.follower.HEALTH_INTERVAL", 0.05)
-    monkeypatch.setattr("callctl.watch.registry.ANNOUNCE_EVERY", 2.0)  # so that it counts as gone after 80 looks
+    every = 2.0  # so that it counts as gone after 80 looks
+    monkeypatch.setattr("callctl.watch.registry.registry.ANNOUNCE_EVERY", every)
     settings = settings_of(simulator, home, server.new_store())
     announce_at("web1", settings, record_of(settings), monkeypatch)
     looks = Looks(monkeypatch)
     async with following(settings) as view:
         await looks.more(1)
         # As where the server was away for longer than what was announced counts.
-        monkeypatch.setattr("callctl.watch.registry.ANNOUNCED_FOR", 3.0)
+        monkeypatch.setattr("callctl.watch.registry.registry.ANNOUNCED_FOR", 3.0)
         announce_at("web1", settings, record_of(settings), monkeypatch)
         over = time.monotonic() + 3
-        monkeypatch.setattr("callctl.watch.registry.ANNOUNCED_FOR", 20.0)
+        monkeypatch.setattr("callctl.watch.registry.registry.ANNOUNCED_FOR", 20.0)
         server.kill()
         await view.until(lambda seen: [one.cause for one in seen.troubles] == ["store"])
         await until(lambda: time.monotonic() > over)
@@ -131,8 +133,8 @@ async def test_a_store_that_was_away_leaves_a_listener_time_to_announce_itself_a
 async def test_a_listener_that_could_not_announce_itself_does_so_as_soon_as_it_can(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("callctl.watch.registry.ANNOUNCE_EVERY", 1000.0)
-    monkeypatch.setattr("callctl.watch.registry.ANNOUNCE_RETRY", 0.05)
+    monkeypatch.setattr("callctl.watch.registry.registry.ANNOUNCE_EVERY", 1000.0)
+    monkeypatch.setattr("callctl.watch.registry.registry.ANNOUNCE_RETRY", 0.05)
     announce, failures = registry.announce, [StoreAwayError("away", hint="wait")] * 2
 
     def failing(*arguments: Any) -> None:
@@ -140,6 +142,6 @@ async def test_a_listener_that_could_not_announce_itself_does_so_as_soon_as_it_c
             raise failures.pop()
         announce(*arguments)
 
-    monkeypatch.setattr("callctl.watch.registry.announce", failing)
+    monkeypatch.setattr("callctl.watch.registry.registry.announce", failing)
     async with running_watch(replace(settings, state_dir=tmp_path / "theirs"), OPTIONS), following(settings):
         assert not failures

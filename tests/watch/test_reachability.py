@@ -23,10 +23,10 @@ from callctl.errors import CallctlError, UsageError
 from callctl.settings import Settings
 from callctl.support.clock import Clock
 from callctl.support.threads import run_in_thread
-from callctl.watch import registry
 from callctl.watch.options import WatchOptions
 from callctl.watch.reachability import TEST_INTERVAL
-from callctl.watch.registry import ask_health
+from callctl.watch.registry import registry
+from callctl.watch.registry.health import ask_health
 from callctl.watch.selftest import SelftestResult, selftest
 from callctl.watch.session import Session
 

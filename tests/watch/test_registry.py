@@ -19,22 +19,10 @@ import pytest
 
 from callctl.errors import CallctlError
 from callctl.settings import Settings
-from callctl.watch.registry import (
-    WatchRecord,
-    ask_health,
-    find,
-    health_of,
-    is_stopped,
-    process_space,
-    remove_record,
-    renew_record,
-    resume_hint,
-    running,
-    stopped,
-    stopped_in_words,
-    why_callbacks_may_be_lost,
-    write_record,
-)
+from callctl.watch.registry.health import ask_health, health_of, why_callbacks_may_be_lost
+from callctl.watch.registry.process import is_stopped, process_space, resume_hint, stopped_in_words
+from callctl.watch.registry.record import WatchRecord
+from callctl.watch.registry.registry import find, remove_record, renew_record, running, stopped, write_record
 
 ACCOUNT = "AC" + "0" * 32
 
@@ -211,10 +199,10 @@ def test_what_a_watch_in_another_container_wrote_stays_as_long_as_it_is_renewed(
     there = replace(record, health_url="http://127.0.0.1:1/healthz", pid=dead.pid)
     path = write_record(settings, there if seen_from == "a container" else replace(there, processes="of a container"))
     if seen_from == "a container":
-        monkeypatch.setattr("callctl.watch.registry.process_space", lambda: "of a container")
+        monkeypatch.setattr("callctl.watch.registry.process.process_space", lambda: "of a container")
     assert find(settings) is None
     assert path.exists()
-    monkeypatch.setattr("callctl.watch.registry.RENEWED_FOR", -1.0)
+    monkeypatch.setattr("callctl.watch.registry.registry.RENEWED_FOR", -1.0)
     assert find(settings) is None
     assert not path.exists()
 
@@ -222,7 +210,7 @@ def test_what_a_watch_in_another_container_wrote_stays_as_long_as_it_is_renewed(
 def test_a_record_that_is_renewed_keeps_its_place_among_others(
     settings: Settings, record: WatchRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("callctl.watch.registry.RENEW_EVERY", -1.0)
+    monkeypatch.setattr("callctl.watch.registry.registry.RENEW_EVERY", -1.0)
     path = write_record(settings, record)
     os.utime(path, (1_000_000_000, 1_000_000_000))
     before = path.stat()
@@ -377,7 +365,7 @@ def test_a_directory_that_can_not_be_written_is_named(tmp_path: Path, settings: 
 
 def test_it_loads_nothing_heavy() -> None:
     code = (
-        "import sys, callctl.watch.registry\n"
+        "import sys, callctl.watch.registry.registry\n"
         "print([name for name in ('asyncio', 'aiohttp', 'sqlite3', 'http.client', 'requests') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=50)
@@ -400,7 +388,7 @@ def test_a_process_that_is_stopped_is_known_as_such_until_it_goes_on(
     if by_ps:
         if not Path("/bin/ps").exists():
             pytest.skip("there is no /bin/ps")
-        monkeypatch.setattr("callctl.watch.registry.PROC", Path("/nowhere"))
+        monkeypatch.setattr("callctl.watch.registry.process.PROC", Path("/nowhere"))
     assert not is_stopped(sleeper.pid)
     sleeper.send_signal(sent)
     os.waitid(os.P_PID, sleeper.pid, os.WSTOPPED | os.WNOWAIT)

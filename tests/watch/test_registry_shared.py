@@ -19,17 +19,9 @@ from running import Callctl, env_for
 from callctl.settings import Settings
 from callctl.simulator import Simulator
 from callctl.store.opening import open_store
-from callctl.watch.registry import (
-    announce,
-    announced,
-    find,
-    keepers,
-    others,
-    process_space,
-    services,
-    trouble_of,
-    write_record,
-)
+from callctl.watch.registry.health import trouble_of
+from callctl.watch.registry.process import process_space
+from callctl.watch.registry.registry import announce, announced, find, keepers, others, services, write_record
 
 
 @pytest.fixture

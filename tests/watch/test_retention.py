@@ -28,9 +28,9 @@ from callctl.settings import Settings
 from callctl.store.records import OpenClaim
 from callctl.store.sqlite.store import SqliteStore
 from callctl.support.clock import Clock
-from callctl.watch import registry
 from callctl.watch.options import WatchOptions
-from callctl.watch.registry import WatchRecord
+from callctl.watch.registry import registry
+from callctl.watch.registry.record import WatchRecord
 from callctl.watch.retention import INTERVAL, PAUSE, STEP, Retention
 from callctl.watch.session import Session
 

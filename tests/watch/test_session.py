@@ -30,9 +30,11 @@ from callctl.store.opening import open_store
 from callctl.store.sqlite.store import SqliteStore
 from callctl.support.clock import Clock
 from callctl.support.threads import run_in_thread
-from callctl.watch import registry
 from callctl.watch.options import WatchAtPortError, WatchOptions
-from callctl.watch.registry import WatchRecord
+from callctl.watch.registry import registry
+from callctl.watch.registry.health import HEALTH_LIMIT
+from callctl.watch.registry.process import process_space
+from callctl.watch.registry.record import WatchRecord
 from callctl.watch.session import DRAIN_LIMIT, SHUT_DOWN_LIMIT, Session, keep_running
 
 PROGRAM = """
@@ -197,7 +199,7 @@ async def test_a_busy_watch_is_given_time_to_answer(tmp_path: Path, monkeypatch:
     async with running_watch(settings, WatchOptions("127.0.0.1", 0)) as first:
 
         def answers_late(_: WatchRecord, *, timeout: float) -> bool:
-            return timeout > registry.HEALTH_LIMIT
+            return timeout > HEALTH_LIMIT
 
         monkeypatch.setattr(registry, "is_alive", answers_late)
         with pytest.raises(WatchAtPortError):
@@ -234,11 +236,11 @@ async def test_a_watch_is_found_again_after_its_record_was_removed(tmp_path: Pat
 async def test_a_watch_says_where_its_process_is_seen_and_renews_its_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("callctl.watch.registry.RENEW_EVERY", -1.0)
+    monkeypatch.setattr("callctl.watch.registry.registry.RENEW_EVERY", -1.0)
     settings = settings_in(tmp_path)
     async with running_watch(settings, WatchOptions("127.0.0.1", 0)):
         (record,) = await asyncio.to_thread(lambda: list(registry.running(settings)))
-        assert record.processes == registry.process_space()
+        assert record.processes == process_space()
         (path,) = (settings.state_dir / "watch").glob("*.json")
         before = path.stat()
         await until(lambda: path.stat().st_ctime_ns > before.st_ctime_ns)

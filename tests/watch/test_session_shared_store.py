@@ -35,10 +35,10 @@ from callctl.store.postgresql.connection import Link
 from callctl.store.postgresql.store import PostgresStore
 from callctl.support.clock import Clock
 from callctl.support.threads import run_in_thread
-from callctl.watch import registry
 from callctl.watch.listener.listener import Listener
 from callctl.watch.monitoring import MonitoringAddress
 from callctl.watch.options import WatchOptions
+from callctl.watch.registry import registry
 
 
 class Statements:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from callctl.doctor.numbers import Listeners
     from callctl.settings import Settings
     from callctl.views.doctor_finding import Finding
-    from callctl.watch.registry import WatchRecord
+    from callctl.watch.registry.record import WatchRecord
 
 _LONGEST_CHECK = len("settings file")
 
@@ -126,10 +126,10 @@ def _numbers(runtime: Runtime, settings: Settings, running: Running) -> Iterator
 def _listeners(running: Running, watch: WatchRecord) -> Listeners:
     """Return what is known of who listens; whether one passes requests on it says itself, if it can be asked."""
     from callctl.doctor.numbers import Listeners
-    from callctl.watch import registry
     from callctl.watch.listener.listener import FORWARDS
+    from callctl.watch.registry.health import ask_health
 
-    health = {} if watch.host else registry.ask_health(watch.health_url) or {}
+    health = {} if watch.host else ask_health(watch.health_url) or {}
     to_paste = watch.callback_url if urlsplit(watch.callback_url).fragment else f"{watch.callback_url}#{RETRIES}"
     return Listeners([each.callback_url for each in running.watches], to_paste, forwards=health.get(FORWARDS) is True)
 

@@ -183,7 +183,8 @@ class WatchedStore:
 
     def _has_watch(self) -> bool:
         from callctl.cli.options.callback_url import look_for_watch
-        from callctl.watch.registry import keeps_another_store, trouble_of
+        from callctl.watch.registry.health import trouble_of
+        from callctl.watch.registry.registry import keeps_another_store
 
         if elapsed() >= self._next_check:
             record, _ = look_for_watch(self._runtime, self._settings)

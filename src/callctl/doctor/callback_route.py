@@ -14,10 +14,13 @@ from callctl.settings import FLAG, Settings
 from callctl.support.threads import run_in_thread
 from callctl.support.urls import is_loopback_url, is_unencrypted, why_unreachable
 from callctl.views.doctor_finding import Finding, fine, skipped, warning, wrong
-from callctl.watch import registry
 from callctl.watch.listener.address import Address
 from callctl.watch.listener.listener import Listener, ListenerConfig
 from callctl.watch.listener.server import SelftestId
+from callctl.watch.registry import registry
+from callctl.watch.registry.health import PLACING, STARTING, ask_health, health_url_at, starting_in_words, trouble_of
+from callctl.watch.registry.process import is_here, resume_hint, stopped_in_words
+from callctl.watch.registry.record import WatchRecord
 from callctl.watch.selftest import CERTIFICATE_REFUSED, SelftestResult, selftest, why_not_ours
 from callctl.watch.tunnel.ngrok import NGROK_AGENT, OthersAgentError, find_agent
 
@@ -50,18 +53,18 @@ class CallbackRoute:
 class Running:
     """Who listens for an account and API address; ``is_known``: whether all could be looked for."""
 
-    watches: Sequence[registry.WatchRecord] = ()
+    watches: Sequence[WatchRecord] = ()
     is_known: bool = True
 
     @property
-    def first(self) -> registry.WatchRecord | None:
+    def first(self) -> WatchRecord | None:
         """The one that is looked at."""
         return next(iter(self.watches), None)
 
 
 def who_listens(settings: Settings) -> Running:
     """Look for who listens: first those that have a record here, that at the port before the others."""
-    watches: list[registry.WatchRecord] = []
+    watches: list[WatchRecord] = []
     try:
         watches += sorted(registry.running(settings), key=lambda record: record.port != settings.port)
         watches += registry.announced(settings)
@@ -179,17 +182,17 @@ async def _listening(listener: Listener) -> AsyncIterator[None]:
         await listener.stop()
 
 
-def _watch_at_port(watch: registry.WatchRecord, settings: Settings) -> Finding:
+def _watch_at_port(watch: WatchRecord, settings: Settings) -> Finding:
     beside = "" if watch.host or watch.port == settings.port else f", not at {settings.port}"
     return fine("port", f"a {watch.noun} of this account listens at {_where(watch, beside)}")
 
 
-def _where(watch: registry.WatchRecord, beside: str = "") -> str:
+def _where(watch: WatchRecord, beside: str = "") -> str:
     host = f" of {watch.host}" if watch.host else ""
     return f"{watch.port}{host}{beside} (process {watch.pid})"
 
 
-def _beside(watches: Sequence[registry.WatchRecord]) -> list[Finding]:
+def _beside(watches: Sequence[WatchRecord]) -> list[Finding]:
     """Return who else listens."""
     if len(watches) < 2:
         return []
@@ -197,16 +200,16 @@ def _beside(watches: Sequence[registry.WatchRecord]) -> list[Finding]:
     return [fine("listeners", f"{len(watches)}; beside that one {others}")]
 
 
-def _another_store(watches: Sequence[registry.WatchRecord], settings: Settings) -> list[Finding]:
+def _another_store(watches: Sequence[WatchRecord], settings: Settings) -> list[Finding]:
     """Return a warning for each that keeps events in another store: commands and its rules don't know of each other."""
     elsewhere = (watch for watch in watches if registry.keeps_another_store(settings, watch))
     texts = (registry.another_store_in_words(settings, watch) for watch in elsewhere)
     return [warning("same store", what, fix=fix) for what, fix in texts]
 
 
-def _impairment(watch: registry.WatchRecord) -> list[Finding]:
+def _impairment(watch: WatchRecord) -> list[Finding]:
     """Return a warning if the watch says that callbacks to it may be lost."""
-    why = registry.trouble_of(watch)
+    why = trouble_of(watch)
     if why is None:
         return []
     fix = f"see what the {watch.noun} says in its log or table"
@@ -224,11 +227,11 @@ def _nobody(settings: Settings, running: Running) -> Finding:
     return fine("listener", f"{what}; `callctl watch` takes callbacks in")
 
 
-def _misdirected(watch: registry.WatchRecord) -> list[Finding]:
+def _misdirected(watch: WatchRecord) -> list[Finding]:
     """Return a warning if the watch says that signed requests come to a path where it has nothing."""
     if watch.host:  # it need not answer from here
         return []
-    misdirected = (registry.ask_health(watch.health_url) or {}).get("misdirected")
+    misdirected = (ask_health(watch.health_url) or {}).get("misdirected")
     if not isinstance(misdirected, dict):
         return []
     count, path = misdirected.get("count"), misdirected.get("path")
@@ -243,7 +246,7 @@ def _misdirected(watch: registry.WatchRecord) -> list[Finding]:
     ]
 
 
-def _stopped(settings: Settings) -> registry.WatchRecord | None:
+def _stopped(settings: Settings) -> WatchRecord | None:
     with suppress(CallctlError):  # a finding of its own
         return registry.stopped(settings)
     return None
@@ -259,11 +262,11 @@ class _PortUser:
 
 async def _port_user(settings: Settings) -> _PortUser | None:
     port = settings.port
-    health = await run_in_thread(lambda: registry.ask_health(registry.health_url_at(port))) or {}
-    if health.get(registry.STARTING) == settings.world:
+    health = await run_in_thread(lambda: ask_health(health_url_at(port))) or {}
+    if health.get(STARTING) == settings.world:
         fix = "try again once it says where it listens"
-        return _PortUser(warning("port", registry.starting_in_words(port), fix=fix), "the watch is still starting")
-    if health.get(registry.PLACING) == settings.world:
+        return _PortUser(warning("port", starting_in_words(port), fix=fix), "the watch is still starting")
+    if health.get(PLACING) == settings.world:
         what = f"`callctl place --watch` listens at {port} until its call is over"
         return _PortUser(
             warning("port", what, fix="try again then; `callctl watch` takes all calls in"),
@@ -272,21 +275,19 @@ async def _port_user(settings: Settings) -> _PortUser | None:
     return None
 
 
-def _stopped_finding(stopped: registry.WatchRecord | None) -> list[Finding]:
+def _stopped_finding(stopped: WatchRecord | None) -> list[Finding]:
     """Return a warning of a watch that is stopped: it keeps its port, and takes in no callbacks."""
     if stopped is None:
         return []
-    return [warning("watch", registry.stopped_in_words(stopped), fix=registry.resume_hint(stopped))]
+    return [warning("watch", stopped_in_words(stopped), fix=resume_hint(stopped))]
 
 
-def _explained(error: CallctlError, port: int, *, stopped: registry.WatchRecord | None) -> CallctlError:
+def _explained(error: CallctlError, port: int, *, stopped: WatchRecord | None) -> CallctlError:
     if not isinstance(error, PortTakenError):
         return error
     if stopped is not None and stopped.port == port:
-        return PortTakenError(
-            f"{port} is taken: {registry.stopped_in_words(stopped)}", hint=registry.resume_hint(stopped)
-        )
-    answer = registry.ask_health(registry.health_url_at(port))
+        return PortTakenError(f"{port} is taken: {stopped_in_words(stopped)}", hint=resume_hint(stopped))
+    answer = ask_health(health_url_at(port))
     who = "a watch of another account, API address or user" if answer and "nonce" in answer else "another program"
     return PortTakenError(
         f"{port} is taken by {who}",
@@ -324,9 +325,9 @@ def _refused(settings: Settings, url: str) -> str | None:
     return reason if not settings.is_loopback or "_" in (urlsplit(url).hostname or "") else None
 
 
-async def _round_trip_to(watch: registry.WatchRecord, settings: Settings) -> Finding:
+async def _round_trip_to(watch: WatchRecord, settings: Settings) -> Finding:
     url = watch.callback_url
-    if settings.is_loopback and is_loopback_url(url) and not registry.is_here(watch):
+    if settings.is_loopback and is_loopback_url(url) and not is_here(watch):
         return skipped("round trip", f"not tried: {url} is an address of {watch.host} that only leads there from there")
     others = registry.others(settings, watch)
     return await _round_trip(settings, url, nonce=watch.nonce, others=others, hint=_HINT_WATCH)

@@ -14,7 +14,7 @@ from callctl.settings import ENVIRONMENT, FLAG, IDENTITY, SECRETS, Settings
 from callctl.settings.own_folder import OTHERS_WRITE, has_own_owner, is_mine
 from callctl.store.sqlite.location import LOCATION_HINT, check_location, check_no_log_alone
 from callctl.views.doctor_finding import Finding, fine, warning, wrong
-from callctl.watch.registry import check_folders
+from callctl.watch.registry.registry import check_folders
 
 _OTHERS = 0o077  # the rights of group and others
 _GROUP_READS = 0o040

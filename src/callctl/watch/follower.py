@@ -22,9 +22,12 @@ from callctl.store.opening import open_file_readonly, open_store
 from callctl.support.clock import repeat
 from callctl.support.threads import background_tasks, run_in_thread
 from callctl.views.view import View, WatchState
-from callctl.watch import registry
 from callctl.watch.board_feed import BoardFeed
 from callctl.watch.options import Ready, WatchOptions
+from callctl.watch.registry import registry
+from callctl.watch.registry.health import health_of, trouble_of, why_callbacks_may_be_lost
+from callctl.watch.registry.process import has_stopped_process, resume_hint, stopped_in_words
+from callctl.watch.registry.record import WatchRecord
 
 # Seconds from one read of the store to the next, and from one check of the other watch to the next.
 READ_INTERVAL = 0.25
@@ -40,7 +43,7 @@ class Follower:
     """
 
     def __init__(
-        self, settings: Settings, options: WatchOptions, record: registry.WatchRecord, *, now: Callable[[], datetime]
+        self, settings: Settings, options: WatchOptions, record: WatchRecord, *, now: Callable[[], datetime]
     ) -> None:
         """Prepare; nothing is opened yet. ``record`` is that of the one that listens."""
         self._settings, self._options, self._record, self._now = settings, options, record, now
@@ -174,14 +177,14 @@ class Follower:
                 "`callctl listen --poll` asks"
             )
 
-    def _listening(self) -> tuple[registry.WatchRecord | None, str | None]:
+    def _listening(self) -> tuple[WatchRecord | None, str | None]:
         """Return the record of the one that listens, and why callbacks to it may be lost, as it says itself."""
-        if not self._record.host and (health := registry.health_of(self._record)) is not None:
-            return self._record, registry.why_callbacks_may_be_lost(health)
+        if not self._record.host and (health := health_of(self._record)) is not None:
+            return self._record, why_callbacks_may_be_lost(health)
         record = self._next_listening()
-        return record, None if record is None else registry.trouble_of(record)
+        return record, None if record is None else trouble_of(record)
 
-    def _next_listening(self) -> registry.WatchRecord | None:
+    def _next_listening(self) -> WatchRecord | None:
         """Return the record of another one that may be followed.
 
         It is at the same port; but a service may be at any when it is started again, and several may store the same.
@@ -197,23 +200,23 @@ class Follower:
     def _noun(self) -> str:
         return "listener" if self._record.is_service else "watch that listens"
 
-    def _may_follow(self, record: registry.WatchRecord) -> bool:
+    def _may_follow(self, record: WatchRecord) -> bool:
         return record.port == self._record.port or (record.is_service and self._record.is_service)
 
     def _report_gone(self) -> None:
         if self._gone:
             return
         noun = self._noun
-        if not self._record.host and registry.has_stopped_process(self._record):
+        if not self._record.host and has_stopped_process(self._record):
             self._gone = f"the {noun} is stopped"
-            what = f"{registry.stopped_in_words(self._record)}; {registry.resume_hint(self._record)}"
+            what = f"{stopped_in_words(self._record)}; {resume_hint(self._record)}"
         else:
             self._gone = f"the {noun} is gone"
             hint = f"start `callctl {self._record.command}` again to listen"
             what = f"the {noun} (process {self._record.pid}{_at(self._record)}) is gone; {hint}"
         self._feed.trouble(Trouble(what, Cause.WATCH_GONE, url=self._record.health_url))
 
-    def _stay_with(self, record: registry.WatchRecord) -> None:
+    def _stay_with(self, record: WatchRecord) -> None:
         if self._gone:
             what = f"the {self._noun} (process {record.pid}{_at(record)}) is there again"
             self._feed.trouble(Trouble(what, Cause.WATCH_GONE, url=record.health_url, is_over=True))
@@ -229,7 +232,7 @@ class Follower:
         url = self._record.callback_url
         self._feed.trouble(Trouble(what, Cause.UNREACHABLE, url=url, is_over=why is None))
 
-    async def _follow(self, record: registry.WatchRecord) -> None:
+    async def _follow(self, record: WatchRecord) -> None:
         """Follow another watch, in its store if that is another one.
 
         Raises:
@@ -243,7 +246,7 @@ class Follower:
         what = f"following process {record.pid} now, which listens {'on' if record.host else 'at'} {record.where}"
         self._feed.trouble(Trouble(what, Cause.WATCH_GONE, url=record.health_url, is_over=True))
 
-    def _path_of(self, record: registry.WatchRecord) -> Path | None:
+    def _path_of(self, record: WatchRecord) -> Path | None:
         """Return the file that the one that listens keeps; None where that is the database of these settings."""
         if record.store:
             return Path(record.store)
@@ -330,6 +333,6 @@ class Follower:
                 stack.callback(self._view.close)
 
 
-def _at(record: registry.WatchRecord) -> str:
+def _at(record: WatchRecord) -> str:
     """Say on which machine a process is, where it may be on another one."""
     return f" at {record.host}" if record.host else ""

@@ -10,7 +10,7 @@ from typing import Any
 from callctl.errors import PortTakenError, without_secrets
 from callctl.watch.listener.twiml_responder import Documents
 from callctl.watch.monitoring import MonitoringAddress
-from callctl.watch.registry import WatchRecord
+from callctl.watch.registry.record import WatchRecord
 from callctl.watch.tunnel.ngrok import NGROK_AGENT
 
 

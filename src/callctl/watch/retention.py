@@ -12,7 +12,7 @@ from callctl.errors import failure_reason
 from callctl.store.event_store import EventStore
 from callctl.support.clock import Clock, repeat
 from callctl.support.threads import run_in_thread
-from callctl.watch.registry import WatchRecord
+from callctl.watch.registry.record import WatchRecord
 
 # Seconds from one trim to the next; the same as long as Twilio has reported no time.
 INTERVAL = 600.0

@@ -30,7 +30,6 @@ from callctl.store.opening import open_for_watch
 from callctl.support.clock import Clock, repeat
 from callctl.support.threads import background_tasks, run_in_thread
 from callctl.views.view import View, WatchState
-from callctl.watch import registry
 from callctl.watch.ambiguous_callbacks import AmbiguousCallbacks
 from callctl.watch.board_feed import BoardFeed
 from callctl.watch.forwarding.forwarder import Forwarder
@@ -45,6 +44,16 @@ from callctl.watch.monitoring import Monitoring, StoreTest, open_claims
 from callctl.watch.options import Ready, WatchAtPortError, WatchOptions
 from callctl.watch.poll import Poller, PollLoop, is_news
 from callctl.watch.reachability import Reachability
+from callctl.watch.registry import registry
+from callctl.watch.registry.health import (
+    HEALTH_LIMIT,
+    STARTING,
+    is_starting,
+    starting_in_words,
+    why_callbacks_may_be_lost,
+)
+from callctl.watch.registry.process import is_here, process_space, resume_hint, stopped_in_words
+from callctl.watch.registry.record import POLLS, POLLS_NOT, WatchRecord
 from callctl.watch.retention import Retention
 from callctl.watch.silent_calls import SilentCalls
 
@@ -195,7 +204,7 @@ class Session:
         await self._reachability.open()
         ready = self._ready(listener, self._reachability)
         self._register(ready)
-        del listener.health[registry.STARTING]  # not before: where it is gone, the record is there
+        del listener.health[STARTING]  # not before: where it is gone, the record is there
         self._retention = self._make_retention(self._store)
         self._work = self._make_work(self._store, listener, self._reachability, self._retention)
         return ready
@@ -225,7 +234,7 @@ class Session:
 
     async def _listen(self, listener: Listener) -> None:
         """Listen; while another watch of this world is still starting at the port, wait for it to be there or gone."""
-        listener.health[registry.STARTING] = self._settings.world
+        listener.health[STARTING] = self._settings.world
         elapsed = asyncio.get_running_loop().time
         end, is_waiting, has_gone = elapsed() + PATIENCE, False, False
         while True:
@@ -245,27 +254,27 @@ class Session:
                 has_gone = False
                 if self._options.acts or elapsed() >= end:
                     raise PortTakenError(
-                        f"the port {self._options.port} is taken: {registry.starting_in_words(self._options.port)}",
+                        f"the port {self._options.port} is taken: {starting_in_words(self._options.port)}",
                         hint="wait until that one listens or stop it, or start another with --port",
                     ) from None
             if not is_waiting:
-                self._say(f"callctl: {registry.starting_in_words(self._options.port)}; waiting to follow it")
+                self._say(f"callctl: {starting_in_words(self._options.port)}; waiting to follow it")
                 is_waiting = True
             await asyncio.sleep(TRY_INTERVAL)
 
     async def _is_starting(self, health_url: str) -> bool:
         world = self._settings.world
-        return await run_in_thread(lambda: registry.is_starting(health_url, world, timeout=STARTING_LIMIT))
+        return await run_in_thread(lambda: is_starting(health_url, world, timeout=STARTING_LIMIT))
 
     def _check_for_stopped_watch(self) -> None:
         stopped = registry.stopped(self._settings)
         if stopped is not None and stopped.port == self._options.port:
             raise PortTakenError(
-                f"the port {self._options.port} is taken: {registry.stopped_in_words(stopped)}",
-                hint=registry.resume_hint(stopped),
+                f"the port {self._options.port} is taken: {stopped_in_words(stopped)}",
+                hint=resume_hint(stopped),
             ) from None
 
-    async def _check_for_watch(self, *, patience: float = registry.HEALTH_LIMIT) -> None:
+    async def _check_for_watch(self, *, patience: float = HEALTH_LIMIT) -> None:
         # In a thread: Ctrl-C does not wait for a watch that is slow to answer.
         port, running = self._options.port, registry.running(self._settings, timeout=patience)
         record = await run_in_thread(lambda: next((record for record in running if record.port == port), None))
@@ -277,7 +286,7 @@ class Session:
         port, others = self._options.port, []
         with contextlib.suppress(CallctlError):  # that the port is taken is known
             others = await run_in_thread(partial(registry.announced, self._settings))
-        record = next((record for record in others if registry.is_here(record) and record.port == port), None)
+        record = next((record for record in others if is_here(record) and record.port == port), None)
         if record is not None:
             raise WatchAtPortError(record, port=port)
 
@@ -470,7 +479,7 @@ class Session:
         """
         record = self._record(None)
         if store.is_shared and self._listener is not None and self._reachability is not None:
-            trouble = registry.why_callbacks_may_be_lost(self._listener.health) or ""
+            trouble = why_callbacks_may_be_lost(self._listener.health) or ""
             record = replace(self._record(self._ready(self._listener, self._reachability)), trouble=trouble)
         try:
             await run_in_thread(partial(registry.announce, store, record))
@@ -600,9 +609,9 @@ class Session:
         self._record_failure = None
         return True
 
-    def _record(self, ready: Ready | None) -> registry.WatchRecord:
+    def _record(self, ready: Ready | None) -> WatchRecord:
         """Return the record of this one; while it starts it is nowhere."""
-        return registry.WatchRecord(
+        return WatchRecord(
             callback_url="" if ready is None else ready.callback_url,
             health_url="" if ready is None else ready.health_url,
             account_sid=self._settings.account_sid or "",
@@ -613,8 +622,8 @@ class Session:
             # Of a database only the settings know how to get there: a URL may hold a password.
             store="" if self._settings.store_url else str(self._settings.store.absolute()),
             command="listen" if self._options.is_service else "watch",
-            processes=registry.process_space(),
-            polls=registry.POLLS_NOT if self._api is None else registry.POLLS,
+            processes=process_space(),
+            polls=POLLS_NOT if self._api is None else POLLS,
             keep_days=str(self._options.keep_days),
         )
 

@@ -11,7 +11,9 @@ from cli.setup import ANSWERS, CliSetup
 from running import env_for
 
 from callctl.settings import Settings, load
-from callctl.watch.registry import WatchRecord, keeps_another_store, process_space, write_record
+from callctl.watch.registry.process import process_space
+from callctl.watch.registry.record import WatchRecord
+from callctl.watch.registry.registry import keeps_another_store, write_record
 
 
 def settings_of(setup: CliSetup, **env: str) -> Settings:
@@ -76,7 +78,7 @@ def test_where_callbacks_go_to_one_with_another_store_that_is_said(
     own, other = record_of(settings, store=str(settings.store)), record_of(settings, store="/data/b.db", nonce="n2")
     for record, age in ((own, 60), (other, 0)):
         os.utime(write_record(settings, record), times=(time.time() - age,) * 2)
-    monkeypatch.setattr("callctl.watch.registry.is_alive", lambda *_args, **_more: True)
+    monkeypatch.setattr("callctl.watch.registry.registry.is_alive", lambda *_args, **_more: True)
     outcome = setup.callctl("place", ANSWERS, "--say", "Hello")
     assert outcome.err.count("keeps events in /data/b.db, not in") == 1
     assert "status callbacks go to the running listener" in outcome.err

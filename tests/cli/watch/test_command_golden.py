@@ -24,8 +24,9 @@ from running import Terminal, env_for
 
 from callctl.calls.action import ActionEvent
 from callctl.settings import load
-from callctl.watch import registry
 from callctl.watch.listener.signature import signature_of
+from callctl.watch.registry import registry
+from callctl.watch.registry.health import ask_health
 from callctl.watch.selftest import selftest
 
 LIMIT = 90.0
@@ -58,7 +59,7 @@ class Script:
         self._until(lambda: any(registry.running(self._settings)), "a watch that runs")
         record = next(iter(registry.running(self._settings)))
         self._url = record.callback_url
-        self._until(lambda: (registry.ask_health(record.health_url) or {}).get("reachable") is True, "the self-test")
+        self._until(lambda: (ask_health(record.health_url) or {}).get("reachable") is True, "the self-test")
         # What REST alone reports: a call that rings, and the end of one that no callback reported.
         ringing, ended = self._golden.sids
         self._until_shown(ringing, "ringing")

@@ -20,7 +20,7 @@ from callctl.watch.listener import server as server_module
 from callctl.watch.listener.address import Address
 from callctl.watch.listener.listener import Listener, ListenerConfig
 from callctl.watch.listener.server import Limits, ReceivedRequest
-from callctl.watch.registry import why_callbacks_may_be_lost
+from callctl.watch.registry.health import why_callbacks_may_be_lost
 
 
 async def test_a_signed_callback_is_stored_answered_and_reported(

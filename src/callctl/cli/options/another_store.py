@@ -10,7 +10,7 @@ from callctl.errors import CallctlError
 
 if TYPE_CHECKING:
     from callctl.settings import Settings
-    from callctl.watch.registry import WatchRecord
+    from callctl.watch.registry.record import WatchRecord
 
 
 def warn_of_another_store(runtime: Runtime, settings: Settings) -> None:
@@ -22,7 +22,7 @@ def warn_of_another_store(runtime: Runtime, settings: Settings) -> None:
     with suppress(CallctlError, OSError):  # said where a watch is looked for
         if not (settings.state_dir / "watch").exists():  # nobody ever listened
             return
-        from callctl.watch.registry import listening_with_another_store
+        from callctl.watch.registry.registry import listening_with_another_store
 
         if (record := listening_with_another_store(settings)) is not None:
             say_another_store(runtime, settings, record)
@@ -30,7 +30,7 @@ def warn_of_another_store(runtime: Runtime, settings: Settings) -> None:
 
 def say_another_store(runtime: Runtime, settings: Settings, record: WatchRecord) -> None:
     """Say once that the one of a record keeps events in another store than the one of these settings."""
-    from callctl.watch.registry import another_store_in_words
+    from callctl.watch.registry.registry import another_store_in_words
 
     what, fix = another_store_in_words(settings, record)
     runtime.say_once(f"callctl: warning: {what}; {fix}")

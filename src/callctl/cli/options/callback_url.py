@@ -14,7 +14,7 @@ from callctl.support.urls import is_http_url, is_loopback_url, scheme_hint
 
 if TYPE_CHECKING:
     from callctl.watch.options import Ready
-    from callctl.watch.registry import WatchRecord
+    from callctl.watch.registry.record import WatchRecord
 
 STATUS_PATH = "/status"
 # How Twilio shall deliver to a listener (docs/twilio.md, "Delivery"): try again, up to five times, also when it answers
@@ -86,7 +86,7 @@ def look_for_watch(runtime: Runtime, settings: Settings) -> tuple[WatchRecord | 
 
     Why it can't be is said.
     """
-    from callctl.watch.registry import find
+    from callctl.watch.registry.registry import find
 
     try:
         return find(settings), True
@@ -96,7 +96,8 @@ def look_for_watch(runtime: Runtime, settings: Settings) -> tuple[WatchRecord | 
 
 
 def _of_watch(runtime: Runtime, settings: Settings, record: WatchRecord) -> str:
-    from callctl.watch.registry import keeps_another_store, trouble_of
+    from callctl.watch.registry.health import trouble_of
+    from callctl.watch.registry.registry import keeps_another_store
 
     if keeps_another_store(settings, record):
         say_another_store(runtime, settings, record)
@@ -124,7 +125,7 @@ def _of_public_url(runtime: Runtime, settings: Settings, *, is_known: bool) -> s
 
 def stopped_watch(settings: Settings) -> WatchRecord | None:
     """Return the record of a watch that is stopped (Ctrl-Z), or None."""
-    from callctl.watch.registry import stopped
+    from callctl.watch.registry.registry import stopped
 
     try:
         return stopped(settings)
@@ -137,7 +138,8 @@ def idle_watch(settings: Settings) -> tuple[str, str] | None:
 
     None if there is none. One that is still starting is looked for at the port that is set.
     """
-    from callctl.watch.registry import health_url_at, is_starting, resume_hint, starting_in_words, stopped_in_words
+    from callctl.watch.registry.health import health_url_at, is_starting, starting_in_words
+    from callctl.watch.registry.process import resume_hint, stopped_in_words
 
     stopped = stopped_watch(settings)
     if stopped is not None:

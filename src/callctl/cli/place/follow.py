@@ -175,7 +175,7 @@ def _listener(runtime: Runtime, settings: Settings, store: EventStore) -> Listen
     """
     from callctl.watch.listener.address import Address
     from callctl.watch.listener.listener import Listener, ListenerConfig
-    from callctl.watch.registry import PLACING
+    from callctl.watch.registry.health import PLACING
 
     # A tunnel leads to the port that is set; without one, any port will do.
     port = settings.port if settings.public_url else 0

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from callctl.operations.missing_callbacks import Cause
     from callctl.operations.wait import Goal
     from callctl.settings import Settings
-    from callctl.watch.registry import WatchRecord
+    from callctl.watch.registry.record import WatchRecord
 
 # How long the fetch may take after which the call is shown at last, in seconds: the waiting is over.
 _LATEST = 2.0
@@ -96,7 +96,7 @@ def _callback_check(
 def _watch(settings: Settings, callback_url: str) -> WatchRecord | None:
     """Return the running watch to which the callbacks go."""
     from callctl.operations.missing_callbacks import comparable_url
-    from callctl.watch.registry import announced, running
+    from callctl.watch.registry.registry import announced, running
 
     url = comparable_url(callback_url)
     with suppress(CallctlError):  # said before the call was placed
@@ -107,7 +107,7 @@ def _watch(settings: Settings, callback_url: str) -> WatchRecord | None:
 
 def _unreachable(watch: WatchRecord | None) -> str | None:
     """Return why callbacks can't reach a watch, as far as it knows itself."""
-    from callctl.watch.registry import trouble_of
+    from callctl.watch.registry.health import trouble_of
 
     if watch is None or (why := trouble_of(watch)) is None:
         return None

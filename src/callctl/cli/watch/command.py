@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from callctl.calls.filter import CallFilter
     from callctl.watch.follower import Follower
     from callctl.watch.options import Ready, WatchOptions
-    from callctl.watch.registry import WatchRecord
+    from callctl.watch.registry.record import WatchRecord
     from callctl.watch.session import MakeRules, Session
 
 
@@ -220,9 +220,9 @@ async def _watch(
     ``may_follow``: follow a ``callctl listen`` of this account too, whatever its port.
     """
     from callctl.support.threads import run_in_thread
-    from callctl.watch import registry
     from callctl.watch.follower import Follower
     from callctl.watch.options import WatchAtPortError
+    from callctl.watch.registry import registry
     from callctl.watch.session import Session
 
     services = await run_in_thread(lambda: registry.services(settings)) if may_follow else []
@@ -249,7 +249,7 @@ async def _watch(
 def _say_where_nothing_shows(runtime: Runtime, settings: Settings, record: WatchRecord) -> None:
     """Say that one that is to be followed keeps events in a database, and these settings don't say in which."""
     from callctl.cli.options.another_store import say_another_store
-    from callctl.watch.registry import keeps_another_store
+    from callctl.watch.registry.registry import keeps_another_store
 
     if not record.store and keeps_another_store(settings, record):
         say_another_store(runtime, settings, record)

@@ -1,9 +1,8 @@
 """The records by which other commands find a running watch or ``callctl listen``, one for each.
 
 A record may be left behind by a watch that was killed, so it is only believed if the watch answers with its nonce.
-The folder may be mounted in containers too, where process ids are others: a record says of which processes its is one.
 It says where callbacks go, so it counts only in folders that no other user can write to.
-Every ``place`` reads them, hence no asyncio here, and http.client only when there is a record to check.
+Every ``place`` reads them, hence no asyncio here.
 """
 
 from __future__ import annotations
@@ -14,106 +13,37 @@ import shlex
 import socket
 import stat
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 from callctl.errors import CallctlError
 from callctl.settings.own_folder import OTHERS_WRITE, check_own_folder, has_own_owner
 from callctl.settings.values import without_edge
 from callctl.support.dates import read_json
-from callctl.support.threads import start
 from callctl.support.urls import is_loopback_url
+from callctl.watch.registry.health import HEALTH_LIMIT, is_alive
+from callctl.watch.registry.process import has_stopped_process, is_gone, is_here, is_in_own_space, process_space
+from callctl.watch.registry.record import POLLS_NOT, WatchRecord, record_of
 
 if TYPE_CHECKING:
     from callctl.settings import Settings
     from callctl.store.event_store import EventStore
 
-# How long a watch may take to say that it is there, in seconds.
-HEALTH_LIMIT = 1.0
-# The field of a health answer by which a watch names its world until its record is written.
-STARTING = "starting"
-# The field by which a `place --watch` names its world, as long as it listens for its call.
-PLACING = "placing"
-_LONGEST_RECORD = 65536
+_LONGEST_RECORD = 65536  # bytes
 # Seconds from one renewal of a record to the next, and for how long one counts for those that don't see its process.
 RENEW_EVERY = 3600.0
 RENEWED_FOR = 86400.0
-# Fields that records of older versions lack.
-_ADDED = ("store", "command", "host", "processes", "trouble", "polls", "keep_days")
-# Whether it compares with REST; a record of an older version does not say so.
-POLLS, POLLS_NOT = "yes", "no"
-# For how many days one keeps events whose record does not say so: what ``--keep-days`` is unless it is given.
-_USUAL_DAYS = 30
 # Seconds for which an announcement in a shared store counts, from one to the next, and after one that failed.
 ANNOUNCED_FOR = 20.0
 ANNOUNCE_EVERY = 5.0
 ANNOUNCE_RETRY = 1.0
 # And in a file, where it only keeps others from deleting: long, for a machine may sleep.
 ANNOUNCED_IN_FILE = 86400.0
-# Where Linux lists processes; other systems are asked by ``ps``.
-PROC = Path("/proc")
-
-
-@dataclass(frozen=True, slots=True)
-class WatchRecord:
-    """Where a watch can be reached, and for which account at which API address it works.
-
-    ``command`` is the command that runs: ``watch`` or ``listen``. ``host`` is the machine of one that was announced in
-    the store, where it is not known by a record here: it is on another machine, or another user's.
-    ``processes`` is what ``process_space`` says, and ``trouble`` why callbacks may be lost, as it says itself.
-    ``polls`` says whether it compares with REST; it is empty where that is not known. ``keep_days`` is for how many
-    days it keeps events. ``health_url`` is empty while it starts: its store is open, but it may not listen yet; such
-    a record is announced only.
-    """
-
-    callback_url: str
-    health_url: str
-    account_sid: str
-    api_url: str
-    pid: int
-    nonce: str
-    version: str
-    store: str = ""
-    command: str = "watch"
-    host: str = ""
-    processes: str = ""
-    trouble: str = ""
-    polls: str = ""
-    keep_days: str = ""
-
-    @property
-    def days_kept(self) -> int:
-        """For how many days it keeps events; 0 for no longer than it runs."""
-        return int(self.keep_days[:5]) if self.keep_days.isdecimal() else _USUAL_DAYS
-
-    @property
-    def is_service(self) -> bool:
-        """Whether it is ``callctl listen``, which others follow whatever its port."""
-        return self.command == "listen"
-
-    @property
-    def noun(self) -> str:
-        """What it is called in sentences."""
-        return "listener" if self.is_service else "watch"
-
-    @property
-    def where(self) -> str:
-        """Where it listens, for people: of one that was announced the machine, for nothing may answer from here."""
-        return self.host or urlsplit(self.health_url).netloc
-
-    @property
-    def port(self) -> int | None:
-        """The port at which it listens on this machine."""
-        with suppress(ValueError):
-            return urlsplit(self.health_url).port
-        return None
 
 
 def write_record(settings: Settings, record: WatchRecord) -> Path:
@@ -195,7 +125,7 @@ def running(settings: Settings, *, timeout: float = HEALTH_LIMIT) -> Iterator[Wa
     for path, record in _records(settings):
         if is_alive(record, timeout=timeout):
             yield record
-        elif _is_gone(record) or _is_abandoned(path, record):
+        elif is_gone(record) or _is_abandoned(path, record):
             with suppress(OSError):
                 path.unlink()  # left behind by a watch that was killed
 
@@ -243,8 +173,8 @@ def keepers(store: EventStore, *, other_than: str) -> list[WatchRecord]:
     Raises:
         StoreError: It can't be read.
     """
-    records = (record for record in _all_in(store) if record.nonce != other_than and not _is_gone(record))
-    return [replace(record, host="") if _is_in_own_space(record) else record for record in records]
+    records = (record for record in _all_in(store) if record.nonce != other_than and not is_gone(record))
+    return [replace(record, host="") if is_in_own_space(record) else record for record in records]
 
 
 def keeps_another_store(settings: Settings, record: WatchRecord) -> bool:
@@ -253,7 +183,7 @@ def keeps_another_store(settings: Settings, record: WatchRecord) -> bool:
     Which database it is a record does not say, nor an older version's where it keeps them; and a path in another
     container may be that of another file.
     """
-    if not record.keep_days or not _is_in_own_space(record):
+    if not record.keep_days or not is_in_own_space(record):
         return False
     if settings.store_url is not None or not record.store:
         return bool(record.store) == (settings.store_url is not None)
@@ -271,7 +201,7 @@ def listening_with_another_store(settings: Settings) -> WatchRecord | None:
     Raises:
         CallctlError: The folder of the records can't be looked at, or is not to be trusted.
     """
-    records = [record for _, record in _records(settings) if _is_in_own_space(record) and not _is_gone(record)]
+    records = [record for _, record in _records(settings) if is_in_own_space(record) and not is_gone(record)]
     return records[0] if records and all(keeps_another_store(settings, record) for record in records) else None
 
 
@@ -299,7 +229,7 @@ def nobody_polls(settings: Settings, store: EventStore, record: WatchRecord) -> 
 def _without_record(settings: Settings, records: list[WatchRecord]) -> list[WatchRecord]:
     """Leave out those that a record on this machine tells more of, and those whose process here is gone."""
     recorded = {record.nonce for _, record in _records(settings)} if records else set()
-    return [record for record in records if record.nonce not in recorded and not _is_gone(record)]
+    return [record for record in records if record.nonce not in recorded and not is_gone(record)]
 
 
 def _announced_anywhere(settings: Settings) -> list[WatchRecord]:
@@ -317,40 +247,12 @@ def _announced_anywhere(settings: Settings) -> list[WatchRecord]:
 
 
 def _all_in(store: EventStore) -> list[WatchRecord]:
-    return [record for record_text in store.announced().values() if (record := _record_of(record_text)) is not None]
-
-
-def is_here(record: WatchRecord) -> bool:
-    """Return whether a record is of this machine."""
-    return record.host in ("", socket.gethostname())
-
-
-def process_space() -> str:
-    """Return what names the processes that this one sees by their ids: those of this machine, or of this container.
-
-    It is empty where the system does not say.
-    """
-    try:
-        boot = (PROC / "sys" / "kernel" / "random" / "boot_id").read_text(encoding="ascii").strip()
-        return f"{boot} {(PROC / 'self' / 'ns' / 'pid').readlink()}"
-    except (OSError, ValueError):
-        return ""
-
-
-def _is_in_own_space(record: WatchRecord) -> bool:
-    """Return whether the process id of a record can be judged from here."""
-    space = process_space()
-    return record.processes == space and (bool(space) or is_here(record))
-
-
-def _is_gone(record: WatchRecord) -> bool:
-    """Return whether the process of a record is known to be gone; of one in another container that is not known."""
-    return _is_in_own_space(record) and not _exists(record.pid)
+    return [record for record_text in store.announced().values() if (record := record_of(record_text)) is not None]
 
 
 def _is_abandoned(path: Path, record: WatchRecord) -> bool:
     """Return whether a record, whose process can't be seen from here, has not been renewed for long."""
-    if _is_in_own_space(record):
+    if is_in_own_space(record):
         return False
     with suppress(OSError):
         return time.time() - path.stat().st_ctime > RENEWED_FOR
@@ -402,124 +304,6 @@ def stopped(settings: Settings) -> WatchRecord | None:
     return next((record for _, record in _records(settings) if has_stopped_process(record)), None)
 
 
-def has_stopped_process(record: WatchRecord) -> bool:
-    """Return whether the process of a record can be seen from here and is stopped."""
-    return _is_in_own_space(record) and is_stopped(record.pid)
-
-
-def is_stopped(pid: object) -> bool:
-    """Return whether a process is stopped, as by Ctrl-Z; in doubt it is not."""
-    if not isinstance(pid, int) or pid <= 0:
-        return False
-    try:
-        # Where there is /proc: the state follows the name, which may itself have brackets and blanks.
-        state = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
-    except (OSError, IndexError):
-        state = "" if (PROC / "self" / "stat").exists() else _state_by_ps(pid)
-    return state[:1] in ("T", "t")
-
-
-def _state_by_ps(pid: int) -> str:
-    import subprocess
-
-    try:
-        listed = subprocess.run(
-            ["/bin/ps", "-o", "state=", "-p", str(pid)],
-            capture_output=True,
-            text=True,
-            timeout=HEALTH_LIMIT,
-            check=False,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return listed.stdout.strip()
-
-
-def stopped_in_words(record: WatchRecord) -> str:
-    """Say that a watch is stopped."""
-    return f"the {record.noun} (process {record.pid}) is stopped, as by Ctrl-Z: it takes nothing in until it goes on"
-
-
-def resume_hint(record: WatchRecord) -> str:
-    """Say what lets a watch that is stopped go on."""
-    return f"`fg` in its terminal, or `kill -CONT {record.pid}`, lets it go on"
-
-
-def health_url_at(port: int) -> str:
-    """Return the health URL of a watch at a port of this machine, if one listens there."""
-    return f"http://127.0.0.1:{port}/healthz"
-
-
-def is_starting(health_url: str, world: str, *, timeout: float = HEALTH_LIMIT) -> bool:
-    """Ask a health URL, for ``timeout`` seconds at most, whether a watch of this world listens that has no record yet.
-
-    Its tunnel is not proven by then. It writes the record before it says that it has started.
-    """
-    answer = ask_health(health_url, timeout=timeout)
-    return answer is not None and answer.get(STARTING) == world
-
-
-def starting_in_words(port: int) -> str:
-    """Say that a watch is still starting."""
-    return f"a watch is still starting at port {port}"
-
-
-def is_alive(record: WatchRecord, *, timeout: float = HEALTH_LIMIT) -> bool:
-    """Ask the health URL, for ``timeout`` seconds at most, whether the watch with this nonce is there."""
-    return health_of(record, timeout=timeout) is not None
-
-
-def health_of(record: WatchRecord, *, timeout: float = HEALTH_LIMIT) -> dict[str, object] | None:
-    """Return what the watch with this nonce says at its health URL within ``timeout`` seconds, else None."""
-    answer = ask_health(record.health_url, timeout=timeout)
-    return answer if answer is not None and answer.get("nonce") == record.nonce else None
-
-
-def why_callbacks_may_be_lost(health: Mapping[str, object]) -> str | None:
-    """Return why callbacks may be lost that are sent to a watch, by what it says of its health; None if none are."""
-    if health.get("reachable") is False:
-        return "no request comes through to it now"
-    if health.get("status") == "failing":
-        # An older listener does not say with what.
-        return f"it can't store callbacks now and answers with {503 if health.get('answers_with') == 503 else 500}"
-    return None
-
-
-def trouble_of(record: WatchRecord) -> str | None:
-    """Return why callbacks may be lost that are sent to a watch, as it says itself: when asked, or as it announced."""
-    if record.host:  # at its health URL nothing need answer from here
-        return record.trouble or None
-    return why_callbacks_may_be_lost(ask_health(record.health_url) or {})
-
-
-def ask_health(url: str, *, timeout: float = HEALTH_LIMIT) -> dict[str, object] | None:
-    """Return what a watch says at its health URL within ``timeout`` seconds, else None. No proxy is used."""
-    answers: list[dict[str, object] | None] = []
-    # In a thread, for the limit is on the whole answer, and http.client's is on each wait within it.
-    asking = threading.Thread(target=lambda: answers.append(_ask(url, timeout=timeout)), daemon=True)
-    start(asking)
-    asking.join(timeout)
-    return answers[0] if answers else None
-
-
-def _ask(url: str, *, timeout: float) -> dict[str, object] | None:
-    from http.client import HTTPConnection, HTTPException
-
-    try:
-        parts = urlsplit(url)
-        connection = HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
-    except (ValueError, HTTPException):
-        return None
-    try:
-        connection.request("GET", parts.path or "/")
-        answer = read_json(connection.getresponse().read(_LONGEST_RECORD).decode("utf-8", "replace"))
-    except (OSError, HTTPException, ValueError):
-        return None
-    finally:
-        connection.close()
-    return answer if isinstance(answer, dict) else None
-
-
 def _records(settings: Settings) -> Iterator[tuple[Path, WatchRecord]]:
     """Yield the records of those that listen, or did, for this account and API address, the newest first."""
     own_url = without_edge(settings.api_url)  # through whichever edge: the files of one world are read here
@@ -527,17 +311,6 @@ def _records(settings: Settings) -> Iterator[tuple[Path, WatchRecord]]:
         record = _read(path)
         if record is not None and (record.account_sid, without_edge(record.api_url)) == (settings.account_sid, own_url):
             yield path, record
-
-
-def _exists(pid: object) -> bool:
-    """Return whether a process is there; in doubt it is."""
-    try:
-        os.kill(pid if isinstance(pid, int) and pid > 0 else os.getpid(), 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return True
 
 
 def _path(settings: Settings, nonce: str) -> Path:
@@ -573,19 +346,6 @@ def _read(path: Path) -> WatchRecord | None:
         is_own = has_own_owner(status) and not status.st_mode & OTHERS_WRITE
         if not (stat.S_ISREG(status.st_mode) and is_own) or status.st_size > _LONGEST_RECORD:
             return None
-        return _record_of(read_json(path.read_text(encoding="utf-8")))
+        return record_of(read_json(path.read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return None
-
-
-def _record_of(fields: Any) -> WatchRecord | None:
-    """Return the record of its fields; None if they are none of a record."""
-    try:
-        # A record that an older callctl left lacks the last ones.
-        record = WatchRecord(
-            **{name: fields[name] for name in WatchRecord.__slots__ if name not in _ADDED or name in fields}
-        )
-    except (KeyError, TypeError):
-        return None
-    texts = (getattr(record, name) for name in WatchRecord.__slots__ if name != "pid")
-    return record if all(isinstance(text, str) for text in texts) and record.nonce else None

@@ -1,0 +1,94 @@
+"""What a watch says of itself at its health URL. ``http.client`` is loaded only when one is asked."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from callctl.support.dates import read_json
+from callctl.support.threads import start
+from callctl.watch.registry.record import WatchRecord
+
+# How long a watch may take to say that it is there, in seconds.
+HEALTH_LIMIT = 1.0
+# The field of a health answer by which a watch names its world until its record is written.
+STARTING = "starting"
+# The field by which a `place --watch` names its world, as long as it listens for its call.
+PLACING = "placing"
+_LONGEST_ANSWER = 65536  # bytes
+
+
+def health_url_at(port: int) -> str:
+    """Return the health URL of a watch at a port of this machine, if one listens there."""
+    return f"http://127.0.0.1:{port}/healthz"
+
+
+def is_starting(health_url: str, world: str, *, timeout: float = HEALTH_LIMIT) -> bool:
+    """Ask a health URL, for ``timeout`` seconds at most, whether a watch of this world listens that has no record yet.
+
+    Its tunnel is not proven by then. It writes the record before it says that it has started.
+    """
+    answer = ask_health(health_url, timeout=timeout)
+    return answer is not None and answer.get(STARTING) == world
+
+
+def starting_in_words(port: int) -> str:
+    """Say that a watch is still starting."""
+    return f"a watch is still starting at port {port}"
+
+
+def is_alive(record: WatchRecord, *, timeout: float = HEALTH_LIMIT) -> bool:
+    """Ask the health URL, for ``timeout`` seconds at most, whether the watch with this nonce is there."""
+    return health_of(record, timeout=timeout) is not None
+
+
+def health_of(record: WatchRecord, *, timeout: float = HEALTH_LIMIT) -> dict[str, object] | None:
+    """Return what the watch with this nonce says at its health URL within ``timeout`` seconds, else None."""
+    answer = ask_health(record.health_url, timeout=timeout)
+    return answer if answer is not None and answer.get("nonce") == record.nonce else None
+
+
+def why_callbacks_may_be_lost(health: Mapping[str, object]) -> str | None:
+    """Return why callbacks may be lost that are sent to a watch, by what it says of its health; None if none are."""
+    if health.get("reachable") is False:
+        return "no request comes through to it now"
+    if health.get("status") == "failing":
+        # An older listener does not say with what.
+        return f"it can't store callbacks now and answers with {503 if health.get('answers_with') == 503 else 500}"
+    return None
+
+
+def trouble_of(record: WatchRecord) -> str | None:
+    """Return why callbacks may be lost that are sent to a watch, as it says itself: when asked, or as it announced."""
+    if record.host:  # at its health URL nothing need answer from here
+        return record.trouble or None
+    return why_callbacks_may_be_lost(ask_health(record.health_url) or {})
+
+
+def ask_health(url: str, *, timeout: float = HEALTH_LIMIT) -> dict[str, object] | None:
+    """Return what a watch says at its health URL within ``timeout`` seconds, else None. No proxy is used."""
+    answers: list[dict[str, object] | None] = []
+    # In a thread, for the limit is on the whole answer, and http.client's is on each wait within it.
+    asking = threading.Thread(target=lambda: answers.append(_ask(url, timeout=timeout)), daemon=True)
+    start(asking)
+    asking.join(timeout)
+    return answers[0] if answers else None
+
+
+def _ask(url: str, *, timeout: float) -> dict[str, object] | None:
+    from http.client import HTTPConnection, HTTPException
+
+    try:
+        parts = urlsplit(url)
+        connection = HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
+    except (ValueError, HTTPException):
+        return None
+    try:
+        connection.request("GET", parts.path or "/")
+        answer = read_json(connection.getresponse().read(_LONGEST_ANSWER).decode("utf-8", "replace"))
+    except (OSError, HTTPException, ValueError):
+        return None
+    finally:
+        connection.close()
+    return answer if isinstance(answer, dict) else None
