@@ -26,7 +26,8 @@ from callctl.calls.event import CallEvent
 from callctl.calls.filter import CallFilter
 from callctl.errors import ApiError, CallctlError, OutcomeUnknownError
 from callctl.settings import Settings
-from callctl.support.dates import parse_date, parse_int, parse_price, read_json
+from callctl.support.dates import parse_date
+from callctl.support.parsing import parse_int, parse_price, read_json
 from callctl.views.terminal_safe import json_text
 
 SID = "CA" + "1" * 32

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from datetime import datetime, timedelta
 
@@ -11,7 +10,7 @@ from events import START, clock_of, moment
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callctl.support.clock import Clock, elapsed, pause
+from callctl.support.clock import Clock, elapsed
 
 HOUR = 3600.0
 
@@ -103,13 +102,3 @@ def test_the_steady_clock_only_goes_on_however_the_other_is_set(steps: list[tupl
         assert turned.clock.now() == START + timedelta(seconds=turned.real)
         steady = turned.clock.steady(recorded)
         assert abs(steady - turned.clock.now()) <= timedelta(seconds=0.5)
-
-
-async def test_a_pause_is_over_at_once_when_the_machine_wakes() -> None:
-    now = 0.0
-    waiting = asyncio.create_task(pause(600, tick=0.001, elapsed=lambda: now))
-    await asyncio.sleep(0.01)
-    assert not waiting.done()
-    now += HOUR
-    async with asyncio.timeout(60):
-        await waiting

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -13,7 +11,6 @@ from callctl.support.urls import (
     is_http_url,
     is_loopback_host,
     is_loopback_url,
-    reason_of,
     scheme_hint,
     why_unreachable,
     without_user_and_fragment,
@@ -176,12 +173,6 @@ def test_why_twilio_can_not(url: str, reason: str) -> None:
 )
 def test_as_it_goes_over_the_wire(url: str, wire: str) -> None:
     assert without_user_and_fragment(url) == wire
-
-
-def test_why_a_connection_failed_in_one_phrase() -> None:
-    assert reason_of(OSError(111, "Connect call failed ('127.0.0.1', 9999)")) == os.strerror(111)
-    assert reason_of(OSError(-2, "Name or service not known")) == "Name or service not known"
-    assert reason_of(OSError("Multiple exceptions")) == "Multiple exceptions"
 
 
 @pytest.mark.parametrize(

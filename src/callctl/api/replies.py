@@ -18,7 +18,8 @@ from callctl.errors import (
     WrongCallStateError,
     shortened,
 )
-from callctl.support.dates import parse_date, read_json
+from callctl.support.dates import parse_date
+from callctl.support.parsing import read_json
 
 _DOCUMENTATION = "https://www.twilio.com/docs/errors/"
 # Patterns are compiled when they are needed: a success has no text to be read.

@@ -9,7 +9,8 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from callctl.errors import without_secrets
-from callctl.support.dates import parse_date, parse_text
+from callctl.support.dates import parse_date
+from callctl.support.parsing import parse_text
 
 # What the form of a notification's text has (docs/twilio.md, "Notifications").
 _NOTE_FIELDS = frozenset({"Msg", "ErrorCode", "LogLevel", "EmailNotification"})

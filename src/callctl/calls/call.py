@@ -10,7 +10,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from callctl.support.dates import format_date, parse_date, parse_int, parse_price
+from callctl.support.dates import format_date, parse_date
+from callctl.support.parsing import parse_int, parse_price
 
 
 class CallStatus(StrEnum):

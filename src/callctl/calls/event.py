@@ -34,7 +34,8 @@ from callctl.calls.other_callbacks import (
 )
 from callctl.calls.signed_text import is_ambiguous, sender_in, sids_in
 from callctl.errors import without_url_passwords
-from callctl.support.dates import format_date, microseconds, parse_int, parse_timestamp
+from callctl.support.dates import format_date, microseconds, parse_timestamp
+from callctl.support.parsing import parse_int
 
 CALLBACK: Final = "callback"
 TWIML_REQUEST: Final = "twiml-request"

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from callctl.support.dates import format_date, parse_int, parse_timestamp
+from callctl.support.dates import format_date, parse_timestamp
+from callctl.support.parsing import parse_int
 
 AMD: Final = "amd"
 RECORDING: Final = "recording"

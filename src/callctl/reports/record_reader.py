@@ -15,7 +15,8 @@ from typing import Final, NamedTuple, TypeVar
 from callctl.calls.call import CallStatus, rank_of
 from callctl.calls.event import CALLBACK, FINAL_WEIGHTS, KIND_WEIGHTS, MISSED, POLLED, TWIML_REQUEST, CallEvent
 from callctl.reports.leg_facts import NEWEST, LegFacts, Reported, facts_of, folded, rank_of_number
-from callctl.support.dates import microseconds, parse_date, parse_int, parse_timestamp
+from callctl.support.dates import microseconds, parse_date, parse_timestamp
+from callctl.support.parsing import parse_int
 
 T = TypeVar("T")
 

@@ -23,8 +23,8 @@ from callctl.simulator.rest.control.seed import Seed
 from callctl.simulator.rest.routing import Endpoint
 from callctl.simulator.settings import Settings
 from callctl.simulator.switch.world import World, utc_now
+from callctl.support.connection_errors import reason_of
 from callctl.support.server import OpenConnections, TcpServer, room_for_connections
-from callctl.support.urls import reason_of
 
 if TYPE_CHECKING:
     from callctl.simulator.proxy.server import Proxy

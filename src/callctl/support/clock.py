@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -109,24 +109,3 @@ class Clock:
                 self._steps.append(step)
                 self._wall_zero = self._began - self._offsets[-1]
             return wall, steady
-
-
-async def pause(seconds: float, *, tick: float = 1.0, elapsed: Callable[[], float] = elapsed) -> None:
-    """Return after so many seconds of elapsed time; a timer of the event loop stands still in suspension.
-
-    ``tick`` is the longest sleep between two readings, in seconds.
-    """
-    import asyncio
-
-    end = elapsed() + seconds
-    while (rest := end - elapsed()) > 0:  # noqa: ASYNC110 # no timer of the loop goes on in suspension
-        await asyncio.sleep(min(tick, rest))
-
-
-async def repeat(work: Callable[[], Awaitable[float]], *, wait: Callable[[float], Awaitable[object]] = pause) -> None:
-    """Do some work again and again until cancelled; it returns after how many seconds it is due again.
-
-    ``wait`` returns after so many seconds, or as soon as the work is due for another reason.
-    """
-    while True:
-        await wait(await work())

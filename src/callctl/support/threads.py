@@ -1,4 +1,4 @@
-"""Runs slow, blocking calls in daemon threads, and background tasks in an event loop.
+"""Runs slow, blocking calls in daemon threads.
 
 Neither an executor nor ``asyncio.to_thread``: the loop's end and the interpreter's exit wait for their threads, so
 Ctrl-C would wait for a slow request. Commands without an event loop start threads here too, hence asyncio is imported
@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from callctl.errors import NoThreadError
 
@@ -65,17 +64,3 @@ async def run_in_thread(work: Callable[[], T]) -> T:
     import asyncio
 
     return await asyncio.wrap_future(start_in_thread(work))
-
-
-@asynccontextmanager
-async def background_tasks(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run coroutines in the event loop until the block is left; their errors are dropped."""
-    import asyncio
-
-    tasks = [asyncio.create_task(work) for work in works]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

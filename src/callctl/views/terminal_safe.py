@@ -57,7 +57,7 @@ def json_text(value: Any) -> str:
     try:
         text = _encoder()(value)
     except (ValueError, RecursionError):
-        from callctl.support.dates import writable
+        from callctl.support.parsing import writable
 
         text = _encoder()(writable(value))
     text = without_sip_passwords(text)

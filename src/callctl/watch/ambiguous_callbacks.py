@@ -19,8 +19,9 @@ from callctl.calls.call import Call
 from callctl.calls.event import CallEvent
 from callctl.calls.sid import is_call_sid
 from callctl.errors import NotFoundError
-from callctl.support.clock import Clock, repeat
+from callctl.support.clock import Clock
 from callctl.support.threads import run_in_thread
+from callctl.watch.background_tasks import repeat
 from callctl.watch.poll import is_news
 
 # Seconds until a call is fetched again that REST does not know yet or that could not be fetched, and how often.

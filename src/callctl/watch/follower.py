@@ -19,9 +19,9 @@ from callctl.errors import CallctlError, NoThreadError, StoreAwayError, StoreErr
 from callctl.settings import Settings
 from callctl.store.event_store import EventStore
 from callctl.store.opening import open_file_readonly, open_store
-from callctl.support.clock import repeat
-from callctl.support.threads import background_tasks, run_in_thread
+from callctl.support.threads import run_in_thread
 from callctl.views.view import View, WatchState
+from callctl.watch.background_tasks import background_tasks, repeat
 from callctl.watch.board_feed import BoardFeed
 from callctl.watch.options import Ready, WatchOptions
 from callctl.watch.registry import registry

@@ -30,8 +30,9 @@ from callctl.errors import CallctlError, NotFoundError, failure_reason
 from callctl.operations.live_calls import list_in_turn
 from callctl.operations.missed_ends import has_just_ended, is_settled
 from callctl.support.backoff import Backoff
-from callctl.support.clock import Clock, repeat
+from callctl.support.clock import Clock
 from callctl.support.threads import run_in_thread
+from callctl.watch.background_tasks import repeat
 
 # Seconds from one round to the next: three requests each, and one for each leg that is gone from the lists.
 INTERVAL = 30.0

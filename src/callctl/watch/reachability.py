@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import UsageError
-from callctl.support.clock import pause, repeat
 from callctl.support.urls import is_loopback_url
+from callctl.watch.background_tasks import pause, repeat
 from callctl.watch.listener.listener import Listener
 from callctl.watch.options import WatchOptions
 from callctl.watch.selftest import LIMIT, SelftestResult, selftest, why_not_ours

@@ -10,8 +10,9 @@ from callctl.calls.board import Board
 from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import failure_reason
 from callctl.store.event_store import EventStore
-from callctl.support.clock import Clock, repeat
+from callctl.support.clock import Clock
 from callctl.support.threads import run_in_thread
+from callctl.watch.background_tasks import repeat
 from callctl.watch.registry.record import WatchRecord
 
 # Seconds from one trim to the next; the same as long as Twilio has reported no time.

@@ -13,9 +13,10 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
-from callctl.support.dates import read_json
+from callctl.support.connection_errors import reason_of, tls_reason
+from callctl.support.parsing import read_json
 from callctl.support.threads import run_in_thread
-from callctl.support.urls import is_loopback_url, reason_of, tls_reason, without_user_and_fragment
+from callctl.support.urls import is_loopback_url, without_user_and_fragment
 from callctl.watch.forwarding.name_lookup import NameLookup
 from callctl.watch.listener.server import SELFTEST_BYTES, SELFTEST_FIELD, SelftestId
 from callctl.watch.listener.signature import signature_of

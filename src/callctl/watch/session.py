@@ -27,10 +27,11 @@ from callctl.errors import CallctlError, NoThreadError, PortTakenError, StoreErr
 from callctl.settings import Settings
 from callctl.store.event_store import EventStore
 from callctl.store.opening import open_for_watch
-from callctl.support.clock import Clock, repeat
-from callctl.support.threads import background_tasks, run_in_thread
+from callctl.support.clock import Clock
+from callctl.support.threads import run_in_thread
 from callctl.views.view import View, WatchState
 from callctl.watch.ambiguous_callbacks import AmbiguousCallbacks
+from callctl.watch.background_tasks import background_tasks, repeat
 from callctl.watch.board_feed import BoardFeed
 from callctl.watch.forwarding.forwarder import Forwarder
 from callctl.watch.leadership import Leadership

@@ -18,8 +18,9 @@ from callctl.errors import CallctlError, NotFoundError, NoThreadError, StoreErro
 from callctl.operations import missing_callbacks
 from callctl.operations.missing_callbacks import Cause, comparable_url, find_cause, is_overdue
 from callctl.store.event_store import EventStore
-from callctl.support.clock import Clock, repeat
+from callctl.support.clock import Clock
 from callctl.support.threads import run_in_thread
+from callctl.watch.background_tasks import repeat
 from callctl.watch.poll import is_news
 
 # Seconds from one check to the next. Each asks about one call at most, with two requests: many have one cause.

@@ -27,7 +27,7 @@ from callctl.errors import (
 )
 from callctl.settings import Settings
 from callctl.settings.values import api_url as read_api_url
-from callctl.support.dates import read_json
+from callctl.support.parsing import read_json
 from callctl.support.threads import start_in_thread
 
 Url: TypeAlias = Annotated[

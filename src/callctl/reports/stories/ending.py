@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from callctl.calls.action import DONE, UNKNOWN, ActionEvent
 from callctl.calls.call import CallStatus
 from callctl.calls.leg import Leg
-from callctl.support.dates import parse_int
+from callctl.support.parsing import parse_int
 
 if TYPE_CHECKING:
     from callctl.api.resources import Notification

@@ -17,8 +17,8 @@ from typing import Any
 from callctl.simulator.errors import more_info
 from callctl.simulator.http_requests import Reply
 from callctl.simulator.proxy.authority import Authority
+from callctl.support.connection_errors import reason_of
 from callctl.support.server import OpenConnections, TcpServer
-from callctl.support.urls import reason_of
 
 HEAD_SECONDS = 30.0  # real ones, as all here, until it is known what the client wants
 TLS_SECONDS = 10.0  # for the handshake

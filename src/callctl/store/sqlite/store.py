@@ -26,7 +26,8 @@ from callctl.store.sqlite.connection import connect, connect_existing, connect_r
 from callctl.store.sqlite.guarded_connection import GuardedConnection
 from callctl.store.sqlite.rows import INSERT_ACTION, action_row, read_action, readable
 from callctl.store.sqlite.schema import plain, short_key
-from callctl.support.dates import microseconds, nearest_time, read_json
+from callctl.support.dates import microseconds, nearest_time
+from callctl.support.parsing import read_json
 
 if TYPE_CHECKING:
     import asyncio

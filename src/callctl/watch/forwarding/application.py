@@ -15,7 +15,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from callctl.errors import SettingsError, without_secrets
-from callctl.support.urls import reason_of, tls_reason
+from callctl.support.connection_errors import reason_of, tls_reason
 from callctl.watch.forwarding.name_lookup import NameLookup
 from callctl.watch.listener.server import ReceivedRequest
 

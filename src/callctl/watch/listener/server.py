@@ -18,8 +18,8 @@ from aiohttp import HttpVersion11, web
 from aiohttp.http import SERVER_SOFTWARE
 
 from callctl.errors import CallctlError, PortTakenError
+from callctl.support.connection_errors import reason_of
 from callctl.support.server import OpenConnections, TcpServer, room_for_connections
-from callctl.support.urls import reason_of
 from callctl.watch.listener.signature import SignedRequest
 
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]

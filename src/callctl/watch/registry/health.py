@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from callctl.support.dates import read_json
+from callctl.support.parsing import read_json
 from callctl.support.threads import start
 from callctl.watch.registry.record import WatchRecord
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from callctl.errors import CallctlError
 from callctl.settings.own_folder import OTHERS_WRITE, check_own_folder, has_own_owner
 from callctl.settings.values import without_edge
-from callctl.support.dates import read_json
+from callctl.support.parsing import read_json
 from callctl.support.urls import is_loopback_url
 from callctl.watch.registry.health import HEALTH_LIMIT, is_alive
 from callctl.watch.registry.process import has_stopped_process, is_gone, is_here, is_in_own_space, process_space

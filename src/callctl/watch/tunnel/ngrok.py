@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from callctl.errors import CallctlError
-from callctl.support.dates import parse_int, parse_text, read_json
+from callctl.support.parsing import parse_int, parse_text, read_json
 from callctl.support.urls import is_http_url, is_loopback_host, is_unencrypted
 from callctl.watch.tunnel.listening_users import listening_users
 
