@@ -62,7 +62,7 @@ def test_an_index_that_was_written_into_loses_no_event(path: Path, damage: Calla
 def test_what_others_wrote_where_a_damaged_index_led_them_hurts_nothing_else(
     path: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], None]
 ) -> None:
-    monkeypatch.setattr("callctl.store.sqlite.rescue._REFRESH_PAUSE", 0)
+    monkeypatch.setattr("callctl.store.sqlite.rescue.recent_rows._REFRESH_PAUSE", 0)
     claim = OpenClaim("rule", sid(2), sid(2), "hangup")
     with (
         closing(SqliteStore.open_for_watch(path, world=WORLD)) as store,

@@ -42,7 +42,8 @@ from callctl.errors import StoreError
 from callctl.store.records import OpenClaim
 from callctl.store.sqlite.connection import locked_folder
 from callctl.store.sqlite.file_checks import NewestEvent, is_sound
-from callctl.store.sqlite.rescue import set_aside, settle_leftovers
+from callctl.store.sqlite.rescue.leftovers import settle_leftovers
+from callctl.store.sqlite.rescue.set_aside import set_aside
 from callctl.store.sqlite.store import SqliteStore
 
 CLAIM = OpenClaim("rule", sid(2), sid(2), "hangup")
@@ -707,10 +708,11 @@ _KILLED = """
 import os, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from callctl.store.sqlite import repair, rescue
+from callctl.store.sqlite import repair
+from callctl.store.sqlite.rescue import copying
 from callctl.store.sqlite.store import SqliteStore
 
-setattr({"link_or_copy": rescue, "set_aside": repair}[sys.argv[2]], sys.argv[2], lambda *_: os._exit(9))
+setattr({"link_or_copy": copying, "set_aside": repair}[sys.argv[2]], sys.argv[2], lambda *_: os._exit(9))
 path = Path(sys.argv[1])
 store = SqliteStore.open_for_watch(path, world=sys.argv[3])
 path.with_name(path.name + "-wal").unlink()
@@ -833,7 +835,7 @@ import store_damage
 from claims import claimed
 from events import START, event, sid
 from callctl.store.records import OpenClaim
-from callctl.store.sqlite import rescue
+from callctl.store.sqlite.rescue import copying
 from callctl.store.sqlite.store import SqliteStore
 
 path = Path(sys.argv[1])
@@ -842,7 +844,7 @@ for number in range(100, 150):
     store.append(event(number, "ringing"))
 store.append(event(0, "completed"))
 claimed(store, OpenClaim("rule", sid(2), sid(2), "hangup"), now=START, until=START)
-rescue._copy = lambda *_, **__: os._exit(9)
+copying._copy = lambda *_, **__: os._exit(9)
 getattr(store_damage, sys.argv[2])(path)
 store.append(event(200, "ringing"))
 """

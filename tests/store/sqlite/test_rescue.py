@@ -20,10 +20,12 @@ from store_damage import empty_log, log_of, other_database, remove_index, remove
 from callctl.calls.action import ActionEvent
 from callctl.errors import StoreError
 from callctl.store.records import OpenClaim
-from callctl.store.sqlite import rescue
 from callctl.store.sqlite.file_checks import NewestEvent
 from callctl.store.sqlite.files import Files
-from callctl.store.sqlite.rescue import RecentRows, copy_to_new_file, data_version, is_set_aside, set_aside
+from callctl.store.sqlite.rescue import recent_rows
+from callctl.store.sqlite.rescue.copying import copy_to_new_file, data_version
+from callctl.store.sqlite.rescue.recent_rows import RecentRows
+from callctl.store.sqlite.rescue.set_aside import is_set_aside, set_aside
 from callctl.store.sqlite.store import SqliteStore
 
 CLAIM = OpenClaim("rule", sid(2), sid(2), "hangup")
@@ -104,7 +106,7 @@ def test_an_event_whose_call_is_lost_is_not_in_the_way_when_it_is_reported_again
 def test_what_others_wrote_of_rules_and_commands_is_held_in_memory(
     path: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch, is_claim_in_database: bool
 ) -> None:
-    monkeypatch.setattr("callctl.store.sqlite.rescue._REFRESH_PAUSE", 0)
+    monkeypatch.setattr("callctl.store.sqlite.rescue.recent_rows._REFRESH_PAUSE", 0)
     with closing(SqliteStore.open(path, world=WORLD)) as claims:
         held = claimed(claims, CLAIM, now=START, until=UNTIL)
         if is_claim_in_database:  # open in the database
@@ -150,7 +152,7 @@ def test_where_the_old_files_are_is_said_though_the_new_one_could_not_be_named_a
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(made))
 
     with monkeypatch.context() as full:
-        full.setattr("callctl.store.sqlite.rescue.link_or_copy", fail)
+        full.setattr("callctl.store.sqlite.rescue.copying.link_or_copy", fail)
         for _ in range(2):
             with pytest.raises(Exception, match="No space left"):
                 store.append(event(98, "ringing"))
@@ -193,7 +195,7 @@ def test_a_copy_without_the_newest_event_that_was_seen_is_not_whole(path: Path) 
 def test_a_copy_that_is_damaged_too_takes_no_name(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     filled(path, filling=0)
     before = path.read_bytes()
-    monkeypatch.setattr("callctl.store.sqlite.rescue._is_whole", lambda _: False)
+    monkeypatch.setattr("callctl.store.sqlite.rescue.copying.is_whole", lambda _: False)
     with pytest.raises(StoreError, match="does not make a whole database"):
         rescued(path)
     assert [file.name for file in path.parent.iterdir()] == [path.name]
@@ -266,7 +268,7 @@ def test_what_was_purged_does_not_come_back_with_the_next_damage(path: Path, sto
 def test_an_answer_that_one_watch_has_seen_closes_the_claim_that_another_brought_back(
     path: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("callctl.store.sqlite.rescue._REFRESH_PAUSE", 0)
+    monkeypatch.setattr("callctl.store.sqlite.rescue.recent_rows._REFRESH_PAUSE", 0)
     with (
         closing(SqliteStore.open_for_watch(path, world="other")) as other,
         closing(SqliteStore.open(path, world=WORLD)) as claims,
@@ -291,7 +293,7 @@ def test_a_look_at_what_others_wrote_that_had_to_wait_puts_off_the_next_one_no_l
 ) -> None:
     """The machine is busy, so that each step takes a second, and little of that is the look's own work."""
     elapsed = itertools.count()
-    monkeypatch.setattr(rescue, "time", SimpleNamespace(monotonic=elapsed.__next__, thread_time=time.thread_time))
+    monkeypatch.setattr(recent_rows, "time", SimpleNamespace(monotonic=elapsed.__next__, thread_time=time.thread_time))
     recent = RecentRows()
     with (
         closing(SqliteStore.open(path, world=WORLD)) as claims,

@@ -25,22 +25,11 @@ from callctl.store.sqlite.file_identity import check_identity
 from callctl.store.sqlite.files import File, Files
 from callctl.store.sqlite.guarded_connection import ClaimKey, GuardedConnection, changed_from_outside
 from callctl.store.sqlite.location import check_single_name
-from callctl.store.sqlite.rescue import (
-    RecentRows,
-    RuleRows,
-    carry_over,
-    copy_to_new_file,
-    data_version,
-    free_name,
-    is_set_aside,
-    merge,
-    remove_lone_index,
-    rows_kept_beside,
-    rule_rows,
-    set_aside,
-    set_log_aside,
-    settle_leftovers,
-)
+from callctl.store.sqlite.rescue.copying import copy_to_new_file, data_version, rows_kept_beside
+from callctl.store.sqlite.rescue.leftovers import settle_leftovers
+from callctl.store.sqlite.rescue.recent_rows import RecentRows
+from callctl.store.sqlite.rescue.row_transfer import RuleRows, carry_over, merge, rule_rows
+from callctl.store.sqlite.rescue.set_aside import free_name, is_set_aside, remove_lone_index, set_aside, set_log_aside
 from callctl.store.sqlite.schema import find_alteration, has_tables, newest_version, set_store_id, store_id, version_of
 
 if TYPE_CHECKING:
