@@ -80,25 +80,55 @@ def test_named_twice_is_once_and_the_order_is_kept(choose: Chooser) -> None:
 
 def test_sids_come_from_stdin_also_from_what_list_prints(choose: Chooser) -> None:
     first, second, third = ("CA" + digit * 32 for digit in "123")
-    lines = f"{first}\tringing\toutbound-api\n\n  {second}\n{first}\n"
+    row = (first, "ringing", "outbound-api", "+15005550006", "client:agent-0123456789", "2026-01-05T12:00:00Z", "", "")
+    lines = "\t".join(row) + f"\n\n  {second}\n{first}\n"
     assert list(choose.change(third, "-", stdin=lines)) == [third, first, second]
 
 
-def test_a_row_of_list_names_its_own_call_and_not_the_parent(choose: Chooser) -> None:
-    child, parent = "CA" + "2" * 32, "CA" + "1" * 32
-    row = (child, "ringing", "outbound-dial", "+15005550006", parent, "", "", parent)
-    assert list(choose.change("-", stdin="\t".join(row))) == [child]
+CHILD, PARENT, VICTIM = ("CA" + digit * 32 for digit in "123")
+CHILD_ROW = (CHILD, "ringing", "outbound-dial", "+15005550006", BUSY, "", "", PARENT)
+
+
+@pytest.fixture
+def family(home: Path) -> Iterator[Chooser]:
+    """Choose where an answered call rings another, and a third one is answered."""
+    legs = [
+        {**call(CHILD, status="ringing"), "direction": "outbound-dial", "parent_call_sid": PARENT},
+        call(PARENT, status="in-progress"),
+        call(VICTIM, status="in-progress"),
+    ]
+    with Server(reply(200, {"calls": legs})) as server:
+        yield Chooser(
+            home,
+            {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "0" * 32, "CALLCTL_API_URL": server.url},
+        )
+
+
+def test_a_row_of_list_names_its_own_call_and_not_the_parent(family: Chooser) -> None:
+    assert list(family.change("-", stdin="\t".join(CHILD_ROW))) == [CHILD]
+
+
+def test_what_list_writes_on_a_pipe_is_taken(frozen: Frozen, choose: Chooser) -> None:
+    parent = frozen("place", RINGS, "--dial", BUSY).out.strip()
+    frozen.simulator.advance(30)
+    listed = frozen("list", "--all").out
+    sids = [line.split("\t")[0] for line in listed.splitlines()]
+    assert parent in sids
+    assert choose.change("-", stdin=listed) == sids
 
 
 @pytest.mark.parametrize(
     "fields",
     [
-        ("CA" + "1" * 32, "CA" + "2" * 32),
-        ("", "CA" + "2" * 32),
+        (CHILD, PARENT),
+        (VICTIM, BUSY),  # --columns caller_name,to
+        ("", PARENT),
         ("", "ringing"),
         ("CA1111111", "ringing"),
         ("Ann", "ringing"),
-        ("CA" + "1" * 32, "Ann", "out", "", "", "", "", "CA" + "2" * 32),
+        (VICTIM, *CHILD_ROW[1:4], CHILD, *CHILD_ROW[5:]),
+        *((*CHILD_ROW[:at], "Ann", *CHILD_ROW[at + 1 :]) for at in (0, 1, 2, 5, 6, 7)),
+        (*CHILD_ROW, ""),
     ],
 )
 def test_other_columns_of_which_the_first_may_be_another_calls_are_refused(
@@ -106,9 +136,17 @@ def test_other_columns_of_which_the_first_may_be_another_calls_are_refused(
 ) -> None:
     """As by ``list --columns parent_call_sid,sid``, or with a name that a caller chose."""
     for before in ("", f"CA{'3' * 32}\n"):
-        with pytest.raises(UsageError, match="does not begin with the SID of one call, or has several") as refused:
+        with pytest.raises(UsageError, match="neither a SID alone nor a row as list writes it") as refused:
             list(choose.change("-", stdin=before + "\t".join(fields)))
         assert refused.value.hint == "`callctl list -q` writes SIDs alone"
+
+
+@pytest.mark.parametrize("first", [PARENT, VICTIM])
+def test_columns_in_the_form_of_a_row_of_list_with_another_call_first_are_refused(family: Chooser, first: str) -> None:
+    """As by ``list --columns parent_call_sid,status,direction,from,to,start_time,duration,sid``."""
+    with pytest.raises(UsageError, match=f"{first} a child leg of {CHILD}, which it is not") as refused:
+        family.change("-", stdin="\t".join((first, *CHILD_ROW[1:7], CHILD)))
+    assert refused.value.hint == "`callctl list -q` writes SIDs alone"
 
 
 def test_an_empty_stdin_names_no_call_and_is_no_error(choose: Chooser) -> None:

@@ -10,9 +10,9 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from callctl.api.calls_api import CallsApi
-from callctl.calls.call import REST_LIVE_STATUSES, REST_STATUSES, Call
+from callctl.calls.call import REST_LIVE_STATUSES, REST_STATUSES, Call, Direction
 from callctl.calls.filter import CallFilter
-from callctl.calls.sid import LEAST_START, is_call_sid
+from callctl.calls.sid import CALLBACK_SID, LEAST_START, is_call_sid
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options.another_store import warn_of_another_store
 from callctl.cli.options.checks import no_sid, why_no_call_sid
@@ -31,12 +31,13 @@ LAST = "@last"
 # How many of the newest calls a reading command looks through for a start that the store does not know.
 _LOOKED_THROUGH = 1000
 _SHOWN = 5
-_OTHER_FIELDS = 7  # of a row of `callctl list`, behind the SID; the last is the parent's
+_FIELDS = 8  # of a row of `callctl list`; the last is the parent's SID
 _SHOWN_OF_LINE = 120  # characters
 
 # The beginning of Twilio's form, or of a UUID, or of another service's; is_call_sid recognizes whole ones.
 _START = r"CA[0-9a-fA-F]{6,31}|(?!CA)[A-Za-z0-9][A-Za-z0-9:_.-]{7,94}"
 _UUID_START = r"[0-9a-fA-F]{8}-[0-9a-fA-F-]{0,26}"  # shorter than a whole one
+_DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z"
 
 
 def one_call(runtime: Runtime, settings: Settings, client: ApiClient, text: str) -> str:
@@ -86,15 +87,17 @@ def calls_to_change(runtime: Runtime, settings: Settings, client: ApiClient, tex
     """Return the SIDs that a command which changes calls was given, each once, in their order.
 
     An empty stdin is no error, since what was to list the calls may have found none; it is said.
-    Whole SIDs cost no request. For a start, exactly one live call must begin with it, of those that REST lists and
-    those that the store knows; its whole SID and number are said on stderr, before anything is done. Where none does,
-    it is the one call that has ended: what then is asked of it comes out as with its whole SID.
+    Whole SIDs cost no request, but where rows on stdin name parents too. For a start, exactly one live call must begin
+    with it, of those that REST lists and those that the store knows; its whole SID and number are said on stderr,
+    before anything is done. Where none does, it is the one call that has ended: what then is asked of it comes out as
+    with its whole SID.
 
     Raises:
-        UsageError: One can be no SID and no start of one, or several calls begin with it.
+        UsageError: One can be no SID and no start of one, or several calls begin with it; or a line on stdin is
+            neither a SID alone nor a row as ``list`` writes it.
         UnknownCallError: No call begins with it, or none was placed.
     """
-    words = [word for text in texts for word in (_on_stdin(runtime) if text == "-" else (text,))]
+    words = [word for text in texts for word in (_on_stdin_to_change(runtime, client) if text == "-" else (text,))]
     if not words:
         runtime.say("callctl: no calls on stdin: nothing to do")
     starts = [_checked(word) for word in words if word != LAST and not is_whole(word)]
@@ -116,22 +119,68 @@ def _resolved(
 
 
 def _on_stdin(runtime: Runtime) -> Iterator[str]:
-    """Yield what stdin names: of each line the first field, so that what ``callctl list`` prints can be piped in.
+    """Yield what stdin names: of each line the first field, so that rows of whatever columns can be piped in."""
+    for line in runtime.read_stdin().splitlines():
+        if word := line.split("\t")[0].strip():
+            yield word
+
+
+def _on_stdin_to_change(runtime: Runtime, client: CallsApi) -> Iterator[str]:
+    """Yield what stdin names: of each line all of it, or of a row as ``callctl list`` writes it the first field.
 
     Raises:
         UsageError: A line has other columns, as by ``--columns``, so that its first field may be another call's SID, or
             a name that a caller chose.
     """
+    words: list[str] = []
+    parents: dict[str, str] = {}
     for line in runtime.read_stdin().splitlines():
-        word, *others = (field.strip() for field in line.split("\t"))
-        is_row = len(others) == _OTHER_FIELDS and others[0] in REST_STATUSES
-        if others and not is_row and (not is_whole(word) or any(map(is_whole, others))):
+        word, *others = fields = [field.strip() for field in line.split("\t")]
+        if others and not _is_row(fields):
             raise UsageError(
-                f"a line on stdin does not begin with the SID of one call, or has several: {line[:_SHOWN_OF_LINE]}",
+                f"a line on stdin is neither a SID alone nor a row as list writes it: {line[:_SHOWN_OF_LINE]}",
                 hint="`callctl list -q` writes SIDs alone",
             )
         if word:
-            yield word
+            words.append(word)
+        if others and others[-1]:
+            parents[word] = others[-1]
+    if parents:
+        _check_parents(client, parents)
+    yield from words
+
+
+def _is_row(fields: Sequence[str]) -> bool:
+    """Return whether these are the fields of a line of ``callctl list``, without ``--columns``."""
+    if len(fields) != _FIELDS:
+        return False
+    sid, status, direction, from_, to, start, duration, parent = fields
+    return (
+        is_whole(sid)
+        and status in REST_STATUSES
+        and direction in list(Direction)
+        and not any(re.fullmatch(CALLBACK_SID, end) for end in (from_, to))
+        and (not start or re.fullmatch(_DATE, start) is not None)
+        and (not duration or duration.isdecimal())
+        and (not parent or is_whole(parent))
+    )
+
+
+def _check_parents(client: CallsApi, parents: dict[str, str]) -> None:
+    """Check with REST the rows that name two calls: other columns can have the same form with the parent's SID first.
+
+    What is not live can't be hurt.
+
+    Raises:
+        UsageError: The first of the two is no child leg of the other.
+    """
+    for call in find_calls(client, CallFilter(statuses=tuple(REST_LIVE_STATUSES)), limit=None):
+        parent = parents.get(call.sid)
+        if parent is not None and call.parent_call_sid != parent:
+            raise UsageError(
+                f"a row on stdin makes {call.sid} a child leg of {parent}, which it is not",
+                hint="`callctl list -q` writes SIDs alone",
+            )
 
 
 def is_whole(text: str) -> bool:
