@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TextIO
 
 from callctl.cli.io.runtime import Runtime
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from callctl.settings import Settings
     from callctl.views.live.screen import LiveView, TableOptions
     from callctl.views.threaded_view import ThreadedView
-    from callctl.views.view import View
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ def open_table(
 
     from callctl.cli.watch.banner import filter_in_words
     from callctl.cli.watch.operator import TableOperator
-    from callctl.views.filtered_view import FilteredView
+    from callctl.views.filtered_view import ShownPart
     from callctl.views.live.screen import LiveView
     from callctl.views.threaded_view import ThreadedView
 
@@ -77,6 +76,8 @@ def open_table(
         loop.call_soon_threadsafe(stop)
 
     operator = TableOperator(runtime, settings, listens=listens, may_act=not read_only, stop=stop_in_loop)
+    if call_filter is not None:
+        options = replace(options, part=ShownPart(call_filter, words=filter_in_words(runtime, call_filter)))
     table = LiveView(
         console,
         options,
@@ -85,10 +86,7 @@ def open_table(
         stdin=runtime.stdin if has_keys else None,
         on_unread=runtime.leave_terminal,
     )
-    shown: View = table
-    if call_filter is not None:
-        shown = FilteredView(table, call_filter, words=filter_in_words(runtime, call_filter))
-    view = ThreadedView(shown)
+    view = ThreadedView(table)
     table.connect(lambda: view.call_soon(table.take_news))
     return OpenTable(view, table)
 

@@ -226,7 +226,7 @@ def _mark_all(state: ViewState, key: Key, around: Surroundings) -> ViewState:
     if text_filter.is_empty:
         return state.saying("type a filter first: /", key.at)
     shown = [leg for sid in around.listing.legs() if (leg := around.listing.leg(sid)) and _is_live(leg, around)]
-    marks = {leg.call_sid: leg.status for leg in shown} | dict(state.marks)
+    marks = {leg.call_sid: leg.status for leg in shown if around.matches(leg)} | dict(state.marks)
     state = replace(state, marks=MappingProxyType(marks))
     return state.saying(f"{len(marks)} marked; what comes later is not", key.at)
 

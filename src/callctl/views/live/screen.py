@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from callctl.calls.action import ActionEvent
     from callctl.calls.board import Change
     from callctl.calls.watch_trouble import Cause, Trouble
+    from callctl.views.filtered_view import ShownPart
 
 # The last frame stays in the scrollback, so it need not fit the screen; but neither may it bury what was there.
 LAST_FRAME_LINES = 64
@@ -74,7 +75,8 @@ class TableOptions:
 
     ``idle`` is shown while there are no calls, ``paste_guide`` on the page about the keys. ``bell`` rings when a leg
     starts to need attention: after ``rings_too_long``, or when it fails. With ``masks_numbers`` numbers and names are
-    masked as they are drawn: filters and keys go by the true ones.
+    masked as they are drawn: filters and keys go by the true ones. ``part`` has the legs that are shown, if not all:
+    what keys ask goes by the whole board.
     """
 
     idle: Sequence[str] = ()
@@ -82,6 +84,7 @@ class TableOptions:
     rings_too_long: timedelta = RINGS_TOO_LONG
     bell: bool = False
     masks_numbers: bool = False
+    part: ShownPart | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,7 +156,7 @@ class LiveView:
         stdin: TextIO | None = None,
         on_unread: Callable[[], None] = lambda: None,
     ) -> None:
-        self._on_unread = on_unread
+        self._on_unread, self._part = on_unread, options.part
         self._console, self._options, self._clock, self._operator = console, options, clock, operator
         self._keyboard = None if operator is None or stdin is None else Keyboard(stdin, console.file, on_key=self.key)
         self._below: Sequence[str] = ()
@@ -164,7 +167,8 @@ class LiveView:
         self._failures_while_held: list[ActionEvent] = []  # they show when the picture goes on
         self._held_since = ""
         self._state = ViewState()
-        self._latest, self._shown = Snapshot(), Snapshot()  # the shown one is older while the picture is held
+        self._latest = self._latest_part = Snapshot()  # the board, and the part of it that is to be seen
+        self._shown = Snapshot()  # that part, or an older one while the picture is held
         self._waiting = 0  # events since then
         self._header: WatchState | None = None
         self._frame: Frame | None = None
@@ -189,6 +193,8 @@ class LiveView:
 
     def event(self, event: CallEvent, change: Change | None) -> None:
         """Remember an event, and whether it came late, for the foot of the table."""
+        if self._part is not None and not self._part.has_event(event):
+            return
         self._recent.append((event, change is not None and change.late))
         self._waiting += self._state.is_held
 
@@ -197,6 +203,18 @@ class LiveView:
 
         The callback of that end may arrive before the answer to the request.
         """
+        if self._shows(action):
+            self._show_action(action)
+        if action.may_have_changed_it:
+            done = "redirected" if action.action == "redirect" else "hung up"
+            self._state = changed(self._state, action.call_sid, f"{done} {by_whom(action)}".rstrip(), at=elapsed())
+
+    def _shows(self, action: ActionEvent) -> bool:
+        """Return whether a request is for a leg that matches or has a row."""
+        part = self._part
+        return part is None or part.has_action(action) or self._latest_part.leg(action.call_sid) is not None
+
+    def _show_action(self, action: ActionEvent) -> None:
         recent = list(self._recent)[1 - EVENT_LINES :]
         at = next((at for at, item in enumerate(recent) if _may_result_from(item, action)), len(recent))
         self._recent.clear()
@@ -205,9 +223,6 @@ class LiveView:
             self._failures_while_held.append(action)
         else:
             self._add_failure(action)
-        if action.may_have_changed_it:
-            done = "redirected" if action.action == "redirect" else "hung up"
-            self._state = changed(self._state, action.call_sid, f"{done} {by_whom(action)}".rstrip(), at=elapsed())
 
     def _add_failure(self, action: ActionEvent) -> None:
         failure = failed_action(action)
@@ -236,9 +251,13 @@ class LiveView:
 
     def refresh(self, snapshot: Snapshot, header: WatchState) -> None:
         """Draw the board as it is now, in the size the terminal has now."""
-        self._latest, self._header = snapshot, header
+        self._latest = self._latest_part = snapshot
+        self._header = header
+        if self._part is not None:
+            self._latest_part = self._part.of(snapshot)
+            self._header = replace(header, shown_only=self._part.words)
         if not self._state.is_held:
-            self._shown, self._waiting = snapshot, 0
+            self._shown, self._waiting = self._latest_part, 0
         self._draw()
 
     def is_stale(self) -> bool:
@@ -258,7 +277,7 @@ class LiveView:
                 return
             live, self._live = self._live, None
             self._stop(live)
-            if self._frame is not None and self._latest.families:
+            if self._frame is not None and self._latest_part.families:
                 self._print_last(self._frame)
 
     # The terminal
@@ -366,7 +385,7 @@ class LiveView:
             drawn_at = before.mode.drawn_at if isinstance(before.mode, Confirming) else None
             self._carry_out(intent, question_seconds=0.0 if drawn_at is None else elapsed() - drawn_at)
         if self._state.is_held is not before.is_held:
-            self._shown, self._waiting = self._latest, 0
+            self._shown, self._waiting = self._latest_part, 0
             self._hold() if self._state.is_held else self._go_on()
         return self._state.mode is not before.mode or intent is not None
 
@@ -441,6 +460,7 @@ class LiveView:
             listens=operator is not None and operator.listens,
             may_act=self._may_act,
             urls=() if operator is None else operator.urls,
+            matches=(lambda _leg: True) if self._part is None else self._part.matches,
         )
 
     @property
@@ -527,7 +547,7 @@ class LiveView:
 
     def _print_last(self, frame: Frame) -> None:
         self._go_on()
-        listing = self._legs.update(self._latest, ViewState().arrangement(elapsed()))
+        listing = self._legs.update(self._latest_part, ViewState().arrangement(elapsed()))
         last = replace(frame, listing=listing, state=ViewState(), below=(), question=(), in_flight=(), is_last=True)
         size = self._console.size
         layout = lay_out(last, width=size.width, height=max(size.height, LAST_FRAME_LINES))

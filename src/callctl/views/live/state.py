@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import TypeAlias
 
 from callctl.calls.board import Snapshot
+from callctl.calls.leg import Leg
 from callctl.views.live.filter import TextFilter
 from callctl.views.live.intents import HangUp, Leave, Redirect, Target
 from callctl.views.live.sorted_legs import Arrangement, Listing, Sort
@@ -191,7 +192,8 @@ class Surroundings:
     """What a key meets: the rows on the screen, the board as it is now, and what may be done.
 
     ``room`` is how many rows the screen has or, while a page is open, how many of its ``page_lines``. ``listens``:
-    callbacks come to this process. ``urls`` are the names of the named URLs.
+    callbacks come to this process. ``urls`` are the names of the named URLs. ``latest`` has all legs, also where the
+    table shows a part of them: ``matches`` says whether a leg is in that part, not only the parent of one that is.
     """
 
     listing: Listing
@@ -201,3 +203,4 @@ class Surroundings:
     listens: bool = False
     may_act: bool = True
     urls: Sequence[str] = ()
+    matches: Callable[[Leg], bool] = lambda _leg: True
