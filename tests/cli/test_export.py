@@ -112,7 +112,7 @@ def breaks_off(monkeypatch: pytest.MonkeyPatch) -> None:
         yield "[{"
         raise CallctlError("the API does not answer")
 
-    monkeypatch.setattr("callctl.cli.export._json", broken)
+    monkeypatch.setattr("callctl.cli.export.document._json", broken)
 
 
 def test_a_file_stays_as_it_was_until_the_whole_new_one_is_there(

@@ -97,7 +97,7 @@ CATALOGUE = (
     ),
     Entry(
         "export",
-        "export:export",
+        "export.command:export",
         "Write what became of calls: a page to show others, a diagram, CSV.",
         ("callctl export @last --web", "callctl export --since 2h --format csv --output -"),
         heading="What happened",
