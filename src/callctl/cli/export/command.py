@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -15,17 +15,11 @@ from callctl.cli.export.source import Source
 from callctl.cli.export.target import TO_STDOUT, Target, check_output
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options import common, completion, filters
-from callctl.cli.options.another_store import warn_of_another_store
-from callctl.cli.options.calls import open_store_to_read
+from callctl.cli.options.calls import open_store_alone, open_store_to_read
 from callctl.cli.options.checks import check_account
 from callctl.cli.options.common import OUTPUT
 from callctl.cli.options.completion import FORMATS
 from callctl.errors import UsageError
-from callctl.store.opening import open_readonly
-
-if TYPE_CHECKING:
-    from callctl.settings import Settings
-    from callctl.store.event_store import EventStore
 
 # Stories on a page or in a Mermaid document; more would be megabytes that nobody reads.
 DEFAULT_LIMIT = 200
@@ -114,7 +108,7 @@ def export(
     check_account(settings)
     check_output(runtime, settings, output)
     client = runtime.client(settings) if fetch else None
-    store = open_store_to_read(runtime, settings) if fetch else _open_store(runtime, settings)
+    store = open_store_to_read(runtime, settings) if fetch else open_store_alone(runtime, settings)
     try:
         source = Source(runtime, settings, store, client, masks=mask_numbers)
         families = source.named(call) if call else source.matching(chosen)
@@ -142,16 +136,6 @@ def _check(format_: str, *, output: str | None, web: bool) -> None:
         raise UsageError("--output names no file", hint="- stands for stdout; without it a new file is made here")
     if web and (format_ != "html" or output == TO_STDOUT):
         raise UsageError("--web opens a page, and none is written to a file", hint="leave out --format and --output -")
-
-
-def _open_store(runtime: Runtime, settings: Settings) -> EventStore | None:
-    """Return the store, or None if there is none; it alone has all that is wanted, so that its errors are raised.
-
-    Raises:
-        StoreError: It can't be read.
-    """
-    warn_of_another_store(runtime, settings)
-    return open_readonly(settings)
 
 
 def _check_choice(calls: Sequence[str] | None, chosen: CallFilter) -> None:

@@ -289,12 +289,21 @@ def open_store_to_read(runtime: Runtime, settings: Settings) -> EventStore | Non
 
     That a watch or listener runs that keeps another one is said in any case.
     """
-    warn_of_another_store(runtime, settings)
     try:
-        return open_readonly(settings)
+        return open_store_alone(runtime, settings)
     except StoreError as error:
         runtime.warn(error)
     return None
+
+
+def open_store_alone(runtime: Runtime, settings: Settings) -> EventStore | None:
+    """Return the local store for a command that has nothing else to read, or None if there is none.
+
+    Raises:
+        StoreError: It can't be read.
+    """
+    warn_of_another_store(runtime, settings)
+    return open_readonly(settings)
 
 
 def open_store_for_writing(runtime: Runtime, settings: Settings, *, busy_timeout: float) -> EventStore | None:

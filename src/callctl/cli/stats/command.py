@@ -10,7 +10,7 @@ import typer
 from callctl.cli.io.progress import Progress
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.options import common, completion, filters
-from callctl.cli.options.another_store import warn_of_another_store
+from callctl.cli.options.calls import open_store_alone
 from callctl.cli.options.checks import check_account
 from callctl.cli.options.common import OUTPUT
 from callctl.cli.options.completion import GROUPINGS
@@ -78,7 +78,6 @@ def stats(
     chosen = filters.read_filter(status=status, to=to, from_=from_, since=since, until=until, now=runtime.now())
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid}, requires_dotenv=False)
     check_account(settings)
-    warn_of_another_store(runtime, settings)
     figures = _figures(runtime, settings, chosen, by=grouping)
     if (figures is None or not figures.all.kinds) and runtime.form is not Form.JSON:
         runtime.say(f"callctl: {_why_empty(has_store=figures is not None, is_filtered=not chosen.is_empty)}")
@@ -100,7 +99,7 @@ def _figures(runtime: Runtime, settings: Settings, chosen: CallFilter, *, by: st
     from callctl.reports.stored_figures import read_figures
     from callctl.store.opening import open_readonly
 
-    store = open_readonly(settings)
+    store = open_store_alone(runtime, settings)
     if store is None:
         return None
     with closing(store):
