@@ -25,6 +25,7 @@ from web_site import closed_port
 
 from callctl.calls.call import Call
 from callctl.calls.event import CallEvent
+from callctl.doctor.files import undelivered_findings
 from callctl.settings import Settings, load
 from callctl.simulator import Simulator
 from callctl.store.event_store import EventStore
@@ -398,3 +399,37 @@ def test_what_was_to_go_to_another_machine_needs_a_word(replay: Replaying, setti
     outcome = replay("--failed")
     assert outcome.code == 2
     assert "where it was to go is not on this machine: https://example.com/x" in outcome.err
+
+
+def test_nothing_goes_to_a_url_that_is_in_the_store_of_a_found_file(
+    callctl: Callctl, settings: Settings, tmp_path: Path
+) -> None:
+    """It may be a cloned repository's, and the signature is as good as Twilio's."""
+    (folder := tmp_path / "cloned").mkdir()
+    (folder / ".env").write_text("CALLCTL_STORE=events.db\n")
+    found = load({"HOME": str(tmp_path), **ENV}, cwd=folder)
+    assert found.store == folder / "events.db"
+    one = callback(settings, 1, "ringing", at=0)
+    stored(found, one)
+    with Server(reply(204)) as theirs, Server(reply(204)) as own:
+        row = Undelivered(one.call_sid, one.key, f"{theirs.url}/x", one.received_at, "no answer", timedelta())
+        with closing(opened(found)) as store:
+            store.keep_undelivered([row], now=NOW)
+
+        def replay(*args: str) -> Outcome:
+            return callctl("replay", "--failed", *args, env=ENV, cwd=folder, now=lambda: NOW)
+
+        refused = replay()
+        assert refused.code == 2
+        assert f"{folder / '.env'} names the store, and was found, not named" in refused.err
+        assert "--to names your application, --env-file a file that you trust" in refused.err
+        assert f"{theirs.url}/x" in replay("--dry-run").out
+        (finding,) = undelivered_findings(found, now=lambda: NOW)
+        assert finding.fix == "callctl replay --failed --to URL"
+        assert theirs.received == []
+        assert replay("--to", own.url).code == 0
+        assert len(own.received) == 1
+        with closing(opened(found)) as store:
+            store.keep_undelivered([row], now=NOW)
+        assert replay("--env-file", ".env").code == 0
+        assert len(theirs.received) == 1

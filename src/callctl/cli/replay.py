@@ -62,7 +62,8 @@ def replay(
         typer.Option(
             "--failed",
             help="What --forward-to could not pass on.\n\n"
-            "It is sent to the URL to which it was to go, unless --to names another. What is accepted is forgotten.",
+            "It is sent to the URL to which it was to go, unless --to names another. What is accepted is forgotten. "
+            "Where a .env that was found names the store, --to is needed.",
             rich_help_panel=WHICH,
         ),
     ] = False,
@@ -168,6 +169,8 @@ def replay(
         _check_http(sign_for, "--sign-for")
     pace = _pace(speed, at_once=at_once or (failed and speed is None))
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid})
+    if to is None and not dry_run:
+        _check_urls_are_own(settings)
     from callctl.cli.options.listener_checks import check_credentials
 
     check_credentials(settings, unverified=False)
@@ -237,6 +240,16 @@ def _checked_url(url: str, option: str, *, allow_remote: bool) -> str:
             hint="callbacks show who called whom, and their signatures are valid: --allow-remote, if you mean it",
         )
     return url
+
+
+def _check_urls_are_own(settings: Settings) -> None:
+    """Make sure that the URLs in the store are of who runs this: each gets a signature that is as good as Twilio's."""
+    if settings.is_store_found:
+        raise UsageError(
+            f"{settings.sources['CALLCTL_STORE']} names the store, and was found, not named: where the callbacks are "
+            "to go may be another's choice",
+            hint="--to names your application, --env-file a file that you trust; --dry-run shows what is kept",
+        )
 
 
 def _check_certificates(insecure: bool, urls: Iterable[str]) -> None:

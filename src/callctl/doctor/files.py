@@ -128,7 +128,8 @@ def undelivered_findings(settings: Settings, *, now: Callable[[], datetime]) -> 
     if failed:
         callbacks = "1 callback is" if len(failed) == 1 else f"{len(failed)} callbacks are"
         text = f"{callbacks} kept that could not be passed on to an application"
-        yield warning("forwarding", text, fix="callctl replay --failed", count=len(failed))
+        fix = "callctl replay --failed --to URL" if settings.is_store_found else "callctl replay --failed"
+        yield warning("forwarding", text, fix=fix, count=len(failed))
 
 
 def _unmade(path: Path) -> Finding:
