@@ -360,7 +360,11 @@ def test_a_question_is_whole_at_40_columns_and_what_is_cut_ends_in_dots() -> Non
     assert text_of(long, width=40, height=12).splitlines()[-2].endswith(" …")
 
 
-@given(st.text(st.sampled_from("ab  -क\u093e\u0301漢가\u302e\U0001f3fb")), st.integers(8, 40), st.integers(0, 3))
+@given(
+    st.text(st.sampled_from("ab  -#क\u093e\u0301\u1161\ufe0f漢가\u302e\U0001f3fb")),
+    st.integers(8, 40),
+    st.integers(0, 3),
+)
 def test_a_wrapped_text_fits_by_its_cells_and_nothing_of_it_is_lost(text: str, width: int, indent: int) -> None:
     text = printable(text)
     lines = wrap(text, width, initial_indent=" " * indent, subsequent_indent=" " * (indent + 2))
@@ -369,6 +373,15 @@ def test_a_wrapped_text_fits_by_its_cells_and_nothing_of_it_is_lost(text: str, w
         letters = len(line.strip(" ")) - sum(category(char).startswith("M") for char in line)
         assert cells(line) <= width or letters <= 1
     assert "".join("".join(lines).split(" ")) == "".join(text.split(" "))
+
+
+@pytest.mark.parametrize("width", [21, 38, 39, 79])
+def test_a_name_is_wrapped_that_is_narrower_in_pieces_than_as_a_whole(width: int) -> None:
+    """Its lines end between a sign and a vowel without width, which with the mark after it takes a cell only there."""
+    name = "#\u1161\ufe0f" * 100 * width
+    lines = wrap(f"sip:{name} rings", width)
+    assert "".join(lines).replace(" ", "") == f"sip:{name}rings"
+    assert all(cells(line) <= width for line in lines)
 
 
 @pytest.mark.parametrize("width", [10, 24, 38, 77])

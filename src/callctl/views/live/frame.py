@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -173,17 +174,19 @@ def wrapped_page(lines: Sequence[str], *, width: int) -> list[str]:
 def wrap(text: str, width: int, *, initial_indent: str = "", subsequent_indent: str = "") -> list[str]:
     """Return a text on lines of at most so many cells, as textwrap, which counts characters, would.
 
-    It is broken at blanks, and within a word that is wider than a line. A letter keeps its marks.
+    It is broken at blanks, and within a word that is wider than a line. A letter keeps its marks. A word may be
+    narrower or wider than its pieces together: what is left of it is counted by these until it is short.
     """
     lines: list[str] = []
     line, has_words = initial_indent, False
     for blanks, word in re.findall("( *)([^ ]+)", printable(re.sub("[\t-\r]", " ", text))):
         between, rest, size = blanks if has_words else "", word, cells(word)
-        while cells(line) + cells(between) + size > width:
+        while rest and cells(line) + cells(between) + size > width:
             if cells(subsequent_indent) + size > width:
                 room = width - cells(line) - cells(between)
                 begin = _beginning(rest, room, at_least=0 if has_words else 1)
                 line, rest, size = f"{line}{between}{begin}" if begin else line, rest[len(begin) :], size - cells(begin)
+                size = size if size > 2 * width else cells(rest)
             lines.append(line)
             line, between, has_words = subsequent_indent, "", False
         if rest:
@@ -513,9 +516,8 @@ def _end_of(typed: str, room: int) -> str:
     """Return a text, or as much of its end as has room."""
     if cells(typed) <= room:
         return typed
-    while typed and cells(typed) >= max(1, room):
-        typed = typed[1:]
-    return f"…{typed}"
+    begin = bisect_left(range(len(typed)), True, key=lambda begin: cells(typed[begin:]) < max(1, room))
+    return f"…{typed[begin:]}"
 
 
 def _keys_that_fit(frame: Frame, room: int) -> str:
