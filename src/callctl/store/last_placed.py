@@ -36,7 +36,8 @@ class LastPlaced:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        store = hashlib.sha256(settings.store_name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+        where = settings.store_name if settings.store_url else os.path.realpath(settings.store)  # however it is spelled
+        store = hashlib.sha256(where.encode("utf-8", "surrogateescape")).hexdigest()[:8]
         self._mark = settings.state_dir / f"last-not-known-{settings.world}-{store}"
         self._own = settings.state_dir / f"last-placed-{settings.world}-{store}"
         self._token = os.urandom(8).hex()  # what the mark of this command says

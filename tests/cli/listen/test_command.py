@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -64,6 +64,22 @@ def test_a_service_manager_hears_when_it_listens_and_when_it_ends(home: Path, si
             assert service.send(simulator, form(1, "ringing")) == 204
             assert service.terminate() == 0
             assert manager.recv(100) == b"STOPPING=1"
+
+
+def test_a_service_manager_that_stands_still_holds_nothing_up(home: Path, simulator: Simulator) -> None:
+    """Its queue is full, and nobody reads it."""
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to,
+    ):
+        manager.bind(str(home / "notify"))
+        to.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                to.sendto(b"x", str(home / "notify"))
+        with Service(home=home, env={**env_for(simulator), "NOTIFY_SOCKET": str(home / "notify")}) as service:
+            assert service.send(simulator, form(1, "ringing")) == 204
+            assert service.terminate() == 0
 
 
 def test_what_goes_wrong_is_a_record_as_those_of_watch(home: Path, simulator: Simulator) -> None:

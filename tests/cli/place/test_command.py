@@ -396,6 +396,9 @@ def test_where_the_store_is_locked_last_is_not_the_one_before_until_the_next_is_
             assert ("placed, but @last will not stand for it: " in outcome.err) == (code == 0)
             assert NOT_KNOWN in callctl("hangup", "@last", env=env).err
         assert NOT_KNOWN in callctl("hangup", "@last", env=env).err
+        (home / "link").symlink_to(home)
+        for spelling in (home / "." / "link" / path, home / "link" / ".." / home.name / path):
+            assert NOT_KNOWN in callctl("hangup", "@last", env={**env, "CALLCTL_STORE": str(spelling)}).err
         assert callctl(*PLACE, env=env).code != 0  # refused: the one before this is still the one that is not known
         assert NOT_KNOWN in callctl("hangup", "@last", env=env).err
         assert callctl(*PLACE, env=env).code == 0

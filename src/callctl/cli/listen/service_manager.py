@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 READY = "READY=1"
 STOPPING = "STOPPING=1"
+_LIMIT = 0.5  # seconds that a service manager which does not read may hold up the listener
 
 
 def notify(environ: Mapping[str, str], state: str) -> None:
@@ -18,6 +19,7 @@ def notify(environ: Mapping[str, str], state: str) -> None:
         address = "\0" + address[1:]
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            channel.settimeout(_LIMIT)
             channel.sendto(state.encode(), address)
-    except OSError:  # it no longer listens
+    except OSError:  # it no longer listens, or does not read what was sent
         return
