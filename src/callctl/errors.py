@@ -212,7 +212,7 @@ class NoThreadError(CallctlError):
     def __init__(self) -> None:
         super().__init__(
             "the system lets callctl start no further thread",
-            hint="end other programs of this user, or raise the limit: `ulimit -u`, or that of the service",
+            hint="end other programs of this user, or raise the limit: `ulimit -u`, or the service's",
         )
 
     @property

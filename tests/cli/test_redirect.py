@@ -58,7 +58,7 @@ def test_json_is_one_object(setup: CliSetup) -> None:
             {
                 "call_sid": child,
                 "relation": "child",
-                "effect": "talking to client:ann: drops, and the Dial's action, if it has one, is asked as well",
+                "effect": "talking to client:ann: drops, and the Dial's action, if it has one, is requested as well",
             }
         ],
     }
@@ -133,7 +133,7 @@ def test_of_a_parent_it_says_that_the_child_drops(setup: CliSetup) -> None:
     assert messages(outcome) == (
         f"callctl: {parent} is the phone that was called, {ANSWERS} (outbound-api)\n"
         f"callctl: its child leg {child}: talking to client:ann: drops, and the Dial's action, if it has one, "
-        "is asked as well\n"
+        "is requested as well\n"
         f"callctl: redirected to survey: {parent} is in-progress\n"
     )
     setup.simulator.advance(2)
@@ -192,7 +192,9 @@ def test_it_is_said_before_it_is_done(callctl: Callctl) -> None:
         env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "fake", "CALLCTL_API_URL": server.url}
         outcome = callctl("redirect", SID, "--say", "x", env=env)
     assert outcome.code == 1
-    assert "drops, and the Dial's action, if it has one, is asked as well" in outcome.err.split("callctl: error:")[0]
+    assert (
+        "drops, and the Dial's action, if it has one, is requested as well" in outcome.err.split("callctl: error:")[0]
+    )
 
 
 def test_a_look_that_is_not_allowed_does_not_keep_it_from_acting(callctl: Callctl) -> None:
@@ -558,7 +560,7 @@ def test_of_many_that_ring_none_keeps_one_that_talks_waiting(setup: CliSetup) ->
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ([SID], "nothing tells what the call shall do"),
+        ([SID], "nothing says what the call is to do"),
         ([SID, "--say", "x", "--url", "survey"], "exclude each other"),
         ([SID, "--url", "survy"], "no URL is named 'survy'"),
         ([SID, "--say", "x", "--method", "GET"], "--method goes with --url"),

@@ -33,7 +33,7 @@ def test_the_request_is_shown_and_what_the_other_leg_does(setup: CliSetup) -> No
     assert messages(outcome).splitlines() == [
         f"callctl: {parent} is the phone that was called, {ANSWERS} (outbound-api)",
         f"callctl: its child leg {child}: talking to client:ann: drops, "
-        "and the Dial's action, if it has one, is asked as well",
+        "and the Dial's action, if it has one, is requested as well",
         "callctl: dry run: nothing was sent",
     ]
     assert setup.sent() == placed

@@ -60,7 +60,7 @@ def test_both_legs_go_the_child_first_and_it_is_said_before(setup: CliSetup, nam
         f"callctl: {child} is the phone that <Dial> called, client:ann (outbound-dial)",
         f"callctl: {parent} is the phone that was called, {ANSWERS} (outbound-api)",
         f"callctl: {child} goes into the conference room 1 first, then {parent}",
-        f"callctl: the Dial of {parent} ends with the first, and its action, if it has one, is asked as well",
+        f"callctl: the Dial of {parent} ends with the first, and its action, if it has one, is requested as well",
         f"callctl: without an action or a verb behind that Dial, {parent} hangs up before its turn, and {child} is "
         "alone in room 1",
     ]
@@ -118,7 +118,7 @@ def test_a_parent_whose_dial_has_an_action_goes_into_the_conference(setup: CliSe
     child = setup.callctl("list", "--parent", parent, "-q").out.strip()
     outcome = setup.callctl("redirect", parent, *MOVE)
     assert outcome.code == 0
-    assert f"the Dial of {parent} ends with the first, and its action, survey, is asked as well" in outcome.err
+    assert f"the Dial of {parent} ends with the first, and its action, survey, is requested as well" in outcome.err
     assert "hangs up before its turn" not in outcome.err
     setup.simulator.advance(2)
     assert in_room(setup) == {parent, child}

@@ -126,7 +126,7 @@ def test_a_call_that_rest_still_shows_as_in_progress_is_not_said_to_be() -> None
     assert error.message == (
         f"{SID} can't be redirected: Twilio says that it is not in progress, though REST still shows it as in-progress"
     )
-    assert f"`callctl show {SID}` tells" in (error.hint or "")
+    assert f"see `callctl show {SID}`;" in (error.hint or "")
 
 
 def test_rest_gets_two_seconds_to_show_the_end() -> None:
@@ -151,7 +151,7 @@ def test_the_refusal_stands_when_the_call_cannot_be_asked_for() -> None:
 def test_the_child_of_a_redirected_parent_drops() -> None:
     (other,) = preview(CallAndChildren(call("in-progress"), (call("ringing", PARENT, to="client:ann"),)), known=Known())
     assert (other.sid, other.relation) == (PARENT, "child")
-    assert other.effect == "ringing client:ann: drops, and the Dial's action, if it has one, is asked as well"
+    assert other.effect == "ringing client:ann: drops, and the Dial's action, if it has one, is requested as well"
 
 
 def test_the_parent_of_a_redirected_child_goes_on() -> None:
@@ -184,7 +184,7 @@ def test_a_child_that_was_redirected_out_of_the_dial_goes_on_and_so_does_its_par
     others = preview(CallAndChildren(call("in-progress"), (child, bridged)), known=known)
     assert [other.effect for other in others] == [
         f"goes on: it was redirected out of the Dial at {time_of_day(NOW)}",
-        "talking to client:ann: drops, and the Dial's action, if it has one, is asked as well",
+        "talking to client:ann: drops, and the Dial's action, if it has one, is requested as well",
     ]
     (parent,) = preview(CallAndChildren(child, ()), known=known)
     assert parent.effect == f"goes on: this leg was redirected out of its Dial at {time_of_day(NOW)}"

@@ -241,7 +241,7 @@ def test_the_limit_is_kept_and_says_how_it_stands() -> None:
     ("before", "words"),
     [
         (None, f"{SID} is not known to be ended after 0.1 s; the API has not answered since"),
-        ("ringing", f"{SID} is not known to be ended after 0.1 s: it was ringing when last heard of; the API"),
+        ("ringing", f"{SID} is not known to be ended after 0.1 s: it was ringing by the last report; the API"),
     ],
 )
 def test_the_limit_is_kept_by_an_api_that_does_not_answer(

@@ -669,7 +669,7 @@ def test_what_a_crash_left_is_settled_when_the_rule_no_longer_asks_while_it_coul
     claim, api = expired_claims(claims, Hangup()), FailingApi([BUSY] * 99)
     event = executor(api, claims, pauses=[], applies=2).recover(claim, action(Hangup()))
     assert isinstance(event, ActionEvent)
-    assert (event.result, event.outcome) == (DECLINED, "the rule no longer asked for it when it could be sent")
+    assert (event.result, event.outcome) == (DECLINED, "the rule no longer applied when it could be sent")
     assert claims.expired_claims(is_over=lambda _: True) == []
     assert claims.actions(sid(1)) == [event]
 

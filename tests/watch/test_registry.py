@@ -414,5 +414,5 @@ def test_a_stopped_watch_is_found_though_it_does_not_answer(
     stopped_watch = stopped(settings)
     assert stopped_watch is not None
     assert f"(process {sleeper.pid}) is stopped, as by Ctrl-Z" in stopped_in_words(stopped_watch)
-    assert resume_hint(stopped_watch) == f"`fg` in its terminal, or `kill -CONT {sleeper.pid}`, lets it go on"
+    assert resume_hint(stopped_watch) == f"`fg` in its terminal, or `kill -CONT {sleeper.pid}`, continues it"
     assert stopped(replace(settings, account_sid="AC" + "1" * 32)) is None

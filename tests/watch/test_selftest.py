@@ -107,7 +107,7 @@ async def test_a_self_test_takes_the_proxy_of_the_environment_and_no_password_wi
     ("proxy", "why"),
     [
         ("http://ann:fake-word@{host}", "the proxy did not let the connection through (HTTP 407)"),
-        ("ann:fake-word@{host}", "its address, or that of the proxy, is malformed"),
+        ("ann:fake-word@{host}", "its address or the proxy's is malformed"),
         ("http://ann:fake-word@127.0.0.1:1", "can't connect to the proxy: Connection refused"),
     ],
 )

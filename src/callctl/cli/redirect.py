@@ -80,8 +80,8 @@ def redirect(
             "--status-callback",
             metavar="URL|watch",
             help="With --url: where the call reports from now on.\n\n"
-            "watch is the running watch. Unless given, nothing changes. Which events are told can't be chosen for a "
-            "call in progress: its end is, if it was placed without callbacks.",
+            "watch is the running watch. Unless given, nothing changes. Which events are reported can't be chosen for "
+            "a call in progress: its end is, if it was placed without callbacks.",
             rich_help_panel=CALLBACKS,
         ),
     ] = None,
@@ -516,9 +516,9 @@ class ConferencePreview(RedirectPreview):
     def _end_of_dial(self, parent: str, children: str) -> list[str]:
         action = self.history.dial_action(parent)
         if action:
-            return [f"the Dial of {parent} ends with the first, and its action, {action}, is asked as well"]
+            return [f"the Dial of {parent} ends with the first, and its action, {action}, is requested as well"]
         return [
-            f"the Dial of {parent} ends with the first, and its action, if it has one, is asked as well",
+            f"the Dial of {parent} ends with the first, and its action, if it has one, is requested as well",
             f"without an action or a verb behind that Dial, {parent} hangs up before its turn, and {children} is "
             f"alone in {self.room}",
         ]

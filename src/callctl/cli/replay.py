@@ -80,7 +80,7 @@ def replay(
     status: filters.Status = None,
     from_: filters.From = None,
     family: Annotated[
-        bool, typer.Option("--family", help="Also those of the calls' other legs.", rich_help_panel=WHICH)
+        bool, typer.Option("--family", help="Also callbacks of the calls' other legs.", rich_help_panel=WHICH)
     ] = False,
     kind: Annotated[
         list[str] | None,
@@ -116,7 +116,7 @@ def replay(
         typer.Option(
             "--sign-for",
             metavar="URL",
-            help="Sign for another URL than that of --to.\n\n"
+            help="Sign for another URL than --to has.\n\n"
             "For an application that checks signatures against its public URL, wherever the request arrives.",
             rich_help_panel=SENDING,
         ),
@@ -269,7 +269,7 @@ def _open(runtime: Runtime, settings: Settings) -> EventStore:
     if store is None:
         raise StoreError(
             f"there is no event store: {settings.store_name}",
-            hint="`callctl watch` or `callctl listen` makes one, and keeps there what it takes in",
+            hint="`callctl watch` or `callctl listen` makes one, and stores there what it receives",
         )
     return store
 

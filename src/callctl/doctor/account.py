@@ -112,7 +112,7 @@ def _closed(settings: Settings, error: CallctlError) -> Iterator[Finding]:
         yield fine("api", f"{settings.api_url} answers{'' if settings.is_twilio else ' (not Twilio)'}")
         error = _diagnosed(settings, error)
     else:
-        yield skipped("api", "not asked: there is nothing to sign in with")
+        yield skipped("api", "not checked: there are no credentials")
         error = _with_source(settings, error)
     yield wrong("credentials", error)
     yield from (skipped(name, "not checked: the credentials open nothing") for name in ("account", "key"))
@@ -240,7 +240,7 @@ def _not_signing(settings: Settings, name: str, refused: AuthenticationError | N
 
 def _clock(server: datetime | None, at: datetime) -> Finding:
     if server is None:
-        return skipped("clock", "not compared: no reply told the time")
+        return skipped("clock", "not compared: no reply had a date")
     ahead = at - server
     seconds = round(ahead.total_seconds())
     if abs(ahead) <= EXACT:

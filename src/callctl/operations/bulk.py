@@ -24,7 +24,7 @@ _THREAD_TRIES = 4
 # Refusals of credentials, one after the other, after which no further call is tried.
 _REFUSALS = 3
 
-_FAULT = "this is a fault of callctl; `callctl show` tells what the call is doing"
+_FAULT = "this is a fault of callctl; `callctl show` shows what the call is doing"
 
 
 class Done(NamedTuple, Generic[T]):

@@ -135,7 +135,7 @@ def _refused(
     if _lives(call, leg, since=refusal.at):
         raise refusal.reworded(
             f"{sid} was not ended: Twilio refused, and it is {known.status} since",
-            hint=f"try again: `callctl hangup {sid}`; `callctl show {sid}` tells what it is doing",
+            hint=f"try again: `callctl hangup {sid}`; `callctl show {sid}` shows what it is doing",
         )
     return HangupOutcome(Result.ALREADY_OVER, replace(call, status=""), shown=call.status, refusal=refusal)
 

@@ -28,7 +28,7 @@ from callctl.support.dates import time_of_day
 LAG = 2.0
 # What a redirect of the parent does besides (docs/twilio.md, "Redirects and the other leg").
 NOTHING_FOLLOWS_DIAL = "its Dial has no action, and no verb behind it"
-ACTION_IS_REQUESTED = "and the Dial's action, if it has one, is asked as well"
+ACTION_IS_REQUESTED = "and the Dial's action, if it has one, is requested as well"
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +276,7 @@ def refused(
         reported = f"callbacks reported that it is{since}" if since else "REST still shows it as in-progress"
         return error.reworded(
             f"{call.sid} can't be redirected: Twilio says that it is not in progress, though {reported}",
-            hint=f"it has just ended, or was just answered: `callctl show {call.sid}` tells; if it is live, try again",
+            hint=f"it has just ended, or was just answered: see `callctl show {call.sid}`; if it is live, try again",
         )
     return error.reworded(
         f"{call.sid} can't be redirected: it is {call.status}{since}",

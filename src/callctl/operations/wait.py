@@ -278,7 +278,7 @@ class Waiter:
     def _standing(self, *, last: bool = False) -> str:
         if self.last is None:
             return ""
-        return f": it was {self.last.status} when last heard of" if last else f": it is {self.last.status}"
+        return f": it was {self.last.status} by the last report" if last else f": it is {self.last.status}"
 
 
 def _ended(last: Waited, goal: Goal) -> str:

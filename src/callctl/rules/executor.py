@@ -315,7 +315,7 @@ def _claim_for(proposal: Proposal) -> OpenClaim:
 
 def _final(outcome: Outcome | Postponed) -> Outcome:
     if isinstance(outcome, Postponed):
-        return Outcome(DECLINED, "the rule no longer asked for it when it could be sent")
+        return Outcome(DECLINED, "the rule no longer applied when it could be sent")
     return outcome
 
 

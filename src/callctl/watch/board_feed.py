@@ -381,7 +381,7 @@ class BoardFeed:
             return []  # reported when the next event can't be stored or read; a watch that can't read still listens
         except Exception as error:
             if not self._actions_failed:  # else it would be reported with each frame
-                self.trouble(Trouble(f"can't read what was asked of calls: {type_and_message(error)}", Cause.STORE))
+                self.trouble(Trouble(f"can't read the actions on calls: {type_and_message(error)}", Cause.STORE))
             self._actions_failed = True
             return []
         self._actions_failed = False

@@ -131,8 +131,8 @@ class Retention:
         if longest is not None and longest.days_kept > self._days:
             who = f"a {longest.noun} (process {longest.pid}{f' on {longest.host}' if longest.host else ''})"
             self._note(
-                f"{who} keeps events in the same store for {longest.days_kept} days: so does this one, whose "
-                f"--keep-days {self._days} does not count beside it"
+                f"{who} keeps events in the same store for {longest.days_kept} days: so does this one, and "
+                f"its --keep-days {self._days} is ignored"
             )
             self._days = longest.days_kept
 

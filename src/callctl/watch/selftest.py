@@ -117,9 +117,9 @@ async def _ask(url: str, method: str, *, limit: float, **request: Any) -> tuple[
     except aiohttp.ClientError as error:
         return _why_no_answer(error), None, None
     except ValueError:  # a host that no name may have, a proxy's address that is none
-        return "it can't be asked for", None, None
+        return "it can't be requested", None, None
     except Exception as error:  # one odd answer must not end the self-tests
-        return f"it can't be asked ({type(error).__name__})", None, None
+        return f"it can't be requested ({type(error).__name__})", None, None
     return None, _nonce_in(body), status
 
 
@@ -147,7 +147,7 @@ def _why_no_answer(error: aiohttp.ClientError) -> str:
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return f"the proxy did not let the connection through (HTTP {error.status})"
     if isinstance(error, aiohttp.InvalidURL):
-        return "its address, or that of the proxy, is malformed"
+        return "its address or the proxy's is malformed"
     if isinstance(error, aiohttp.ClientResponseError):
         return "its answer can't be read"
     return "the connection broke"

@@ -378,7 +378,7 @@ def test_several_calls_on_stdin_need_both_flags_and_one_needs_none(setup: CliSet
     sids = [setup.place(NEVER) for _ in range(2)]
     outcome = setup.callctl("hangup", "-", *flags, stdin="\n".join(sids))
     assert (outcome.code, outcome.out, ended(setup)) == (2, "", [])
-    assert "2 calls on stdin, and nobody can be asked whether they are meant" in outcome.err
+    assert "2 calls on stdin, and no prompt can confirm them" in outcome.err
     assert setup.callctl("hangup", "-", *flags, stdin=sids[0]).code == 0
     assert ended(setup) == sids[:1]
 
@@ -680,7 +680,7 @@ def test_many_on_stdin_need_the_flags_and_one_does_not(setup: CliSetup) -> None:
     sids = [setup.place(NEVER), setup.place(NEVER)]
     outcome = setup.callctl("hangup", "-", stdin="\n".join(sids))
     assert outcome.code == 2
-    assert "2 calls on stdin, and nobody can be asked whether they are meant" in outcome.err
+    assert "2 calls on stdin, and no prompt can confirm them" in outcome.err
     assert setup.callctl("hangup", "-", stdin=sids[0]).out == f"{sids[0]}\tcanceled\tended\n"
 
 
@@ -857,7 +857,7 @@ def test_until_none_gives_up_in_time_where_the_first_list_is_not_answered(callct
         outcome = server.run(callctl, *AGREED, *SOON)
         assert server.ended == []
     assert (outcome.code, outcome.out) == (9, "")
-    assert "the API has not told in time which calls match; no call was ended" in outcome.err
+    assert "the API did not list in time which calls match; no call was ended" in outcome.err
 
 
 def test_until_none_repeats_until_no_call_matches(callctl: Callctl) -> None:

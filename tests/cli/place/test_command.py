@@ -77,7 +77,7 @@ def test_twiml_comes_from_a_file_or_from_stdin(callctl: Callctl, simulator: Simu
     ("args", "message"),
     [
         (["place", "2025550100", "--say", "x"], "not a number, SIP address or client: 2025550100"),
-        (["place", "+12025550100"], "nothing tells what the call shall do"),
+        (["place", "+12025550100"], "nothing says what the call is to do"),
         (["place", "+12025550100", "--say", "x", "--url", "survey"], "--url and --say exclude each other"),
         (["place", "+12025550100", "--url", "surwey"], "no URL is named 'surwey' (known: survey)"),
         (["place", "+12025550100", "--url", "example.com/x.xml"], "https:// is missing: https://example.com/x.xml"),

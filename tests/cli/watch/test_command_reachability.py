@@ -390,8 +390,8 @@ def test_a_watch_that_is_stopped_is_reported_as_such_and_loses_nothing(
             while (record := first.record())["status"] != "in-progress":
                 pass
             pid = first.stop(sent)
-            stopped = f"the watch (process {pid}) is stopped, as by Ctrl-Z: it takes nothing in until it goes on"
-            goes_on = f"`fg` in its terminal, or `kill -CONT {pid}`, lets it go on"
+            stopped = f"the watch (process {pid}) is stopped, as by Ctrl-Z: it receives nothing until it is continued"
+            goes_on = f"`fg` in its terminal, or `kill -CONT {pid}`, continues it"
             while (trouble := follower.record())["type"] != "trouble":
                 pass
             assert trouble["text"] == f"{stopped}; {goes_on}"

@@ -123,4 +123,4 @@ def test_a_public_url_of_a_file_that_was_found_is_said_with_its_name(
     (home / ".env").write_text(f"CALLCTL_PUBLIC_URL={url}\n")
     with Piped(command, *(["--no-poll"] if command == "watch" else []), "--json", home=home, env=env) as watch:
         named = f"CALLCTL_PUBLIC_URL (in {home / '.env'})"
-        watch.until_said(f"the public URL is that of {named}, {url.replace('fake-word', '***')}/status")
+        watch.until_said(f"the public URL is {url.replace('fake-word', '***')}/status, from {named}")

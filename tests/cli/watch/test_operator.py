@@ -365,15 +365,15 @@ def test_the_page_of_a_leg_is_what_the_store_has_and_then_all_of_it(table: Table
 @pytest.mark.parametrize(
     ("children", "redirected", "on_hang_up", "on_redirect"),
     [
-        (1, 0, "its child leg to client:ann1 drops", ", and the Dial's action, if it has one, is asked as well"),
+        (1, 0, "its child leg to client:ann1 drops", ", and the Dial's action, if it has one, is requested as well"),
         (1, 1, f"its child leg to client:ann1 {child_goes_on(REDIRECTED_AT)}", ""),
-        (2, 0, "its 2 child legs drop", ", and the Dial's action, if it has one, is asked as well"),
+        (2, 0, "its 2 child legs drop", ", and the Dial's action, if it has one, is requested as well"),
         (2, 2, "its 2 child legs go on: they were redirected out of the Dial", ""),
         (
             3,
             1,
             "2 of its 3 child legs drop; 1 goes on, redirected out of the Dial before",
-            ", and the Dial's action, if it has one, is asked as well",
+            ", and the Dial's action, if it has one, is requested as well",
         ),
     ],
 )

@@ -342,7 +342,7 @@ async def test_an_allowed_host_that_can_not_be_reached() -> None:
             answer = await answer_to(setup, b"CONNECT %b:443 HTTP/1.1\r\n\r\n" % (b"a" * 70))
             assert b": no such name.\r\n" in answer.split(b"Content-Type")[0]
             plain = await answer_to(setup, b"GET https://127.0.0.1:%d/ HTTP/1.1\r\n\r\n" % port)
-            assert plain.startswith(b"HTTP/1.1 400 For https, 127.0.0.1 is asked by CONNECT alone.")
+            assert plain.startswith(b"HTTP/1.1 400 For https, 127.0.0.1 takes CONNECT alone.")
 
 
 JUNK = {

@@ -81,7 +81,7 @@ class Confirmation(NamedTuple):
         """
         if not self.yes or self.limit is None:
             raise UsageError(
-                f"{calls(count)} on stdin, and nobody can be asked whether they are meant",
+                f"{calls(count)} on stdin, and no prompt can confirm them",
                 hint="give --yes and --max N: with more than N nothing is ended",
             )
         self.check_count(count, which="on stdin")
@@ -237,7 +237,7 @@ class BulkHangup:
                 )
             except TimeoutError:
                 raise WaitTimeoutError(
-                    "the API has not told in time which calls match; no call was ended",
+                    "the API did not list in time which calls match; no call was ended",
                     hint="give it longer with --wait-timeout; `callctl list --live` shows the calls",
                 ) from None
         if not self._dry_run:

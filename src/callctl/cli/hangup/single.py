@@ -238,7 +238,7 @@ def error_of(ended: HangupOutcome, options: HangupOptions) -> NotEndedError | Wa
         still = f"is still {call.status}" if call.status else "is not known to have ended"
         return WaitTimeoutError(
             f"the hang-up of {call.sid} was accepted, but after {options.wait:g} s it {still}",
-            hint=f"`callctl show {call.sid}` tells what becomes of it",
+            hint=f"`callctl show {call.sid}` shows what becomes of it",
         )
     return None
 

@@ -121,7 +121,7 @@ def check_reachable(settings: Settings, url: str, *, what: str) -> None:
     if reason:
         raise UsageError(
             f"{what}: {settings.api_url} can't reach {url}: {reason}",
-            hint="give a public address, for example that of a tunnel",
+            hint="give a public address, such as a tunnel's",
         )
 
 

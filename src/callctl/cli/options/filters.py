@@ -147,7 +147,7 @@ def read_filter(
     if call_filter.since and call_filter.until and call_filter.since >= call_filter.until:
         raise UsageError(
             "no call can match: --until is not after --since",
-            hint="--since tells where the span begins, --until where it ends",
+            hint="the span begins at --since and ends at --until",
         )
     return call_filter
 

@@ -156,5 +156,5 @@ def read_listener_options(
         source = settings.sources.get("CALLCTL_PUBLIC_URL", ENVIRONMENT)
         if source != ENVIRONMENT:  # a file, which may be somebody else's where it was found, not named
             shown = without_secrets(options.public_url)
-            runtime.say(f"callctl: the public URL is that of {settings.named('CALLCTL_PUBLIC_URL')}, {shown}")
+            runtime.say(f"callctl: the public URL is {shown}, from {settings.named('CALLCTL_PUBLIC_URL')}")
     return options

@@ -175,7 +175,7 @@ def read_twiml_options(
     given = {"--url": url, "--twiml": twiml, "--say": say, "--dial": dial or None, "--conference": conference}
     named = [option for option, value in given.items() if value is not None]
     if len(named) != 1:
-        what = f"{' and '.join(named)} exclude each other" if named else "nothing tells what the call shall do"
+        what = f"{' and '.join(named)} exclude each other" if named else "nothing says what the call is to do"
         raise UsageError(what, hint="give exactly one of --url, --twiml, --say, --dial, --conference")
     if method is not None and url is None:
         raise UsageError(

@@ -147,7 +147,7 @@ async def _callback_target(
         why, start = why_none(settings, is_known=is_known)
         hint = missing if idle is None else start
         runtime.say(
-            f"callctl: no status callbacks: {why}, and none can be heard here; asking REST instead\nhint: {hint}"
+            f"callctl: no status callbacks: {why}, and none can be received here; asking REST instead\nhint: {hint}"
         )
         return CallbackTarget(None, "asking REST")
     if idle is not None:

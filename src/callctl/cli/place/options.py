@@ -135,7 +135,7 @@ def read_events(given: Sequence[str] | None, *, status_callback: str | None) -> 
     if status_callback is not None and status_callback.lower() == "none":
         raise UsageError(
             "--event and --status-callback none exclude each other",
-            hint="drop --event, or give a URL that is to be told",
+            hint="drop --event, or give a URL that is to receive them",
         )
     return tuple(event for event in EVENT_NAMES if event in named)
 

@@ -42,7 +42,8 @@ def simulator_call(
         ),
     ] = None,
     method: Annotated[
-        str | None, typer.Option("--method", metavar="GET|POST", help="How --voice-url is asked; POST unless set.")
+        str | None,
+        typer.Option("--method", metavar="GET|POST", help="The HTTP method for --voice-url; POST unless set."),
     ] = None,
     status_callback: Annotated[
         str | None, typer.Option("--status-callback", metavar="URL", help="Who learns that the call is over.")

@@ -72,9 +72,7 @@ def simulator(
         list[str] | None,
         typer.Option("--reading", metavar="NAME", help="Another reading of Twilio's text; repeatable."),
     ] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Fail a call for what is asked for and not imitated.")
-    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail a call that uses what is not imitated.")] = False,
     cookies: Annotated[
         bool, typer.Option("--cookies", help="Return an application's cookies; unproven for calls.")
     ] = False,

@@ -97,7 +97,7 @@ class _Action:
         if not isinstance(error, NoLongerWantedError):
             return _in_words(error, sid=sid)
         if error.may_be_done:
-            return f"outcome unknown: {sid}: {self.why_not}; `callctl show {sid}` tells what it is doing"
+            return f"outcome unknown: {sid}: {self.why_not}; `callctl show {sid}` shows what it is doing"
         return f"not sent: the {self.word} of {sid}: {self.why_not}"
 
     def sentences(self) -> list[str]:

@@ -264,7 +264,7 @@ class _Client(asyncio.Protocol):
             self._proxy.on_refused(request.method, request.target, refused.reply())
             raise refused
         if request.scheme == "https":
-            raise _RefusedError(HTTPStatus.BAD_REQUEST, f"For https, {request.host} is asked by CONNECT alone.")
+            raise _RefusedError(HTTPStatus.BAD_REQUEST, f"For https, {request.host} takes CONNECT alone.")
 
     def _begin_tls(self, host: str) -> None:
         try:
@@ -413,7 +413,7 @@ def _read_head(head: str) -> _Request:
     pattern = re.compile(_AUTHORITY) if method == "CONNECT" else _ABSOLUTE
     matched = pattern.fullmatch(target)
     if matched is None:
-        raise _RefusedError(HTTPStatus.BAD_REQUEST, "This is a proxy: it is asked by CONNECT, or for a whole URL.")
+        raise _RefusedError(HTTPStatus.BAD_REQUEST, "This is a proxy: it takes CONNECT, or a request for a whole URL.")
     host = _one_spelling(matched["host"])
     scheme = "" if method == "CONNECT" else matched["scheme"].lower()
     port = int(matched["port"] or (80 if scheme == "http" else 443))

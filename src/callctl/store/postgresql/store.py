@@ -533,7 +533,7 @@ class PostgresStore:
             return [action_of(record) for record in records]
         except Exception as error:  # whatever is there
             raise StoreError(
-                f"a record of what was asked of {call_sid} can't be read in the event store {self._engine.name}",
+                f"the record of an action on {call_sid} can't be read in the event store {self._engine.name}",
                 hint="`callctl store check` looks at the store",
             ) from error
 

@@ -612,7 +612,7 @@ class SqliteStore:
             return [read_action(record) for record in records]
         except Exception as error:  # whatever damage left there
             raise StoreError(
-                f"a record of what was asked of {call_sid} can't be read in the event store {self._path}",
+                f"the record of an action on {call_sid} can't be read in the event store {self._path}",
                 hint="`callctl doctor` looks at the store",
             ) from error
 

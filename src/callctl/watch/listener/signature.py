@@ -353,7 +353,7 @@ class Refusals:
 
 def _about_json(request: SignedRequest) -> str:
     if "bodySHA256=" in request.target.partition("?")[2]:
-        return "changed JSON body: it has not the hash that the URL tells (bodySHA256), so it was changed on the way"
+        return "changed JSON body: its hash is not the URL's bodySHA256, so it was changed on the way"
     return (
         "a JSON body without bodySHA256: Twilio signs a JSON body by its hash in the URL, so nobody vouches for this "
         "one; status callbacks come as forms"

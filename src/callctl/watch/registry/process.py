@@ -80,12 +80,14 @@ def _state_by_ps(pid: int) -> str:
 
 def stopped_in_words(record: WatchRecord) -> str:
     """Say that a watch is stopped."""
-    return f"the {record.noun} (process {record.pid}) is stopped, as by Ctrl-Z: it takes nothing in until it goes on"
+    return (
+        f"the {record.noun} (process {record.pid}) is stopped, as by Ctrl-Z: it receives nothing until it is continued"
+    )
 
 
 def resume_hint(record: WatchRecord) -> str:
     """Say what lets a watch that is stopped go on."""
-    return f"`fg` in its terminal, or `kill -CONT {record.pid}`, lets it go on"
+    return f"`fg` in its terminal, or `kill -CONT {record.pid}`, continues it"
 
 
 def _exists(pid: object) -> bool:

@@ -210,7 +210,7 @@ def another_store_in_words(settings: Settings, record: WatchRecord) -> tuple[str
     there = record.store or "a database"
     what = f"the running {record.noun} (process {record.pid}) keeps events in {there}, not in {settings.store_name}"
     how = f"CALLCTL_STORE={shlex.quote(record.store)}" if record.store else "CALLCTL_STORE as it has it"
-    return f"{what}: neither knows what was done by way of the other", f"set {how} to use the same store"
+    return f"{what}: neither knows what is done through the other", f"set {how} to use the same store"
 
 
 def nobody_polls(settings: Settings, store: EventStore, record: WatchRecord) -> bool:
