@@ -10,8 +10,9 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from callctl.errors import StoreError
+from callctl.errors import StoreAwayError, StoreError
 from callctl.store.sqlite.location import store_exists
+from callctl.support.clock import elapsed
 
 if TYPE_CHECKING:
     from callctl.settings import Settings
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 _BUSY_TIMEOUT = 5.0
 # How many seconds a command waits for a connection to a server. A hang-up goes on without a store.
 _CONNECT_LIMIT = 2.0
+# A server that gave no answer for so many seconds is not asked again by the same command for so many.
+_LONG_WAIT = 1.0
+_NOT_ASKED_AGAIN = 10.0
+_silent: dict[str, tuple[float, StoreAwayError]] = {}  # by URL, since when by the monotonic clock, and what was said
 
 
 def open_store(
@@ -163,6 +168,17 @@ def _shared(
 ) -> EventStore:
     from callctl.store.postgresql.store import PostgresStore
 
-    return PostgresStore.open(
-        url, world=settings.world, connect_limit=_CONNECT_LIMIT, on_trouble=on_trouble, on_recovery=on_recovery
-    )
+    began = elapsed()
+    if url in _silent:
+        since, error = _silent[url]
+        if began - since < _NOT_ASKED_AGAIN:
+            raise StoreAwayError(error.message, hint=error.hint)
+        del _silent[url]
+    try:
+        return PostgresStore.open(
+            url, world=settings.world, connect_limit=_CONNECT_LIMIT, on_trouble=on_trouble, on_recovery=on_recovery
+        )
+    except StoreAwayError as error:
+        if elapsed() - began >= _LONG_WAIT:
+            _silent[url] = elapsed(), StoreAwayError(error.message, hint=error.hint)
+        raise

@@ -161,6 +161,34 @@ def test_a_try_to_connect_that_takes_too_long_leaves_no_connection_behind() -> N
                 pass
 
 
+def test_the_look_up_of_a_name_is_waited_for_so_long_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system's takes many seconds while name servers are away, and can't be broken off."""
+    released = threading.Event()
+    look_up = socket.getaddrinfo
+    monkeypatch.setattr(connection, "_LOOK_UP_LIMIT", 0.01)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+
+        def look_up_slowly(_host: str, *args: Any, **more: Any) -> Any:
+            assert released.wait(60)
+            return look_up("127.0.0.1", *args, **more)
+
+        monkeypatch.setattr(socket, "getaddrinfo", look_up_slowly)
+        engine = connection.Engine(f"postgresql://localhost:{port}/any?sslmode=disable", connect_limit=2)
+        try:
+            with pytest.raises(StoreAwayError, match="its host's name was not looked up within"):
+                engine.connect()
+        finally:
+            released.set()
+        accepted, _ = silent.accept()  # what nobody waits for is closed, once it is there
+        with accepted:
+            accepted.settimeout(60)
+            while accepted.recv(1024):
+                pass
+        with pytest.raises(StoreAwayError, match="timeout expired"):  # the connection itself has its own time
+            connection.Engine(f"postgresql://127.0.0.1:{port}/any", connect_limit=2).connect()
+
+
 @pytest.mark.usefixtures("without_gc")
 def test_a_server_that_stood_still_has_room_for_connections_when_it_goes_on() -> None:
     with postgres_server(max_connections="10") as server:

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from callctl.errors import NoThreadError, StoreAwayError, StoreBusyError, StoreError, failure_reason
 from callctl.settings.store_url import VERIFIED, describe, is_local_host
 from callctl.support.backoff import Backoff
-from callctl.support.threads import start
+from callctl.support.threads import start, start_in_thread
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from psycopg import Connection
     from psycopg.abc import PQGen
 
@@ -28,6 +30,9 @@ T = TypeVar("T")
 # Seconds that a statement, with its commit, may take, and that a connection may take to be opened.
 STATEMENT_LIMIT = 5.0
 CONNECT_LIMIT = 5.0
+# Seconds that the look-up of its name may take beforehand. While name servers are away, the system's takes twenty
+# and more; it can't be broken off.
+_LOOK_UP_LIMIT = 2.0
 # The part of it after which a server that answers ends a statement itself, as one that waits for a lock: it is known to
 # be there then, and the connection is kept. No commit is ended so: the server's limit is for what comes before it.
 _SERVERS_PART = 0.9
@@ -85,7 +90,8 @@ class Engine:
 
         Args:
             url: Where it is. libpq looks in the environment for what it lacks.
-            connect_limit: How many seconds a connection may take to be opened; libpq takes two at least.
+            connect_limit: How many seconds a connection may take to be opened, by each address of the server; libpq
+                takes two at least.
             on_trouble: Called in any thread with why it is away, and again where it is for long.
             on_recovery: Called in any thread with the news that it is there again.
         """
@@ -117,13 +123,7 @@ class Engine:
         import psycopg
 
         try:
-            connection: Any = _limited_connection().connect(
-                self._url,
-                autocommit=True,
-                prepare_threshold=0,
-                connect_timeout=round(self._connect_limit),
-                target_session_attrs="read-write",
-            )
+            connection = self._open()
         except psycopg.ProgrammingError:  # its text may hold a part of the URL, and so of a password
             raise StoreError("CALLCTL_STORE is no URL that PostgreSQL's library can read", hint=_URL_HINT) from None
         except psycopg.Error as error:
@@ -141,6 +141,42 @@ class Engine:
             raise
         opened: Connection[Any] = connection
         return opened
+
+    def _open(self) -> Any:
+        """Return a new connection. A thread opens it, which is not waited for while it looks up a name for too long."""
+        looked_up = threading.Event()
+
+        def open_connection() -> Any:
+            _this_thread.looked_up = looked_up
+            try:
+                return _limited_connection().connect(
+                    self._url,
+                    autocommit=True,
+                    prepare_threshold=0,
+                    connect_timeout=round(self._connect_limit),
+                    target_session_attrs="read-write",
+                )
+            finally:
+                looked_up.set()
+
+        try:
+            opening = start_in_thread(open_connection)
+        except NoThreadError as error:
+            raise StoreAwayError(
+                f"can't reach the event store {self.name}: {error.message}", hint=error.hint
+            ) from error
+        limit = min(self._connect_limit, _LOOK_UP_LIMIT)
+        try:
+            if looked_up.wait(limit):
+                return opening.result()
+        except Exception:
+            raise
+        except BaseException:  # Ctrl-C
+            opening.add_done_callback(_drop)
+            raise
+        opening.add_done_callback(_drop)
+        reason = f"its host's name was not looked up within {limit:.0f} s"
+        raise StoreAwayError(f"can't reach the event store {self.name}: {reason}", hint=_LOOK_UP_HINT)
 
     def _check_encrypted(self, connection: Connection[Any]) -> None:
         """See that a connection off this machine has TLS: a service file may have said otherwise."""
@@ -314,6 +350,18 @@ class Link:
                 handle.shutdown(socket.SHUT_RDWR)
 
 
+_this_thread = threading.local()  # its ``looked_up`` is set when the look-up of names is over
+
+
+def _drop(opening: Future[Any]) -> None:
+    """Close a connection that nobody waits for any more."""
+    error = opening.exception()
+    if error is None:
+        opening.result().close()
+    else:
+        _clear(error)
+
+
 def _clear(error: BaseException) -> None:
     """Clear the frames of a failed try to connect: they hold its connection, which stays open, and hold each other.
 
@@ -365,6 +413,7 @@ _TLS_HINTS = {
     "weak sslmode": "sslrootcert=system goes with sslmode=verify-full",
 }
 _OWNER_HINT = "the database's owner makes the schema: have CALLCTL_STORE name that role for once (docs/postgresql.md)"
+_LOOK_UP_HINT = "see whether this machine's name servers answer"
 _AWAY_HINT = "see whether the server runs and can be reached from here"
 _BUSY_HINT = (
     "the server is slow, or another session holds a lock, as VACUUM FULL or a commit that waits for a standby does: "
@@ -445,6 +494,13 @@ def _limited_connection() -> Any:
     class LimitedConnection(psycopg.Connection[Any]):
         limit = STATEMENT_LIMIT
         gave_up = False
+
+        @classmethod
+        def _connect_gen(cls, *args: Any, **more: Any) -> Any:
+            # The driver's own; it is called with the first address that was looked up, and with further ones. Should
+            # that change, the limit of the look-up holds for all of it.
+            _this_thread.looked_up.set()
+            return super()._connect_gen(*args, **more)
 
         def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:  # noqa: ARG002
             end = time.monotonic() + self.limit
