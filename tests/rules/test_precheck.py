@@ -123,6 +123,52 @@ def test_the_start_of_a_call_counts_and_not_its_creation(
     assert result == (None if wait is None else Postponed(retry=True, not_before=timedelta(seconds=wait)))
 
 
+@pytest.mark.parametrize(
+    ("status", "timestamp", "watched", "changed", "wait"),
+    [
+        # A poll showed the answer, and its callback is on its way.
+        ("in-progress", None, NOW, NOW - 1, 30.0),
+        ("in-progress", None, NOW - 10, NOW - 12, 19.0),
+        ("in-progress", None, NOW - 10, NOW - 31, None),
+        # The last change may be another one since: callctl itself may have set a TimeLimit.
+        ("in-progress", None, NOW - 10, NOW - 1, 21.0),
+        ("in-progress", None, NOW - 31, NOW - 1, None),
+        ("in-progress", None, NOW - 10, NOW + 3600, 21.0),
+        ("in-progress", None, NOW - 10, None, 21.0),
+        ("in-progress", NOW - 31, NOW - 10, NOW - 1, None),
+        # As far as callbacks tell it rings.
+        ("ringing", NOW - 50, NOW - 50, NOW - 1, 30.0),
+        ("ringing", NOW - 50, NOW - 50, None, 31.0),
+        ("ringing", NOW - 50, NOW - 50, NOW - 31, None),
+    ],
+)
+def test_a_call_is_in_progress_since_its_last_change_unless_a_callback_reported_the_answer(
+    claims: SqliteStore,
+    status: str,
+    timestamp: float | None,
+    watched: float,
+    changed: float | None,
+    wait: float | None,
+) -> None:
+    """Its start is that of the ringing; it must not be hung up for that as it is picked up."""
+    rule = Rule(name="r", when=When(statuses=frozenset({"ringing", "in-progress"}), lasting=LASTING), then=Hangup())
+    action = Action(
+        rule,
+        RINGS,
+        RINGS,
+        RINGS,
+        is_own=True,
+        needs_precheck=True,
+        status=status,
+        status_timestamp=None if timestamp is None else moment(timestamp),
+        observed_since=moment(watched),
+    )
+    updated = None if changed is None else moment(changed)
+    answered = Call(RINGS, "in-progress", start_time=START, date_updated=updated, as_of=moment(NOW))
+    result = precheck(FakeApi(answered), claims, action, clock=clock_of(lambda: moment(NOW)))
+    assert result == (None if wait is None else Postponed(retry=True, not_before=timedelta(seconds=wait)))
+
+
 @pytest.mark.parametrize(("age", "acts"), [(100.0, True), (1200.0, False)])
 def test_a_conversation_that_a_poll_found_is_as_old_as_its_call_by_the_date_of_the_reply(
     claims: SqliteStore, age: float, acts: bool

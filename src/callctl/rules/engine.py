@@ -302,6 +302,7 @@ class Engine:
             needs_precheck=needs_precheck,
             trigger=trigger,
             duration=leg.duration,
+            status=leg.status,
             status_timestamp=self._evidence.status_timestamp(leg),
             observed_since=self._evidence.observed_since(leg, now=now),
             ancestors=_ancestors(snapshot, sid),

@@ -87,7 +87,7 @@ class Evidence:
 
         A ringing leg counts from ringing's own Timestamp, else from initiated's, else from its first event: ringing may
         never come (docs/twilio.md, "Statuses"). A leg in progress counts from its answer; where no callback reported
-        that, from what REST calls its start, the ringing included.
+        that, from what REST calls its start, the ringing included: REST's other dates decide before it is changed.
         """
         known = self._legs.get(leg.call_sid)
         if known is None:

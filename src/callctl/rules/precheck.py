@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from callctl.api.calls_api import CallsApi
 from callctl.calls.action import DECLINED, DONE, UNKNOWN, ActionEvent
@@ -115,15 +115,30 @@ def _postponed_if_too_young(call: Call, action: Action, *, clock: Clock) -> Post
     have been answered later, but one that began later was not answered before.
     """
     lasting = action.rule.when.lasting or timedelta()
+    # REST may show an answer whose callback is on its way, or lost.
+    is_new = call.status == CallStatus.IN_PROGRESS != action.status
+    observed_since = None if is_new else action.observed_since
     dates = [call.start_time or call.date_created, action.status_timestamp]
+    if call.as_of and call.status == CallStatus.IN_PROGRESS and (is_new or action.status_timestamp is None):
+        dates.append(_answered_before(call, call.as_of, seen=observed_since, now=clock.now()))
     # A date that is further ahead can't be right.
     latest = call.as_of and call.as_of + _TOLERANCE
     began = max((date for date in dates if date and latest and date <= latest), default=None)
     if call.as_of and began:
         remaining = lasting + RESOLUTION - (call.as_of - began)
     else:  # a service that sends no dates: only the time that this process has observed counts
-        remaining = lasting - (clock.now() - action.observed_since) if action.observed_since else lasting
+        remaining = lasting - (clock.now() - observed_since) if observed_since else lasting
     return Postponed(retry=True, not_before=remaining) if remaining > timedelta() else None
+
+
+def _answered_before(call: Call, as_of: datetime, *, seen: datetime | None, now: datetime) -> datetime:
+    """Return before when a call in progress was answered, by Twilio's clock, where no callback reported that.
+
+    REST does not say when. It was before the last change of the call, such as a redirect, and before this process saw
+    it in progress.
+    """
+    first_seen = as_of if seen is None else as_of - (now - seen)
+    return min(call.date_updated or first_seen, first_seen)
 
 
 def handled_already(store: EventStore, action: Action, *, clock: Clock) -> Outcome | Postponed | None:

@@ -278,8 +278,8 @@ class Action(Proposal):
     ``trigger`` is given where the rule is for the moment in which a leg comes to match. ``duration`` is for how many
     seconds the leg that the rule matched was connected, if it has ended and that was reported.
 
-    Where the rule requires a time in a status, ``status_timestamp`` is the Timestamp of that status, by Twilio's clock,
-    and ``observed_since`` when this process first saw it, by its steady clock.
+    Where the rule requires a time in a status, ``status`` is the matching leg's, ``status_timestamp`` the Timestamp of
+    that, by Twilio's clock, and ``observed_since`` when this process first saw it, by its steady clock.
 
     ``ancestors`` are the legs above the one to be changed, its parent first. Before this one is ended, what rules
     propose for those has been done: the end of its child lets a parent go on, and dial the next number.
@@ -288,6 +288,7 @@ class Action(Proposal):
     needs_precheck: bool
     trigger: Trigger | None = None
     duration: int | None = None
+    status: str | None = None
     status_timestamp: datetime | None = None
     observed_since: datetime | None = None
     ancestors: tuple[str, ...] = ()
