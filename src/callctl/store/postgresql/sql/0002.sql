@@ -13,6 +13,7 @@ CREATE TABLE callctl.undelivered (
 );
 CREATE UNIQUE INDEX undelivered_once ON callctl.undelivered (world, sid, key, md5(url));
 CREATE INDEX undelivered_by_time ON callctl.undelivered (world, at);
+ALTER TABLE callctl.undelivered ALTER COLUMN world SET STATISTICS 0; -- as of the tables of version 1
 
 -- As before, and of calls that are gone also what was not passed on.
 CREATE OR REPLACE FUNCTION callctl.delete_older_than(in_world text, in_before timestamptz, in_limit bigint) RETURNS bigint
