@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,17 @@ async def test_the_header_counts_callbacks_and_not_what_rest_reported(tmp_path: 
         assert view.header is not None
         assert (view.header.accepted, view.header.features) == (1, {"amd": 1})
         assert view.header.last_callback_at == moment(2)
+
+
+async def test_the_header_has_how_far_the_own_clock_is_ahead_as_new_callbacks_show(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    async with followed_store(settings) as (store, view):
+        for number in (1, 2):  # who received them has another clock
+            fired = (datetime.now(UTC) + timedelta(hours=1)).strftime("%a, %d %b %Y %H:%M:%S +0000")
+            store.append(event(number, "ringing", received=number, Timestamp=fired))
+        await view.until(lambda seen: seen.header is not None and bool(seen.header.clock_ahead))
+        assert view.header is not None
+        assert abs(view.header.clock_ahead + timedelta(hours=1)) < timedelta(minutes=1)
 
 
 def alarm_of(view: RecordingView) -> str | None:

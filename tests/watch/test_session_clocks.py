@@ -26,6 +26,7 @@ from callctl.settings import Settings
 from callctl.store.opening import open_store
 from callctl.support.clock import Clock
 from callctl.support.threads import run_in_thread
+from callctl.views.view import WatchState
 from callctl.watch.options import WatchOptions
 
 OPTIONS = WatchOptions("127.0.0.1", 0)
@@ -174,3 +175,28 @@ async def test_that_the_clock_is_behind_is_reported_by_a_reply_of_rest_that_agre
         assert watch.view.troubles == []
         rest.time = datetime.now(UTC)
         assert "behind the API's" in await watch.view.until_noted("this machine's clock")
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=str)
+async def test_the_header_has_how_far_the_clock_is_ahead_as_callbacks_and_replies_of_rest_show(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: timedelta
+) -> None:
+    monkeypatch.setattr("callctl.watch.session.CLOCK_INTERVAL", 0.01)
+
+    def is_known(header: WatchState | None) -> bool:
+        return header is not None and abs(header.clock_ahead - wrong) < timedelta(minutes=1)
+
+    rest, clock = Rest(), Clock(wall=lambda: datetime.now(UTC) + wrong)
+    rest.time = datetime.now(UTC) - timedelta(hours=30)  # of a reply before it ran
+    async with running_watch(settings_in(tmp_path), OPTIONS, clock=clock, api=rest) as watch:
+        await watch.view.until(lambda view: view.header is not None)
+        assert watch.view.header is not None
+        assert not watch.view.header.clock_ahead
+        rest.time = datetime.now(UTC)
+        await until(lambda: is_known(watch.session.header()))
+    clock = Clock(wall=lambda: datetime.now(UTC) + wrong)
+    async with running_watch(settings_in(tmp_path), OPTIONS, clock=clock) as watch:
+        for call in (1, 2):
+            fired = datetime.now(UTC).strftime("%a, %d %b %Y %H:%M:%S +0000")
+            await post(watch.ready.callback_url, form(call, "ringing", Timestamp=fired))
+        await watch.view.until(lambda view: is_known(view.header))

@@ -71,6 +71,12 @@ class ClockSkew:
         least = self._least.value
         return min(self._replies, default=timedelta()) if least is None else least
 
+    @property
+    def least(self) -> timedelta:
+        """The least delay of late, of callbacks and of REST's last replies alike; nothing where none counts."""
+        delays = [*self._replies, *([] if self._least.value is None else [self._least.value])]
+        return min(delays, default=timedelta())
+
     def is_confirmed(self, *, now: datetime) -> bool:
         """Return whether the last few callbacks, or a reply of REST, show that the correction is about right."""
         if self._replied_at is not None and now - self._replied_at <= _REPLY_COUNTS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class WatchState:
     that is not the watch's. ``shown_only`` says in words which legs are shown, if not all. ``unverified``: signatures
     are not checked. ``rules_stopped``: the rules reached their limit; ``rules`` says how many are at work, and how.
     ``nobody_polls``: it is known that nobody compares with REST. ``events_read`` counts the events read from the store
-    so far, and is None once all are.
+    so far, and is None once all are. ``clock_ahead`` is how far this process's steady clock is ahead of Twilio's.
     """
 
     title: str
@@ -47,6 +47,7 @@ class WatchState:
     rules: str | None = None
     nobody_polls: bool = False
     events_read: int | None = None
+    clock_ahead: timedelta = timedelta()
 
 
 class View(Protocol):

@@ -12,17 +12,19 @@ from math import ceil
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from callctl.calls.event import MISSED, POLLED, CallEvent
+from callctl.calls.event import CALLBACK, MISSED, POLLED, CallEvent
 from callctl.calls.other_callbacks import FEATURES
 from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import CallctlError, NoThreadError, StoreAwayError, StoreError, type_and_message
 from callctl.settings import Settings
 from callctl.store.event_store import EventStore
 from callctl.store.opening import open_file_readonly, open_store
+from callctl.support.clock import Clock
 from callctl.support.threads import run_in_thread
 from callctl.views.view import View, WatchState
 from callctl.watch.background_tasks import background_tasks, repeat
 from callctl.watch.board_feed import BoardFeed
+from callctl.watch.listener.clock_check import ClockOffset
 from callctl.watch.options import Ready, WatchOptions
 from callctl.watch.registry import registry
 from callctl.watch.registry.health import health_of, trouble_of, why_callbacks_may_be_lost
@@ -47,6 +49,7 @@ class Follower:
     ) -> None:
         """Prepare; nothing is opened yet. ``record`` is that of the one that listens."""
         self._settings, self._options, self._record, self._now = settings, options, record, now
+        self._clock_offset = ClockOffset(Clock(wall=now))
         self._feed = BoardFeed(header=self.header)
         self._path = self._path_of(record)
         self._reader: EventStore | None = None
@@ -139,6 +142,9 @@ class Follower:
                 self._features[event.kind] += 1
             else:
                 self._callbacks += 1
+        if event.kind == CALLBACK and event.verified and event.timestamp is not None:
+            # Who received it may have another clock: here it came a little later.
+            self._clock_offset.add_callback(event.call_sid, event.timestamp, received_at=self._now())
         self._feed.event(event)
 
     async def _check_watch(self) -> float:
@@ -316,6 +322,7 @@ class Follower:
             unreachable=self._gone or self._store_in_short() or self._impairment,
             nobody_polls=self._nobody_polls,
             events_read=self._feed.events_read,
+            clock_ahead=self._clock_offset.ahead,
         )
 
     def _store_in_short(self) -> str | None:

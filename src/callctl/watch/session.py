@@ -36,7 +36,7 @@ from callctl.watch.board_feed import BoardFeed
 from callctl.watch.forwarding.forwarder import Forwarder
 from callctl.watch.leadership import Leadership
 from callctl.watch.listener.address import Address
-from callctl.watch.listener.clock_check import ClockCheck
+from callctl.watch.listener.clock_check import ClockCheck, ClockOffset
 from callctl.watch.listener.listener import Listener, ListenerConfig
 from callctl.watch.listener.server import Limits, most_connections
 from callctl.watch.listener.twiml_responder import TwimlResponder
@@ -123,6 +123,7 @@ class Session:
         self._settings, self._options, self._clock = settings, options, clock
         self._api = api
         self._clock_check = ClockCheck(whose="Twilio's" if settings.is_twilio else "the API's")
+        self._clock_offset = ClockOffset(clock)
         self._api_time: datetime | None = None  # of its latest reply, as far as that was looked at
         address = Address(options.host, options.port, options.path, options.public_url, tuple(options.documents.files))
         config = ListenerConfig.of(settings, address, unverified=options.unverified)
@@ -526,6 +527,7 @@ class Session:
     def _on_callback(self, event: CallEvent, is_new: bool) -> None:
         if event.kind == CALLBACK and event.verified and event.timestamp is not None:
             self._check_clock(event.call_sid, event.timestamp, now=event.received_at)
+            self._clock_offset.add_callback(event.call_sid, event.timestamp, received_at=event.received_at)
         # What is in a shared store is read there, with what others put into it: each event once, in one order.
         if is_new and self._store is not None and not self._store.is_shared:
             self._feed.event(event)
@@ -562,6 +564,7 @@ class Session:
         time = None if self._api is None else self._api.server_time
         if time is not None and time != self._api_time:
             self._check_clock("", time, now=self._clock.wall())
+            self._clock_offset.add_reply(time)
         self._api_time = time
         return CLOCK_INTERVAL
 
@@ -670,6 +673,7 @@ class Session:
             rules_stopped=rules is not None and rules.is_stopped,
             rules=None if rules is None else rules.in_words,
             events_read=self._feed.events_read,
+            clock_ahead=self._clock_offset.ahead,
         )
 
     def _store_away(self) -> str | None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-from events import START, clock_of, moment
+from events import START, clock_of, event_of, form, moment
 from legs import PARENT, board_of, callback, family
 from paths import ROOT
 from rich.console import Console
@@ -201,6 +201,43 @@ def test_while_the_picture_is_held_its_ages_stand_still_and_nothing_in_it_starts
     later = shown()
     assert re.search("◔ ringing.* 00:40", later)
     assert "1 failed in 5 min" in later
+    view.close()
+
+
+@pytest.mark.parametrize("ahead", [600, -120])
+def test_ages_attention_and_times_in_the_filter_go_by_twilios_clock_once_it_is_known(ahead: int) -> None:
+    seconds, screen, skew = 10.0, io.StringIO(), timedelta(seconds=ahead)
+    clock = clock_of(lambda: moment(seconds) + skew)
+    console = Console(file=screen, force_terminal=True, width=160, height=24)
+    view = LiveView(console, TableOptions(), clock=clock, operator=Idle())
+    other = "CA" + "9" * 32
+    arrived = event_of(form(other, "ringing"), received=ahead + 2.5)  # without a Timestamp: by this machine's clock
+    board = board_of([callback(PARENT, "ringing", second=0, sequence=1), arrived])
+    known_header = replace(HEADER, clock_ahead=skew)
+
+    def shown(*keys: str, header: WatchState = known_header) -> str:
+        for key in keys:
+            view.key(Key(key, elapsed(), key))
+            view.take_news()
+        screen.truncate(0)
+        view.refresh(board.snapshot(), header)
+        return re.sub(r"\x1b\[[0-9;]*m", "", screen.getvalue())
+
+    unknown = shown(header=HEADER)
+    assert "00:07" in unknown
+    assert ("ringing !   10:10" if ahead > 0 else "ringing     00:00") in unknown
+    known = shown()
+    assert re.search(f"{PARENT}.*ringing     00:10", known)
+    assert re.search(f"{other}.*ringing     00:07", known)
+    assert "hang up +12025550100 ◔ ringing 00:10?" in shown("j", "x") + shown("n", "j", "x")
+    assert "0 of 2 legs" in shown("n", *"/>20s", "enter")
+    assert "2 of 2 legs" in shown("escape", *"/<20s", "enter")
+    shown("escape", "p")
+    held = shown(header=HEADER)
+    assert "ringing     00:10" in held
+    shown("p")
+    seconds = 32.6
+    assert len(re.findall("ringing !   00:3[02]", shown())) == 2
     view.close()
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from events import moment, sid
+from events import clock_of, moment, sid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callctl.watch.listener.clock_check import WATCHED, ClockCheck
+from callctl.watch.listener.clock_check import WATCHED, ClockCheck, ClockOffset
 
 MINUTE = WATCHED.total_seconds()
 
@@ -75,3 +75,36 @@ def test_a_minute_is_looked_at_after_the_other() -> None:
     later = [(sender, now + 2 * MINUTE, delay) for sender, now, delay in calls(60)]
     (said,) = reports(*later, check=check)
     assert "60 s ahead" in said
+
+
+def offset(*came: tuple[str, float]) -> float:
+    """Return the offset after callbacks, or replies of REST without a SID, that took so many seconds."""
+    now = 1000.0
+    result = ClockOffset(clock_of(lambda: moment(now)))
+    for sender, delay in came:
+        now += 10
+        if sender:
+            result.add_callback(sender, moment(now - delay), received_at=moment(now))
+        else:
+            result.add_reply(moment(now - delay))
+    return result.ahead.total_seconds()
+
+
+@pytest.mark.parametrize(
+    ("came", "ahead"),
+    [
+        ([], 0),
+        ([(sid(1), 3), (sid(2), 40)], 0),
+        ([(sid(1), 40)], 40),  # in doubt calls are younger
+        ([(sid(1), 40), ("", 1)], 0),  # a reply shows that callbacks take long
+        ([(sid(1), 602), (sid(2), 640), ("", 601)], 601),
+        ([("", 601)], 601),
+        ([("", -120)], -120),
+        ([(sid(1), 1), (sid(1), -3600)], 0),  # one call's times alone may be wrong
+        ([(sid(1), -119), (sid(2), -118)], -119),
+    ],
+)
+def test_the_clock_is_off_by_the_least_delay_if_that_is_more_than_a_way(
+    came: list[tuple[str, float]], ahead: float
+) -> None:
+    assert offset(*came) == ahead

@@ -64,6 +64,8 @@ LAST_FRAME_LINES = 64
 GIVE_BACK_LIMIT = 1.0
 # The least time that trouble is shown, however many events come after it.
 TROUBLE_STAYS = timedelta(seconds=60)
+# What is known of Twilio's clock becomes better by parts of a second; for less than this no row is looked at anew.
+_CLOCK_STEP = timedelta(seconds=1)
 _LOADING = "… loading what REST knows of it"
 # What every terminal draws in one cell each: the letters of Western languages, and signs of callctl's own.
 _SURE = frozenset([*map(chr, range(0x20, 0x300)), *GLYPHS, *"…→↑↓⏎└▸▌◆▏✓�"])
@@ -99,13 +101,14 @@ class _Sentence:
 _Recent: TypeAlias = "tuple[CallEvent, bool] | ActionEvent | _Sentence"  # an event, and whether it came late
 
 
-class _PausableClock(Clock):
-    """The steady time of what the rows show: it stands still while the picture is held."""
+class _LegClock(Clock):
+    """The steady time of legs, to which Twilio's times are converted. That of rows stands still while they are held."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(wall=clock.wall)
         self._clock = clock
         self._held_at: datetime | None = None
+        self.ahead = timedelta()  # how far it is ahead of Twilio's
 
     def hold(self) -> None:
         """Stand still."""
@@ -120,7 +123,12 @@ class _PausableClock(Clock):
         return self._held_at or self._clock.now()
 
     def steady(self, moment: datetime) -> datetime:
-        """Return what the other clock does."""
+        """Return the steady time of a moment by Twilio's clock or, of when something came, by the wall clock.
+
+        Of a leg's times only Twilio's have whole seconds (RFC 2822).
+        """
+        if self.ahead and not moment.microsecond:
+            return moment + self.ahead
         return self._clock.steady(moment)
 
 
@@ -162,7 +170,7 @@ class LiveView:
         self._below: Sequence[str] = ()
         self._recent: deque[_Recent] = deque(maxlen=EVENT_LINES)
         self._troubles: dict[Cause, tuple[_Sentence, datetime]] = {}  # the last of each cause, and until when it stays
-        self._row_clock = _PausableClock(clock)
+        self._leg_clock, self._row_clock = _LegClock(clock), _LegClock(clock)
         self._legs = SortedLegs(self._row_clock, rings_too_long=options.rings_too_long)
         self._failures_while_held: list[ActionEvent] = []  # they show when the picture goes on
         self._held_since = ""
@@ -256,8 +264,10 @@ class LiveView:
         if self._part is not None:
             self._latest_part = self._part.of(snapshot)
             self._header = replace(header, shown_only=self._part.words)
+        self._leg_clock.ahead = header.clock_ahead
         if not self._state.is_held:
             self._shown, self._waiting = self._latest_part, 0
+            self._set_row_clock()
         self._draw()
 
     def is_stale(self) -> bool:
@@ -389,12 +399,20 @@ class LiveView:
             self._hold() if self._state.is_held else self._go_on()
         return self._state.mode is not before.mode or intent is not None
 
+    def _set_row_clock(self) -> None:
+        """Have rows, and what they are sorted and filtered by, follow what is known of Twilio's clock."""
+        ahead = self._leg_clock.ahead
+        if abs(ahead - self._row_clock.ahead) >= _CLOCK_STEP or (self._row_clock.ahead and not ahead):
+            self._row_clock.ahead = ahead
+            self._legs.find_times_anew()
+
     def _hold(self) -> None:
         self._row_clock.hold()
         self._held_since = time_of_day(self._clock.wall())
 
     def _go_on(self) -> None:
         self._row_clock.go_on()
+        self._set_row_clock()
         for action in self._failures_while_held:
             self._add_failure(action)
         self._failures_while_held.clear()
@@ -535,7 +553,7 @@ class LiveView:
         if self._options.masks_numbers and isinstance(mode, Confirming | ChoosingUrl):
             known = (shown.leg(target.sid) for target in mode.targets)
             shown = replace(shown, legs={leg.call_sid: masked_leg(leg) for leg in known if leg is not None})
-        lines = question(self._state, shown, age=self._clock.age, urls=operator.urls, effects=effects)
+        lines = question(self._state, shown, age=self._leg_clock.age, urls=operator.urls, effects=effects)
         # A URL that is being typed must be read by who types it.
         is_typed = isinstance(mode, ChoosingUrl) and mode.typed is not None
         return [masked(line) for line in lines] if self._options.masks_numbers and not is_typed else lines

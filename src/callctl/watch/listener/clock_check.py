@@ -9,7 +9,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from callctl.rules.clock_skew import EXACT
+from callctl.rules.clock_skew import EXACT, ClockSkew
+from callctl.support.clock import Clock
 
 WATCHED: Final = timedelta(minutes=1)
 _FEWEST_SENDERS = 3
@@ -57,9 +58,36 @@ class ClockCheck:
     def _report(self, what: str) -> str:
         self._is_reported = True
         return (
-            f"this machine's clock {what}. The times of what is stored and shown here are wrong by that; rules go by "
-            f"{self._whose}. `callctl doctor` measures it, and says how to set it"
+            f"this machine's clock {what}. The times of what is stored and shown here are wrong by that; rules, and "
+            f"ages in the live table, go by {self._whose}. `callctl doctor` measures it, and says how to set it"
         )
+
+
+class ClockOffset:
+    """How far this process's steady clock is ahead of Twilio's: for ages that are shown, and by which keys act.
+
+    It is the least delay of late, so that in doubt a call is younger. What the way of a callback or of a reply may be
+    does not count: with a clock that is right, ages are exact.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock, self._skew = clock, ClockSkew()
+
+    def add_callback(self, call_sid: str, fired_at: datetime, *, received_at: datetime) -> None:
+        """Take in when a callback fired that came at ``received_at``, by the wall clock."""
+        came = self._clock.steady(received_at)
+        self._skew.add(call_sid, came - fired_at, at=came, now=came)
+
+    def add_reply(self, date: datetime) -> None:
+        """Take in the ``Date`` of REST's latest reply, just after it came."""
+        now = self._clock.now()
+        self._skew.add_reply(now - date, now=now)
+
+    @property
+    def ahead(self) -> timedelta:
+        """How far the clock is ahead; less than zero where it is behind."""
+        least = self._skew.least
+        return least if abs(least) > EXACT else timedelta()
 
 
 def _seconds(delay: timedelta) -> str:
