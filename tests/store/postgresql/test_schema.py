@@ -157,7 +157,36 @@ def test_the_page_leads_from_no_role_to_a_store_that_is_used(callctl: Callctl, p
         assert list(store.announced()) == ["n"]
     with closing(psycopg.connect(as_owner, autocommit=True)) as connection:  # as a version to come may do
         connection.execute("CREATE TABLE callctl.more (x integer)")
+        # As where functions are not for everybody.
+        connection.execute("REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA callctl FROM PUBLIC")
     assert callctl("store", "check", env={"CALLCTL_STORE": as_user}).code == 0
+    with closing(psycopg.connect(as_owner, autocommit=True)) as connection:
+        connection.execute(f"REVOKE EXECUTE ON FUNCTION callctl.recent_calls, callctl.settle FROM {user}".encode())
+    partly = callctl("store", "check", env={"CALLCTL_STORE": as_user})
+    assert (partly.code, "may not use all of" in partly.out, ": recent_calls, settle (" in partly.out) == (
+        1,
+        True,
+        True,
+    )
+
+
+def test_rows_that_are_hidden_from_a_role_are_named(callctl: Callctl, postgresql: PostgresServer) -> None:
+    """Hosted databases switch row level security on for each new table."""
+    user, url = "hidden_user", postgresql.new_store()
+    env = {"CALLCTL_STORE": url.replace("callctl@", f"{user}@")}
+    with closing(psycopg.connect(url, autocommit=True)) as connection:
+        connection.execute(f"CREATE ROLE {user} LOGIN".encode())
+        for statement in SQL["grants.sql"].replace(" TO callctl;", f" TO {user};").split(";"):
+            if statement.strip():
+                connection.execute(statement.encode())
+        for table, others in ("claims", "leaders"), ("schema_version", "stored_events"):
+            connection.execute(f"ALTER TABLE callctl.{table} ENABLE ROW LEVEL SECURITY".encode())
+            connection.execute(f"ALTER TABLE callctl.{others} ENABLE ROW LEVEL SECURITY".encode())
+            checked = callctl("store", "check", env=env)
+            assert checked.code == 1
+            assert "row level security hides rows of" in checked.out
+            assert f"{table}, " in checked.out
+            assert "there is no schema" not in checked.out
 
 
 def test_the_page_names_all_kinds_of_events() -> None:

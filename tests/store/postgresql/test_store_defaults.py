@@ -37,6 +37,7 @@ DEFAULTS = [
     ("idle_in_transaction_session_timeout", "1ms"),
     ("plan_cache_mode", "force_generic_plan"),
     ("enable_seqscan", "off"),
+    ("client_min_messages", "error"),
 ]
 
 

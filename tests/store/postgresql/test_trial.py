@@ -180,6 +180,38 @@ def test_it_waits_for_the_standby_as_a_commit_does_and_one_alone_is_left_waiting
             assert store.last_event_id() == 1
 
 
+@pytest.mark.parametrize("level", ["warning", "error"])
+def test_a_wait_for_the_standby_that_is_cancelled_stores_nothing_for_certain(level: str) -> None:
+    """The server says so by a warning alone, which a role may have left out."""
+    with postgres_server() as server:
+        url = server.new_store()
+        with closing(psycopg.connect(url, autocommit=True)) as admin:
+            admin.execute(f"ALTER ROLE callctl SET client_min_messages = {level}".encode())
+            admin.execute("SET synchronous_commit = local")
+            with closing(PostgresStore.open(url, world=WORLD)) as store:
+                admin.execute(b"ALTER SYSTEM SET synchronous_standby_names = '*'")  # and there is none
+                admin.execute(b"SELECT pg_reload_conf()")
+                until(lambda: first(admin, "SHOW synchronous_standby_names") == "*")
+                stored = store.submit(event(1, "ringing", number=0, at=1))
+                until(lambda: first(admin, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") == 1)
+                admin.execute(b"SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+                with pytest.raises(StoreError):
+                    stored.result(timeout=60)
+                admin.execute(b"ALTER SYSTEM SET synchronous_standby_names = ''")
+                admin.execute(b"SELECT pg_reload_conf()")
+
+
+def test_another_warning_is_no_failure(store: PostgresStore, admin: psycopg.Connection[Any]) -> None:
+    """As a server warns with each write, for days, that its tables must be vacuumed."""
+    admin.execute(b"""
+        CREATE FUNCTION callctl.warn() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN RAISE WARNING 'database must be vacuumed within 25166529 transactions'; RETURN NEW; END $$;
+        CREATE TRIGGER warn BEFORE INSERT ON callctl.stored_events FOR EACH ROW EXECUTE FUNCTION callctl.warn()
+    """)
+    assert store.append(event(2, "ringing", number=0, at=1))
+    store.check_writable()
+
+
 def first(admin: psycopg.Connection[Any], sql: str) -> object:
     row = admin.execute(sql.encode()).fetchone()
     return None if row is None else row[0]

@@ -50,6 +50,7 @@ _SET_UP = """
     SELECT set_config('timezone', 'UTC', false), set_config('datestyle', 'ISO', false),
         set_config('client_encoding', 'UTF8', false), set_config('application_name', 'callctl', false),
         set_config('default_transaction_isolation', 'read committed', false),
+        set_config('client_min_messages', 'warning', false),
         set_config('statement_timeout', %s, false), set_config('lock_timeout', '0', false),
         set_config('idle_session_timeout', '0', false), set_config('idle_in_transaction_session_timeout', '0', false),
         CASE WHEN current_setting('transaction_timeout', true) IS NOT NULL
@@ -311,7 +312,7 @@ class Link:
                 raise
         connection = self._connection
         try:
-            with _no_warning(connection, self._engine.name):
+            with _no_lost_wait(connection, self._engine.name):
                 return work(connection)
         except psycopg.Error as error:
             what = explained(error, doing, self._engine.name, is_lost=connection.closed, role=role_of(connection))
@@ -378,13 +379,21 @@ def _rows(connection: Connection[Any], sql: str, values: Mapping[str, Any]) -> l
     return cursor.fetchall() if cursor.description is not None else []
 
 
+# The server's function that warns where the wait for a standby was given up: the commit is on one machine alone.
+_STANDBY_WAIT = "SyncRepWaitForLSN"
+
+
 @contextmanager
-def _no_warning(connection: Connection[Any], name: str) -> Iterator[None]:
-    """Fail where the server warns, as when it gave up waiting for a standby: what is committed may be lost then."""
+def _no_lost_wait(connection: Connection[Any], name: str) -> Iterator[None]:
+    """Fail where the server warns that it gave up waiting for a standby: what is committed may be lost then.
+
+    Other warnings are of the server's state or of its extensions, and are in its log. One of an unknown function, which
+    a pooler may have left out, counts.
+    """
     warnings: list[str] = []
 
     def note(diagnostic: Any) -> None:
-        if diagnostic.severity_nonlocalized == "WARNING":
+        if diagnostic.severity_nonlocalized == "WARNING" and diagnostic.source_function in (_STANDBY_WAIT, None, ""):
             warnings.append(str(diagnostic.message_primary))
 
     connection.add_notice_handler(note)

@@ -33,7 +33,15 @@ _FORBIDDEN = """
             AND has_table_privilege(oid, 'UPDATE') AND has_table_privilege(oid, 'DELETE'))
     END ORDER BY relname
 """
-_MAY_APPEND = "SELECT has_function_privilege('callctl.append(text, jsonb)', 'EXECUTE')"
+_FORBIDDEN_FUNCTIONS = """
+    SELECT DISTINCT proname FROM pg_proc
+    WHERE pronamespace = 'callctl'::regnamespace AND NOT has_function_privilege(oid, 'EXECUTE') ORDER BY proname
+"""
+_HIDDEN = """
+    SELECT relname FROM pg_class
+    WHERE relnamespace = 'callctl'::regnamespace AND relkind = 'r' AND row_security_active(oid) ORDER BY relname
+"""
+_HAS_SCHEMA = "SELECT to_regnamespace('callctl') IS NOT NULL"
 _OLDEST = 150000
 _LONGEST = 3600.0  # seconds that a migration may take
 
@@ -81,9 +89,11 @@ def check(url: str, *, world: str) -> Checked:
         try:
             troubles += _server_troubles(connection)
             version = version_of(connection)
-            check_version(version, name=engine.name)
             missing = list(_missing_rights(connection, engine.name))
-            troubles += missing or _trial_troubles(connection, engine.name, world=world)
+            troubles += missing
+            if not missing:  # else the version may be hidden too
+                check_version(version, name=engine.name)
+                troubles += _trial_troubles(connection, engine.name, world=world)
         except psycopg.Error as error:
             troubles.append(_sentence(explained(error, "read", engine.name, role=role_of(connection))))
         except StoreError as error:
@@ -92,13 +102,17 @@ def check(url: str, *, world: str) -> Checked:
 
 
 def _missing_rights(connection: Connection[Any], name: str) -> Iterator[str]:
-    forbidden = [row[0] for row in connection.execute(_FORBIDDEN).fetchall()]
-    row = connection.execute(_MAY_APPEND).fetchone()
-    if row is None or not row[0]:
-        forbidden.append("append")
-    if forbidden:
-        what = ", ".join(forbidden)
+    if connection.execute(_HAS_SCHEMA).fetchone() != (True,):
+        return
+    forbidden, functions, hidden = (
+        ", ".join(row[0] for row in connection.execute(sql).fetchall())
+        for sql in (_FORBIDDEN, _FORBIDDEN_FUNCTIONS, _HIDDEN)
+    )
+    if what := ", ".join(filter(None, (forbidden, functions))):
         yield f"{role_of(connection)} may not use all of {name}: {what} (docs/postgresql.md has the grants)"
+    if hidden:
+        who = role_of(connection)
+        yield f"row level security hides rows of {name} from {who}: {hidden} (disable it, or add policies)"
 
 
 def _trial_troubles(connection: Connection[Any], name: str, *, world: str) -> Iterator[str]:
