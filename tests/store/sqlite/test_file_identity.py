@@ -355,6 +355,7 @@ ALTERED = {
     "unique expression": "CREATE UNIQUE INDEX evil ON events ((1))",
     "expression": "CREATE INDEX evil ON events (abs(id))",
     "condition": "CREATE INDEX evil ON events (key) WHERE json_extract(record, '$.a')",
+    "collation": "CREATE INDEX evil ON calls (world, sid COLLATE theirs)",
     "unique calls": "CREATE UNIQUE INDEX evil ON calls (world)",
     "unique claims": "CREATE UNIQUE INDEX evil ON claims (world)",
     "column": "ALTER TABLE events ADD COLUMN evil TEXT CHECK (call_id > 9)",
@@ -378,6 +379,7 @@ ALTERED = {
 def test_a_store_that_might_not_take_all_events_is_refused(path: Path, what: str, use: str) -> None:
     SqliteStore.open_for_watch(path, world=WORLD).close()
     with closing(sqlite3.connect(path)) as connection:
+        connection.create_collation("theirs", lambda first, second: (first > second) - (first < second))
         connection.executescript(ALTERED[what])
     refusals = r"is not as callctl made it|is not callctl's|malformed database schema|virtual tables"
     with pytest.raises(StoreError, match=refusals) as refused:
@@ -403,6 +405,7 @@ def test_a_store_of_each_version_is_compared_with_what_that_had(path: Path, vers
     "statement",
     [
         "CREATE INDEX mine ON events (record)",
+        "CREATE INDEX mine ON calls (sid COLLATE nocase, status COLLATE RTRIM)",
         "CREATE TABLE mine (sid PRIMARY KEY, note UNIQUE CHECK (note > 1))",
         "CREATE TABLE mine (sid); CREATE UNIQUE INDEX my_index ON mine (sid)",
         "ANALYZE",

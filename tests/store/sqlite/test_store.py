@@ -63,6 +63,27 @@ def test_a_test_whether_it_can_be_written_leaves_no_trace(store: SqliteStore) ->
     assert list(store.replay(since=None)) == before
     with store._reading.use("read") as connection:
         assert connection.execute("SELECT count(*) FROM intents").fetchone() == (0,)
+        assert connection.execute("SELECT count(*) FROM calls").fetchone() == (1,)
+        assert connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone() == (1,)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE UNIQUE INDEX evil ON calls ((1))",
+        "UPDATE sqlite_sequence SET seq = 9223372036854775807 WHERE name = 'events'",
+    ],
+)
+def test_a_test_whether_it_can_be_written_fails_where_no_event_can(tmp_path: Path, statement: str) -> None:
+    path = tmp_path / "events.db"
+    with contextlib.closing(SqliteStore.open(path, world=WORLD)) as store:  # which repairs nothing
+        store.append(event(1, "ringing"))
+        store.check_writable()
+        with contextlib.closing(sqlite3.connect(path)) as other:
+            other.executescript(statement)
+        for attempt in (store.check_writable, lambda: store.append(event(2, "ringing"))):
+            with pytest.raises(StoreError, match=r"UNIQUE constraint failed|database or disk is full"):
+                attempt()
 
 
 def test_a_test_whether_it_can_be_written_fails_where_another_holds_the_file(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -95,6 +96,17 @@ def insert(connection: sqlite3.Connection, rows: Sequence[Row], *, world: str) -
         return _insert(connection, rows, world=world)
     fresh = iter(_insert(connection, [row for row in rows if row not in known], world=world))
     return [row not in known and next(fresh) for row in rows]
+
+
+def try_insert(connection: sqlite3.Connection) -> None:
+    """Write an event and undo that, in a transaction: it fails where something keeps events out."""
+    from callctl.calls.event import CallEvent
+
+    fields = {"CallSid": f"CA{0:032}", "CallStatus": "ringing"}
+    event = CallEvent.from_form(fields.items(), received_at=datetime.now(UTC), world="", verified=True)
+    connection.execute("SAVEPOINT test")
+    insert(connection, [Row.of(event)], world="")
+    connection.execute("ROLLBACK TO test")
 
 
 def _stored_before(connection: sqlite3.Connection, rows: Sequence[Row], *, world: str) -> set[Row]:

@@ -143,12 +143,16 @@ MIGRATIONS = (
 )
 
 _OBJECTS = "SELECT type, name, tbl_name, sql FROM sqlite_schema"
-# The indexes that may keep a row from being written: they are UNIQUE, or evaluate an expression.
+# The indexes that may keep a row from being written: they are UNIQUE, evaluate an expression, or sort by what another
+# program defined (-2 and ``coll`` of "PRAGMA index_xinfo").
 _LIMITING = """
     SELECT owners.name, indexes.name FROM sqlite_schema AS owners, pragma_index_list(owners.name) AS indexes
     WHERE owners.type = 'table' AND (
         indexes."unique" OR indexes.partial
-        OR EXISTS (SELECT 1 FROM pragma_index_xinfo(indexes.name) AS columns WHERE columns.cid = -2)
+        OR EXISTS (
+            SELECT 1 FROM pragma_index_xinfo(indexes.name) AS columns
+            WHERE columns.cid = -2 OR upper(columns.coll) NOT IN ('BINARY', 'NOCASE', 'RTRIM')
+        )
     )
 """
 # How SQLite begins the text of a table and of an index, whatever was written to make it ("The Schema Table").

@@ -24,7 +24,7 @@ from callctl.store.records import (
 )
 from callctl.store.sqlite.connection import connect, connect_existing, connect_readonly
 from callctl.store.sqlite.guarded_connection import GuardedConnection
-from callctl.store.sqlite.rows import INSERT_ACTION, action_row, read_action, readable
+from callctl.store.sqlite.rows import INSERT_ACTION, action_row, read_action, readable, try_insert
 from callctl.store.sqlite.schema import plain, short_key
 from callctl.support.dates import microseconds, nearest_time
 from callctl.support.parsing import read_json
@@ -276,8 +276,9 @@ class SqliteStore:
             self._writing.close(timeout=max(0.0, end - time.monotonic()))
 
     def check_writable(self) -> None:
-        """Write something and delete it again, as a test that something can be stored now."""
+        """Write an event and undo that, then something else and delete it again, as a test that both can be stored."""
         with self._writing.transaction() as connection:
+            try_insert(connection)
             # No world has this name. On a full disk a short row may still find room where those of an event do not.
             connection.execute("INSERT OR REPLACE INTO intents (world, sid, until) VALUES ('', ?, 0)", (_FILLING,))
         with self._writing.transaction() as connection:
