@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 _TURNS = 4
 _BACKLOG = 128  # connections that may wait to be accepted; asyncio accepts so many at once, before any is counted
 LEAST_CONNECTIONS = 64  # where the limit of open files allows so many
+ANSWER_SECONDS = 15.0  # that a client may take to read an answer: as long as Twilio waits for one
 
 C = TypeVar("C")
 T = TypeVar("T")
@@ -91,13 +92,14 @@ class OpenConnections(Generic[C]):
     """The connections of a server, at most so many. Beyond the limit, the one that has been quiet longest is aborted.
 
     A connection is quiet while no request is under way on it, or while one is still coming in. A connection that waits
-    for an answer is never aborted; where all of them do, a new connection is refused.
+    for an answer is never aborted, nor one that has had ``answer_seconds`` to take the whole of it or less; where all
+    of them do, a new connection is refused.
     """
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, limit: int, *, answer_seconds: float = ANSWER_SECONDS) -> None:
+        self._limit, self._answer_seconds = limit, answer_seconds
         self._transports: dict[C, asyncio.Transport] = {}
-        self._quiet: dict[C, None] = {}  # the longest quiet first
+        self._quiet: dict[C, float] = {}  # since when, by the loop's clock; the longest quiet first
 
     def add(self, connection: C, transport: asyncio.Transport) -> bool:
         """Add a connection; return False, with its transport aborted, where there is no room for it."""
@@ -105,7 +107,7 @@ class OpenConnections(Generic[C]):
             transport.abort()
             return False
         self._transports[connection] = transport
-        self._quiet[connection] = None
+        self._set_quiet(connection)
         return True
 
     def discard(self, connection: C) -> None:
@@ -144,11 +146,16 @@ class OpenConnections(Generic[C]):
 
     def _set_quiet(self, connection: C) -> None:
         self._quiet.pop(connection, None)
-        self._quiet[connection] = None
+        self._quiet[connection] = asyncio.get_running_loop().time()
 
     def _abort_longest_quiet(self) -> bool:
-        # A connection that has not taken the whole of its answer yet still waits for it.
-        quiet = (connection for connection in self._quiet if not self._transports[connection].get_write_buffer_size())
+        # One that has not taken the whole of its answer yet still waits for it, unless it reads none.
+        long_ago = asyncio.get_running_loop().time() - self._answer_seconds
+        quiet = (
+            connection
+            for connection, since in self._quiet.items()
+            if since <= long_ago or not self._transports[connection].get_write_buffer_size()
+        )
         longest = next(quiet, None)
         if longest is None:
             return False

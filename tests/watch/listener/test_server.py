@@ -256,3 +256,24 @@ async def test_where_all_connections_are_being_answered_a_new_one_is_refused() -
         await asyncio.sleep(0.01)
     assert causes.startswith(b"HTTP/1.1 204 ")
     await server.close()
+
+
+@pytest.mark.parametrize("answer_seconds", [0.0, 3600.0])
+async def test_who_does_not_read_an_answer_gives_way_after_a_while(answer_seconds: float) -> None:
+    """Else a client without a token could keep all connections for good."""
+    bodies = iter([b"x" * 10_000_000] * 3)
+
+    async def answer(_request: web.BaseRequest) -> web.Response:
+        return web.Response(body=next(bodies, b"short"))
+
+    limits = Limits(connections=3, answer_seconds=answer_seconds)
+    server = await serve(answer, host="127.0.0.1", port=0, limits=limits)
+    silent = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(3)]
+    for reader, writer in silent:
+        writer.write(HEALTH)
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")  # and it reads no more than fits its buffer
+    answered = [await raw(server, LAST_HEALTH) for _ in range(2)]
+    assert [one.endswith(b"short") for one in answered] == [answer_seconds == 0.0] * 2
+    for _, writer in silent:
+        writer.transport.abort()
+    await server.close()

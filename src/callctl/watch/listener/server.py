@@ -19,7 +19,7 @@ from aiohttp.http import SERVER_SOFTWARE
 
 from callctl.errors import CallctlError, PortTakenError
 from callctl.support.connection_errors import reason_of
-from callctl.support.server import OpenConnections, TcpServer, room_for_connections
+from callctl.support.server import ANSWER_SECONDS, OpenConnections, TcpServer, room_for_connections
 from callctl.watch.listener.signature import SignedRequest
 
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -45,8 +45,9 @@ class Limits:
 
     ``store_seconds`` is how long an event may take to be stored: Twilio waits 15 s for an answer (docs/twilio.md,
     "Delivery"). ``twiml_store_seconds`` is how long a request for TwiML waits for that: a call must have its answer,
-    stored or not. ``stop_seconds`` is how long requests under way may still be answered once the server is to stop, and
-    ``last_store_seconds`` how long an event may take to be stored from then on: as long as a commit may.
+    stored or not. ``answer_seconds`` is how long a client may take to read an answer, where there is no room for
+    another connection. ``stop_seconds`` is how long requests under way may still be answered once the server is to
+    stop, and ``last_store_seconds`` how long an event may take to be stored from then on: as long as a commit may.
     """
 
     body_bytes: int = 64 * 1024
@@ -56,6 +57,7 @@ class Limits:
     connections: int = 256
     store_seconds: float = 10.0
     twiml_store_seconds: float = 1.0
+    answer_seconds: float = ANSWER_SECONDS
     stop_seconds: float = 0.5
     last_store_seconds: float = 5.0
 
@@ -155,7 +157,7 @@ class BoundedServer(web.Server):
         self._answering: set[Any] = set()  # connections with a request that is coming in, or being answered
         self._is_draining = False
         self._drained = asyncio.Event()
-        self._open_connections = OpenConnections[Any](most_connections(limits))
+        self._open_connections = OpenConnections[Any](most_connections(limits), answer_seconds=limits.answer_seconds)
         super().__init__(
             self._bounded_answer,
             keepalive_timeout=limits.idle_seconds,
