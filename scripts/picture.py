@@ -75,6 +75,9 @@ class Onlooker:
 
     listens, may_act, urls = True, True, ("survey",)
 
+    def put_question(self, _intent: HangUp | Redirect) -> None:
+        """Note nothing."""
+
     def effects(self, _intent: HangUp | Redirect, _snapshot: Snapshot) -> str:
         """Say nothing."""
         return ""

@@ -27,7 +27,11 @@ class Answering:
 
     def __init__(self) -> None:
         self.acted: list[HangUp | Redirect] = []
+        self.questions: list[HangUp | Redirect] = []
         self.asked_of: Snapshot | None = None  # the board, when it was last to say what becomes of the other legs
+
+    def put_question(self, intent: HangUp | Redirect) -> None:
+        self.questions.append(intent)
 
     def effects(self, _intent: object, snapshot: Snapshot) -> str:
         self.asked_of = snapshot

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from queue import SimpleQueue
 
@@ -65,6 +67,16 @@ class Table:
 
     def begin(self, intent: HangUp | Redirect, *, question_at: datetime | None = None) -> None:
         self.operator.act(intent, question_at=question_at or datetime.now(UTC), report=self.reports.put)
+
+    def put(self, intent: HangUp | Redirect) -> None:
+        """Put the question, and wait until it is known what the store had then."""
+        self.operator.put_question(intent)
+        question = self.operator._question
+        assert question is not None
+        end = time.monotonic() + LIMIT
+        while question.last_action is None:
+            assert time.monotonic() < end
+            time.sleep(0.01)
 
     def hang_up(
         self,
@@ -156,6 +168,27 @@ def test_a_leg_that_was_changed_since_the_question_was_put_is_left_alone(
         f"left alone: {sid}"
     )
     assert table.sent == before
+
+
+@pytest.mark.parametrize("wrong", [timedelta(hours=1), timedelta(hours=-1)], ids=str)
+def test_what_colleagues_do_is_before_or_after_the_question_whatever_their_clocks_say(
+    table: Table, wrong: timedelta
+) -> None:
+    before, after = table.setup.place(ANSWERS, after=5), table.setup.place(ANSWERS)
+    store = SqliteStore.open_for_watch(table.settings.store, world=table.settings.world)
+
+    def redirect(sid: str) -> None:
+        store.record_actions([ActionEvent(datetime.now(UTC) + wrong, sid, "redirect", (), "to survey", TALKS)])
+
+    with closing(store):
+        redirect(before)
+        intent = Redirect((Target(before, TALKS), Target(after, TALKS)), "survey")
+        table.put(intent)
+        redirect(after)
+        said = table.act(intent)
+    assert said.startswith(("1 redirected to survey, 1 left alone", "1 left alone, 1 redirected"))
+    assert f"{after} was changed meanwhile" in said
+    assert [sid for sid, _ in table.sent] == [before]
 
 
 def test_of_several_legs_each_is_held_to_its_own_status(table: Table) -> None:

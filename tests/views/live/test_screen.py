@@ -155,6 +155,9 @@ class Idle:
 
     listens, may_act, urls = False, True, ()
 
+    def put_question(self, _intent: object) -> None:
+        pass
+
     def effects(self, _intent: object, _snapshot: object) -> str:
         return ""
 

@@ -41,6 +41,9 @@ class Operator:
     def __init__(self, page: Sequence[str]) -> None:
         self._page = page
 
+    def put_question(self, _intent: object) -> None:
+        pass
+
     def effects(self, _intent: object, _snapshot: object) -> str:
         return ""
 

@@ -243,6 +243,23 @@ class History:
         changes = (action for action in self._actions(sid) if action.may_have_changed_it and action.at >= moment)
         return max(changes, key=lambda action: action.at, default=None)
 
+    def last_action_id(self) -> int | None:
+        """Return the id after which the store has what is done from now on; None where that is not known."""
+        try:
+            return None if self._reader is None else self._reader.last_action_id()
+        except StoreError as error:
+            self._runtime.warn(error)
+            return None
+
+    def actions_after(self, action_id: int) -> Iterator[tuple[int, ActionEvent]]:
+        """Yield the requests for any call that the store has after an id, with their ids; the clocks may be wrong."""
+        try:
+            while self._reader is not None and (page := self._reader.actions_after(action_id)):
+                yield from page
+                action_id = page[-1][0]
+        except StoreError as error:
+            self._runtime.warn(error)
+
     def _actions(self, sid: str) -> Sequence[ActionEvent]:
         """Return the requests for a call that are known here."""
         if self._reader is None:

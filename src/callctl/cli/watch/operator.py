@@ -28,6 +28,7 @@ from callctl.views.terminal_safe import printable
 if TYPE_CHECKING:
     from callctl.api.client import ApiClient
     from callctl.api.requests import RedirectRequest
+    from callctl.calls.action import ActionEvent
     from callctl.calls.board import Snapshot
     from callctl.calls.leg import Leg
     from callctl.cli.io.results import Outcome
@@ -56,14 +57,46 @@ class _Result(NamedTuple):
 
 
 @dataclass
+class _Question:
+    """A question, and the id after which the store has what is done since it was put, once that was read."""
+
+    intent: HangUp | Redirect
+    settings: Settings
+    last_action: int | None = None
+
+
+class _Changes:
+    """What others have done to calls since a question was put, in the order of the store. Safe for several threads."""
+
+    def __init__(self, history: History, last_action: int) -> None:
+        self._history, self._last = history, last_action
+        self._by_sid: dict[str, ActionEvent] = {}
+        self._reading = threading.Lock()
+
+    def of(self, sid: str) -> ActionEvent | None:
+        """Return the last that changed a call, or may have; None if nothing did."""
+        with self._reading:
+            for number, action in self._history.actions_after(self._last):
+                self._last = number
+                if action.may_have_changed_it:
+                    self._by_sid[action.call_sid] = action
+            return self._by_sid.get(sid)
+
+
+@dataclass
 class _Action:
-    """An action in flight: confirmed at ``confirmed_at``, in seconds of elapsed time."""
+    """An action in flight: confirmed at ``confirmed_at``, in seconds of elapsed time.
+
+    ``last_action`` is the id after which the store has what was done since the question; None if it is not known.
+    """
 
     intent: HangUp | Redirect
     question_at: datetime
     confirmed_at: float
     sent_within: float
+    last_action: int | None = None
     history: History | None = None
+    changes: _Changes | None = None
     results: dict[str, _Result] = field(default_factory=dict)
     is_abandoned: bool = False
     over: threading.Event = field(default_factory=threading.Event)
@@ -150,6 +183,7 @@ class TableOperator:
         self._stop = stop
         self._sent_within = sent_within
         self._in_flight: list[_Action] = []
+        self._question: _Question | None = None  # the last one
 
     @property
     def _settings(self) -> Settings:
@@ -187,7 +221,17 @@ class TableOperator:
         """Stop the process until it is continued."""
         os.kill(os.getpid(), signal.SIGTSTP)
 
-    # Words
+    # Questions
+
+    def put_question(self, intent: HangUp | Redirect) -> None:
+        """Note what the store has by now: a leg that is changed after that, by whoever's clock, is left alone."""
+        question = self._question = _Question(intent, self._settings)
+
+        def read() -> None:
+            with History(self._runtime, question.settings, readonly=True) as history:
+                question.last_action = history.last_action_id()
+
+        _in_background(read, lambda _why: None)  # without it times count
 
     def effects(self, intent: HangUp | Redirect, snapshot: Snapshot) -> str:
         """Say what becomes of the other legs, by what callbacks reported and by the redirects that the store has."""
@@ -230,9 +274,12 @@ class TableOperator:
         """Begin to end or redirect legs; report the outcome, once.
 
         A leg that has another status than the one in which it was meant is left alone, and so is one that was changed
-        since ``question_at``, when the question was put.
+        since the question was put, at ``question_at``.
         """
         action = _Action(intent, question_at, confirmed_at=elapsed(), sent_within=self._sent_within)
+        question = self._question
+        if question is not None and question.intent is intent and question.settings == self._settings:
+            action.last_action = question.last_action
         self._in_flight.append(action)
 
         def fail(why: str) -> None:
@@ -255,6 +302,8 @@ class TableOperator:
         try:
             with History(self._runtime, self._settings) as history:
                 action.history = history
+                if action.last_action is not None:
+                    action.changes = _Changes(history, action.last_action)
                 self._act_on(action, history)
         finally:
             self._end_action(action)
@@ -301,7 +350,7 @@ class TableOperator:
         def redirect(sid: str) -> _Result:
             from callctl.cli.redirect import redirect_call
 
-            if (left_alone := self._changed(history, sid, action.question_at)) is not None:
+            if (left_alone := self._changed(action, history, sid)) is not None:
                 return _Result(left_alone, is_recorded=False)
             action.check()
             client = observed.while_wanted(lambda _may_be_done: action.is_wanted())
@@ -314,7 +363,7 @@ class TableOperator:
         """End a leg if it still has its status: of one that rings, Twilio decides that itself."""
         from callctl.operations.hangup import check_again
 
-        if (left_alone := self._changed(history, target.sid, action.question_at)) is not None:
+        if (left_alone := self._changed(action, history, target.sid)) is not None:
             return _Result(left_alone, is_recorded=False)
         options = HangupOptions(only_ringing=target.status != CallStatus.IN_PROGRESS, wait=None)
         meant = Call(target.sid, target.status)
@@ -344,8 +393,9 @@ class TableOperator:
         result = self._recorded(history, outcome_of(ended, history, sid=target.sid, options=options))
         return result._replace(sentence=_with_hint(result.sentence, error_of(ended, options)))
 
-    def _changed(self, history: History, sid: str, question_at: datetime) -> str | None:
-        change = history.change_since(sid, question_at)
+    def _changed(self, action: _Action, history: History, sid: str) -> str | None:
+        changes = action.changes
+        change = history.change_since(sid, action.question_at) if changes is None else changes.of(sid)
         if change is None:
             return None
         meanwhile = f"meanwhile {by_whom(change)}".rstrip()

@@ -96,13 +96,17 @@ class Operator(Protocol):
     def urls(self) -> Sequence[str]:
         """The names of the named URLs."""
 
+    def put_question(self, intent: HangUp | Redirect) -> None:
+        """Take it that the question is put whether to end or redirect legs."""
+
     def effects(self, intent: HangUp | Redirect, snapshot: Snapshot) -> str:
         """Say what becomes of the other legs."""
 
     def act(self, intent: HangUp | Redirect, *, question_at: datetime, report: Callable[[ActionOutcome], None]) -> None:
         """Begin to end or redirect legs; report the outcome, once.
 
-        ``question_at`` is when the question was put: a leg that was changed since then is left alone.
+        A leg that was changed since the question was put is left alone. ``question_at`` is when that was by the wall
+        clock: it counts where it is not known what the store had then.
         """
 
     def load_page(self, sid: str, width: int, report: Callable[[Sequence[str]], None]) -> None:

@@ -547,6 +547,7 @@ class LiveView:
         effects = ""
         if isinstance(mode, Confirming) and not isinstance(mode.intent, Leave):
             if self._effects is None or self._effects[0] is not mode.intent:
+                operator.put_question(mode.intent)
                 self._effects = mode.intent, operator.effects(mode.intent, self._latest)
             effects = self._effects[1]
         shown = self._latest
