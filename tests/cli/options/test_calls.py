@@ -93,9 +93,9 @@ CHILD_ROW = (CHILD, "ringing", "outbound-dial", "+15005550006", BUSY, "", "", PA
 def family(home: Path) -> Iterator[Chooser]:
     """Choose where an answered call rings another, and a third one is answered."""
     legs = [
-        {**call(CHILD, status="ringing"), "direction": "outbound-dial", "parent_call_sid": PARENT},
-        call(PARENT, status="in-progress"),
-        call(VICTIM, status="in-progress"),
+        call(CHILD, status="ringing", direction="outbound-dial", to=BUSY, parent_call_sid=PARENT),
+        call(PARENT, status="in-progress", direction="outbound-api"),
+        call(VICTIM, status="in-progress", direction="outbound-api"),
     ]
     with Server(reply(200, {"calls": legs})) as server:
         yield Chooser(
@@ -126,8 +126,7 @@ def test_what_list_writes_on_a_pipe_is_taken(frozen: Frozen, choose: Chooser) ->
         ("", "ringing"),
         ("CA1111111", "ringing"),
         ("Ann", "ringing"),
-        (VICTIM, *CHILD_ROW[1:4], CHILD, *CHILD_ROW[5:]),
-        *((*CHILD_ROW[:at], "Ann", *CHILD_ROW[at + 1 :]) for at in (0, 1, 2, 5, 6, 7)),
+        *((*CHILD_ROW[:at], "Ann", *CHILD_ROW[at + 1 :]) for at in (0, 1, 5, 6)),
         (*CHILD_ROW, ""),
     ],
 )
@@ -141,12 +140,46 @@ def test_other_columns_of_which_the_first_may_be_another_calls_are_refused(
         assert refused.value.hint == "`callctl list -q` writes SIDs alone"
 
 
-@pytest.mark.parametrize("first", [PARENT, VICTIM])
-def test_columns_in_the_form_of_a_row_of_list_with_another_call_first_are_refused(family: Chooser, first: str) -> None:
-    """As by ``list --columns parent_call_sid,status,direction,from,to,start_time,duration,sid``."""
-    with pytest.raises(UsageError, match=f"{first} a child leg of {CHILD}, which it is not") as refused:
-        family.change("-", stdin="\t".join((first, *CHILD_ROW[1:7], CHILD)))
+@pytest.mark.parametrize(
+    "row",
+    [
+        *((first, *CHILD_ROW[1:7], CHILD) for first in (PARENT, VICTIM)),
+        *((first, *CHILD_ROW[1:7], "") for first in (CHILD, PARENT, VICTIM)),  # the last one may be of a price
+        (VICTIM, *CHILD_ROW[1:]),
+        (CHILD, *CHILD_ROW[1:7], VICTIM),
+        *((*CHILD_ROW[:at], "Ann", *CHILD_ROW[at + 1 :]) for at in (2, 3, 4, 7)),
+    ],
+)
+def test_columns_in_the_form_of_a_row_of_list_are_compared_with_the_call_of_the_first(
+    family: Chooser, row: tuple[str, ...]
+) -> None:
+    """As by ``list --columns parent_call_sid,status,direction,from,to,start_time,duration,price``."""
+    lines = ["\t".join(CHILD_ROW), "\t".join(row)]
+    with pytest.raises(UsageError, match=f"is not what list writes of {row[0]}, its first field: {row[0]}") as refused:
+        family.change("-", stdin="\n".join(lines))
     assert refused.value.hint == "`callctl list -q` writes SIDs alone"
+
+
+def test_no_choice_of_columns_makes_a_row_of_another_call(frozen: Frozen, choose: Chooser) -> None:
+    """Whether the calls go on or have ended: ``hangup --family`` ends the live legs of a call that is over."""
+    parent = frozen("place", "+12025550100", "--dial", RINGS).out.strip()
+    frozen.simulator.advance(20)
+    for seconds in (0, 3600):
+        frozen.simulator.advance(seconds)
+        for last in ("price", "sid", "caller_name"):
+            columns = f"parent_call_sid,status,direction,from,to,start_time,duration,{last}"
+            child = frozen("list", "--parent", parent, "--columns", columns).out
+            assert child.startswith(f"{parent}\t")
+            with pytest.raises(UsageError, match=f"is not what list writes of {parent}"):
+                choose.change("-", stdin=child)
+
+
+def test_a_row_of_list_whose_numbers_are_masked_is_taken(frozen: Frozen, choose: Chooser) -> None:
+    sid = frozen.place(RINGS)
+    listed = frozen("list", "--mask-numbers").out
+    assert RINGS not in listed
+    frozen.simulator.advance(1)  # its status and its start are others by now
+    assert choose.change("-", stdin=listed) == [sid]
 
 
 def test_an_empty_stdin_names_no_call_and_is_no_error(choose: Chooser) -> None:

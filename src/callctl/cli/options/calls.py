@@ -10,14 +10,14 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from callctl.api.calls_api import CallsApi
-from callctl.calls.call import REST_LIVE_STATUSES, REST_STATUSES, Call, Direction
+from callctl.calls.call import REST_LIVE_STATUSES, REST_STATUSES, Call
 from callctl.calls.filter import CallFilter
-from callctl.calls.sid import CALLBACK_SID, LEAST_START, is_call_sid
+from callctl.calls.sid import LEAST_START, is_call_sid
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options.another_store import warn_of_another_store
 from callctl.cli.options.checks import no_sid, why_no_call_sid
 from callctl.cli.options.filters import find_calls
-from callctl.errors import StoreError, UnknownCallError, UsageError
+from callctl.errors import NotFoundError, StoreError, UnknownCallError, UsageError
 from callctl.store.last_placed import LastPlaced
 from callctl.store.opening import open_existing, open_readonly
 
@@ -31,8 +31,11 @@ LAST = "@last"
 # How many of the newest calls a reading command looks through for a start that the store does not know.
 _LOOKED_THROUGH = 1000
 _SHOWN = 5
-_FIELDS = 8  # of a row of `callctl list`; the last is the parent's SID
+_FIELDS = 8  # of a row of `callctl list`
+_LASTING = (2, 3, 4, 7)  # those that never change: direction, both ends, the parent's SID
 _SHOWN_OF_LINE = 120  # characters
+_FETCHED_AT_ONCE = 8
+_SIDS_ALONE = "`callctl list -q` writes SIDs alone"
 
 # The beginning of Twilio's form, or of a UUID, or of another service's; is_call_sid recognizes whole ones.
 _START = r"CA[0-9a-fA-F]{6,31}|(?!CA)[A-Za-z0-9][A-Za-z0-9:_.-]{7,94}"
@@ -87,10 +90,10 @@ def calls_to_change(runtime: Runtime, settings: Settings, client: ApiClient, tex
     """Return the SIDs that a command which changes calls was given, each once, in their order.
 
     An empty stdin is no error, since what was to list the calls may have found none; it is said.
-    Whole SIDs cost no request, but where rows on stdin name parents too. For a start, exactly one live call must begin
-    with it, of those that REST lists and those that the store knows; its whole SID and number are said on stderr,
-    before anything is done. Where none does, it is the one call that has ended: what then is asked of it comes out as
-    with its whole SID.
+    Whole SIDs cost no request; rows on stdin are compared with REST. For a start, exactly one live call must begin with
+    it, of those that REST lists and those that the store knows; its whole SID and number are said on stderr, before
+    anything is done. Where none does, it is the one call that has ended: what then is asked of it comes out as with its
+    whole SID.
 
     Raises:
         UsageError: One can be no SID and no start of one, or several calls begin with it; or a line on stdin is
@@ -133,54 +136,86 @@ def _on_stdin_to_change(runtime: Runtime, client: CallsApi) -> Iterator[str]:
             a name that a caller chose.
     """
     words: list[str] = []
-    parents: dict[str, str] = {}
+    rows: list[str] = []
     for line in runtime.read_stdin().splitlines():
-        word, *others = fields = [field.strip() for field in line.split("\t")]
+        word, *others = fields = _fields(line)
         if others and not _is_row(fields):
             raise UsageError(
                 f"a line on stdin is neither a SID alone nor a row as list writes it: {line[:_SHOWN_OF_LINE]}",
-                hint="`callctl list -q` writes SIDs alone",
+                hint=_SIDS_ALONE,
             )
         if word:
             words.append(word)
-        if others and others[-1]:
-            parents[word] = others[-1]
-    if parents:
-        _check_parents(client, parents)
+        if others:
+            rows.append(line)
+    if rows:
+        _check_rows(client, rows)
     yield from words
 
 
+def _fields(line: str) -> list[str]:
+    return [field.strip() for field in line.split("\t")]
+
+
 def _is_row(fields: Sequence[str]) -> bool:
-    """Return whether these are the fields of a line of ``callctl list``, without ``--columns``."""
+    """Return whether these may be the fields of a line of ``callctl list``, without ``--columns``."""
     if len(fields) != _FIELDS:
         return False
-    sid, status, direction, from_, to, start, duration, parent = fields
+    sid, status, _direction, _from, _to, start, duration, _parent = fields
     return (
         is_whole(sid)
         and status in REST_STATUSES
-        and direction in list(Direction)
-        and not any(re.fullmatch(CALLBACK_SID, end) for end in (from_, to))
         and (not start or re.fullmatch(_DATE, start) is not None)
         and (not duration or duration.isdecimal())
-        and (not parent or is_whole(parent))
     )
 
 
-def _check_parents(client: CallsApi, parents: dict[str, str]) -> None:
-    """Check with REST the rows that name two calls: other columns can have the same form with the parent's SID first.
+def _check_rows(client: CallsApi, rows: Sequence[str]) -> None:
+    """Compare rows with what ``callctl list`` writes of their calls, in whatever has not changed since.
 
-    What is not live can't be hurt.
+    The form of a row says too little: that of other columns, with the parent's SID first, can be the same. A call that
+    REST does not have is passed over, since nothing can be changed of it.
 
     Raises:
-        UsageError: The first of the two is no child leg of the other.
+        UsageError: A row is not of the call whose SID is its first field.
+        CallctlError: REST does not show whether it is.
     """
-    for call in find_calls(client, CallFilter(statuses=tuple(REST_LIVE_STATUSES)), limit=None):
-        parent = parents.get(call.sid)
-        if parent is not None and call.parent_call_sid != parent:
+    from callctl.calls.masked_numbers import masked_call
+    from callctl.views.table import plain_line
+
+    calls = _calls_of(client, list(dict.fromkeys(_fields(row)[0] for row in rows)))
+    for row in rows:
+        sid = _fields(row)[0]
+        call = calls.get(sid)
+        if call is not None and _lasting(row) not in (
+            _lasting(plain_line(call)),
+            _lasting(plain_line(masked_call(call))),
+        ):
             raise UsageError(
-                f"a row on stdin makes {call.sid} a child leg of {parent}, which it is not",
-                hint="`callctl list -q` writes SIDs alone",
+                f"a row on stdin is not what list writes of {sid}, its first field: {row[:_SHOWN_OF_LINE]}",
+                hint=_SIDS_ALONE,
             )
+
+
+def _lasting(row: str) -> list[str]:
+    fields = _fields(row)
+    return [fields[place] for place in _LASTING]
+
+
+def _calls_of(client: CallsApi, sids: Sequence[str]) -> dict[str, Call]:
+    """Return those of these calls that REST has: out of its lists of live calls, and fetched where they have ended."""
+    from callctl.operations.bulk import Done, for_each
+
+    live = find_calls(client, CallFilter(statuses=tuple(REST_LIVE_STATUSES)), limit=None)
+    wanted = set(sids)
+    calls = {call.sid: call for call in live if call.sid in wanted}
+    for group in for_each([sid for sid in sids if sid not in calls], client.fetch, parallel=_FETCHED_AT_ONCE):
+        for result in group:
+            if isinstance(result, Done):
+                calls[result.sid] = result.value
+            elif not isinstance(result.error, NotFoundError):
+                raise result.error
+    return calls
 
 
 def is_whole(text: str) -> bool:
@@ -222,8 +257,6 @@ def _live(runtime: Runtime, settings: Settings, client: ApiClient, starts: Seque
 
 def _ask_for(client: ApiClient, sid: str, calls: dict[str, str]) -> None:
     """Add a call that the store takes for live and REST did not list, unless it is over by now."""
-    from callctl.errors import NotFoundError
-
     try:
         call = client.fetch(sid)
     except NotFoundError:
