@@ -16,7 +16,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from callctl.calls.watch_trouble import Trouble
+from callctl.calls.watch_trouble import Forwarded, Trouble
 
 if TYPE_CHECKING:
     from callctl.calls.action import ActionEvent
@@ -265,7 +265,7 @@ def masked_filter(call_filter: CallFilter) -> CallFilter:
 
 
 def masked_trouble(trouble: Trouble) -> Trouble:
-    """Return a trouble with its sentence and its address masked."""
+    """Return a trouble with its sentence, its address and its details masked."""
     return Trouble(
         masked(trouble),
         trouble.cause,
@@ -273,6 +273,22 @@ def masked_trouble(trouble: Trouble) -> Trouble:
         status=trouble.status,
         call_sid=trouble.call_sid,
         is_over=trouble.is_over,
+        details={name: masked_field(name, value) for name, value in trouble.details.items()},
+    )
+
+
+def masked_note(note: str) -> str:
+    """Return a sentence masked; of what was passed on, with the facts beside it."""
+    if not isinstance(note, Forwarded):
+        return masked(note)
+    return Forwarded(
+        masked(note),
+        url=masked(note.url),
+        call_sid=note.call_sid,
+        event=note.event,
+        status=note.status,
+        seconds=note.seconds,
+        attempt=note.attempt,
     )
 
 

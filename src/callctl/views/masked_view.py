@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from callctl.calls.board import Snapshot
 from callctl.calls.family import Family
-from callctl.calls.masked_numbers import masked, masked_action, masked_event, masked_leg, masked_trouble
+from callctl.calls.masked_numbers import masked_action, masked_event, masked_leg, masked_note, masked_trouble
 
 if TYPE_CHECKING:
     from callctl.calls.action import ActionEvent
@@ -41,8 +41,8 @@ class MaskedView:
         self._view.action(masked_action(action))
 
     def note(self, text: str) -> None:
-        """Pass on a sentence."""
-        self._view.note(masked(text))
+        """Pass on a sentence, which may be a ``Forwarded``."""
+        self._view.note(masked_note(text))
 
     def trouble(self, trouble: Trouble) -> None:
         """Pass on what went wrong."""
