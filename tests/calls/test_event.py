@@ -218,6 +218,16 @@ def test_what_is_no_record_is_refused(record: str) -> None:
         CallEvent.from_record(record)
 
 
+def test_a_record_whose_key_was_damaged_is_refused() -> None:
+    """What knows events again by parts of their keys could not go on."""
+    one = event(2, "completed", number=3)
+    as_json = {"v": 1, "kind": one.kind, "received_at": 0, "verified": True, "form": one.form}
+    for key in (f"g{one.key[1:]}", one.key[:-1], "", f" {one.key[1:]}"):
+        for record in (one.to_record().replace(one.key, key), json.dumps(as_json | {"key": key})):
+            with pytest.raises(ValueError, match="its key is no SHA-256"):
+                CallEvent.from_record(record)
+
+
 def test_a_record_of_the_first_form_is_still_read() -> None:
     one = event(2, "completed", number=3)
     record = {"v": 1, "key": one.key, "kind": one.kind, "received_at": microseconds(one.received_at), "verified": True}

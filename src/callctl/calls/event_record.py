@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -25,6 +26,7 @@ Form = tuple[tuple[str, str], ...]
 _as_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
+_is_key = re.compile("[0-9a-f]{64}").fullmatch
 _MOST_REMEMBERED = 64  # names of a form whose order is remembered; Twilio sends about thirty
 
 
@@ -99,9 +101,12 @@ def read_record(text: str) -> Record:
         ValueError: It is no record of an event, or of a version to come.
     """
     try:
-        return _read_lines(text) if text.startswith("2\n") else _read_json(text)
+        record = _read_lines(text) if text.startswith("2\n") else _read_json(text)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"not the record of an event: {error}") from error
+    if _is_key(record.key) is None:
+        raise ValueError("not the record of an event: its key is no SHA-256")
+    return record
 
 
 def _read_lines(text: str) -> Record:

@@ -99,6 +99,44 @@ def test_a_test_whether_it_can_be_written_fails_where_another_holds_the_file(tmp
         store.check_writable()
 
 
+@pytest.mark.parametrize(
+    ("damage", "parent"),
+    [
+        ("UPDATE events SET record = substr(record, 1, 2) || '~' || substr(record, 4) WHERE id = 1", sid(3)),
+        ("UPDATE calls SET parent_sid = x'ff' WHERE id = 1", None),
+        ("UPDATE calls SET status = x'ff' WHERE id = 1", sid(3)),
+    ],
+)
+def test_one_damaged_row_hides_no_other(tmp_path: Path, damage: str, parent: str | None) -> None:
+    path = tmp_path / "events.db"
+    with contextlib.closing(SqliteStore.open(path, world=WORLD)) as store:
+        for number, status in enumerate(("initiated", "ringing")):
+            child = event(1, status, number=number, ParentCallSid=sid(3), Direction="outbound-dial")
+            store.append(child)
+        store.append(event(2, "ringing"))
+        with contextlib.closing(sqlite3.connect(path)) as other:
+            other.executescript(damage)
+        known = store.call(sid(1))
+        assert known is not None
+        assert known.parent_call_sid == parent
+        assert "ringing" in [one.event for one in store.family(sid(1))]
+        board = Board()
+        for one in store.replay(since=None):
+            board.apply(one)
+        assert {row.call_sid for row in store.live_calls()} == {sid(1), sid(2)}
+        assert [row.call_sid for row in store.calls_starting(sid(2))] == [sid(2)]
+
+
+def test_a_call_whose_sid_is_no_text_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "events.db"
+    with contextlib.closing(SqliteStore.open(path, world=WORLD)) as store:
+        for number in (1, 2):
+            store.append(event(number, "ringing"))
+        with contextlib.closing(sqlite3.connect(path)) as other:
+            other.executescript("UPDATE calls SET sid = x'ff' WHERE id = 1")
+        assert [row.call_sid for row in store.live_calls()] == [sid(2)]
+
+
 def test_commits_are_observed_with_their_time_and_the_number_of_their_events(store: SqliteStore) -> None:
     commits: list[tuple[float, int]] = []
     store.observe_commits(lambda seconds, events: commits.append((seconds, events)))

@@ -388,8 +388,8 @@ class SqliteStore:
 
     def call(self, call_sid: str) -> CallRow | None:
         """Return what is known of one call."""
-        rows = self._rows(f"{_CALLS} AND sid = :sid", sid=plain(call_sid))
-        return _call_row(rows[0]) if rows else None
+        rows = _call_rows(self._rows(f"{_CALLS} AND sid = :sid", sid=plain(call_sid)))
+        return rows[0] if rows else None
 
     def calls_starting(self, start: str, *, limit: int = 10) -> list[CallRow]:
         """Return the calls whose SID begins with a text, the latest first."""
@@ -400,16 +400,16 @@ class SqliteStore:
             end=start + "\U0010ffff",
             limit=limit,
         )
-        return [_call_row(row) for row in rows]
+        return _call_rows(rows)
 
     def live_calls(self) -> list[CallRow]:
         """Return the calls of which no final status is stored."""
-        return [_call_row(row) for row in self._rows(f"{_CALLS} AND NOT is_final AND status <> '' ORDER BY last_at")]
+        return _call_rows(self._rows(f"{_CALLS} AND NOT is_final AND status <> '' ORDER BY last_at"))
 
     def ended_calls(self, *, limit: int) -> list[CallRow]:
         """Return the calls of which a final status is stored, those of the latest events first, at most ``limit``."""
         rows = self._rows(f"{_CALLS} AND is_final ORDER BY last_at DESC LIMIT :limit", limit=limit)
-        return [_call_row(row) for row in rows]
+        return _call_rows(rows)
 
     def delete_older_than(self, moment: datetime, *, limit: int = 100) -> int:
         """Delete at most ``limit`` calls without an event since, with their events; return how many.
@@ -842,6 +842,16 @@ def _refusal(
     return Refusal.SECOND_IS_FULL if in_second >= limit.per_second else None
 
 
-def _call_row(row: tuple[Any, ...]) -> CallRow:
-    sid, parent, status, final, last_at = row
-    return CallRow(sid, parent, status, is_final=bool(final), last_event_at=nearest_time(last_at))
+def _call_rows(rows: Iterable[tuple[Any, ...]]) -> list[CallRow]:
+    """Return rows of calls. What is no text counts for nothing: one damaged row must not hide all others."""
+    return [
+        CallRow(
+            sid,
+            parent if isinstance(parent, str) else None,
+            status if isinstance(status, str) else "",
+            is_final=bool(final),
+            last_event_at=nearest_time(last_at),
+        )
+        for sid, parent, status, final, last_at in rows
+        if isinstance(sid, str)
+    ]
