@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import itertools
 import json
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -49,6 +54,49 @@ async def test_the_probe_measures_and_reports_what_is_wrong(tmp_path: Path, appl
     for status, text in ((301, "it redirects (HTTP 301), which loses the form"), (200, "something else answers")):
         application.status = status
         assert text in str((await selftest(application.url, keys=(TOKEN,), nonce=nonce)).failure)
+
+
+@asynccontextmanager
+async def answering(head: str, pieces: Iterable[bytes]) -> AsyncIterator[str]:
+    """Answer each request with these pieces, one after the other; yield the URL."""
+
+    under_way: list[asyncio.Task[None] | None] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        under_way.append(asyncio.current_task())
+        with contextlib.suppress(ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n".encode())
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+                for _ in range(20):  # who asks runs in this loop, and sees what was sent so far
+                    await asyncio.sleep(0)
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        await asyncio.gather(*filter(None, under_way))
+
+
+@pytest.mark.parametrize(
+    ("head", "pieces"),
+    [
+        ("Content-Length: 14", [b'{"nonc', b'e": "n"', b"}"]),
+        ("Transfer-Encoding: chunked", [b'6\r\n{"nonc\r\n', b'8\r\ne": "n"}\r\n', b"0\r\n\r\n"]),
+    ],
+)
+async def test_an_answer_that_comes_in_pieces_is_read_to_its_end(head: str, pieces: list[bytes]) -> None:
+    async with answering(head, pieces) as url:
+        assert await why_not_ours(url, nonce="n") is None
+        assert (await selftest(url, keys=(TOKEN,), nonce="n")).failure is None
+
+
+async def test_an_answer_without_an_end_is_no_watchs() -> None:
+    async with answering("Connection: close", itertools.repeat(b"x" * 8192)) as url:
+        assert await why_not_ours(url, nonce="n") == "something else answers there (HTTP 200)"
 
 
 async def test_who_is_here_is_asked_without_a_signature_and_answered_by_this_watch_alone(

@@ -23,6 +23,7 @@ from callctl.watch.listener.signature import signature_of
 
 # Twilio waits 15 s for an answer; a listener that takes longer than this is as good as unreachable. In seconds.
 LIMIT = 10.0
+_LONGEST_ANSWER = 65536  # bytes; a watch's has a few hundred
 # How a failure begins where TLS does not come about.
 CERTIFICATE_REFUSED = "its certificate is not accepted"
 
@@ -111,7 +112,7 @@ async def _ask(url: str, method: str, *, limit: float, **request: Any) -> tuple[
                 method, without_user_and_fragment(url), proxy=_proxy_to(url), allow_redirects=False, **request
             ) as reply,
         ):
-            status, body = reply.status, await reply.content.read(65536)
+            status, body = reply.status, await _read(reply)
     except TimeoutError:
         return f"no answer within {limit:g} s", None, None
     except aiohttp.ClientError as error:
@@ -121,6 +122,16 @@ async def _ask(url: str, method: str, *, limit: float, **request: Any) -> tuple[
     except Exception as error:  # one odd answer must not end the self-tests
         return f"it can't be requested ({type(error).__name__})", None, None
     return None, _nonce_in(body), status
+
+
+async def _read(reply: aiohttp.ClientResponse) -> bytes:
+    """Return all of an answer, which a tunnel may pass on in pieces; of a longer one than a watch gives its start."""
+    body = bytearray()
+    async for piece in reply.content.iter_any():
+        body += piece
+        if len(body) > _LONGEST_ANSWER:
+            break
+    return bytes(body)
 
 
 def _proxy_to(url: str) -> str | None:
