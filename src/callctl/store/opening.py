@@ -169,16 +169,14 @@ def _shared(
     from callctl.store.postgresql.store import PostgresStore
 
     began = elapsed()
-    if url in _silent:
-        since, error = _silent[url]
-        if began - since < _NOT_ASKED_AGAIN:
-            raise StoreAwayError(error.message, hint=error.hint)
-        del _silent[url]
+    since, error = _silent.get(url, (began - _NOT_ASKED_AGAIN, None))
+    if error is not None and began - since < _NOT_ASKED_AGAIN:
+        raise StoreAwayError(error.message, hint=error.hint)
     try:
         return PostgresStore.open(
             url, world=settings.world, connect_limit=_CONNECT_LIMIT, on_trouble=on_trouble, on_recovery=on_recovery
         )
-    except StoreAwayError as error:
+    except StoreAwayError as why:
         if elapsed() - began >= _LONG_WAIT:
-            _silent[url] = elapsed(), StoreAwayError(error.message, hint=error.hint)
+            _silent[url] = elapsed(), StoreAwayError(why.message, hint=why.hint)
         raise

@@ -174,7 +174,7 @@ def test_the_look_up_of_a_name_is_waited_for_so_long_and_no_longer(monkeypatch: 
             return look_up("127.0.0.1", *args, **more)
 
         monkeypatch.setattr(socket, "getaddrinfo", look_up_slowly)
-        engine = connection.Engine(f"postgresql://localhost:{port}/any?sslmode=disable", connect_limit=2)
+        engine = connection.Engine(f"postgresql://localhost:{port}/any?sslmode=disable")
         try:
             with pytest.raises(StoreAwayError, match="its host's name was not looked up within"):
                 engine.connect()
@@ -187,6 +187,24 @@ def test_the_look_up_of_a_name_is_waited_for_so_long_and_no_longer(monkeypatch: 
                 pass
         with pytest.raises(StoreAwayError, match="timeout expired"):  # the connection itself has its own time
             connection.Engine(f"postgresql://127.0.0.1:{port}/any", connect_limit=2).connect()
+
+
+@pytest.mark.parametrize("connect_limit", [2.0, connection.CONNECT_LIMIT], ids=["command", "listener"])
+def test_a_listener_waits_for_the_second_name_server_and_a_command_does_not(
+    monkeypatch: pytest.MonkeyPatch, connect_limit: float
+) -> None:
+    """The system goes on to it after five seconds."""
+    limits = list[float | None]()
+
+    def note(_event: threading.Event, timeout: float | None = None) -> bool:
+        limits.append(timeout)
+        return False
+
+    with monkeypatch.context() as patch, pytest.raises(StoreAwayError, match="was not looked up within"):
+        patch.setattr(connection.threading.Event, "wait", note)
+        patch.setattr(connection, "start_in_thread", lambda _work: Future[Any]())
+        connection.Engine("postgresql://localhost/any?sslmode=disable", connect_limit=connect_limit).connect()
+    assert limits == [2.0 if connect_limit == 2.0 else 8.0]
 
 
 @pytest.mark.usefixtures("without_gc")

@@ -30,9 +30,9 @@ T = TypeVar("T")
 # Seconds that a statement, with its commit, may take, and that a connection may take to be opened.
 STATEMENT_LIMIT = 5.0
 CONNECT_LIMIT = 5.0
-# Seconds that the look-up of its name may take beforehand. While name servers are away, the system's takes twenty
-# and more; it can't be broken off.
-_LOOK_UP_LIMIT = 2.0
+# Seconds that the look-up of its name may take beforehand, where that is not limited as the rest is. While name servers
+# are away, the system's takes twenty and more; it can't be broken off. After five it goes on to the second name server.
+_LOOK_UP_LIMIT = 8.0
 # The part of it after which a server that answers ends a statement itself, as one that waits for a lock: it is known to
 # be there then, and the connection is kept. No commit is ended so: the server's limit is for what comes before it.
 _SERVERS_PART = 0.9
@@ -166,7 +166,7 @@ class Engine:
             raise StoreAwayError(
                 f"can't reach the event store {self.name}: {error.message}", hint=error.hint
             ) from error
-        limit = min(self._connect_limit, _LOOK_UP_LIMIT)
+        limit = self._connect_limit if self._connect_limit < CONNECT_LIMIT else _LOOK_UP_LIMIT
         try:
             if looked_up.wait(limit):
                 return opening.result()

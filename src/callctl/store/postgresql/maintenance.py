@@ -39,7 +39,8 @@ _FORBIDDEN_FUNCTIONS = """
 """
 _HIDDEN = """
     SELECT relname FROM pg_class
-    WHERE relnamespace = 'callctl'::regnamespace AND relkind = 'r' AND row_security_active(oid) ORDER BY relname
+    WHERE relnamespace = 'callctl'::regnamespace AND relkind = 'r' AND row_security_active(oid)
+        AND NOT EXISTS (SELECT FROM pg_policy WHERE polrelid = pg_class.oid) ORDER BY relname
 """
 _HAS_SCHEMA = "SELECT to_regnamespace('callctl') IS NOT NULL"
 _OLDEST = 150000
