@@ -1,4 +1,4 @@
-"""A server is stopped at the very moment when connections come in: each must be closed."""
+"""A server is stopped at the very moment when connections come in: each must be closed. Which of many gives way."""
 
 import asyncio
 import contextlib
@@ -6,13 +6,14 @@ import gc
 import socket
 import sys
 from collections.abc import Callable, Coroutine
+from typing import cast
 
 import pytest
 from aiohttp import web
 from events import ACCOUNT
 
 from callctl.simulator import Simulator
-from callctl.support.server import TcpServer
+from callctl.support.server import OpenConnections, TcpServer
 
 CLIENTS = 5
 # After so many turns of the loop it stops: before the connections are accepted, while they are, and after.
@@ -59,3 +60,42 @@ def test_every_connection_is_closed(
                 assert client.recv(1) == b"", turns
     gc.collect()
     assert lost == []
+
+
+class Transport:
+    """The connection to a client, for which so many bytes wait to be sent."""
+
+    def __init__(self, waiting: int = 0) -> None:
+        self.waiting, self.is_aborted = waiting, False
+
+    def get_write_buffer_size(self) -> int:
+        return self.waiting
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
+
+async def test_who_reads_no_answer_gives_way_however_often_it_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has had its time since the first answer that it did not take; one that takes them has it anew."""
+    clock = [0.0]
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: clock[-1])
+    connections = OpenConnections[str](2, answer_seconds=50.0)
+    transports = {name: Transport() for name in ("silent", "slow", "first", "second")}
+
+    def add(name: str) -> bool:
+        return connections.add(name, cast(asyncio.Transport, transports[name]))
+
+    assert add("silent")
+    assert add("slow")
+    for now in (10.0, 30.0, 55.0):
+        clock.append(now)
+        transports["slow"].waiting = 0
+        for name in ("slow", "silent"):
+            connections.received(name)
+            transports[name].waiting = 150
+    assert not add("first")
+    assert transports["first"].is_aborted
+    clock.append(81.0)
+    connections.received("silent")
+    assert add("second")
+    assert [name for name, transport in transports.items() if transport.is_aborted] == ["silent", "first"]

@@ -100,6 +100,7 @@ class OpenConnections(Generic[C]):
         self._limit, self._answer_seconds = limit, answer_seconds
         self._transports: dict[C, asyncio.Transport] = {}
         self._quiet: dict[C, float] = {}  # since when, by the loop's clock; the longest quiet first
+        self._unread: dict[C, float] = {}  # of which earlier answers were not taken when a request came: since when
 
     def add(self, connection: C, transport: asyncio.Transport) -> bool:
         """Add a connection; return False, with its transport aborted, where there is no room for it."""
@@ -114,6 +115,7 @@ class OpenConnections(Generic[C]):
         """Forget a connection that is closed."""
         self._transports.pop(connection, None)
         self._quiet.pop(connection, None)
+        self._unread.pop(connection, None)
 
     def received(self, connection: C) -> None:
         """Count a quiet connection as the latest to be so, since data came in."""
@@ -146,7 +148,11 @@ class OpenConnections(Generic[C]):
 
     def _set_quiet(self, connection: C) -> None:
         self._quiet.pop(connection, None)
-        self._quiet[connection] = asyncio.get_running_loop().time()
+        self._quiet[connection] = now = asyncio.get_running_loop().time()
+        if not self._transports[connection].get_write_buffer_size():
+            self._unread.pop(connection, None)
+        else:
+            self._unread.setdefault(connection, now)
 
     def _abort_longest_quiet(self) -> bool:
         # One that has not taken the whole of its answer yet still waits for it, unless it reads none.
@@ -154,7 +160,8 @@ class OpenConnections(Generic[C]):
         quiet = (
             connection
             for connection, since in self._quiet.items()
-            if since <= long_ago or not self._transports[connection].get_write_buffer_size()
+            if self._unread.get(connection, since) <= long_ago
+            or not self._transports[connection].get_write_buffer_size()
         )
         longest = next(quiet, None)
         if longest is None:

@@ -201,7 +201,7 @@ def test_a_listener_waits_for_the_second_name_server_and_a_command_does_not(
         return False
 
     with monkeypatch.context() as patch, pytest.raises(StoreAwayError, match="was not looked up within"):
-        patch.setattr(connection.threading.Event, "wait", note)
+        patch.setattr(threading.Event, "wait", note)
         patch.setattr(connection, "start_in_thread", lambda _work: Future[Any]())
         connection.Engine("postgresql://localhost/any?sslmode=disable", connect_limit=connect_limit).connect()
     assert limits == [2.0 if connect_limit == 2.0 else 8.0]
