@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ import pytest
 from calls_api import UnexpectedRequest
 from events import event, event_of, moment, sid
 from thread_limit import ThreadLimit
-from watches import RecordingView, running_follower, running_watch, settings_in
+from watches import RecordingView, running_follower, running_watch, settings_in, until
 
 from callctl.calls.call import Call
 from callctl.calls.event import MISSED, POLLED, CallEvent
@@ -29,12 +30,14 @@ from callctl.watch.registry.record import WatchRecord
 
 
 @asynccontextmanager
-async def followed_store(settings: Settings) -> AsyncIterator[tuple[SqliteStore, RecordingView]]:
+async def followed_store(
+    settings: Settings, *, now: Callable[[], datetime] | None = None
+) -> AsyncIterator[tuple[SqliteStore, RecordingView]]:
     """Follow a watch that does not answer; yield its store and what is shown."""
     url = "http://127.0.0.1:9"
     record = WatchRecord(url, url, str(settings.account_sid), settings.api_url, os.getpid(), "n", "0")
     with closing(SqliteStore.open_for_watch(settings.store, world=settings.world)) as store:
-        async with running_follower(settings, WatchOptions("127.0.0.1", 0), record) as view:
+        async with running_follower(settings, WatchOptions("127.0.0.1", 0), record, now=now) as view:
             yield store, view
 
 
@@ -83,15 +86,78 @@ async def test_the_header_counts_callbacks_and_not_what_rest_reported(tmp_path: 
         assert view.header.last_callback_at == moment(2)
 
 
-async def test_the_header_has_how_far_the_own_clock_is_ahead_as_new_callbacks_show(tmp_path: Path) -> None:
+def fired(moment: datetime) -> str:
+    return moment.strftime("%a, %d %b %Y %H:%M:%S +0000")
+
+
+async def test_the_header_has_how_far_the_own_clock_is_ahead_as_new_callbacks_show(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.watch.follower.EXACT", timedelta(days=1))  # however slow this machine is
     settings = settings_in(tmp_path)
     async with followed_store(settings) as (store, view):
         for number in (1, 2):  # who received them has another clock
-            fired = (datetime.now(UTC) + timedelta(hours=1)).strftime("%a, %d %b %Y %H:%M:%S +0000")
-            store.append(event(number, "ringing", received=number, Timestamp=fired))
+            timestamp = fired(datetime.now(UTC) + timedelta(hours=1))
+            store.append(event(number, "ringing", received=number, Timestamp=timestamp))
         await view.until(lambda seen: seen.header is not None and bool(seen.header.clock_ahead))
         assert view.header is not None
         assert abs(view.header.clock_ahead + timedelta(hours=1)) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("store_works", [True, False])
+async def test_what_could_be_read_only_later_does_not_count_as_a_clock_that_is_ahead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store_works: bool
+) -> None:
+    passed, real, reads, after = timedelta(), time.clock_gettime, 0, SqliteStore.after
+
+    def counting(store: SqliteStore, event_id: int) -> list[tuple[int, CallEvent]]:
+        nonlocal reads
+        reads += 1
+        return after(store, event_id)
+
+    monkeypatch.setattr(time, "clock_gettime", lambda clock: real(clock) + passed.total_seconds())
+    monkeypatch.setattr(SqliteStore, "after", counting)
+    settings = settings_in(tmp_path)
+    async with followed_store(settings, now=lambda: datetime.now(UTC) + passed) as (store, view):
+        fired_at = datetime.now(UTC)
+        connection = store._writing.connection
+        if not store_works:
+            connection.execute("ALTER TABLE events RENAME TO away")
+            await view.until_noted("no such table")
+        passed = timedelta(minutes=5)
+        if not store_works:
+            before = reads
+            await until(lambda: reads > before + 1)
+            connection.execute("ALTER TABLE away RENAME TO events")
+        store.append(event(1, "ringing", Timestamp=fired(fired_at)))
+        await view.until(lambda seen: seen.header is not None and seen.header.accepted == 1)
+        assert view.header is not None
+        assert not view.header.clock_ahead
+
+
+async def test_what_another_store_took_in_meanwhile_does_not_count_as_a_clock_that_is_ahead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.watch.follower.EXACT", timedelta(days=1))
+    monkeypatch.setattr("callctl.watch.follower.HEALTH_INTERVAL", 0.05)
+    settings = settings_in(tmp_path)
+    other = replace(settings, store=tmp_path / "other.db")
+    next_record: list[WatchRecord] = []
+    monkeypatch.setattr(registry, "running", lambda _settings: iter(next_record))
+    async with followed_store(settings) as (_, view):
+        await view.until_noted("is gone")
+        with closing(open_store(other)) as store:
+            received = (datetime.now(UTC) - moment(0)).total_seconds()
+            ringing = event(1, "ringing", received=received, Timestamp=fired(datetime.now(UTC) - timedelta(minutes=5)))
+            store.append(ringing)
+            url = "http://127.0.0.1:9"
+            next_record.append(
+                WatchRecord(url, url, str(settings.account_sid), settings.api_url, 7, "o", "0", store=str(other.store))
+            )
+            await view.until(lambda seen: [one.call_sid for one in seen.events] == [sid(1)])
+            await view.until(lambda seen: seen.header is not None and seen.header.accepted == 1)
+            assert view.header is not None
+            assert not view.header.clock_ahead
 
 
 def alarm_of(view: RecordingView) -> str | None:

@@ -16,6 +16,7 @@ from callctl.calls.event import CALLBACK, MISSED, POLLED, CallEvent
 from callctl.calls.other_callbacks import FEATURES
 from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import CallctlError, NoThreadError, StoreAwayError, StoreError, type_and_message
+from callctl.rules.clock_skew import EXACT
 from callctl.settings import Settings
 from callctl.store.event_store import EventStore
 from callctl.store.opening import open_file_readonly, open_store
@@ -49,7 +50,9 @@ class Follower:
     ) -> None:
         """Prepare; nothing is opened yet. ``record`` is that of the one that listens."""
         self._settings, self._options, self._record, self._now = settings, options, record, now
-        self._clock_offset = ClockOffset(Clock(wall=now))
+        self._clock = Clock(wall=now)
+        self._clock_offset = ClockOffset(self._clock)
+        self._read_up_to: datetime | None = None  # a steady time: all that was stored by then has been read
         self._feed = BoardFeed(header=self.header)
         self._path = self._path_of(record)
         self._reader: EventStore | None = None
@@ -80,7 +83,7 @@ class Follower:
         """
         self._path = self._path_of(self._record)
         self._reader = reader = await self._opened(self._path)
-        since = self._now() - self._options.since
+        since, self._read_up_to = self._now() - self._options.since, self._clock.now()
         self._last_event = await run_in_thread(lambda: self._feed.load(reader, since=since))
         where = urlsplit(self._record.health_url)
         return Ready(
@@ -108,41 +111,51 @@ class Follower:
 
     async def _read(self) -> float:
         """Show the events that were stored since; return the seconds until it is due again."""
-        while self._reader is not None and (events := await self._new_events(self._reader)):
+        if self._reader is None:
+            return READ_INTERVAL
+        began = self._clock.now()
+        while events := await self._new_events(self._reader):
+            # What lay in the store for longer doesn't show how long its callback took.
+            is_fresh = self._read_up_to is not None and self._clock.now() - self._read_up_to <= EXACT
             for number, event in events:
                 self._last_event = number
-                self._show(event)
+                self._show(event, is_fresh=is_fresh)
             await asyncio.sleep(0)
+            began = self._clock.now()
+        if events is not None:
+            self._read_up_to = began
         return READ_INTERVAL
 
-    async def _new_events(self, reader: EventStore) -> list[tuple[int, CallEvent]]:
+    async def _new_events(self, reader: EventStore) -> list[tuple[int, CallEvent]] | None:
+        """Return the events that were stored since; None where they can't be read."""
         if not reader.is_shared:
             return self._events(reader)
         try:
             return await run_in_thread(lambda: self._events(reader))  # which may take a while, or get no answer
         except NoThreadError as error:
             self._report_store_trouble(error.message)
-            return []
+            return None
 
-    def _events(self, reader: EventStore) -> list[tuple[int, CallEvent]]:
+    def _events(self, reader: EventStore) -> list[tuple[int, CallEvent]] | None:
         try:
             events = reader.after(self._last_event)
         except StoreAwayError:
-            return []  # the store says so itself, and it is read when it is there again
+            return None  # the store says so itself, and it is read when it is there again
         except Exception as error:  # whatever it is, it is reported, and tried again
             self._report_store_trouble(error.message if isinstance(error, StoreError) else type_and_message(error))
-            return []
+            return None
         self._report_store_trouble(None)
         return events
 
-    def _show(self, event: CallEvent) -> None:
+    def _show(self, event: CallEvent, *, is_fresh: bool) -> None:
+        """Pass an event on. ``is_fresh``: it was stored just now."""
         if event.kind not in (POLLED, MISSED):
             self._last_at = event.received_at
             if event.kind in FEATURES:
                 self._features[event.kind] += 1
             else:
                 self._callbacks += 1
-        if event.kind == CALLBACK and event.verified and event.timestamp is not None:
+        if is_fresh and event.kind == CALLBACK and event.verified and event.timestamp is not None:
             # Who received it may have another clock: here it came a little later.
             self._clock_offset.add_callback(event.call_sid, event.timestamp, received_at=self._now())
         self._feed.event(event)
@@ -272,10 +285,11 @@ class Follower:
             reader.close()
             raise
         former, self._reader, self._path, self._last_event = self._reader, reader, path, last
+        self._read_up_to = None
         if former is not None:
             former.close()
         for event in missed:
-            self._show(event)
+            self._show(event, is_fresh=False)
 
     def _missed(self, reader: EventStore) -> tuple[int, list[CallEvent]]:
         """Return the last event's id in another store, and what it took in since the one that listened was gone.
