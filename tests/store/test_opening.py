@@ -59,3 +59,15 @@ def test_one_that_refuses_at_once_is(server: Server, settings: Settings) -> None
     server.wait = 0.1
     ask(settings)
     assert server.asked == 3
+
+
+def test_who_keeps_it_open_asks_again_and_waits_longer(
+    server: Server, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A watch that follows a listener: where the first name server is dead, a look-up takes five seconds."""
+    ask(settings)
+    given = list[dict[str, object]]()
+    monkeypatch.setattr(PostgresStore, "open", lambda *_args, **options: given.append(options))
+    opening.open_store(settings, stays_open=True)
+    assert "connect_limit" not in given[0]
+    assert server.asked == 1

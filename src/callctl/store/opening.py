@@ -33,6 +33,7 @@ def open_store(
     settings: Settings,
     *,
     busy_timeout: float = _BUSY_TIMEOUT,
+    stays_open: bool = False,
     on_trouble: Callable[[str], None] = lambda _text: None,
     on_recovery: Callable[[str], None] = lambda _text: None,
 ) -> EventStore:
@@ -40,13 +41,16 @@ def open_store(
 
     A database must have its schema, which ``callctl store migrate`` makes. ``on_trouble`` is called, in any thread,
     with why its server is away, and then ``on_recovery`` with the news that it is there again. ``busy_timeout`` is how
-    many seconds to wait for another program's lock on a file.
+    many seconds to wait for another program's lock on a file. A server has longer to answer where the store stays open,
+    as that of who follows a listener does.
 
     Raises:
         StoreError: It can't be opened.
     """
     if settings.store_url is not None:
-        return _shared(settings, settings.store_url, on_trouble=on_trouble, on_recovery=on_recovery)
+        return _shared(
+            settings, settings.store_url, stays_open=stays_open, on_trouble=on_trouble, on_recovery=on_recovery
+        )
     from callctl.store.sqlite.store import SqliteStore
 
     path = settings.checked_store()
@@ -163,11 +167,14 @@ def _shared(
     settings: Settings,
     url: str,
     *,
+    stays_open: bool = False,
     on_trouble: Callable[[str], None] = lambda _text: None,
     on_recovery: Callable[[str], None] = lambda _text: None,
 ) -> EventStore:
     from callctl.store.postgresql.store import PostgresStore
 
+    if stays_open:
+        return PostgresStore.open(url, world=settings.world, on_trouble=on_trouble, on_recovery=on_recovery)
     began = elapsed()
     since, error = _silent.get(url, (began - _NOT_ASKED_AGAIN, None))
     if error is not None and began - since < _NOT_ASKED_AGAIN:

@@ -275,7 +275,9 @@ class Follower:
         if path is not None:
             return await run_in_thread(lambda: open_file_readonly(path, world=self._settings.world))
         on_trouble, on_recovery = self._feed.store_reporter(), self._feed.store_reporter(is_over=True)
-        return await run_in_thread(lambda: open_store(self._settings, on_trouble=on_trouble, on_recovery=on_recovery))
+        return await run_in_thread(
+            lambda: open_store(self._settings, stays_open=True, on_trouble=on_trouble, on_recovery=on_recovery)
+        )
 
     async def _read_from(self, path: Path | None) -> None:
         reader = await self._opened(path)
