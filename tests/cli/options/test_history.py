@@ -142,3 +142,13 @@ def test_what_may_have_changed_a_call_is_found_from_its_moment_on(home: Path) ->
     assert change is not None
     assert (change.action, change.result) == ("hangup", UNKNOWN)
     assert requests.change_since(50.1) is None
+
+
+def test_calls_that_lie_in_the_future_keep_none_of_now_from_being_fetched(home: Path) -> None:
+    """They may do so for years, and only so many are fetched."""
+    requests = Requests(home, has_store=True)
+    with closing(SqliteStore.open(requests.settings.store, world=requests.settings.world)) as store:
+        for number, at in enumerate((40, 90_000, 45, 49, 80_000), 1):
+            store.append(event(number, "ringing", number=1, at=at))
+    with History(requests.runtime, requests.settings, readonly=True) as history:
+        assert list(history.lately_live(["ringing"])) == [sid(number) for number in (4, 3, 1, 2, 5)]

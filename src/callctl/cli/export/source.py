@@ -124,9 +124,10 @@ class Source:
         for request, _ in kept:
             if request.call_sid in legs:
                 by_url.setdefault(request.url, []).append(request)
+        command = "callctl replay --failed --to URL" if self.settings.is_store_found else "callctl replay --failed"
         sentences = (
             f"{url} has not taken {counted(len(requests), 'callback')} of these calls, the first because: "
-            f"{min(requests, key=lambda request: request.at).why}. callctl replay --failed sends what is kept."
+            f"{min(requests, key=lambda request: request.at).why}. {command} sends what is kept."
             for url, requests in by_url.items()
         )
         return [masked(sentence) if self.masks else sentence for sentence in sentences]

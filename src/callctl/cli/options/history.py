@@ -185,8 +185,8 @@ class History:
         """Return the calls that have one of these live statuses by their latest events, the newest first.
 
         A call whose last event is older than REST can be behind is left out: REST shows it as it is. A time in the
-        future, as of a listener whose clock is ahead, or where this one is behind, is not old. ``initiated``, which
-        REST has no word for, counts as both queued and ringing.
+        future, as of a listener whose clock is ahead, or where this one is behind, is not old, but comes last: it may
+        stay so for years. ``initiated``, which REST has no word for, counts as both queued and ringing.
         """
         if self._reader is None:
             return ()
@@ -199,7 +199,8 @@ class History:
             self._runtime.warn(error)
             return ()
         now = self.now()
-        return [row.call_sid for row in reversed(rows) if row.status in wanted and now - row.last_event_at < _REST_LAG]
+        late = [row for row in reversed(rows) if row.status in wanted and now - row.last_event_at < _REST_LAG]
+        return [row.call_sid for row in sorted(late, key=lambda row: row.last_event_at > now)]
 
     def say_unlisted(self, sids: Sequence[str]) -> None:
         """Say that callbacks reported these calls as live, and that REST does not show them."""
