@@ -2,7 +2,7 @@
 
 import sys
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if sys.version_info < (3, 11):  # noqa: UP036 - the readable sentence for who runs it from a checkout
     # Old syntax on purpose: the interpreter that needs to read this line is an old one.
