@@ -75,7 +75,7 @@ class Onlooker:
 
     listens, may_act, urls = True, True, ("survey",)
 
-    def put_question(self, _intent: HangUp | Redirect) -> None:
+    def put_question(self, _intent: HangUp | Redirect, *, last_action: int | None) -> None:
         """Note nothing."""
 
     def effects(self, _intent: HangUp | Redirect, _snapshot: Snapshot) -> str:

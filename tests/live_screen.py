@@ -17,7 +17,7 @@ from callctl.views.live.keys import Key
 from callctl.views.live.screen import LiveView, TableOptions
 from callctl.views.view import WatchState
 
-HEADER = WatchState(title="watch", listening="x", callback_url="", api_url=None)
+HEADER = WatchState(title="watch", listening="x", callback_url="", api_url=None, last_action=7)
 
 
 class Answering:
@@ -28,10 +28,12 @@ class Answering:
     def __init__(self) -> None:
         self.acted: list[HangUp | Redirect] = []
         self.questions: list[HangUp | Redirect] = []
+        self.last_actions: list[int | None] = []  # the last that was shown when each was put
         self.asked_of: Snapshot | None = None  # the board, when it was last to say what becomes of the other legs
 
-    def put_question(self, intent: HangUp | Redirect) -> None:
+    def put_question(self, intent: HangUp | Redirect, *, last_action: int | None) -> None:
         self.questions.append(intent)
+        self.last_actions.append(last_action)
 
     def effects(self, _intent: object, snapshot: Snapshot) -> str:
         self.asked_of = snapshot

@@ -68,6 +68,23 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.001)
 
 
+def test_a_frame_comes_after_all_that_came_before_it() -> None:
+    free = BlockedView()
+    free.free.set()
+    view, sid = ThreadedView(free), "CA" + "1" * 32
+
+    def show_more() -> None:  # just when the messages have been passed on
+        view.event(callback(sid, "ringing", second=1, sequence=0), None)
+        view.refresh(EMPTY, WatchState(title="next", listening="x", callback_url="", api_url=None))
+
+    view.refresh(EMPTY, HEADER)
+    until(lambda: HEADER.title in free.messages)
+    view.call_soon(show_more)
+    until(lambda: "next" in free.messages)
+    view.close()
+    assert free.messages == [HEADER.title, sid, "next", "closed"]
+
+
 def test_nothing_waits_for_a_blocked_terminal_and_then_it_shows_all_news_and_the_newest_frame() -> None:
     blocked = BlockedView()
     view = ThreadedView(blocked)

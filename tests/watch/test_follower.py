@@ -16,6 +16,7 @@ from events import event, event_of, moment, sid
 from thread_limit import ThreadLimit
 from watches import RecordingView, running_follower, running_watch, settings_in, until
 
+from callctl.calls.action import ActionEvent
 from callctl.calls.call import Call
 from callctl.calls.event import MISSED, POLLED, CallEvent
 from callctl.calls.filter import CallFilter
@@ -84,6 +85,16 @@ async def test_the_header_counts_callbacks_and_not_what_rest_reported(tmp_path: 
         assert view.header is not None
         assert (view.header.accepted, view.header.features) == (1, {"amd": 1})
         assert view.header.last_callback_at == moment(2)
+
+
+async def test_the_header_has_the_last_action_that_was_shown(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    async with followed_store(settings) as (store, view):
+        await view.until(lambda seen: seen.header is not None)
+        assert view.header is not None
+        assert view.header.last_action == 0
+        store.record_actions([ActionEvent(moment(1), sid(1), "redirect", (), "to survey", "in-progress")])
+        await view.until(lambda seen: seen.header is not None and seen.header.last_action == store.last_action_id())
 
 
 def fired(moment: datetime) -> str:

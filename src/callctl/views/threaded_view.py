@@ -141,7 +141,9 @@ class ThreadedView:
         """Draw the newest frame, unless the one before is to stay."""
         began = time.monotonic()
         if self._frames and (began >= self._next_frame or self._ending.is_set()):
-            self._frames.popleft()(self._view)
+            frame = self._frames.popleft()
+            self._pass_on()  # what came before this frame, since it was looked for
+            frame(self._view)
             ended = time.monotonic()
             self._next_frame = ended + min(STAYS * (ended - began), LONGEST_STAY)
 

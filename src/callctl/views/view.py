@@ -25,6 +25,7 @@ class WatchState:
     are not checked. ``rules_stopped``: the rules reached their limit; ``rules`` says how many are at work, and how.
     ``nobody_polls``: it is known that nobody compares with REST. ``events_read`` counts the events read from the store
     so far, and is None once all are. ``clock_ahead`` is how far this process's steady clock is ahead of Twilio's.
+    ``last_action`` is the store's id of the last action that was passed to the view; None where there is no store.
     """
 
     title: str
@@ -48,6 +49,7 @@ class WatchState:
     nobody_polls: bool = False
     events_read: int | None = None
     clock_ahead: timedelta = timedelta()
+    last_action: int | None = None
 
 
 class View(Protocol):

@@ -88,6 +88,11 @@ class BoardFeed:
         """
         self._reader, self._last_action, self._unreadable = reader, reader.last_action_id(), (0, 0)
 
+    @property
+    def last_action(self) -> int | None:
+        """The store's id of the last action that was passed to the view; None where there is no store."""
+        return None if self._reader is None else self._last_action
+
     def event(self, event: CallEvent, arrival: Arrival | None = None) -> None:
         """Add an event; it comes on the board with the next frame. ``arrival`` is as in ``Change``."""
         self._queue.append((event, arrival))

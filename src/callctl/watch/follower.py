@@ -339,6 +339,7 @@ class Follower:
             nobody_polls=self._nobody_polls,
             events_read=self._feed.events_read,
             clock_ahead=self._clock_offset.ahead,
+            last_action=self._feed.last_action,
         )
 
     def _store_in_short(self) -> str | None:

@@ -674,6 +674,7 @@ class Session:
             rules=None if rules is None else rules.in_words,
             events_read=self._feed.events_read,
             clock_ahead=self._clock_offset.ahead,
+            last_action=self._feed.last_action,
         )
 
     def _store_away(self) -> str | None:

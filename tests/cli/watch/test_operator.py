@@ -26,6 +26,7 @@ from callctl.cli.watch.operator import SENT_WITHIN, TableOperator
 from callctl.operations.redirect import child_goes_on
 from callctl.settings import load
 from callctl.store.sqlite.store import SqliteStore
+from callctl.support.identity import user_at_host
 from callctl.views.live.intents import ActionOutcome, HangUp, Redirect, Target
 
 LIMIT = 60.0  # seconds
@@ -70,7 +71,7 @@ class Table:
 
     def put(self, intent: HangUp | Redirect) -> None:
         """Put the question, and wait until it is known what the store had then."""
-        self.operator.put_question(intent)
+        self.operator.put_question(intent, last_action=None)
         question = self.operator._question
         assert question is not None
         end = time.monotonic() + LIMIT
@@ -189,6 +190,28 @@ def test_what_colleagues_do_is_before_or_after_the_question_whatever_their_clock
     assert said.startswith(("1 redirected to survey, 1 left alone", "1 left alone, 1 redirected"))
     assert f"{after} was changed meanwhile" in said
     assert [sid for sid, _ in table.sent] == [before]
+
+
+def test_what_was_not_shown_yet_when_the_question_was_put_is_after_it_but_not_what_the_table_did_itself(
+    table: Table,
+) -> None:
+    shown, other, own = (table.setup.place(ANSWERS, after=after) for after in (5, 0, 0))
+    store = SqliteStore.open_for_watch(table.settings.store, world=table.settings.world)
+
+    def redirect(sid: str, by: str) -> None:
+        action = ActionEvent(datetime.now(UTC), sid, "redirect", (), "to survey", TALKS, by=by)
+        store.record_actions([action])
+
+    intent = Redirect(tuple(Target(sid, TALKS) for sid in (shown, other, own)), "survey")
+    with closing(store):
+        redirect(shown, "ann@example")
+        last = store.last_action_id()
+        redirect(other, "ann@example")
+        redirect(own, user_at_host())
+        table.operator.put_question(intent, last_action=last)
+        said = table.act(intent)
+    assert f"{other} was changed meanwhile by ann@example" in said
+    assert sorted(sid for sid, _ in table.sent) == sorted([shown, own])
 
 
 def test_of_several_legs_each_is_held_to_its_own_status(table: Table) -> None:

@@ -155,7 +155,7 @@ class Idle:
 
     listens, may_act, urls = False, True, ()
 
-    def put_question(self, _intent: object) -> None:
+    def put_question(self, _intent: object, *, last_action: int | None) -> None:
         pass
 
     def effects(self, _intent: object, _snapshot: object) -> str:

@@ -73,6 +73,7 @@ def test_a_hang_up_reaches_the_whole_family(monkeypatch: pytest.MonkeyPatch, cal
     (intent,) = screen.operator.acted
     assert [target.sid for target in intent.targets] == [PARENT, SIP_CHILD]
     assert screen.operator.questions[-1] is intent  # put once, when it was drawn
+    assert screen.operator.last_actions[-1] == 7  # by what was shown then
     assert len(set(map(id, screen.operator.questions))) == len(screen.operator.questions)
     screen.view.close()
 

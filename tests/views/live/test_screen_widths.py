@@ -41,7 +41,7 @@ class Operator:
     def __init__(self, page: Sequence[str]) -> None:
         self._page = page
 
-    def put_question(self, _intent: object) -> None:
+    def put_question(self, _intent: object, *, last_action: int | None) -> None:
         pass
 
     def effects(self, _intent: object, _snapshot: object) -> str:

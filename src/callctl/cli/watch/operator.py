@@ -20,6 +20,7 @@ from callctl.cli.io.runtime import Runtime
 from callctl.cli.options.history import History
 from callctl.errors import CallctlError, NoLongerWantedError, NoThreadError, type_and_message, without_secrets
 from callctl.support.clock import elapsed
+from callctl.support.identity import user_at_host
 from callctl.support.threads import run_with_time_limit, start_in_thread
 from callctl.views.lines import by_whom
 from callctl.views.live.intents import ActionOutcome, HangUp, Redirect, Target
@@ -58,7 +59,7 @@ class _Result(NamedTuple):
 
 @dataclass
 class _Question:
-    """A question, and the id after which the store has what is done since it was put, once that was read."""
+    """A question, and the id after which the store has what was not shown yet when it was put, if that is known."""
 
     intent: HangUp | Redirect
     settings: Settings
@@ -66,10 +67,14 @@ class _Question:
 
 
 class _Changes:
-    """What others have done to calls since a question was put, in the order of the store. Safe for several threads."""
+    """What was done to calls and not shown when a question was put. Safe for several threads.
 
-    def __init__(self, history: History, last_action: int) -> None:
-        self._history, self._last = history, last_action
+    The order is that of the store, for others' clocks may be wrong. What this user did on this machine before the
+    question is no change, even if it was not shown yet.
+    """
+
+    def __init__(self, history: History, last_action: int, *, question_at: datetime) -> None:
+        self._history, self._last, self._question_at = history, last_action, question_at
         self._by_sid: dict[str, ActionEvent] = {}
         self._reading = threading.Lock()
 
@@ -78,16 +83,19 @@ class _Changes:
         with self._reading:
             for number, action in self._history.actions_after(self._last):
                 self._last = number
-                if action.may_have_changed_it:
+                if action.may_have_changed_it and not self._is_own_before(action):
                     self._by_sid[action.call_sid] = action
             return self._by_sid.get(sid)
+
+    def _is_own_before(self, action: ActionEvent) -> bool:
+        return not action.rule and action.by == user_at_host() and action.at < self._question_at
 
 
 @dataclass
 class _Action:
     """An action in flight: confirmed at ``confirmed_at``, in seconds of elapsed time.
 
-    ``last_action`` is the id after which the store has what was done since the question; None if it is not known.
+    ``last_action`` is the id after which the store has what the question did not know of; None if it is not known.
     """
 
     intent: HangUp | Redirect
@@ -223,15 +231,19 @@ class TableOperator:
 
     # Questions
 
-    def put_question(self, intent: HangUp | Redirect) -> None:
-        """Note what the store has by now: a leg that is changed after that, by whoever's clock, is left alone."""
-        question = self._question = _Question(intent, self._settings)
+    def put_question(self, intent: HangUp | Redirect, *, last_action: int | None) -> None:
+        """Note what was shown by now: a leg that was changed after that, by any clock, is left alone.
+
+        Where that is not known it is what the store has by now.
+        """
+        question = self._question = _Question(intent, self._settings, last_action)
 
         def read() -> None:
             with History(self._runtime, question.settings, readonly=True) as history:
                 question.last_action = history.last_action_id()
 
-        _in_background(read, lambda _why: None)  # without it times count
+        if last_action is None:
+            _in_background(read, lambda _why: None)  # without it times count
 
     def effects(self, intent: HangUp | Redirect, snapshot: Snapshot) -> str:
         """Say what becomes of the other legs, by what callbacks reported and by the redirects that the store has."""
@@ -303,7 +315,7 @@ class TableOperator:
             with History(self._runtime, self._settings) as history:
                 action.history = history
                 if action.last_action is not None:
-                    action.changes = _Changes(history, action.last_action)
+                    action.changes = _Changes(history, action.last_action, question_at=action.question_at)
                 self._act_on(action, history)
         finally:
             self._end_action(action)

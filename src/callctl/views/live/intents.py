@@ -96,8 +96,11 @@ class Operator(Protocol):
     def urls(self) -> Sequence[str]:
         """The names of the named URLs."""
 
-    def put_question(self, intent: HangUp | Redirect) -> None:
-        """Take it that the question is put whether to end or redirect legs."""
+    def put_question(self, intent: HangUp | Redirect, *, last_action: int | None) -> None:
+        """Take it that the question is put whether to end or redirect legs.
+
+        ``last_action`` is the store's id of the last action that has been shown; None if it is not known.
+        """
 
     def effects(self, intent: HangUp | Redirect, snapshot: Snapshot) -> str:
         """Say what becomes of the other legs."""

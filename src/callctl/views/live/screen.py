@@ -547,7 +547,8 @@ class LiveView:
         effects = ""
         if isinstance(mode, Confirming) and not isinstance(mode.intent, Leave):
             if self._effects is None or self._effects[0] is not mode.intent:
-                operator.put_question(mode.intent)
+                header = self._header
+                operator.put_question(mode.intent, last_action=None if header is None else header.last_action)
                 self._effects = mode.intent, operator.effects(mode.intent, self._latest)
             effects = self._effects[1]
         shown = self._latest
