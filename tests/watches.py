@@ -196,7 +196,7 @@ async def running_follower(
     settings: Settings, options: WatchOptions, record: WatchRecord, *, now: Callable[[], datetime] | None = None
 ) -> AsyncIterator[RecordingView]:
     """Follow the watch of a record in this event loop; yield what is shown."""
-    follower, view = Follower(settings, options, record, now=now or ago), RecordingView()
+    follower, view = Follower(settings, options, record, clock=Clock(wall=now or ago)), RecordingView()
     await follower.start_up()
     running = asyncio.create_task(follower.run(view))
     try:

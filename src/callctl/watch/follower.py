@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from math import ceil
@@ -45,12 +44,10 @@ class Follower:
     It neither listens nor writes nor acts.
     """
 
-    def __init__(
-        self, settings: Settings, options: WatchOptions, record: WatchRecord, *, now: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, settings: Settings, options: WatchOptions, record: WatchRecord, *, clock: Clock) -> None:
         """Prepare; nothing is opened yet. ``record`` is that of the one that listens."""
-        self._settings, self._options, self._record, self._now = settings, options, record, now
-        self._clock = Clock(wall=now)
+        self._settings, self._options, self._record = settings, options, record
+        self._clock, self._now = clock, clock.wall
         self._clock_offset = ClockOffset(self._clock)
         self._read_up_to: datetime | None = None  # a steady time: all that was stored by then has been read
         self._feed = BoardFeed(header=self.header)
@@ -67,7 +64,7 @@ class Follower:
         self._checks_awaited = 0  # until who listens has had time to announce it again in a store that was away
         self._impairment: str | None = None  # why callbacks to the one that listens may be lost, as it says itself
         self._nobody_polls = False
-        self._alive_at = now()  # when the other watch was last there
+        self._alive_at = clock.wall()  # when the other watch was last there
 
     @property
     def settings(self) -> Settings:

@@ -21,6 +21,7 @@ from callctl.cli.simulator.env_file import settings_to_use, write_settings
 from callctl.cli.watch.rules import RuleOptions, make_runner
 from callctl.settings import NamedUrl, Settings
 from callctl.simulator import Simulator
+from callctl.support.clock import Clock
 from callctl.views.view import View
 from callctl.watch.options import WatchOptions
 from callctl.watch.session import Session
@@ -59,7 +60,7 @@ async def _run(runtime: Runtime, folder: Path, *, keep: bool) -> bool:
         try:
             ready = await session.start_up()
             guide = _write_guide(folder, simulator, survey_url=survey.url) if keep else []
-            display = _open_display(runtime, settings, session, guide=guide)
+            display = _open_display(runtime, settings, session, clock=clock, guide=guide)
             script = Script(
                 client,
                 settings,
@@ -124,7 +125,9 @@ async def _run_script(session: Session, display: _Display, script: Script) -> bo
     return True
 
 
-def _open_display(runtime: Runtime, settings: Settings, session: Session, *, guide: Sequence[str]) -> _Display:
+def _open_display(
+    runtime: Runtime, settings: Settings, session: Session, *, clock: Clock, guide: Sequence[str]
+) -> _Display:
     if runtime.form is Form.PLAIN:
         from callctl.views.lines import LineView
 
@@ -136,7 +139,7 @@ def _open_display(runtime: Runtime, settings: Settings, session: Session, *, gui
 
     options = TableOptions(idle=["The first call is being placed."])
     # Nobody loses a call when the demo ends, so leaving it asks nothing.
-    opened = open_table(runtime, lambda: settings, options, listens=False, stop=session.stop)
+    opened = open_table(runtime, lambda: settings, options, clock=clock, listens=False, stop=session.stop)
     return _Display(opened.view, opened.table.put_below, opened.suspendable(), guide)
 
 

@@ -201,7 +201,9 @@ def _open_view(
             from callctl.cli.watch.table import open_table
             from callctl.views.live.screen import TableOptions
 
-            opened = open_table(runtime, lambda: settings, TableOptions(), listens=target.listens, stop=stop)
+            opened = open_table(
+                runtime, lambda: settings, TableOptions(), clock=runtime.clock(), listens=target.listens, stop=stop
+            )
             stack.enter_context(opened.suspendable())
             view = opened.view
         else:

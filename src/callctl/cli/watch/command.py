@@ -228,14 +228,16 @@ async def _watch(
     services = await run_in_thread(lambda: registry.services(settings)) if may_follow else []
     if services:
         _say_where_nothing_shows(runtime, settings, services[0])
-        return await _show(runtime, settings, Follower(settings, watch_options, services[0], now=runtime.now), shown)
+        return await _show(
+            runtime, settings, Follower(settings, watch_options, services[0], clock=clock), shown, clock=clock
+        )
     if watch_options.tunnel is not None:
         from callctl.watch.tunnel.command import name_of
 
         runtime.say(f"callctl: starting the tunnel: {name_of(watch_options.tunnel)}")
     try:
         session = Session(settings, watch_options, clock=clock, api=api, make_rules=make_rules, say=runtime.say)
-        return await _show(runtime, settings, session, shown)
+        return await _show(runtime, settings, session, shown, clock=clock)
     except WatchAtPortError as error:
         if watch_options.acts:
             why = "which can only be followed: no --serve, --tunnel or --forward-to"
@@ -243,7 +245,9 @@ async def _watch(
         if make_rules is not None:
             runtime.say(f"callctl: no rules here: this only follows the {error.record.noun} that holds the port")
         _say_where_nothing_shows(runtime, settings, error.record)
-        return await _show(runtime, settings, Follower(settings, watch_options, error.record, now=runtime.now), shown)
+        return await _show(
+            runtime, settings, Follower(settings, watch_options, error.record, clock=clock), shown, clock=clock
+        )
 
 
 def _say_where_nothing_shows(runtime: Runtime, settings: Settings, record: WatchRecord) -> None:
@@ -255,7 +259,9 @@ def _say_where_nothing_shows(runtime: Runtime, settings: Settings, record: Watch
         say_another_store(runtime, settings, record)
 
 
-async def _show(runtime: Runtime, settings: Settings, session: Session | Follower, shown: ShownOptions) -> int:
+async def _show(
+    runtime: Runtime, settings: Settings, session: Session | Follower, shown: ShownOptions, *, clock: Clock
+) -> int:
     """Start, run and shut down, whatever happens in between; return the exit code."""
     import asyncio
 
@@ -268,7 +274,7 @@ async def _show(runtime: Runtime, settings: Settings, session: Session | Followe
             prepare_to_serve()
             guide = say_where(runtime, ready, call_filter=shown.call_filter)
             if runtime.form is Form.TABLE:
-                await _run_table(runtime, settings, session, ready, shown=shown, guide=guide)
+                await _run_table(runtime, settings, session, ready, clock=clock, shown=shown, guide=guide)
             else:
                 await session.run(open_lines(runtime, ready, call_filter=shown.call_filter))
         except asyncio.CancelledError:
@@ -287,6 +293,7 @@ async def _run_table(
     session: Session | Follower,
     ready: Ready,
     *,
+    clock: Clock,
     shown: ShownOptions,
     guide: Sequence[str],
 ) -> None:
@@ -305,6 +312,7 @@ async def _run_table(
         runtime,
         lambda: session.settings if isinstance(session, Follower) else settings,
         options,
+        clock=clock,
         listens=not ready.follows,
         read_only=shown.read_only,
         stop=session.stop,

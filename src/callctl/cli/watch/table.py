@@ -15,6 +15,7 @@ from callctl.cli.io.signals import suspend_on_signals
 if TYPE_CHECKING:
     from callctl.calls.filter import CallFilter
     from callctl.settings import Settings
+    from callctl.support.clock import Clock
     from callctl.views.live.screen import LiveView, TableOptions
     from callctl.views.threaded_view import ThreadedView
 
@@ -48,6 +49,7 @@ def open_table(
     settings: Callable[[], Settings],
     options: TableOptions,
     *,
+    clock: Clock,
     listens: bool,
     read_only: bool = False,
     stop: Callable[[], None],
@@ -55,9 +57,9 @@ def open_table(
 ) -> OpenTable:
     """Return the live table, of the legs that match.
 
-    ``settings`` returns those by which keys act: what they do is recorded in the store that these name then.
-    ``listens``: callbacks come to this process. With ``read_only`` no key changes a call. ``stop`` ends the command; it
-    is called in this event loop.
+    ``settings`` returns those by which keys act: what they do is recorded in the store that these name then. ``clock``
+    is the one of which the header says how far it is ahead. ``listens``: callbacks come to this process. With
+    ``read_only`` no key changes a call. ``stop`` ends the command; it is called in this event loop.
     """
     import asyncio
 
@@ -81,7 +83,7 @@ def open_table(
     table = LiveView(
         console,
         options,
-        clock=runtime.clock(),
+        clock=clock,
         operator=operator if has_keys else None,
         stdin=runtime.stdin if has_keys else None,
         on_unread=runtime.leave_terminal,
