@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import cache
 from itertools import islice
@@ -136,7 +136,7 @@ def _on_stdin_to_change(runtime: Runtime, client: CallsApi) -> Iterator[str]:
             a name that a caller chose.
     """
     words: list[str] = []
-    rows: list[str] = []
+    rows: dict[str, list[str]] = {}  # the fields of each, by its line
     for line in runtime.read_stdin().splitlines():
         word, *others = fields = _fields(line)
         if others and not _is_row(fields):
@@ -147,7 +147,7 @@ def _on_stdin_to_change(runtime: Runtime, client: CallsApi) -> Iterator[str]:
         if word:
             words.append(word)
         if others:
-            rows.append(line)
+            rows[line] = fields
     if rows:
         _check_rows(client, rows)
     yield from words
@@ -170,7 +170,7 @@ def _is_row(fields: Sequence[str]) -> bool:
     )
 
 
-def _check_rows(client: CallsApi, rows: Sequence[str]) -> None:
+def _check_rows(client: CallsApi, rows: Mapping[str, Sequence[str]]) -> None:
     """Compare rows with what ``callctl list`` writes of their calls, in whatever has not changed since.
 
     The form of a row says too little: that of other columns, with the parent's SID first, can be the same. A call that
@@ -183,22 +183,20 @@ def _check_rows(client: CallsApi, rows: Sequence[str]) -> None:
     from callctl.calls.masked_numbers import masked_call
     from callctl.views.table import plain_line
 
-    calls = _calls_of(client, list(dict.fromkeys(_fields(row)[0] for row in rows)))
-    for row in rows:
-        sid = _fields(row)[0]
-        call = calls.get(sid)
-        if call is not None and _lasting(row) not in (
-            _lasting(plain_line(call)),
-            _lasting(plain_line(masked_call(call))),
+    calls = _calls_of(client, list(dict.fromkeys(fields[0] for fields in rows.values())))
+    for line, fields in rows.items():
+        call = calls.get(fields[0])
+        if call is not None and _lasting(fields) not in (
+            _lasting(_fields(plain_line(call))),
+            _lasting(_fields(plain_line(masked_call(call)))),
         ):
             raise UsageError(
-                f"a row on stdin is not what list writes of {sid}, its first field: {row[:_SHOWN_OF_LINE]}",
+                f"a row on stdin is not what list writes of {fields[0]}, its first field: {line[:_SHOWN_OF_LINE]}",
                 hint=_SIDS_ALONE,
             )
 
 
-def _lasting(row: str) -> list[str]:
-    fields = _fields(row)
+def _lasting(fields: Sequence[str]) -> list[str]:
     return [fields[place] for place in _LASTING]
 
 

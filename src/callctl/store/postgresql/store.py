@@ -398,8 +398,8 @@ class PostgresStore:
         Args:
             call_sid: The call.
             at: When it was placed.
-            turn: What ``forget_last_placed`` returned for it. If that was called for another one since, that is the
-                last one, or it is not known which is. None: this is the last one in any case.
+            turn: The turn that ``forget_last_placed`` gave it. If another one was given a turn since, that is the last
+                one, or it is not known which is. None: this is the last one in any case.
             is_last: False if another one was placed since, which the store may not know yet.
             callback: Where its callbacks go, without what may be secret.
             events: The names of the events of which it sends callbacks.
