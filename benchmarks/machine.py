@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+SETTLING_SECONDS = 1.0  # in which what was measured before is written to the disk
 IDLE_SECONDS = 2.0
 MOST_IN_USE = 0.1  # of one processor, while nothing is measured
 MOST_UNEVEN = 1.15  # the median of equal pieces of work, by the least
@@ -27,7 +28,8 @@ class Calibration:
 
     @classmethod
     def take(cls) -> "Calibration":
-        """Measure, for about three seconds."""
+        """Measure, for about four seconds."""
+        time.sleep(SETTLING_SECONDS)
         in_use = _in_use()
         rounds = [_work() for _ in range(ROUNDS)]
         best = min(rounds)
