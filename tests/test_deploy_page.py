@@ -47,7 +47,7 @@ def test_the_unit_starts_a_command_that_there_is() -> None:
     assert program.endswith("/callctl")
     context = LazyCommand(dict(every_command())[name]).make_context(name, args)
     assert (context.params["port"], context.params["health_port"]) == (8765, 18765)
-    assert context.params["poll"]  # else nobody asks REST: watches follow
+    assert context.params["poll"]  # else nothing polls REST: watches follow
     context.close()
 
 

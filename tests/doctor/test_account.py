@@ -272,7 +272,7 @@ class TestClock:
             (0, "ok", "the API's"),
             (8, "ok", "s ahead of the API's"),
             (-8, "ok", "s behind the API's"),
-            (60, "warning", "s ahead of the API's: stored times are wrong, and rules ask REST before each action"),
+            (60, "warning", "s ahead of the API's: stored times are wrong, and rules query REST before each action"),
             (-60, "warning", "s behind the API's: stored times are wrong"),
         ],
     )

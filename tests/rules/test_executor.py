@@ -660,7 +660,7 @@ def test_after_a_crash_nothing_is_sent_for_a_rule_that_no_longer_asks(claims: Sq
     event = executor(api, claims, pauses=[]).recover(expired_claims(claims, Hangup()), None)
     assert isinstance(event, ActionEvent)
     assert (api.sent, event.result) == ([], UNKNOWN)
-    assert "the rule no longer asks for it" in event.outcome
+    assert "the rule no longer proposes it" in event.outcome
 
 
 def test_what_a_crash_left_is_settled_when_the_rule_no_longer_asks_while_it_could_not_be_sent(

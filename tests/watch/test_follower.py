@@ -233,7 +233,7 @@ async def test_where_nobody_compares_with_rest_it_says_so_until_somebody_does(
         (record,) = await run_in_thread(lambda: list(registry.running(settings)))
         async with running_follower(settings, options, record) as view:
             await view.until(lambda seen: seen.header is not None and seen.header.nobody_polls)
-            assert "`callctl listen --poll` asks" in await view.until_noted("nobody asks REST")
+            assert "`callctl listen --poll` does" in await view.until_noted("nothing polls REST")
             other = elsewhere if kind == "postgresql" else settings
             async with running_watch(other, options, api=NoCalls()):
                 await view.until(lambda seen: seen.header is not None and not seen.header.nobody_polls)

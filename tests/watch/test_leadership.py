@@ -61,11 +61,11 @@ async def test_work_is_done_while_one_leads_and_ends_with_that() -> None:
     running = asyncio.ensure_future(leadership.run(work))
     for leads, seen in ((False, []), (True, ["begun"]), (True, ["begun"]), (None, ["begun", "ended"])):
         elections.leads = leads
-        assert await leadership.ask() > 0
+        assert await leadership.renew() > 0
         await settled()
         assert log == seen
     elections.leads = True
-    await leadership.ask()
+    await leadership.renew()
     await settled()
     assert log == ["begun", "ended", "begun"]
     running.cancel()
@@ -78,7 +78,7 @@ async def test_work_that_is_done_or_fails_is_not_begun_anew() -> None:
     elections = Elections()
     elections.leads = True
     leadership = Leadership(cast("EventStore", elections), "me")
-    await leadership.ask()
+    await leadership.renew()
 
     async def fail() -> None:
         raise ValueError("odd")

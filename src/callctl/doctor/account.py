@@ -249,7 +249,10 @@ def _clock(server: datetime | None, at: datetime) -> Finding:
     fix = "have the system set its clock by the network (`timedatectl set-ntp true`; on macOS Settings, Date & Time)"
     if ahead > FRESH:
         return warning(
-            "clock", f"{text}: stored times are wrong, and rules ask REST before each action", fix=fix, seconds=seconds
+            "clock",
+            f"{text}: stored times are wrong, and rules query REST before each action",
+            fix=fix,
+            seconds=seconds,
         )
     if ahead < -FRESH:
         return warning("clock", f"{text}: stored times are wrong", fix=fix, seconds=seconds)

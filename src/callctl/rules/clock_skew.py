@@ -1,11 +1,11 @@
-"""How far a machine's steady clock is ahead of Twilio's, as the delays of callbacks tell: none arrives early.
+"""How far a machine's steady clock is ahead of Twilio's, as the delays of callbacks show: none arrives early.
 
 Each delay is the difference of the two clocks and the time that the callback took, so the least one of late is the
 best. It is not that of all times: a steady clock runs fast or slow, by seconds in a day, and may jump where a machine
 is moved. And one call's alone may be wrong, so that one far below the others counts once another call agrees.
 
 A reply of REST has a ``Date``, which was right when it was sent. That takes a second or two, where a callback may take
-a minute: so a reply also tells whether the clock is ahead.
+a minute: so a reply also shows whether the clock is ahead.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ PERIOD: Final = timedelta(hours=1)
 _FEWEST_CALLS = 3  # in a period
 _MOST_ODD = 8  # calls whose delay is far below the others'
 _REPLIES = 3  # of REST, of which the least delay counts
-# For how long a reply of REST tells that the steady clock has not jumped.
+# For how long a reply of REST shows that the steady clock has not jumped.
 _REPLY_COUNTS = timedelta(minutes=1)
 
 
 class ClockSkew:
-    """What the delays of callbacks tell of the steady clock; all times are its own."""
+    """What the delays of callbacks show of the steady clock; all times are its own."""
 
     def __init__(self) -> None:
         self._least = _RecentLeast()
@@ -124,7 +124,7 @@ class _RecentLeast:
         self._calls: set[str] = set()  # of this period, as many as it needs
 
     def add(self, call_sid: str, value: timedelta, *, at: datetime) -> None:
-        """Take in what a call's callback tells; begin a period if this one is over and had calls enough."""
+        """Take in what a call's callback shows; begin a period if this one is over and had calls enough."""
         if self._until is None:
             self._until = at + PERIOD
         elif at >= self._until and len(self._calls) >= _FEWEST_CALLS:

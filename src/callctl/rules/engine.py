@@ -32,7 +32,7 @@ from callctl.rules.rule import (
     was_answered,
 )
 
-# Of how many events that are too old by this machine's clock REST is asked until it says what the time is.
+# For how many events that are too old by this machine's clock REST is queried until its reply shows the time.
 _MOST_UNCONFIRMED = 10
 
 
@@ -73,7 +73,7 @@ class Engine:
         self._waiting: dict[tuple[str, str], Rule] = {}  # by rule and leg: a leg that may become old enough
         self._settling: list[_Settling] = []
         self._restored: list[Change] = []  # changes of the store that may still be fresh
-        self._unconfirmed = 0  # events of which REST is asked whether they are too old, since its last reply
+        self._unconfirmed = 0  # events for which REST is queried whether they are too old, since its last reply
 
     def take_reply(self, date: datetime, *, now: datetime) -> None:
         """Take in the ``Date`` of REST's latest reply, just after it came: it shows how wrong this machine's clock is.
@@ -231,7 +231,7 @@ class Engine:
         if rule.settle:
             self._settling.append(_Settling(rule, leg.call_sid, now + rule.settle, trigger))
         else:
-            # Where it is fresh only if this clock is wrong, or it may be, REST is asked, which tells the time.
+            # Where it is fresh only if this clock is wrong, or it may be, REST is queried: its reply shows the time.
             check = is_restored or is_overtaken or _is_polled(change.event) or age_by_clock > FRESH or not is_confirmed
             yield from self._decide(rule, leg, snapshot, needs_precheck=check, now=now, trigger=trigger)
 

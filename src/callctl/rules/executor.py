@@ -120,7 +120,7 @@ class Executor:
             return None
         claim = renewed
         if action is None or isinstance(action.operation, Redirect):
-            why = "the rule no longer asks for it" if action is None and claim.action != "redirect" else "not repeated"
+            why = "the rule no longer proposes it" if action is None and claim.action != "redirect" else "not repeated"
             text = f"outcome unknown: callctl stopped before the answer was recorded; {why}"
             return self._settle(claim, action.operation if action else None, Outcome(UNKNOWN, text))
         outcome = self._precheck(action)
@@ -163,7 +163,7 @@ class Executor:
 
         def send_once() -> Outcome | Postponed:
             if not self._renew(claim):
-                return _NO_LONGER_PROPOSED  # another watch took the claim over while this one stood still
+                return _NO_LONGER_PROPOSED  # another watch took the claim over while this one was suspended
             # Also where the store was waited for: the callback of an answer may have been refused meanwhile.
             if sending.at is not None or self._clock.now() - sending.checked_at >= _STALE:
                 outcome = self._recheck(action, may_be_done=sending.may_be_done, with_board=False)
@@ -186,10 +186,10 @@ class Executor:
     def _recheck(self, action: Action, *, may_be_done: bool, with_board: bool) -> Outcome | Postponed | None:
         """Check before a request that failed is sent again: the call may have moved on. None if it may be sent.
 
-        ``with_board`` also asks whether the rule still proposes the action, as far as the board knows.
+        ``with_board`` also checks whether the rule still proposes the action, as far as the board knows.
 
         Raises:
-            CallctlError: The API or the store could not be asked.
+            CallctlError: The API or the store could not be queried.
         """
         try:
             outcome = precheck(self._api, self._store, replace(action, needs_precheck=True), clock=self._clock)

@@ -41,7 +41,7 @@ LIMIT_LEAD = timedelta(seconds=30)
 LIMIT_GRACE = timedelta(seconds=4)
 # How long a child that is to be ended waits for its parent, which would go on without it. A parent that its child's
 # answer answers (answerOnBridge) is so just after it, by Timestamps of whole seconds up to two later; one that sends no
-# callbacks is known only when REST was asked.
+# callbacks is known only after REST was queried.
 FAMILY_LEAD = timedelta(seconds=5)
 
 Form = tuple[tuple[str, str], ...]

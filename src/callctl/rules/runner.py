@@ -83,7 +83,7 @@ class RuleRunner:
         self._run_in_thread = run_in_thread
         self._rest_time, self._last_reply = rest_time, rest_time()
         self._snapshot = Snapshot()
-        self._lock = threading.Lock()  # of the engine, which threads ask whether a rule still applies
+        self._lock = threading.Lock()  # of the engine, which threads call to check whether a rule still applies
         self._queue: deque[Action | Declined] = deque()
         self._begun: set[tuple[str, str]] = set()  # by rule and leg
         # Actions that a child's end waits for, by rule and leg: when each ended, None while a thread is at work.

@@ -240,7 +240,7 @@ class EventStore(Protocol):
     def lead(self, holder: str, *, lasting: timedelta) -> bool:
         """Return whether one of those that share the store is to do what one alone does, for a while from now on.
 
-        It stays so as long as it asks again in time; else the next one that asks is.
+        It stays so as long as it calls this again in time; else the next one that calls it leads.
         """
 
     # Claims: what a rule may do once per leg, kept here so that restarts and other watches know of it. A claim is
@@ -277,7 +277,7 @@ class EventStore(Protocol):
         """Close a claim and store the action's result; return False, with neither, if it was taken over or settled."""
 
     def release(self, claim: OpenClaim) -> None:
-        """Delete a claim, because nothing was sent and the rule no longer asks for the action."""
+        """Delete a claim, because nothing was sent and the rule no longer proposes the action."""
 
     def expired_claims(self, *, is_over: Callable[[OpenClaim], bool]) -> list[OpenClaim]:
         """Return the open claims whose lease is over, as ``is_over`` returns for each.

@@ -1,9 +1,9 @@
 """The thread that writes events: those that wait at the same time share one commit.
 
 A commit costs a write to the disk, whatever it holds, and maybe a way through the network, so events that come together
-are committed together. A caller gets its answer only after the commit. What an event loop receives is handed over once
+are committed together. A caller gets its answer only after the commit. What an event loop receives is submitted once
 its turns bring no more: the loop then has nothing to do, and a commit need not win Python's lock back from it. Where
-a commit is a server's work, and needs no lock, it is handed over in parts.
+a commit is a server's work, and needs no lock, it is submitted in parts.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 # The most events that share a commit: enough to make its cost small, few enough to stay quick.
 GROUP = 256
-# What is read in one turn of a loop is handed over by tasks in the next one.
+# What is read in one turn of a loop is submitted by tasks in the next one.
 _TURNS = 2
 
 RowT = TypeVar("RowT")
 
 
 class Entry(NamedTuple, Generic[RowT]):
-    """An event ready to be written, the future of its caller, and when it was handed over, by the monotonic clock."""
+    """An event ready to be written, the future of its caller, and when it was submitted, by the monotonic clock."""
 
     row: RowT
     future: Future[bool] | asyncio.Future[bool]
@@ -42,7 +42,7 @@ class Entry(NamedTuple, Generic[RowT]):
 class GroupWriter(Generic[RowT]):
     """Commits events in groups, in a thread of its own that starts with the first one."""
 
-    # As soon as so many events of an event loop wait they are handed over.
+    # As soon as so many events of an event loop wait they are submitted.
     _part = GROUP
 
     def __init__(self, name: str) -> None:
@@ -73,10 +73,10 @@ class GroupWriter(Generic[RowT]):
         """
 
     def _check(self) -> None:
-        """Do what ``request_check`` asks for."""
+        """Do what ``request_check`` requested."""
 
     def submit(self, event: CallEvent) -> Future[bool]:
-        """Hand an event over; the future is settled in the writer's thread.
+        """Submit an event; the future is settled in the writer's thread.
 
         Raises:
             StoreError: The writer is closed.
@@ -110,7 +110,7 @@ class GroupWriter(Generic[RowT]):
             self._hand_over()
 
     def put_in_loop(self, event: CallEvent, future: asyncio.Future[bool]) -> None:
-        """Do what ``put`` does for a caller in an event loop: it is handed over once the loop's turns bring no more.
+        """Do what ``put`` does for a caller in an event loop: it is submitted once the loop's turns bring no more.
 
         Raises:
             StoreError: The writer is closed.
@@ -157,7 +157,7 @@ class GroupWriter(Generic[RowT]):
             self._thread = thread
 
     def _end_turn(self, loop: asyncio.AbstractEventLoop, before: int, quiet: int) -> None:
-        """Hand over what is pending, ``before`` of it since the turn before, after so many turns that brought none."""
+        """Submit what is pending, ``before`` of it since the turn before, after so many turns that brought none."""
         with self._lock:
             now = len(self._pending)
             quiet = quiet + 1 if now == before else 0

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 _BUSY_TIMEOUT = 5.0
 # How many seconds a command waits for a connection to a server. A hang-up goes on without a store.
 _CONNECT_LIMIT = 2.0
-# A server that gave no answer for so many seconds is not asked again by the same command for so many.
+# Seconds. A server that gave no answer for _LONG_WAIT is not tried again by the same command for _NOT_TRIED_AGAIN.
 _LONG_WAIT = 1.0
-_NOT_ASKED_AGAIN = 10.0
+_NOT_TRIED_AGAIN = 10.0
 _silent: dict[str, tuple[float, StoreAwayError]] = {}  # by URL, since when by the monotonic clock, and what was said
 
 
@@ -176,8 +176,8 @@ def _shared(
     if stays_open:
         return PostgresStore.open(url, world=settings.world, on_trouble=on_trouble, on_recovery=on_recovery)
     began = elapsed()
-    since, error = _silent.get(url, (began - _NOT_ASKED_AGAIN, None))
-    if error is not None and began - since < _NOT_ASKED_AGAIN:
+    since, error = _silent.get(url, (began - _NOT_TRIED_AGAIN, None))
+    if error is not None and began - since < _NOT_TRIED_AGAIN:
         raise StoreAwayError(error.message, hint=error.hint)
     try:
         return PostgresStore.open(

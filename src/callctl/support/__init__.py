@@ -1,1 +1,1 @@
-"""What several floors share, and is not about calls."""
+"""What several layers share, and is not about calls."""

@@ -1,4 +1,4 @@
-"""Pauses that grow from one try to the next, and asking until an answer will do."""
+"""Pauses that grow from one try to the next, and repeating a request until its answer will do."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def until(
     sleep: Callable[[float], None],
     monotonic: Callable[[], float],
 ) -> T:
-    """Ask until the answer will do, for ``limit`` seconds at most; return the last answer."""
+    """Call ``ask`` until its answer will do, for ``limit`` seconds at most; return the last answer."""
     return with_pauses(asking(ask, done=done, limit=limit, monotonic=monotonic), sleep=sleep)
 
 

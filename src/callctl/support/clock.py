@@ -54,7 +54,7 @@ class Clock:
         """Return the time as the machine has it now: what is recorded."""
         wall = self._read_wall()
         ahead = (wall - self._wall_zero).total_seconds() - (self._elapsed() - self._zero)
-        if abs(ahead) <= _TOLERANCE.total_seconds():  # no step: known in a third of the time, for each callback asks
+        if abs(ahead) <= _TOLERANCE.total_seconds():  # no step: a shortcut, since it is called for each callback
             return wall
         return self._observe()[0]
 

@@ -1,4 +1,4 @@
-"""What a terminal's driver is asked for, beside what the standard library has a word for."""
+"""Requests to a terminal's driver that the standard library has no function for."""
 
 from __future__ import annotations
 

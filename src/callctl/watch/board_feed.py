@@ -155,7 +155,7 @@ class BoardFeed:
     async def finish(self, view: View, *, limit: float) -> None:
         """Pass to the view what came after ``run`` had returned; the rules do not see it.
 
-        A shared store may take ``limit`` seconds to say what was asked of calls.
+        A shared store may take ``limit`` seconds to return the actions on calls.
         """
         actions: list[ActionEvent] = []
         with contextlib.suppress(TimeoutError, NoThreadError):
@@ -314,7 +314,7 @@ class BoardFeed:
             return None
 
     async def _have_rules_look(self, rules: RuleRunner) -> None:
-        """Have the rules look at what they have not seen, and at the time; they ask the store whose call it is."""
+        """Have the rules look at what they have not seen, and at the time; they read in the store whose call it is."""
         changes = self._for_rules
         try:
             await self._asking_store(lambda: self._update_rules(rules, changes))
@@ -358,10 +358,10 @@ class BoardFeed:
             return []  # they are read the next time
 
     async def _asking_store(self, work: Callable[[], T]) -> T:
-        """Run work that asks the store, a shared one in a thread, and return or raise what it does.
+        """Run work that queries the store, a shared one in a thread, and return or raise what it does.
 
         Raises:
-            StoreAwayError: This is to stop, and the store, which may stand still for seconds, has not answered.
+            StoreAwayError: This is to stop, and the store, which may hang for seconds, has not answered.
             NoThreadError: The system has no thread left.
         """
         if not self._is_shared:

@@ -189,8 +189,8 @@ class Follower:
             self._nobody_polls = await run_in_thread(lambda: registry.nobody_polls(self._settings, reader, record))
         if self._nobody_polls and not before:
             self._feed.note(
-                "nobody asks REST: calls that send no callbacks don't show, nor ends whose callbacks are lost; "
-                "`callctl listen --poll` asks"
+                "nothing polls REST: calls that send no callbacks don't show, nor ends whose callbacks are lost; "
+                "`callctl listen --poll` does"
             )
 
     def _listening(self) -> tuple[WatchRecord | None, str | None]:

@@ -1,7 +1,7 @@
 """What one alone of those that share a store does: compare with REST, and look for silent calls.
 
-All could, but each would ask REST as often. The one that leads says so every few seconds, and another one leads once it
-has not for a while.
+All could, but each would poll REST as often. The one that leads renews its lease every few seconds, and another one
+leads once it has not for a while.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Leadership:
         self._leads, self._follows = asyncio.Event(), asyncio.Event()
         self._follows.set()
 
-    async def ask(self) -> float:
+    async def renew(self) -> float:
         """Find out whether this one leads; return the seconds until that is due again."""
         try:
             leads = await run_in_thread(partial(self._store.lead, self._holder, lasting=timedelta(seconds=TERM)))

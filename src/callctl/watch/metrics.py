@@ -1,6 +1,6 @@
 """The metrics of a listener in the forms that Prometheus reads, by its own library.
 
-The figures are counted elsewhere, as plain numbers, and become metrics when somebody asks for them.
+The figures are counted elsewhere, as plain numbers, and become metrics when they are requested.
 """
 
 from __future__ import annotations

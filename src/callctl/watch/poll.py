@@ -45,7 +45,7 @@ SLEPT = timedelta(seconds=5)
 GRACE = 2.0
 # One round fetches at most so many legs; the others wait for the next.
 FETCHES = 20
-# REST may not know a new call yet. What it does not know is asked for so many times, with pauses in between, in
+# REST may not know a new call yet. Such a call is requested so many times, with pauses in between, in
 # seconds: for a quarter of an hour.
 NOT_FOUND_TRIES = 6
 NOT_FOUND_PAUSES = Backoff(first=25.0, factor=2, longest=600.0)
@@ -61,8 +61,8 @@ class PollLoop:
 
     A gap is over when the machine wakes from sleep, when this process goes on after it was stopped, or when callbacks
     can arrive again: what calls did meanwhile must not stay unknown to the board for half a minute more. Nor must the
-    end of a leg that sends no callbacks, where its parent has ended or somebody has ended it: REST is asked soon after
-    that, once.
+    end of a leg that sends no callbacks, where its parent has ended or somebody has ended it: REST is queried soon
+    after that, once.
     """
 
     def __init__(
@@ -92,14 +92,14 @@ class PollLoop:
         self._store, self._trouble, self._clock = store, trouble, clock
         self._reported: set[str] = set()
         self._ended: set[str] = set()  # the live legs that somebody has ended
-        self._noticed: dict[str, float] = {}  # by live leg that should have ended, since when; inf once REST was asked
+        self._noticed: dict[str, float] = {}  # by live leg that should have ended, since when; inf once REST was polled
 
     async def run(self) -> None:
         """Poll until cancelled. What fails is reported once, and tried again with the next round; so is its end."""
         await repeat(self._poll, wait=self._wait)
 
     def expect_end(self, call_sid: str) -> None:
-        """Take it that a leg was ended just now: its callback may tell, else REST is asked soon."""
+        """Note that a leg was ended just now: its callback may report it, else REST is queried soon."""
         self._ended.add(call_sid)
 
     async def _poll(self) -> float:
@@ -187,7 +187,7 @@ def _without_parent(snapshot: Snapshot) -> Iterator[str]:
 
 
 class NotFound(NamedTuple):
-    """How often REST did not know a leg, and from when on it may be asked for again; None: never."""
+    """How often REST did not know a leg, and from when on it may be requested again; None: never."""
 
     times: int
     ask_from: datetime | None
@@ -208,7 +208,7 @@ class Poller:
         """Yield what REST knows and the board does not: 3 requests for the lists and one for each leg gone from them.
 
         Raises:
-            CallctlError: The API could not be asked.
+            CallctlError: The API could not be queried.
         """
         listed = set()
         self.awaits_callbacks = False

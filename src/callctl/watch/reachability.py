@@ -253,7 +253,7 @@ class Reachability:
         for address in await self._later_addresses():
             url = _with_path(address, self._options.path)
             if url == before.callback_url or await self._why_not_ours(url) is not None:
-                continue  # asked first: while it is tried, what is signed over the one before is refused
+                continue  # checked first: while it is tried, what is signed over the one before is refused
             result = await self._selftest(before.callback_url, limit=LIMIT)
             if result.failure is None:
                 return result

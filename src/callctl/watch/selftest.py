@@ -77,7 +77,7 @@ async def why_not_ours(
 ) -> str | None:
     """Say why a URL does not lead to the watch with this nonce; None if it does, within ``limit`` seconds.
 
-    It is asked by a GET without a signature: the URL may belong to somebody else, who must not get a signed request,
+    It is requested by a GET without a signature: the URL may be somebody else's, who must not get a signed request,
     and where a POST might do something.
     """
     value = secrets.token_hex(SELFTEST_BYTES)

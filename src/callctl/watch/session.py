@@ -1,7 +1,7 @@
 """One watch: start up, run, shut down. It joins the listener, the store, the board, a view, and background work.
 
 Events go one way: the listener stores them and answers, and only then are they queued here for the board. The view is
-given each event and the board as it then is; it draws, and asks for nothing.
+given each event and the board as it then is; it draws, and requests nothing.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ _GC_THRESHOLDS = (20_000, 5, 1000)
 SHUT_DOWN_LIMIT = 0.9
 # A shared store gets so many of these seconds, for all that it is still to do.
 SHARED_STORE_LIMIT = 0.5
-# Seconds for which what is under way may be answered on SIGTERM, by a service or where an application is asked for
-# TwiML: as long as an event may take to be stored.
+# Seconds for which what is under way may be answered on SIGTERM, by a service or where TwiML is requested from an
+# application: as long as an event may take to be stored.
 DRAIN_LIMIT = 10.0
 # A file has the time of one commit, in which it waits for another program's lock, and at least the rest.
 FILE_LIMIT = 5.0
@@ -116,7 +116,7 @@ class Session:
     ) -> None:
         """Prepare; nothing is opened yet.
 
-        ``api`` is asked for calls that send no callbacks, and why they send none; None asks for nothing.
+        ``api`` is queried for calls that send no callbacks, and for why they send none; with None nothing is queried.
         ``make_rules`` makes the runner of rules, which uses the session's store. ``say`` is called with what is waited
         for before there is a view.
         """
@@ -305,7 +305,7 @@ class Session:
         )
 
     async def _start_monitoring(self, store: EventStore, listener: Listener) -> None:
-        """Answer those who watch over this, at a port of its own, where that is asked for.
+        """Serve health checks and metrics at a port of its own, where one is set.
 
         Raises:
             CallctlError: The port is taken, or the address can't be bound.
@@ -427,17 +427,17 @@ class Session:
                 clock=self._clock,
             )
             self._feed.on_end = poll_loop.expect_end
-            asking: dict[str, Work] = {
+            polling: dict[str, Work] = {
                 "comparing with REST": poll_loop.run,
                 "looking for silent calls": silent_calls.run,
             }
-            if store.is_shared:  # of those that ask REST one does
+            if store.is_shared:  # of those that may poll REST one does
                 leadership = Leadership(store, self.listener_config.nonce)
-                work["finding out who asks REST"] = lambda: repeat(leadership.ask)
-                asking = {what: partial(leadership.run, run) for what, run in asking.items()}
-            on_board |= asking
+                work["electing who polls REST"] = lambda: repeat(leadership.renew)
+                polling = {what: partial(leadership.run, run) for what, run in polling.items()}
+            on_board |= polling
         if self._ambiguous is not None:
-            on_board["asking about ambiguous callbacks"] = self._ambiguous.run
+            on_board["querying REST about ambiguous callbacks"] = self._ambiguous.run
         return work | {what: partial(self._once_loaded, run) for what, run in on_board.items()}
 
     async def _once_loaded(self, run: Work) -> None:
@@ -573,7 +573,7 @@ class Session:
             self._feed.trouble(Trouble(text, Cause.CLOCK))
 
     async def _test_store(self, store: EventStore, listener: Listener) -> float:
-        """Find out whether events can be stored again where they could not: maybe no callback comes to tell."""
+        """Find out whether events can be stored again where they could not: maybe no callback comes to show it."""
         if not listener.store_works:
             try:
                 await run_in_thread(store.check_writable)
@@ -696,10 +696,10 @@ class Session:
     async def shut_down(self, *, limit: float = SHUT_DOWN_LIMIT) -> None:
         """Remove the record, stop listening, close the view and the store; each step even if one before fails.
 
-        What is under way may be answered for ``limit`` seconds at most; of a watch that asks no application for TwiML
-        it is half a second. What is beyond the usual limit is also for what waits to be forwarded. A shared store may
-        stand still: all that is asked of it has a part of the usual limit. Another program may have locked a file: it
-        is waited for as long as one commit may take.
+        What is under way may be answered for ``limit`` seconds at most; for half a second where no TwiML is requested
+        from an application. What is beyond the usual limit is also for what waits to be forwarded. A shared store may
+        hang: all requests to it have a part of the usual limit. Another program may have locked a file: it is waited
+        for as long as one commit may take.
         """
         store, time_left = self._store, TimeLeft(SHARED_STORE_LIMIT)
         (file_time_left := TimeLeft(min(limit, FILE_LIMIT)))()

@@ -23,11 +23,11 @@ from callctl.support.threads import run_in_thread
 from callctl.watch.background_tasks import repeat
 from callctl.watch.poll import is_news
 
-# Seconds from one check to the next. Each asks about one call at most, with two requests: many have one cause.
+# Seconds from one check to the next. Each looks at one call at most, with two requests: many have one cause.
 INTERVAL = 2.0
-# How often a call that was not yet dialled, or can't be asked about, is checked again.
+# How often a call that was not yet dialled, or can't be requested, is checked again.
 MOST_CHECKS = 30
-# How many calls of other code are asked about at most: where many send nothing, that is meant.
+# How many calls of other code are checked at most: where many send nothing, that is meant.
 MOST_OTHER_CALLS = 20
 
 
@@ -76,7 +76,7 @@ class SilentCalls:
         await repeat(self.check)
 
     async def check(self) -> float:
-        """Ask about one silent call, if there is one, and report the cause; return the seconds until the next check."""
+        """Check one silent call, if there is one, and report the cause; return the seconds until the next check."""
         snapshot = self._snapshot()
         try:  # in a thread: a shared store may take a while to answer, or not do so
             silent = await run_in_thread(lambda: next(self._silent(snapshot), None))
@@ -88,11 +88,11 @@ class SilentCalls:
         self._checks[sid] = self._checks.get(sid, 0) + 1
         try:
             await self._check_call(sid, events)
-        except CallctlError as error:  # the poll loop reports an API that can't be asked, the listener the store
+        except CallctlError as error:  # the poll loop reports an API that can't be reached, the listener the store
             if isinstance(error, NotFoundError):
                 self._done.add(sid)
             elif isinstance(error, NoThreadError):
-                self._checks[sid] -= 1  # nothing was asked
+                self._checks[sid] -= 1  # nothing was sent
         except Exception as error:
             self._done.add(sid)
             what = f"{sid}: can't find out why no status callback comes: {failure_reason(error)}"

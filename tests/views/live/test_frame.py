@@ -262,9 +262,9 @@ def test_what_came_to_another_path_is_counted() -> None:
 
 
 @pytest.mark.parametrize("width", [60, 80, 140])
-def test_that_nobody_asks_rest_is_said_before_what_takes_more_room(width: int) -> None:
+def test_that_nothing_polls_rest_is_shown_before_what_takes_more_room(width: int) -> None:
     header = replace(HEADER, nobody_polls=True, title="following process 12345")
-    assert "  nobody asks REST" in text_of(frame_of(Board(), header=header), width=width, height=24)
+    assert "  nothing polls REST" in text_of(frame_of(Board(), header=header), width=width, height=24)
     assert "REST" not in text_of(frame_of(Board(), header=HEADER), width=width, height=24)
 
 

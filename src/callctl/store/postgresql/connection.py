@@ -407,7 +407,7 @@ def _no_lost_wait(connection: Connection[Any], name: str) -> Iterator[None]:
 
 _URL_HINT = "such as postgresql://callctl@db.example.com/callctl?sslmode=verify-full; a % in a password is %25"
 
-# SQLSTATE classes and codes of a server that is there and will take this later, with no fault of who asks.
+# SQLSTATE classes and codes of a server that is there and will take this later: the client did nothing wrong.
 _PASSING = ("08", "57P", "53300", "25006", "40003")
 
 # SQLSTATE codes of a statement that took too long, or was ended by hand, and of a lock that did.
@@ -459,7 +459,7 @@ def _reason(error: Exception) -> str:
 def explained(error: Exception, doing: str, name: str, *, is_lost: bool = False, role: str = "the role") -> StoreError:
     """Return what an error of the driver means. Its text holds no password: libpq writes none.
 
-    ``role`` says as whom the server was asked.
+    ``role`` is the role that the connection signed in with.
     """
     import psycopg
 

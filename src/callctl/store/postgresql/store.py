@@ -673,7 +673,7 @@ class PostgresStore:
         return bool(is_settled)
 
     def release(self, claim: OpenClaim) -> None:
-        """Delete a claim, because nothing was sent and the rule no longer asks for the action."""
+        """Delete a claim, because nothing was sent and the rule no longer proposes the action."""
         self._write(f"DELETE FROM callctl.claims WHERE {_CLAIM}", **self._claim_values(claim))
 
     def expired_claims(self, *, is_over: Callable[[OpenClaim], bool]) -> list[OpenClaim]:  # noqa: ARG002

@@ -43,7 +43,7 @@ class SharedWriter(GroupWriter[_Row]):
         super().__init__(engine.name)
         self._engine, self._world = engine, world
         self._link = Link(engine)
-        self._waiting = 0  # events that were handed over and are not settled; under the lock
+        self._waiting = 0  # events that were submitted and are not settled; under the lock
         self._kept: dict[int, CallEvent] = {}  # by position, under the lock
         engine.when_back(self.request_check)
 

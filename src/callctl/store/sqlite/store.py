@@ -748,7 +748,7 @@ class SqliteStore:
         return is_open
 
     def release(self, claim: OpenClaim) -> None:
-        """Delete a claim, because nothing was sent and the rule no longer asks for the action."""
+        """Delete a claim, because nothing was sent and the rule no longer proposes the action."""
         with self._claiming(claim) as connection:
             connection.execute(f"DELETE FROM claims WHERE {_THIS_OPEN_CLAIM}", self._claim_values(claim))
 

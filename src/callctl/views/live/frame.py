@@ -278,7 +278,7 @@ def _header_parts(header: WatchState) -> Iterator[str]:
     if header.events_read is not None:
         yield f"reading the store: {header.events_read:,} events"
     if header.nobody_polls:
-        yield "nobody asks REST"
+        yield "nothing polls REST"
     if header.shown_only:
         yield f"only {printable(header.shown_only)}"
     if header.callback_url:

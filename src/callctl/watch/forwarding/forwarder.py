@@ -51,7 +51,7 @@ _IN_A_TURN = 100  # of these, before callbacks are answered
 _LAST_TRY = 0.2  # seconds in which the last answers may come at the end: what has none is kept as failed
 _LAST_WRITE = 2.5  # seconds in which the rest is written to the store at the end, where there are no more
 # How often the same request is forwarded at most. Twilio sends a callback six times at most: once, and the five retries
-# of #rc=5 (docs/twilio.md, "Delivery"). A call whose TwiML goes round asks again and again with the same signature,
+# of #rc=5 (docs/twilio.md, "Delivery"). A call whose TwiML loops requests it again and again with the same signature,
 # each time with another token, once it was answered.
 _MOST_TIMES = 10
 _TOKEN = b"i-twilio-idempotency-token"
@@ -102,7 +102,7 @@ class Forwarder:
             _Delivery(Application(url, verify=verify, clock=clock), self._via, self._kept, reports, clock)
             for url in urls
         ]
-        # Twilio asks once, and waits: its request is not to be lost with a connection that is just being closed.
+        # Twilio sends its request once, and waits: it must not be lost with a connection that is just being closed.
         self._first = Application(urls[0], verify=verify, clock=clock, keeps_connections=False)
         self._reports = reports
         self._ending = asyncio.Event()

@@ -1,7 +1,7 @@
 """Looks up host names in daemon threads.
 
 aiohttp does it in threads of the event loop, for which the loop's end waits: a DNS server that does not answer would
-hold up Ctrl-C for as long as the system asks it.
+hold up Ctrl-C for as long as the system waits for it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _NUMERIC = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
 
 
 class NameLookup(AbstractResolver):
-    """Asks the system for the addresses of a name, as aiohttp's own resolver does."""
+    """Queries the system for the addresses of a name, as aiohttp's own resolver does."""
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
@@ -29,9 +29,9 @@ class NameLookup(AbstractResolver):
             OSError: There are none, or the system has no thread left.
         """
         flags = socket.AI_ADDRCONFIG
-        ask = partial(socket.getaddrinfo, host, port, family=family, type=socket.SOCK_STREAM, flags=flags)
+        look_up = partial(socket.getaddrinfo, host, port, family=family, type=socket.SOCK_STREAM, flags=flags)
         try:
-            addresses = await run_in_thread(ask)
+            addresses = await run_in_thread(look_up)
         except NoThreadError as error:
             raise OSError(error.message) from error
         return [

@@ -27,7 +27,7 @@ class ClockCheck:
         self._least: dict[str, timedelta] = {}  # the least delays, of a few senders
 
     def restart(self) -> None:
-        """Take it that the clock was set just now."""
+        """Note that the clock was set just now."""
         self._is_reported, self._began = False, None
         self._least.clear()
 

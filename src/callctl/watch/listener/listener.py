@@ -1,7 +1,7 @@
 """The listener for status callbacks: verify, store, answer 204, and only then forward.
 
 By default Twilio repeats a callback only when the connection failed (docs/twilio.md, "Delivery"), so an event that is
-not in the store when it is answered for is lost. Nothing slow stands before the answer but the store.
+not in the store when it is answered for is lost. Nothing slow comes before the answer but the store.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _MOST_PATHS = 8
 _MOST_UNREPORTED = 8192
 # The most tests of a store that have to pass before it counts as working: five minutes of them.
 _MOST_TESTS = 64
-# The most ambiguous callbacks that are remembered, so that REST is not asked again where one is sent once more.
+# The most ambiguous callbacks that are remembered, so that REST is not queried again where one is sent once more.
 _MOST_AMBIGUOUS = 1024
 
 
@@ -248,7 +248,7 @@ class Listener:
                 self._misdirected_to.add(path)
                 what = (
                     f"signed requests come to {path}, this watch listens at {self.address.path}: they are answered "
-                    f"with 404, and what they tell is lost; the URL to give Twilio is {self.address.shown_url}"
+                    f"with 404, and what they report is lost; the URL to give Twilio is {self.address.shown_url}"
                 )
                 self._on_trouble(Trouble(what, Cause.MISDIRECTED, url=path, status=404))
         return web.Response(status=404)
@@ -392,7 +392,7 @@ class Listener:
         if self.store_works:
             self._on_trouble(Trouble(f"{why}; callbacks are answered with {status}", Cause.STORE, status=status))
         self.store_works = False
-        # Not why: anybody may ask, and that names files of this machine.
+        # Without the reason: anybody may request this page, and the reason names files of this machine.
         self.health |= {"status": "failing", "answers_with": status}
         return status
 

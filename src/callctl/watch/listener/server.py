@@ -84,7 +84,7 @@ class ReceivedRequest:
 
     @property
     def asks_which_watch(self) -> bool:
-        """Whether it asks which watch is here: sent before a self-test to an address that is not known to lead here."""
+        """Whether it queries which watch is here: sent before a self-test to an address not known to lead here."""
         return self.is_selftest and self.method == "GET" and self.signed.signature is None
 
 

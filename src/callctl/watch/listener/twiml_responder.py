@@ -128,7 +128,7 @@ class Documents:
 def _event_fault(text: str) -> UsageError | None:
     """Return what is wrong with the events that a document's nouns report; None if nothing is.
 
-    Twilio runs such a document all the same, so it is not kept from a call that asks for it.
+    Twilio runs such a document all the same, so it is not kept from a call that requests it.
     """
     from callctl.calls.twiml import check_events
 

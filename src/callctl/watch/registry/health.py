@@ -1,4 +1,4 @@
-"""What a watch says of itself at its health URL. ``http.client`` is loaded only when one is asked."""
+"""What a watch reports at its health URL. ``http.client`` is loaded only when one is requested."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def health_url_at(port: int) -> str:
 
 
 def is_starting(health_url: str, world: str, *, timeout: float = HEALTH_LIMIT) -> bool:
-    """Ask a health URL, for ``timeout`` seconds at most, whether a watch of this world listens that has no record yet.
+    """Return whether a watch of this world answers at a health URL, within ``timeout`` seconds, without a record yet.
 
     Its tunnel is not proven by then. It writes the record before it says that it has started.
     """
@@ -39,7 +39,7 @@ def starting_in_words(port: int) -> str:
 
 
 def is_alive(record: WatchRecord, *, timeout: float = HEALTH_LIMIT) -> bool:
-    """Ask the health URL, for ``timeout`` seconds at most, whether the watch with this nonce is there."""
+    """Return whether the watch with this nonce answers at its health URL, within ``timeout`` seconds."""
     return health_of(record, timeout=timeout) is not None
 
 
@@ -60,7 +60,7 @@ def why_callbacks_may_be_lost(health: Mapping[str, object]) -> str | None:
 
 
 def trouble_of(record: WatchRecord) -> str | None:
-    """Return why callbacks may be lost that are sent to a watch, as it says itself: when asked, or as it announced."""
+    """Return why callbacks sent to a watch may be lost, as it reports: at its health URL, or in its record."""
     if record.host:  # at its health URL nothing need answer from here
         return record.trouble or None
     return why_callbacks_may_be_lost(ask_health(record.health_url) or {})
@@ -70,9 +70,9 @@ def ask_health(url: str, *, timeout: float = HEALTH_LIMIT) -> dict[str, object] 
     """Return what a watch says at its health URL within ``timeout`` seconds, else None. No proxy is used."""
     answers: list[dict[str, object] | None] = []
     # In a thread, for the limit is on the whole answer, and http.client's is on each wait within it.
-    asking = threading.Thread(target=lambda: answers.append(_ask(url, timeout=timeout)), daemon=True)
-    start(asking)
-    asking.join(timeout)
+    request = threading.Thread(target=lambda: answers.append(_ask(url, timeout=timeout)), daemon=True)
+    start(request)
+    request.join(timeout)
     return answers[0] if answers else None
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from callctl.watch.registry.record import WatchRecord
 
-# Where Linux lists processes; other systems are asked by ``ps``.
+# Where Linux lists processes; on other systems ``ps`` is run.
 PROC = Path("/proc")
 _PS_LIMIT = 1.0  # seconds
 

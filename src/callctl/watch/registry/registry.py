@@ -196,7 +196,7 @@ def keeps_another_store(settings: Settings, record: WatchRecord) -> bool:
 def listening_with_another_store(settings: Settings) -> WatchRecord | None:
     """Return the record of the newest one here that keeps events in another store, where none keeps them in this one.
 
-    Nobody is asked whether it answers: a process that is there counts.
+    Its health URL is not requested: a process that is there counts.
 
     Raises:
         CallctlError: The folder of the records can't be looked at, or is not to be trusted.
@@ -227,7 +227,7 @@ def nobody_polls(settings: Settings, store: EventStore, record: WatchRecord) -> 
 
 
 def _without_record(settings: Settings, records: list[WatchRecord]) -> list[WatchRecord]:
-    """Leave out those that a record on this machine tells more of, and those whose process here is gone."""
+    """Leave out those of which a record on this machine says more, and those whose process here is gone."""
     recorded = {record.nonce for _, record in _records(settings)} if records else set()
     return [record for record in records if record.nonce not in recorded and not is_gone(record)]
 
@@ -260,7 +260,7 @@ def _is_abandoned(path: Path, record: WatchRecord) -> bool:
 
 
 def announce(store: EventStore, record: WatchRecord) -> None:
-    """Tell those who use the same store, wherever they are, that this one listens and keeps events there.
+    """Announce to all that use the same store, wherever they are, that this one listens and keeps events there.
 
     Raises:
         StoreError: It can't be written.

@@ -24,7 +24,7 @@ _URL = re.compile(r"https?://[A-Za-z0-9._\-\[\]:]+(?:/[^\s\"'|<>\x00-\x1f]*)?")
 _REQUEST = re.compile(
     r"\b(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|CONNECT|TRACE)\b|\bHTTP/\d|\b[1-5]\d\d (OK\b|[A-Z][a-z]+)"
 )
-# What stands before a URL that is part of a path or of a query.
+# What comes before a URL that is part of a path or of a query.
 _IN_PATH = re.compile(r"/$|(^|\s)\W?/\S*$|[?&%]\S*$")
 # Under these, in a country's domain, names belong to different people.
 _SHARED_LABELS = frozenset({"ac", "co", "com", "edu", "gov", "net", "or", "org"})

@@ -288,7 +288,7 @@ async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[tuple[str, bool]
 
 
 def name_of(command: str) -> str:
-    """Return the program that a command runs, as it may be shown: what stands behind it may hold a token."""
+    """Return the program that a command runs, as it may be shown: what follows it may hold a token."""
     return PurePath((command.split() or [""])[0].partition("=")[0]).name
 
 

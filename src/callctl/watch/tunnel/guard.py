@@ -58,7 +58,7 @@ def _end_with(watch: socket.socket, group: int) -> None:
 
 
 def _end(group: int) -> None:
-    """Ask a process group to end, and kill what has not ended in time."""
+    """Send a process group SIGTERM, and kill what has not ended in time."""
     deadline = time.monotonic() + GRACE
     # macOS answers EPERM for a group of which only zombies are left.
     with suppress(ProcessLookupError, PermissionError):
