@@ -20,6 +20,8 @@ from callctl.errors import ApiError, CallctlError, NoLongerWantedError, OutcomeU
 from callctl.settings import load
 from callctl.store.sqlite.store import SqliteStore
 
+DIALS = "<Response><Dial>+12025550101</Dial></Response>"
+SURVEYS = '<Response><Dial action="https://example.com/survey">+12025550101</Dial></Response>'
 CREATED, DIALLED, CHANGED = moment(0), moment(2), moment(9)
 
 
@@ -103,9 +105,10 @@ class Requests:
         ):
             raise error
 
-    def change_since(self, seconds: float) -> ActionEvent | None:
+    def changes(self) -> list[ActionEvent]:
+        """Return what may have changed the call."""
         with History(self.runtime, self.settings, readonly=True) as history:
-            return history.change_since(sid(1), moment(seconds))
+            return [action for action in history.actions(sid(1)) if action.may_have_changed_it]
 
     @property
     def recorded(self) -> list[tuple[str, str, str]]:
@@ -120,7 +123,7 @@ def test_a_refusal_is_recorded_and_changed_nothing(home: Path) -> None:
     requests.fail(ApiError("HTTP 503: try later", status=503))
     requests.fail(WrongCallStateError("it is over", status=400, code="21220"))
     assert requests.recorded == [("hangup", REFUSED, "HTTP 503: try later"), ("hangup", LATE, "it is over")]
-    assert requests.change_since(0) is None
+    assert requests.changes() == []
 
 
 def test_a_request_that_was_no_longer_wanted_is_no_failure(home: Path) -> None:
@@ -135,13 +138,27 @@ def test_for_a_refusal_no_store_is_made(home: Path) -> None:
     assert not requests.settings.store.exists()
 
 
-def test_what_may_have_changed_a_call_is_found_from_its_moment_on(home: Path) -> None:
+def test_what_may_have_changed_a_call_is_found(home: Path) -> None:
     requests = Requests(home, has_store=True)
     requests.fail(OutcomeUnknownError("no answer"))
-    change = requests.change_since(50)
-    assert change is not None
-    assert (change.action, change.result) == ("hangup", UNKNOWN)
-    assert requests.change_since(50.1) is None
+    (change,) = requests.changes()
+    assert (change.action, change.result, change.at) == ("hangup", UNKNOWN, moment(50))
+
+
+@pytest.mark.parametrize("behind", [-600, 0, 600])
+@pytest.mark.parametrize(("first", "last", "action"), [(DIALS, SURVEYS, None), (SURVEYS, DIALS, "")])
+def test_where_a_dial_ends_is_known_of_the_last_redirect_whatever_its_clock(
+    home: Path, behind: float, first: str, last: str, action: str | None
+) -> None:
+    requests = Requests(home, has_store=True)
+    with closing(SqliteStore.open(requests.settings.store, world=requests.settings.world)) as store:
+        for at, twiml in ((moment(50), first), (moment(60 - behind), last)):
+            request = (("Twiml", twiml),)
+            store.record_actions(
+                [ActionEvent(at=at, call_sid=sid(1), action="redirect", request=request, outcome="done")]
+            )
+    with History(requests.runtime, requests.settings, readonly=True) as history:
+        assert history.dial_action(sid(1)) == action
 
 
 def test_calls_that_lie_in_the_future_keep_none_of_now_from_being_fetched(home: Path) -> None:

@@ -215,7 +215,7 @@ class History:
 
         leg = self._read_leg(sid)
         joined = leg.conference.since if leg is not None and leg.verified and leg.conference is not None else None
-        return left_dial_at(sid, self._actions(sid), joined=joined)
+        return left_dial_at(sid, self.actions(sid), joined=joined)
 
     def dial_action(self, sid: str) -> str | None:
         """Return where a call goes when its ``<Dial>`` is over, by the document that callctl gave it.
@@ -225,9 +225,9 @@ class History:
         from callctl.calls.action import DONE
         from callctl.calls.twiml import hangs_up_after_dial
 
-        redirects = [done for done in self._actions(sid) if done.action == "redirect" and done.may_have_changed_it]
+        redirects = [done for done in self.actions(sid) if done.action == "redirect" and done.may_have_changed_it]
         if redirects:
-            last = max(redirects, key=lambda done: done.at)
+            last = redirects[-1]  # in the store's order: who redirected the call before may have another clock
             is_over = last.result == DONE and hangs_up_after_dial(dict(last.request).get("Twiml", ""))
             return "" if is_over else None
         if self._reader is None:
@@ -237,11 +237,6 @@ class History:
         except StoreError as error:
             self._runtime.warn(error)
             return None
-
-    def change_since(self, sid: str, moment: datetime) -> ActionEvent | None:
-        """Return the latest request since a moment that changed a call, or may have; None if none is known here."""
-        changes = (action for action in self._actions(sid) if action.may_have_changed_it and action.at >= moment)
-        return max(changes, key=lambda action: action.at, default=None)
 
     def last_action_id(self) -> int | None:
         """Return the id after which the store has what is done from now on; None where that is not known."""
@@ -260,8 +255,8 @@ class History:
         except StoreError as error:
             self._runtime.warn(error)
 
-    def _actions(self, sid: str) -> Sequence[ActionEvent]:
-        """Return the requests for a call that are known here."""
+    def actions(self, sid: str) -> Sequence[ActionEvent]:
+        """Return the requests for a call that are known here, in the order of the store."""
         if self._reader is None:
             return ()
         try:

@@ -69,17 +69,21 @@ class _Question:
 class _Changes:
     """What was done to calls and not shown when a question was put. Safe for several threads.
 
-    The order is that of the store, for others' clocks may be wrong. What this user did on this machine before the
-    question is no change, even if it was not shown yet.
+    The order is that of the store, for others' clocks may be wrong; only where the last action that was shown is not
+    known, times count. What this user did on this machine before the question is no change, even if it was not shown
+    yet.
     """
 
-    def __init__(self, history: History, last_action: int, *, question_at: datetime) -> None:
+    def __init__(self, history: History, last_action: int | None, *, question_at: datetime) -> None:
         self._history, self._last, self._question_at = history, last_action, question_at
         self._by_sid: dict[str, ActionEvent] = {}
         self._reading = threading.Lock()
 
     def of(self, sid: str) -> ActionEvent | None:
         """Return the last that changed a call, or may have; None if nothing did."""
+        if self._last is None:
+            since = [action for action in self._history.actions(sid) if action.at >= self._question_at]
+            return next((action for action in reversed(since) if action.may_have_changed_it), None)
         with self._reading:
             for number, action in self._history.actions_after(self._last):
                 self._last = number
@@ -104,7 +108,6 @@ class _Action:
     sent_within: float
     last_action: int | None = None
     history: History | None = None
-    changes: _Changes | None = None
     results: dict[str, _Result] = field(default_factory=dict)
     is_abandoned: bool = False
     over: threading.Event = field(default_factory=threading.Event)
@@ -314,8 +317,6 @@ class TableOperator:
         try:
             with History(self._runtime, self._settings) as history:
                 action.history = history
-                if action.last_action is not None:
-                    action.changes = _Changes(history, action.last_action, question_at=action.question_at)
                 self._act_on(action, history)
         finally:
             self._end_action(action)
@@ -354,15 +355,16 @@ class TableOperator:
     def _work(self, action: _Action, history: History) -> Callable[[str], _Result]:
         intent, targets = action.intent, {target.sid: target for target in action.intent.targets}
         observed = history.observing(self._client)
+        changes = _Changes(history, action.last_action, question_at=action.question_at)
         if isinstance(intent, HangUp):
-            return lambda sid: self._end(action, history, observed, targets[sid])
+            return lambda sid: self._end(action, history, observed, targets[sid], changes)
         request, where = self._redirect_request(intent.url)
         command = _command_to(intent.url)
 
         def redirect(sid: str) -> _Result:
             from callctl.cli.redirect import redirect_call
 
-            if (left_alone := self._changed(action, history, sid)) is not None:
+            if (left_alone := _changed(changes, sid)) is not None:
                 return _Result(left_alone, is_recorded=False)
             action.check()
             client = observed.while_wanted(lambda _may_be_done: action.is_wanted())
@@ -371,11 +373,11 @@ class TableOperator:
 
         return redirect
 
-    def _end(self, action: _Action, history: History, client: ApiClient, target: Target) -> _Result:
+    def _end(self, action: _Action, history: History, client: ApiClient, target: Target, changes: _Changes) -> _Result:
         """End a leg if it still has its status: of one that rings, Twilio decides that itself."""
         from callctl.operations.hangup import check_again
 
-        if (left_alone := self._changed(action, history, target.sid)) is not None:
+        if (left_alone := _changed(changes, target.sid)) is not None:
             return _Result(left_alone, is_recorded=False)
         options = HangupOptions(only_ringing=target.status != CallStatus.IN_PROGRESS, wait=None)
         meant = Call(target.sid, target.status)
@@ -404,14 +406,6 @@ class TableOperator:
         )
         result = self._recorded(history, outcome_of(ended, history, sid=target.sid, options=options))
         return result._replace(sentence=_with_hint(result.sentence, error_of(ended, options)))
-
-    def _changed(self, action: _Action, history: History, sid: str) -> str | None:
-        changes = action.changes
-        change = history.change_since(sid, action.question_at) if changes is None else changes.of(sid)
-        if change is None:
-            return None
-        meanwhile = f"meanwhile {by_whom(change)}".rstrip()
-        return f"left alone: {sid} was changed {meanwhile} ({change.action})"
 
     def _recorded(self, history: History, outcome: Outcome) -> _Result:
         if outcome.is_recorded:
@@ -503,6 +497,15 @@ def _batches(intent: HangUp | Redirect) -> list[list[str]]:
     parents = _parents(intent)
     batches = parents_first(parents, parents.get)
     return batches if isinstance(intent, HangUp) else batches[::-1]
+
+
+def _changed(changes: _Changes, sid: str) -> str | None:
+    """Say what somebody else did to a call since the question was put; None if nobody did anything."""
+    change = changes.of(sid)
+    if change is None:
+        return None
+    meanwhile = f"meanwhile {by_whom(change)}".rstrip()
+    return f"left alone: {sid} was changed {meanwhile} ({change.action})"
 
 
 def _summary(sentences: Sequence[str]) -> str:
