@@ -24,6 +24,7 @@ from callctl.support.server import TcpServer
 from callctl.watch.forwarding.forwarder import AT_ONCE, WAITING, Forwarder
 from callctl.watch.listener.server import ReceivedRequest
 from callctl.watch.listener.signature import SignedRequest
+from callctl.watch.listener.twiml_responder import Documents
 from callctl.watch.options import WatchOptions
 
 KEYS = TESTS / "api"
@@ -449,3 +450,36 @@ async def test_certificates_that_can_not_be_read_are_an_error(
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / name))
     with pytest.raises(SettingsError, match=f"SSL_CERT_FILE names can't be read: .*{name}: "):
         Forwarder(("https://localhost/x",), note=print, trouble=print).start()
+
+
+async def test_what_the_applications_documents_name_goes_to_its_paths(tmp_path: Path, application: Application) -> None:
+    """Twilio resolves a relative URL in a document against the watch's URL, at which it got the document."""
+    application.text, application.content_type = DOCUMENT, "text/xml"
+    forward_to = (f"{application.url}/app/voice?key=1", f"{application.url}/audit")
+    survey = tmp_path / "survey.xml"
+    survey.write_text("<Response/>")
+    documents = Documents({"survey": survey})
+    async with running_watch(
+        settings_in(tmp_path), WatchOptions("127.0.0.1", 0, forward_to=forward_to, documents=documents)
+    ) as watch:
+        base = watch.ready.callback_url.removesuffix("/status")
+        answers = [
+            await post(f"{base}/gather?step=2", twiml_form(1) | {"Digits": "1"}),
+            await post(f"{base}/twiml/other", twiml_form(2)),  # below the documents' path, and none of them
+            await post(f"{base}/S%C3%A3o//x", {"ConferenceSid": "CF" + "0" * 32}),
+        ]
+        assert answers == [(200, DOCUMENT)] * 3
+        assert (await post(f"{base}/call/status", form(3, "ringing")))[0] == 204
+        assert (await post(f"{base}/call/status", form(3, "completed")))[0] == 204
+        url = f"{base}/by-get?{urlencode(twiml_form(4))}"
+        async with aiohttp.ClientSession() as http, http.get(url, headers=sign(url)) as answer:
+            assert (answer.status, await answer.text()) == (200, DOCUMENT)
+        sent = await application.requests(12)
+        first = {one.target.partition("?")[0] for one in sent} - {"/audit"}
+        assert first == {"/gather", "/twiml/other", "/S%C3%A3o//x", "/call/status", "/by-get"}
+        assert "/gather?step=2" in {one.target for one in sent}  # not the key of the URL that was given
+        assert sum(one.target.startswith("/audit") for one in sent) == 6  # the others get all at their own URL
+        await watch.view.until_noted(f"{application.url}/call/status  200 in ")
+        kinds = {(event.call_sid, event.kind) for event in watch.view.events}
+        assert kinds >= {(sid(1), "twiml-request"), (sid(3), "callback"), (sid(4), "twiml-request")}
+        assert watch.view.troubles == []

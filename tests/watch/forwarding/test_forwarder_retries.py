@@ -392,3 +392,23 @@ async def test_a_listener_answers_at_once_whatever_its_applications_do(
     found = SqliteStore.open_readonly(watch.settings.store, world=watch.settings.world)
     assert len(found.undelivered(now=now())) == 400
     found.close()
+
+
+async def test_a_callback_of_the_applications_own_path_is_kept_with_this_path(
+    store: SqliteStore, application: Application
+) -> None:
+    application.status = 503
+    forwarder = Forwarder([f"http://user:secret@127.0.0.1:{application.port}/voice"], note=print, trouble=print)
+    forwarder.start(store)
+    for call, (method, target) in enumerate([("POST", "/call?a=b"), ("GET", "/by-get?")]):
+        event = event_of(form(call, "ringing"))
+        store.append(event)
+        body = urlencode(event.form)
+        sent = (target, body.encode()) if method == "POST" else (target + body, b"")
+        signed = SignedRequest(target, signature=event.key)
+        forwarder.put(ReceivedRequest(method, sent[0], (), sent[1], event.form, signed, is_elsewhere=True), event)
+    await forwarder.stop()
+    place = f"http://user:***@127.0.0.1:{application.port}"
+    assert {request.url for request, _ in store.undelivered(now=now())} == {f"{place}/call?a=b", f"{place}/by-get"}
+    assert {sent.target.partition("?")[0] for sent in application.sent} == {"/call", "/by-get"}
+    assert all(("Authorization", "Basic dXNlcjpzZWNyZXQ=") in sent.headers for sent in application.sent)

@@ -44,6 +44,7 @@ async def start(store: SqliteStore, reports: Reports) -> AsyncIterator[Start]:
         limits: Limits | None = None,
         documents: tuple[str, ...] = (),
         responder: TwimlResponder | None = None,
+        forwarder: Forwarder | None = None,
     ) -> Listener:
         config = ListenerConfig(
             address=Address("127.0.0.1", port, "/status", public_url, documents),
@@ -62,6 +63,7 @@ async def start(store: SqliteStore, reports: Reports) -> AsyncIterator[Start]:
             on_ambiguous=lambda call_sids, sender: reports.ambiguous.append((list(call_sids), sender)),
             now=reports.now,
             responder=responder,
+            forwarder=forwarder,
         )
         await listener.start()
         started.append(listener)

@@ -6,9 +6,12 @@ import aiohttp
 import pytest
 from events import ACCOUNT, form, sid
 from listeners import PUBLIC, TOKEN, Reports, Start, raw, sign
+from watches import Application
 from yarl import URL
 
+from callctl.calls.event_record import signed_form
 from callctl.store.sqlite.store import SqliteStore
+from callctl.watch.forwarding.forwarder import Forwarder
 from callctl.watch.listener.twiml_responder import NOT_FOR_TWIML
 
 FORM_TYPE = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -210,6 +213,36 @@ async def test_nobody_can_fill_the_screen_with_paths_of_his_own(
         assert answer.status == 404
     assert (listener.misdirected, anybody.misdirected, reports.troubles) == (0, 0, [])
     assert "misdirected" not in listener.health
+
+
+async def test_an_application_gets_no_request_that_was_not_signed_over_its_path(
+    start: Start, http: aiohttp.ClientSession, application: Application
+) -> None:
+    forwarder = Forwarder([application.url], note=lambda _line: None, trouble=lambda _trouble: None)
+    forwarder.start()
+    listener, anybody = await start(forwarder=forwarder), await start(keys=None, forwarder=forwarder)
+    fields = form(1, "ringing")
+    text = signed_form(tuple(fields.items()))
+    cut = text.index("CallSid")
+    rest = {name: value for name, value in fields.items() if name >= "CallSid"}
+    tried = [
+        ("/gather", fields, {}),
+        ("/gather", fields, {"X-Twilio-Signature": "AAAA"}),
+        ("/gather", fields, sign(PUBLIC, fields)),  # by a proxy that changes the path
+        ("/gather", fields, sign("https://example.org/gather", fields)),
+        ("/status" + text[:cut], rest, sign(PUBLIC, fields)),  # a callback to the watch, cut again
+        ("/gather" + text[:cut], rest, sign(PUBLIC.replace("/status", "/gather"), fields)),
+    ]
+    for path, sent, headers in tried:
+        async with http.post(listener.url + path, data=sent, headers=headers) as answer:
+            assert (path, answer.status) == (path, 404)
+    async with http.post(anybody.url + "/gather", data=fields, headers=sign(anybody.url + "/gather", fields)) as answer:
+        assert answer.status == 404  # where nothing is verified
+    for url in (listener.url, PUBLIC.removesuffix("/status")):
+        async with http.post(listener.url + "/gather", data=fields, headers=sign(url + "/gather", fields)) as answer:
+            assert answer.status == 204
+    await forwarder.stop()
+    assert [one.target for one in application.sent] == ["/gather", "/gather"]
 
 
 async def test_other_paths_and_methods(start: Start, http: aiohttp.ClientSession) -> None:

@@ -87,6 +87,7 @@ class Application:
         verify: bool = True,
         clock: Callable[[], float] = time.perf_counter,
         keeps_connections: bool = True,
+        has_paths: bool = False,
     ) -> None:
         """Prepare; nothing is sent yet.
 
@@ -96,9 +97,11 @@ class Application:
             clock: Returns seconds.
             keeps_connections: Whether a connection is used again, if soon. An application may close it just then,
                 and the request is lost.
+            has_paths: Whether a request to a path that the listener does not serve goes to the same path here.
         """
         self.given, self.url, self.shown = url, URL(url), without_secrets(url)
         self._verify, self._clock, self._keeps_connections = verify, clock, keeps_connections
+        self._has_paths = has_paths
         self._http: aiohttp.ClientSession | None = None
 
     def open(self) -> None:
@@ -125,12 +128,33 @@ class Application:
 
     def target_of(self, received: ReceivedRequest) -> URL:
         """Return where a request goes that was received here: to the URL, with the request's own query."""
-        query = received.target.partition("?")[2]
+        path, _, query = received.target.partition("?")
+        if self._is_at_path(received):
+            root = str(self.url.with_path("/")).removesuffix("/")
+            return URL(f"{root}{path}?{query}" if query else root + path, encoded=True)
         if not query:
             return self.url
         own = self.url.raw_query_string
         text = str(self.url.with_query(None).with_fragment(None))
         return URL(f"{text}?{own}&{query}" if own else f"{text}?{query}", encoded=True)
+
+    def name_of(self, received: ReceivedRequest) -> str:
+        """Return where a request goes, for a message: the URL as it was given, or with the request's own path."""
+        return self._path_of(received) or self.given
+
+    def kept_url(self, received: ReceivedRequest) -> str:
+        """Return the URL to which the event of a request is to be sent later; the query of a GET is its form."""
+        if received.method == "GET":
+            return self._path_of(received) or self.shown
+        return without_secrets(str(self.target_of(received)))
+
+    def _path_of(self, received: ReceivedRequest) -> str | None:
+        if not self._is_at_path(received):
+            return None
+        return without_secrets(str(self.target_of(received).with_query(None)))
+
+    def _is_at_path(self, received: ReceivedRequest) -> bool:
+        return self._has_paths and received.is_elsewhere
 
     async def pass_on(self, received: ReceivedRequest, *, via: str) -> Answer:
         """Send a request as it was received, but for a ``Via`` (RFC 9110, section 7.6.3) that names ``via``."""

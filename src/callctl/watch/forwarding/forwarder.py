@@ -25,7 +25,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from callctl.calls.watch_trouble import Cause, Forwarded, Trouble
-from callctl.errors import type_and_message, without_secrets
+from callctl.errors import type_and_message
 from callctl.store.records import Undelivered
 from callctl.support.backoff import Backoff
 from callctl.support.urls import is_loopback_url
@@ -71,8 +71,10 @@ class Forwarder:
     """Forwards each request to some URLs.
 
     It is unchanged but for the URL and a ``Via`` (RFC 9110, section 7.6.3), by which a request that comes back is
-    recognised. One that comes back without it is recognised by how often it comes. ``counts`` has how many requests
-    were taken, how many tries failed, and how many requests were given up.
+    recognised. One that comes back without it is recognised by how often it comes. What came to a path that the
+    listener does not serve goes to the same path of the first application, whose TwiML named it.
+
+    ``counts`` has how many requests were taken, how many tries failed, and how many requests were given up.
     """
 
     def __init__(
@@ -98,12 +100,12 @@ class Forwarder:
         self._kept = KeptRequests(now=now, trouble=trouble)
         self.counts: Counter[str] = Counter(dict.fromkeys(COUNTED, 0))
         reports = _Reports(note, trouble, self.counts)
-        self._deliveries = [
-            _Delivery(Application(url, verify=verify, clock=clock), self._via, self._kept, reports, clock)
-            for url in urls
+        applications = [
+            Application(url, verify=verify, clock=clock, has_paths=number == 0) for number, url in enumerate(urls)
         ]
+        self._deliveries = [_Delivery(one, self._via, self._kept, reports, clock) for one in applications]
         # Twilio sends its request once, and waits: it must not be lost with a connection that is just being closed.
-        self._first = Application(urls[0], verify=verify, clock=clock, keeps_connections=False)
+        self._first = Application(urls[0], verify=verify, clock=clock, keeps_connections=False, has_paths=True)
         self._reports = reports
         self._ending = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
@@ -358,9 +360,7 @@ class _Delivery:
         event = waiting.event
         if event is None or self._kept.store is None:
             return None
-        url = self.application.shown
-        if "?" in waiting.received.target and waiting.received.method != "GET":  # the query of a GET is its form
-            url = without_secrets(str(self.application.target_of(waiting.received)))
+        url = self.application.kept_url(waiting.received)
         lasting = timedelta(seconds=tried_for)
         return Undelivered(event.call_sid, event.key, url, event.received_at, waiting.why, lasting)
 
@@ -491,7 +491,7 @@ def _line(waiting: _Waiting, to: Application, answer: Answer | None) -> str:
     fields = dict(waiting.received.pairs)
     call = " ".join(filter(None, (fields.get("CallSid"), fields.get("CallStatus"))))
     came = f"its turn did not come in {TRIED_FOR:g} s ({waiting.why})" if answer is None else answer.text
-    return f"→ {to.given}  {came}  {call}".rstrip()
+    return f"→ {to.name_of(waiting.received)}  {came}  {call}".rstrip()
 
 
 def _facts(waiting: _Waiting, answer: Answer | None) -> dict[str, Any]:

@@ -58,14 +58,21 @@ class Address:
         return signed
 
     def urls_at(self, path: str) -> list[str]:
+        """Return the URLs that this path has below any address of ours, whether it is served here or not."""
+        origins = [urlsplit(url)._replace(path="", query="", fragment="").geturl() for url in self._callback_urls]
+        bases = (*origins, _beside(self.callback_url, self.path))
+        return [base + end for base in bases for end in (path, path.rstrip("/"))]
+
+    def misdirected_urls(self, path: str) -> list[str]:
         """Return the URLs over which a request may be signed that came to a path that is not served here.
 
         They are this path below any address of ours, or the callback URL itself where a proxy changes the path.
         """
-        own = self.signed_urls[self.path]
-        origins = [urlsplit(url)._replace(path="", query="", fragment="").geturl() for url in own]
-        bases = (*origins, _beside(self.callback_url, self.path))
-        return [*(base + end for base in bases for end in (path, path.rstrip("/"))), *own]
+        return [*self.urls_at(path), *self._callback_urls]
+
+    @property
+    def _callback_urls(self) -> list[str]:
+        return self.signed_urls[self.path]
 
     @property
     def paths(self) -> dict[str, str]:

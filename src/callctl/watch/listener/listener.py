@@ -18,7 +18,7 @@ from aiohttp import web
 
 from callctl import __version__
 from callctl.calls.call import CallStatus
-from callctl.calls.event import TWIML_REQUEST, AmbiguousEventError, CallEvent, NotACallEventError
+from callctl.calls.event import CALLBACK, TWIML_REQUEST, AmbiguousEventError, CallEvent, NotACallEventError
 from callctl.calls.other_callbacks import FEATURES, asks_for_announcement
 from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import StoreAwayError, StoreBusyError, StoreError, shortened, type_and_message
@@ -234,12 +234,29 @@ class Listener:
         except BodyRefusedError as error:
             self.counts.refusals["body"] += 1
             return error.answer()
-        return self._misdirected(path, received) if own_path is None else await self._accept(own_path, received)
+        if own_path is not None:
+            return await self._accept(own_path, received, self._checks.get(own_path))
+        if (check := self._check_elsewhere(path)) is not None and check.accepts(received.signed):
+            received.is_elsewhere = True
+            return await self._accept(path, received, check)
+        return self._misdirected(path, received)
+
+    def _check_elsewhere(self, path: str) -> SignatureCheck | None:
+        """Return what checks the signature of a request to a path of the application, None if there can be none.
+
+        Twilio resolves a relative URL of the application's TwiML against the URL of the document, which is the
+        listener's. What was signed over another path may be cut again so that this one ends within the form, whose
+        first name is AccountSid (docs/twilio.md, "Signatures").
+        """
+        keys = self.config.keys
+        if self._forwarder is None or not keys or "AccountSid" in path:
+            return None
+        return SignatureCheck(self.address.urls_at(path), keys=keys)
 
     def _misdirected(self, path: str, received: ReceivedRequest) -> web.Response:
         """Answer a request to a path that is not served here, and report it if Twilio sent it: it is lost."""
         keys = self.config.keys
-        if keys and SignatureCheck(self.address.urls_at(path), keys=keys).accepts(received.signed):
+        if keys and SignatureCheck(self.address.misdirected_urls(path), keys=keys).accepts(received.signed):
             self.misdirected += 1
             self.counts.refusals["path"] += 1
             path = shortened(path, 200)
@@ -253,8 +270,8 @@ class Listener:
                 self._on_trouble(Trouble(what, Cause.MISDIRECTED, url=path, status=404))
         return web.Response(status=404)
 
-    async def _accept(self, path: str, received: ReceivedRequest) -> web.Response:
-        received_at, check = self._now(), self._checks.get(path)
+    async def _accept(self, path: str, received: ReceivedRequest, check: SignatureCheck | None) -> web.Response:
+        received_at = self._now()
         if received.asks_which_watch:
             return self._answer_selftest(received)
         covered = None if check is None else check.covered(received.signed)
@@ -335,7 +352,7 @@ class Listener:
         return await self._responder.answer(path, received, event)
 
     async def _store(self, event: CallEvent, path: str, received: ReceivedRequest) -> web.Response:
-        if event.kind == TWIML_REQUEST or (path != self.address.path and event.kind not in FEATURES):
+        if self._is_answered_with_twiml(path, received, event):
             keeping = asyncio.create_task(self._keep(event))
             self._keeping.add(keeping)
             keeping.add_done_callback(self._keeping.discard)
@@ -344,6 +361,15 @@ class Listener:
             return await self._answer_twiml(path, received, event)
         status = await self._keep(event)
         return self._acknowledge(received, event) if status is None else web.Response(status=status)
+
+    def _is_answered_with_twiml(self, path: str, received: ReceivedRequest, event: CallEvent) -> bool:
+        """Return whether what reports an event may want a document; at the callback URL few things do."""
+        if event.kind == TWIML_REQUEST:
+            return True
+        if received.is_elsewhere:  # in doubt the application answers: with none a call would end
+            is_callback = event.kind == CALLBACK and (event.is_final or "CallbackSource" in event.fields)
+            return not is_callback and event.kind not in FEATURES
+        return path != self.address.path and event.kind not in FEATURES
 
     async def _keep(self, event: CallEvent) -> int | None:
         """Store an event and have it reported; return the status that says it could not be stored, None if it was."""

@@ -66,7 +66,8 @@ class Limits:
 class ReceivedRequest:
     """One request as it came. ``headers`` keep their order and case; ``pairs`` is the form, blanks included.
 
-    ``is_usual`` is whether it is of HTTP/1.1 and others may follow on its connection.
+    ``is_usual`` is whether it is of HTTP/1.1 and others may follow on its connection; ``is_elsewhere`` whether it came
+    to a path of the application, which the listener itself does not serve.
     """
 
     method: str
@@ -76,6 +77,7 @@ class ReceivedRequest:
     pairs: tuple[tuple[str, str], ...]
     signed: SignedRequest
     is_usual: bool = False
+    is_elsewhere: bool = False
 
     @property
     def is_selftest(self) -> bool:

@@ -36,7 +36,7 @@ class TwimlResponder:
 
     async def answer(self, path: str, received: ReceivedRequest, event: CallEvent | None = None) -> web.Response:
         """Answer with the document at this path, else with what the first application answers."""
-        if path.startswith(DOCUMENTS):
+        if not received.is_elsewhere and path.startswith(DOCUMENTS):
             if self._forwarder is not None:
                 self._forwarder.put(received, event, asks_for_twiml=True)
             return self._document(path.removeprefix(DOCUMENTS))
