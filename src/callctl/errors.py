@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 REDACTED = "***"
 # Patterns are compiled when they are needed: most commands write no @. Each text may be long and anybody's: no pattern
 # reads on beyond where it may begin again.
-# What stands before the last @ of a URL's authority: with it Twilio signs in where it asks for a document.
+# What comes before the last @ of a URL's authority: with it Twilio signs in where it fetches a document.
 _USER_INFO = r"(?P<start>://)(?P<info>[^/\s\"<>?#]*)(?P<at>@)"
 # A URL within the query of another is percent-encoded, in part or as a whole, and once more within a third one. Its
 # authority ends where a character of the same encoding, or of the outermost, ends it.
@@ -150,7 +150,7 @@ class CallctlError(Exception):
 
     @property
     def is_transient(self) -> bool:
-        """Whether asking the API again later may succeed, without anything being changed here."""
+        """Whether a later request to the API may succeed, without anything being changed here."""
         return False
 
 
@@ -226,7 +226,7 @@ class NetworkError(CallctlError):
 
     @property
     def is_transient(self) -> bool:
-        """Whether asking again later may succeed: so it may, unless a subclass knows better."""
+        """Whether a later request may succeed: so it may, unless a subclass knows better."""
         return True
 
 
@@ -267,7 +267,7 @@ class ApiError(CallctlError):
 
     @property
     def is_transient(self) -> bool:
-        """Whether asking again later may succeed: after a fault of the server's own, or too many requests."""
+        """Whether a later request may succeed: after a fault of the server's own, or too many requests."""
         return self.status >= 500 or isinstance(self, RateLimitedError)
 
     def reworded(self, message: str, *, hint: str | None) -> Self:

@@ -1,7 +1,7 @@
 """The pytest plugin: the fixture `twilio_simulator`, and what happened in the simulator, shown where a test fails.
 
 pytest loads this module in every run, also where nothing of it is used. So it imports pytest alone, and the rest where
-the fixture is asked for. docs/simulator.md shows its use.
+the fixture is used. docs/simulator.md shows its use.
 """
 
 from __future__ import annotations

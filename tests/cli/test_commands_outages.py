@@ -63,7 +63,7 @@ def test_it_is_waited_out_and_reported_once(
     said = [line for line in outcome.err.splitlines() if "trying again" not in line]
     warnings = [line for line in said if "broke before the whole answer came" in line]
     assert len(warnings) == 1
-    assert warnings[0].endswith("; asking again until the API answers, or the time is over")
+    assert warnings[0].endswith("; the request is repeated until the API answers, or the time is over")
     assert said.count("callctl: the API answers again") == 1
     # The repetition of a request is reported as long as it is not known that nothing answers.
     assert outcome.err.count("trying again") == TRIES - 1
@@ -118,7 +118,7 @@ def test_until_none_goes_on_after_it(callctl: Callctl) -> None:
         outcome = server.run(callctl, args)
         assert not server._failures
     assert (outcome.code, outcome.out) == (0, f"{SID}\tcompleted\tended\n")
-    assert outcome.err.count("asking again until the API answers") == 1
+    assert outcome.err.count("repeated until the API answers") == 1
     with Listing(then=None, broken=DENIED, rounds=100) as server:
         assert server.run(callctl, args).code == 4
 

@@ -224,7 +224,7 @@ def test_calls_by_start_by_stdin_and_by_name(frozen: Frozen, recorded: SqliteSto
     sid = frozen.place(ANSWERS)
     last = frozen("export", "@last", "--output", "-")
     assert (last.code, last.out) == (3, "")
-    assert f"no callback of {sid} is stored here\nhint: --fetch asks the API" in last.err
+    assert f"no callback of {sid} is stored here\nhint: --fetch gets what the API" in last.err
 
 
 @pytest.mark.parametrize(
@@ -403,7 +403,7 @@ def test_a_call_that_nobody_knows(frozen: Frozen, recorded: SqliteStore) -> None
     unknown = "CA" + "9" * 32
     outcome = frozen("export", unknown)
     assert (outcome.code, outcome.out) == (3, "")
-    assert f"callctl: error: no callback of {unknown} is stored here\nhint: --fetch asks the API" in outcome.err
+    assert f"callctl: error: no callback of {unknown} is stored here\nhint: --fetch gets what the API" in outcome.err
     fetched = frozen("export", unknown, "--fetch")
     assert (fetched.code, fetched.out, "20404" in fetched.err) == (3, "", True)
     start = frozen("export", unknown[:12])
@@ -413,7 +413,7 @@ def test_a_call_that_nobody_knows(frozen: Frozen, recorded: SqliteStore) -> None
 def test_without_a_store_it_says_what_to_do(frozen: Frozen) -> None:
     outcome = frozen("export", "--since", "1h")
     assert (outcome.code, outcome.out) == (1, "")
-    assert "hint: `callctl watch` and `callctl listen` keep one; --fetch asks the API" in outcome.err
+    assert "hint: `callctl watch` and `callctl listen` keep one; --fetch queries the API" in outcome.err
     assert frozen("export", ONE).code == 3
     sid = frozen.place(BUSY, "--say", LONG)
     frozen.simulator.advance(5)

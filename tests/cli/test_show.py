@@ -121,7 +121,7 @@ def test_errors_and_warnings_come_with_links(frozen: Frozen) -> None:
     shown = frozen("show", sid, terminal=True, columns=160).out
     assert "error  11200" in shown
     assert note["more_info"] in shown
-    assert f"asked for {frozen.simulator.url}/nowhere" in shown
+    assert f"requested {frozen.simulator.url}/nowhere" in shown
     assert "\terror\t11200\t" in frozen("show", sid).out
 
 

@@ -115,7 +115,7 @@ def test_it_ends_only_when_the_last_leg_has_ended() -> None:
 )
 def test_trouble_with_the_api_is_reported_once_and_outlived(trouble: Exception, why: str) -> None:
     fake, last = watched([trouble, trouble, [parent("busy")]])
-    assert fake.notes == [f"can't ask REST: {why}"]
+    assert fake.notes == [f"can't query REST: {why}"]
     assert last.ended == 1
 
 

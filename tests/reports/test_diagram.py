@@ -108,5 +108,5 @@ def test_a_request_for_twiml_goes_from_twilio_to_callctl_and_a_conference_is_a_d
     callctl, twilio, leg = (lane.x for lane in shown.lanes)
     (arrow,) = (arrow for arrow in shown.arrows if arrow.kind == "twiml-request")
     assert (_nearest(arrow.x1, shown), _nearest(arrow.x2, shown)) == (twilio, callctl)
-    assert arrow.label.words == "asks for TwiML"
+    assert arrow.label.words == "requests TwiML"
     assert [(dot.x, dot.label.split(": ")[1].strip()) for dot in shown.dots] == [(leg, "participant-join")]

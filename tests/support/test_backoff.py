@@ -1,4 +1,4 @@
-"""Growing pauses, and asking until an answer will do."""
+"""Growing pauses, and repeating a request until its answer will do."""
 
 from __future__ import annotations
 

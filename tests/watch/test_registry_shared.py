@@ -128,7 +128,7 @@ def test_calls_report_to_a_listener_elsewhere_and_a_watch_shows_what_it_stores(
     with Piped("watch", "--json", home=home, env=env) as watch:
         ready = watch.record()
         assert (ready["callback_url"], ready["host"]) == (URL, "web1")
-        said = watch.until_said("what keys ask of calls")
+        said = watch.until_said("what keys request")
         assert "callctl: following web1\n" in said  # at whose port 8765 nothing may answer from here
         assert f"A listener of this account listens on web1 (process 7), with callbacks at {URL}." in said
         with closing(open_store(settings)) as store:

@@ -32,10 +32,10 @@ class CallsApi(Protocol):
         """Yield the calls that match, the newest first."""
 
     def hangup(self, sid: str) -> Call:
-        """Ask that a call be ended, whatever it does."""
+        """Request that a call be ended, whatever it does."""
 
     def cancel(self, sid: str) -> Call:
-        """Ask that a call be ended unless it was answered."""
+        """Request that a call be ended unless it was answered."""
 
     def redirect(self, sid: str, request: RedirectRequest) -> Call:
         """Give a call in progress other TwiML.
@@ -49,7 +49,7 @@ class CallsApi(Protocol):
         """Limit a call's length, in seconds."""
 
     def while_wanted(self, wanted: Callable[[bool], bool]) -> Self:
-        """Return the same API, which asks before each further try of a change whether it is still wanted.
+        """Return the same API, which checks before each further try of a change whether it is still wanted.
 
         The pause before one may be long, and the call may have moved on. ``wanted`` gets whether an earlier try may
         have been carried out; if it returns False, NoLongerWantedError is raised.

@@ -67,7 +67,7 @@ class ApiClient:
         self._on_call: Callable[[Call], None] = lambda _call: None
 
     def while_wanted(self, wanted: Callable[[bool], bool]) -> Self:
-        """Return the same client, which asks before each further try of a change whether it is still wanted.
+        """Return the same client, which checks before each further try of a change whether it is still wanted.
 
         The pause before one may be long, and the call may have moved on. ``wanted`` gets whether an earlier try may
         have been carried out; if it returns False, NoLongerWantedError is raised. So is what it raises.
@@ -83,7 +83,7 @@ class ApiClient:
         return client
 
     def observed(self, on_call: Callable[[Call], None]) -> Self:
-        """Return the same client, which also passes each call that it was asked about, or changed, to ``on_call``.
+        """Return the same client, which also passes each call that it fetched or changed to ``on_call``.
 
         That is called in the thread of the request. What a list has is not passed on.
         """
@@ -110,7 +110,7 @@ class ApiClient:
         return self._sender.server_time
 
     def account(self) -> Account:
-        """Ask for the account. Of keys, only a main one may; others are refused with 20003.
+        """Fetch the account. Of keys, only a main one may; others are refused with 20003.
 
         Source: docs/twilio.md, "Credentials".
         """
@@ -157,18 +157,18 @@ class ApiClient:
         return self._update(sid, [("TimeLimit", str(seconds))], doubt="the call's length may have been limited")
 
     def fetch(self, sid: str) -> Call:
-        """Ask for one call. Right after a change the answer may be old (docs/twilio.md, "Eventual consistency")."""
+        """Fetch one call. Right after a change the answer may be old (docs/twilio.md, "Eventual consistency")."""
         reply = self._sender.get(self._call_url(sid))
         return self._same(sid, self._call(reply))
 
     def list(self, call_filter: CallFilter, *, page_size: int = MAX_PAGE_SIZE, limit: int | None) -> Iterator[Call]:
-        """Yield the calls that match, in the order of the API (newest first), asking page by page as they are read.
+        """Yield the calls that match, in the order of the API (newest first), requesting page by page as they are read.
 
         What the API sends is checked against the filter again, since filters may have been ignored.
 
         Args:
             call_filter: Which calls.
-            page_size: How many to ask for at once, at most 1,000.
+            page_size: How many to request at once, at most 1,000.
             limit: How many to yield, or None for all.
 
         Raises:
@@ -201,14 +201,14 @@ class ApiClient:
                     return
 
     def notifications(self, sid: str) -> _List[Notification]:
-        """Ask for the errors and warnings that Twilio noted for a call, newest first as the API has them."""
+        """Fetch the errors and warnings that Twilio noted for a call, newest first as the API has them."""
         url = self._call_url(sid, "/Notifications.json")
         from callctl.api.resources import Notification
 
         return [Notification.from_resource(row) for row in self._rows(self._get, url, key="notifications")]
 
     def phone_numbers(self) -> _List[PhoneNumber]:
-        """Ask for the numbers of the account."""
+        """Fetch the numbers of the account."""
         from callctl.api.resources import PhoneNumber
 
         first = self._url(f"IncomingPhoneNumbers.json?PageSize={MAX_PAGE_SIZE}")
@@ -216,14 +216,14 @@ class ApiClient:
         return [PhoneNumber.from_resource(row) for row in rows]
 
     def applications(self) -> _List[Application]:
-        """Ask for the applications of the account."""
+        """Fetch the applications of the account."""
         from callctl.api.resources import Application
 
         first = self._url(f"Applications.json?PageSize={MAX_PAGE_SIZE}")
         return [Application.from_resource(row) for row in self._rows(self._get, first, key="applications")]
 
     def participants(self, conference_sid: str) -> _List[Participant]:
-        """Ask for the calls that are in a conference.
+        """Fetch the calls that are in a conference.
 
         Raises:
             NotFoundError: There is no such conference.
@@ -297,7 +297,7 @@ class ApiClient:
             raise
 
     def _same(self, sid: str, call: Call) -> Call:
-        """Return the call of a reply if it is the one that was asked for."""
+        """Return the call of a reply if it is the one that was requested."""
         if call.sid != sid:
             raise self._unexpected(f"call {sid}: it answered with {call.sid}")
         self._on_call(call)

@@ -129,7 +129,7 @@ _CHECK_NETWORK = "check the network connection, and the API address (CALLCTL_API
 _START_SIMULATOR = "check the API address (CALLCTL_API_URL); `callctl simulator` starts the simulator"
 _CHECK_ADDRESS = "check the API address (CALLCTL_API_URL)"
 _TAKE_LONGER = "try again, with a longer --request-timeout if the API or the network is slow"
-_INTERMEDIARY = "try again; if it stays so, see what stands between here and the API: a proxy, or a service of your own"
+_INTERMEDIARY = "try again; if it stays so, see what is between here and the API: a proxy, or a service of your own"
 _CHECK_PROXY = "check the proxy settings (HTTPS_PROXY, NO_PROXY)"
 _CERTIFICATE = (
     "if a proxy or a server of your own signs its certificates itself, name its CA file in SSL_CERT_FILE; "

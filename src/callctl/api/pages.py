@@ -65,7 +65,7 @@ def rows(
         if url is not None and (cycle.is_closed_by(url) or stale >= _MAX_STALE):
             raise NetworkError(
                 f"the list does not end: {urlsplit(base).netloc} sends the same page again and again",
-                hint="what was shown may be incomplete; narrow the list down, or ask for fewer with --limit",
+                hint="what was shown may be incomplete; narrow the list down, or give a lower --limit",
             )
 
 

@@ -58,7 +58,7 @@ class Reply(NamedTuple):
 
     @property
     def retry_after(self) -> float | None:
-        """After how many seconds to ask again, if it says so (RFC 9110, 10.2.3): a number, or a date beside its own."""
+        """After how many seconds to try again, if it says so (RFC 9110, 10.2.3): a number, or a date beside its own."""
         text = self.headers.get("Retry-After", "").strip()
         if text.isdecimal() and len(text) < 10:
             return float(text)

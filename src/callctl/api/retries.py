@@ -36,7 +36,7 @@ class Resend(Enum):
     IF_UNPROCESSED = "if the server never processed it"
     """Creating and redirecting: sent twice they call twice, or start the survey twice."""
     ALWAYS = "always"
-    """Asking and hanging up: sent twice they do what they did once."""
+    """Reading and hanging up: sent twice they do what they did once."""
 
 
 class Retry(NamedTuple):
@@ -95,7 +95,7 @@ class NoReplyError(NetworkError):
 
     @property
     def is_transient(self) -> bool:
-        """Whether asking again later may succeed: not where a certificate or an address is wrong, for instance."""
+        """Whether a later try may succeed: not where a certificate or an address is wrong, for instance."""
         return self._is_transient
 
 
@@ -265,7 +265,7 @@ def check_text(parameters: Parameters) -> Parameters:
 
 
 def pause_before_retry(pause: float, reply: Reply | None) -> float:
-    """Return a pause in seconds, or what a reply's Retry-After asks for if that is longer; 30 s at most."""
+    """Return a pause in seconds, or what a reply's Retry-After gives if that is longer; 30 s at most."""
     retry_after = None if reply is None else reply.retry_after
     return min(max(pause, retry_after or 0.0), BACKOFF.longest)
 
@@ -285,7 +285,7 @@ def _check_wanted(wanted: Callable[[bool], bool], failure: CallctlError) -> None
 def _secrets(settings: Settings) -> list[str]:
     """Return what may not be shown where a server repeats the request: all secrets, also as HTTP Basic carries them.
 
-    The longest stand first, for one may be part of another.
+    The longest come first, for one may be part of another.
     """
     credentials = settings.credentials()
     basic = base64.b64encode(f"{credentials.username}:{credentials.secret}".encode()).decode()

@@ -44,8 +44,8 @@ MAX_BODY = 8 * 1024 * 1024
 _CHUNK = 64 * 1024
 # Bytes that are looked through for a SID where the reply is broken: one call takes about 1.5 kB.
 _SALVAGED = 64 * 1024
-# At least as many as threads may ask at once: `show` for five parts of 21 calls. Beyond it urllib3 would throw
-# connections away, and log that.
+# At least as many as threads may send requests at once: `show` for five parts of 21 calls. Beyond it urllib3 would
+# throw connections away, and log that.
 _POOL_SIZE = 128
 
 
@@ -102,7 +102,7 @@ _running = threading.local()  # .exchange: the one that runs in this thread
 class _Response(http.client.HTTPResponse):
     """A response that passes over every interim one before it: the library's passes over 100 alone.
 
-    What stands where the size of a chunk should be is kept: it may be a body that was not cut into chunks. Source: RFC
+    What is where the size of a chunk should be is kept: it may be a body that was not cut into chunks. Source: RFC
     9110, 15.2.
     """
 
@@ -375,11 +375,11 @@ class Client:
         )
 
     def get(self, url: str) -> Reply:
-        """Ask for a resource."""
+        """Get a resource."""
         return _reply(self._sdk.request("GET", url), url=url)
 
     def post(self, url: str, form: Sequence[tuple[str, str]]) -> Reply:
-        """Send a form; a name may stand in it several times."""
+        """Send a form, in which a name may be repeated."""
         return _reply(self._sdk.request("POST", url, data=list(form)), url=url)
 
 

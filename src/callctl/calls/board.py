@@ -129,7 +129,7 @@ class Fold:
                 del recordings[next(iter(recordings))]
 
     def end_conference(self, conference: str) -> bool:
-        """Take it that a conference is over; return whether the leg was reported to be in it."""
+        """Note that a conference is over; return whether the leg was reported to be in it."""
         return self._participations is not None and self._participations.end(conference)
 
     def _participation(self) -> Participation | None:

@@ -84,7 +84,7 @@ class AmbiguousEventError(NotACallEventError):
     """
 
     def __init__(self, key: str, call_sids: Sequence[str], *, sender: str | None, asks_for_twiml: bool) -> None:
-        super().__init__("CallSid, CallStatus or ParentCallSid may stand elsewhere in what was signed")
+        super().__init__("CallSid, CallStatus or ParentCallSid may be elsewhere in what was signed")
         self.key, self.call_sids, self.sender, self.asks_for_twiml = key, call_sids, sender, asks_for_twiml
 
 
@@ -355,7 +355,7 @@ def _read_call(form: Form, *, key: str, received_at: datetime, kind: str) -> Cal
 
 
 def _is_twiml_request(fields: Mapping[str, str], status: str) -> bool:
-    """Tell a request for TwiML from a status callback."""
+    """Return whether it is a request for TwiML, and no status callback."""
     # Twilio marks progress events with CallbackSource, and requests for TwiML with none, but always with ApiVersion and
     # Direction (samples, docs/twilio.md, "Callback parameters"). Compatible services leave out the mark too, so what
     # has none of these is taken for a callback. A Voice SDK client may send the other marks, as parameters of its own.

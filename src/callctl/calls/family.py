@@ -25,7 +25,7 @@ class Family(Generic[AnyLeg]):
     sid: str
     parent: AnyLeg | None
     children: tuple[AnyLeg, ...]
-    # Computed once: a frame asks every family whether it is live, and there may be ten thousand.
+    # Computed once: a frame checks of every family whether it is live, and there may be ten thousand.
     legs: tuple[AnyLeg, ...] = field(init=False, repr=False, compare=False)
     is_live: bool = field(init=False, repr=False, compare=False)
 

@@ -89,7 +89,7 @@ def feature_of(fields: Fields) -> str | None:
 
 
 def asks_for_announcement(fields: Fields) -> bool:
-    """Return whether a form of no known kind asks for TwiML to play to a conference: it is about that, and no event."""
+    """Return whether a form of no known kind requests TwiML to play to a conference: it is about that, and no event."""
     return bool(fields.get("ConferenceSid")) and not any(
         name in fields for name in ("StatusCallbackEvent", "RecordingSid")
     )

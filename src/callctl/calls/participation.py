@@ -115,7 +115,7 @@ class Participations:
             self._ended.discard(oldest)
 
     def end(self, conference: str) -> bool:
-        """Take it that a conference is over for good; return whether this leg was reported to be in it."""
+        """Note that a conference is over for good; return whether this leg was reported to be in it."""
         if conference not in self._stays:
             return False
         self._ended.add(conference)

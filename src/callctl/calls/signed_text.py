@@ -3,7 +3,7 @@
 Twilio signs names and values run together, behind the query of the URL (docs/twilio.md, "Signatures"). Where one ends
 and the next begins is not signed, and callers choose some values: a name for themselves, a SIP address. So one signed
 text may be cut into several forms. An event counts only where the call or conference that it is about, its parent and
-its status can stand nowhere else in the text.
+its status can be nowhere else in the text.
 
 Twilio sends other forms than those of calls, some with no CallSid at all: in a conference's, the only one may stand in
 the name that somebody gave to the room. So it is not enough that a CallSid is there once. What stands before it must be
@@ -38,7 +38,7 @@ _EVENT_IN_QUERY = re.compile("[?&](?:CallStatus|AnsweredBy|RecordingSid|StatusCa
 _ACCOUNT_SID = f"(?:AC[0-9a-f]{{32}}|{UUID})"
 _ACCOUNT = re.compile(f"AccountSid{_ACCOUNT_SID}")
 _ACCOUNT_IN_QUERY = re.compile(f"[?&]AccountSid={_ACCOUNT_SID}")
-# What stands before the CallSid in a form of Twilio's; no caller chooses anything of it.
+# What comes before the CallSid in a form of Twilio's; no caller chooses anything of it.
 _BEFORE_CALL = re.compile(
     rf"\??AccountSid(?:AC[0-9A-Za-z]{{32}}|{UUID})"
     "(?:AnsweredBy(?:human|fax|unknown|machine_(?:start|end_(?:beep|silence|other))))?"
@@ -54,7 +54,7 @@ _USUAL = re.compile(f"{_BEFORE_CALL.pattern}({CALLBACK_SID})CallStatus({_STATUS.
 _NO_SID = re.compile("CallStatus|[&=%]")
 _NEXT_NAME = re.compile("[A-Z][a-z]|$")
 _NO_CHILD = ("inbound", "outbound-api", "trunking")  # directions of legs that have no parent
-_MOST_SIDS = 4  # of a form, and of a query, REST is asked about
+_MOST_SIDS = 4  # of a form, and of a query string, for which REST is queried
 _GUARDED = ("CallSid", "CallStatus", "ParentCallSid", "ConferenceSid")
 
 Fields = Mapping[str, str]

@@ -229,7 +229,7 @@ def check_inline(text: str) -> None:
     """Make sure that a document works where it goes along with a request: it has no address of its own.
 
     Hence there is nothing that a relative URL could be relative to, and no document that Gather, Record and Pay could
-    ask by default (docs/twilio.md, "TwiML sent with a request"): Twilio ends the call with 11100 there.
+    request by default (docs/twilio.md, "TwiML sent with a request"): Twilio ends the call with 11100 there.
 
     Raises:
         UsageError: As ``check``; or a URL is relative or missing; or as ``check_events``.

@@ -124,7 +124,7 @@ def _numbers(runtime: Runtime, settings: Settings, running: Running) -> Iterator
 
 
 def _listeners(running: Running, watch: WatchRecord) -> Listeners:
-    """Return what is known of who listens; whether one passes requests on it says itself, if it can be asked."""
+    """Return what is known of who listens; whether one passes requests on is read from its health URL."""
     from callctl.doctor.numbers import Listeners
     from callctl.watch.listener.listener import FORWARDS
     from callctl.watch.registry.health import ask_health

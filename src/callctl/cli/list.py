@@ -53,7 +53,7 @@ def list_calls(
             metavar="N",
             min=1,
             help=f"Show at most N calls; else {DEFAULT_LIMIT}, or all live ones.\n\n"
-            f"Where only live calls are asked for, all are shown by default: the newest {DEFAULT_LIMIT} would leave "
+            f"Where only live calls are requested, all are shown by default: the newest {DEFAULT_LIMIT} would leave "
             "out those that have gone on for longest.",
             rich_help_panel=OUTPUT,
         ),

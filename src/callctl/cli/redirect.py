@@ -122,7 +122,7 @@ def redirect(
         typer.Option(
             "--dry-run",
             help="Show the request and its effects; change nothing.\n\n"
-            "It shows what becomes of the other leg, for which it asks; nothing that changes a call is sent.",
+            "It fetches the other leg, to show what becomes of it; nothing that changes a call is sent.",
         ),
     ] = False,
     env_file: common.EnvFile = None,
@@ -134,7 +134,7 @@ def redirect(
     """Give calls in progress other TwiML, such as a survey.
 
     Of a parent leg inside <Dial>, the child drops, and the Dial's action is
-    asked as well. Of a child leg, the parent goes on with the Dial's action,
+    requested too. Of a child leg, the parent goes on with the Dial's action,
     else with its next verb, else it hangs up. Which of these it will be is
     said before anything is sent; --dry-run says it and sends nothing.
 
@@ -363,7 +363,7 @@ class RedirectPreview:
     def children_before(self, sids: Sequence[str], *, time_left: Callable[[], float]) -> dict[str, list[str]]:
         """Return which children go before which parents, for calls that are redirected as soon as each is answered.
 
-        Only what callbacks have not reported is asked of the API, for ``time_left`` seconds at most.
+        Only what callbacks have not reported is fetched from the API, for ``time_left`` seconds at most.
 
         Raises:
             ConditionNotMetError: A parent is known to hang up before its turn.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from callctl.operations.wait import Goal, Reported, Waited, Waiter
     from callctl.store.event_store import EventStore
 
-# How long a watch that answered is taken to be running, in seconds: asking it is a request on loopback.
+# How long a watch that answered is taken to be running, in seconds: a check is a request on loopback.
 _RUNNING_FOR = 5.0
 # How long a reading of the store that is under way at the end is waited for, in seconds.
 _LEAVING = 0.5
@@ -113,7 +113,7 @@ def waiter_for(
 class WatchedStore:
     """What callbacks reported to a running watch, from its store; one that can't be read is mentioned on stderr.
 
-    The watch must run for the same account at the same API address. It is asked now and then whether it runs, and
+    The watch must run for the same account at the same API address. It is checked now and then whether it runs, and
     whether callbacks arrive. ``reported`` may be called in several threads.
     """
 
@@ -206,7 +206,7 @@ def _note_end(runtime: Runtime, settings: Settings, last: Waited | None) -> None
 
 
 def _show(runtime: Runtime, last: Waited | None, goal: Goal, *, reached: bool, seconds: float) -> None:
-    """Write how the call stands: a sentence on a terminal, SID and status on a pipe, or one JSON object."""
+    """Write the status of the call: a sentence on a terminal, SID and status on a pipe, or one JSON object."""
     from callctl.views.terminal_safe import printable
 
     if last is None:

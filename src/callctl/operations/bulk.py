@@ -61,7 +61,7 @@ def for_each(
     ``time_left`` returns how many seconds are left for all of it; without it there is no limit.
 
     Raises:
-        AuthenticationError: The credentials are refused: with a 401, or with a 403 by whatever was asked first; after
+        AuthenticationError: The credentials are refused: with a 401, or with a 403 to the first request; after
             work that was done, with several 401 in a row.
         TimeoutError: The time is over. What was begun goes on, and is no longer waited for.
         NoThreadError: The system has no thread left, so nothing was begun.

@@ -101,9 +101,9 @@ def details_of(
     """
     missing: dict[str, CallctlError] = {}
 
-    def part(name: str, ask: Callable[[], T]) -> T | None:
+    def part(name: str, get: Callable[[], T]) -> T | None:
         try:
-            return ask()
+            return get()
         except CallctlError as error:
             missing[name] = error
             return None
@@ -116,8 +116,8 @@ def details_of(
     call = fetch(sid)
     parent, above = None, call.parent_call_sid
     if above is not None and above != sid:
-        ask = expected.result if expected is not None and above == parent_sid else partial(fetch, above)
-        parent = part(PARENT, ask)
+        get = expected.result if expected is not None and above == parent_sid else partial(fetch, above)
+        parent = part(PARENT, get)
     children = part(CHILDREN, listed.result)
     return CallDetails(
         call=call,

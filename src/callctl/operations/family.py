@@ -34,7 +34,7 @@ class CallAndChildren:
 
 
 def fetch_with_children(api: CallsApi, sid: str) -> CallAndChildren:
-    """Ask for a call and its children, side by side: somebody waits for what comes after it."""
+    """Fetch a call and its children, side by side: somebody waits for what comes after it."""
     children = start_in_thread(lambda: live_children(api, sid))
     call = api.fetch(sid)
     return CallAndChildren(call, children.result())
@@ -77,7 +77,7 @@ def children_of(api: CallsApi, sid: str) -> tuple[str, ...]:
 def family_of(api: CallsApi, sid: str) -> Mapping[str, str | None]:
     """Return a call's whole family, whichever leg is named: the parent, then its live children, each with its parent.
 
-    Of the parent, its own is not asked for unless it is the leg that is named.
+    The parent's own parent is not fetched unless the parent is the leg that is named.
     """
     call = api.fetch(sid)
     head = call.parent_call_sid or sid
@@ -104,9 +104,9 @@ def find_parents(
     def page(status: str) -> list[Call]:
         return list(api.list(CallFilter(statuses=(status,)), page_size=_PAGE, limit=_PAGE))
 
-    def answers(items: Sequence[str], ask: Callable[[str], T]) -> Iterator[T]:
+    def answers(items: Sequence[str], request: Callable[[str], T]) -> Iterator[T]:
         with suppress(CallctlError, TimeoutError):
-            for group in for_each(items, ask, parallel=parallel, time_left=time_left):
+            for group in for_each(items, request, parallel=parallel, time_left=time_left):
                 yield from (result.value for result in group if isinstance(result, Done))
 
     if len(sids) > parallel:

@@ -1,7 +1,7 @@
-"""Following one call and its legs until all have ended: by the callbacks in the store, and by asking REST.
+"""Following one call and its legs until all have ended: by the callbacks in the store, and by polling REST.
 
 A watch, which is another process or a listener in this one, writes callbacks to the store. So it does not matter where
-the callbacks go. A call that sends none is followed by asking REST more often.
+the callbacks go. For a call that sends none, REST is polled more often.
 """
 
 from __future__ import annotations
@@ -96,9 +96,9 @@ class FamilyFollower:
         self._stopping = True
 
     async def run(self) -> Snapshot:
-        """Show the legs until all have ended or ``stop`` is called; return how they stood then."""
+        """Show the legs until all have ended or ``stop`` is called; return how they were then."""
         await self._read_in_time()
-        asking, reading = asyncio.create_task(self._poll()), asyncio.create_task(self._keep_reading())
+        polling, reading = asyncio.create_task(self._poll()), asyncio.create_task(self._keep_reading())
         drawn: Snapshot | None = None
         frames = 0
         try:
@@ -112,7 +112,7 @@ class FamilyFollower:
                 if reading.done():
                     reading.result()
         finally:
-            asking.cancel()
+            polling.cancel()
             reading.cancel()
         await self._read_in_time()
         self._view.refresh(self._board.snapshot())
@@ -141,7 +141,7 @@ class FamilyFollower:
         try:
             events, actions = await run_in_thread(lambda: self._stored(legs))
         except (StoreError, NoThreadError):
-            return  # REST is asked all the same
+            return  # REST is polled all the same
         self._apply(events)
         for action in actions[self._actions :]:
             self._view.action(action)
@@ -167,7 +167,7 @@ class FamilyFollower:
                 self._view.event(event, change)
 
     async def _poll(self) -> None:
-        """Ask REST again and again until cancelled. An API that fails is reported once."""
+        """Query REST again and again until cancelled. An API that fails is reported once."""
         reported: set[str] = set()
         while True:
             # Once all known legs have ended, one more round shows whether there are others.
@@ -183,13 +183,15 @@ class FamilyFollower:
         return with_reported_status(call, leg).is_final
 
     async def _calls(self, reported: set[str]) -> list[Call]:
-        """Return the call and its child legs as REST shows them; none if it could not be asked."""
+        """Return the call and its child legs as REST shows them; none if it could not be queried."""
         try:
             calls = await run_in_thread(self._round)
         except Exception as error:
             if (why := failure_reason(error)) not in reported:
                 reported.add(why)
-                self._view.trouble(Trouble(f"can't ask REST: {why}", Cause.API, status=getattr(error, "status", None)))
+                self._view.trouble(
+                    Trouble(f"can't query REST: {why}", Cause.API, status=getattr(error, "status", None))
+                )
             return []
         reported.clear()
         return calls
@@ -203,7 +205,7 @@ class FamilyFollower:
             return []
 
     async def _gap(self) -> None:
-        """Wait until it is time to ask again: soon without callbacks, at once if all seems to be over."""
+        """Wait until it is time for the next query: soon without callbacks, at once if all seems to be over."""
         waited = 0.0
         while waited < (GAP_WITH_CALLBACKS if self._has_callbacks else GAP_WITHOUT_CALLBACKS):
             await self._sleep(FRAME)

@@ -19,7 +19,7 @@ from callctl.api.calls_api import CallsApi
 from callctl.calls.call import Call, CallStatus, Direction, rank_of
 from callctl.errors import ApiError, CallctlError, NetworkError, NoThreadError, WrongCallStateError
 from callctl.operations.reported_status import with_reported_status
-from callctl.support.backoff import LAST_QUESTION, Backoff, asking, with_pauses
+from callctl.support.backoff import LAST_REQUEST, Backoff, repeating, with_pauses
 from callctl.support.threads import run_with_time_limit
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Result(StrEnum):
     Source: docs/twilio.md, "REST: updating a call".
     """
     NO_MATCH = "left-alone"
-    """It is no longer as the filters ask, so nothing was sent, or nothing that ends it."""
+    """It no longer matches the filters, so nothing was sent, or nothing that ends it."""
 
 
 class HangupOutcome(NamedTuple):
@@ -241,9 +241,9 @@ def waiting_until_ended(
     only_ringing: bool,
     on_outage: Callable[[CallctlError | None], None],
 ) -> Generator[float, None, HangupOutcome]:
-    """Ask for a call whose end was accepted until it has ended, for ``limit`` seconds at most; yield the pauses.
+    """Fetch a call whose end was accepted until it has ended, for ``limit`` seconds at most; yield the pauses.
 
-    With ``only_ringing`` it was canceled, so that an answered call does not end. An API that can't be asked for a
+    With ``only_ringing`` it was canceled, so that an answered call does not end. An API that can't be reached for a
     while is no failure, since the end was accepted before: ``on_outage`` is called with the error, and with None once
     the API answers again.
     """
@@ -252,11 +252,11 @@ def waiting_until_ended(
     sid = ending.call.sid
     deadline = monotonic() + limit
 
-    def ask() -> Call:
+    def fetch() -> Call:
         call = ending.call
         try:
             call = later_of(
-                call, run_with_time_limit(max(deadline - monotonic(), LAST_QUESTION), lambda: api.fetch(sid))
+                call, run_with_time_limit(max(deadline - monotonic(), LAST_REQUEST), lambda: api.fetch(sid))
             )
         except TimeoutError:
             pass
@@ -271,7 +271,7 @@ def waiting_until_ended(
     def is_clear(call: Call) -> bool:
         return call.is_final or (only_ringing and call.status == CallStatus.IN_PROGRESS)
 
-    call = yield from asking(ask, done=is_clear, limit=limit, monotonic=monotonic)
+    call = yield from repeating(fetch, done=is_clear, limit=limit, monotonic=monotonic)
     if call.is_final:
         return ending._replace(result=_end_of_cancel(call, None) if only_ringing else Result.ENDED, call=call)
     return ending._replace(result=Result.NOT_ENDED if is_clear(call) else Result.ACCEPTED, call=call)

@@ -181,6 +181,6 @@ class CallbackCheck:
                 unreachable=self._unreachable,
             )
         except CallctlError:
-            return  # an API that can't be asked is reported by the command that waits
+            return  # an API that can't be reached is reported by the command that waits
         if cause is not None:
             self._on_cause(cause)

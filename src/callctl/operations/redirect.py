@@ -21,7 +21,7 @@ from callctl.errors import (
 )
 from callctl.operations.family import CallAndChildren, live_children
 from callctl.operations.reported_status import with_reported_status
-from callctl.support.backoff import asking, with_pauses
+from callctl.support.backoff import repeating, with_pauses
 from callctl.support.dates import time_of_day
 
 # How long REST may refuse a call that callbacks say is in progress, in seconds.
@@ -209,7 +209,7 @@ def redirect(
         api: The API client.
         sid: The call.
         request: What it shall run.
-        command: The command line that asked for it, for the hint.
+        command: The command line that requested it, for the hint.
         reported: Returns the call's leg as callbacks reported it, or None.
         sleep: Waits for some seconds.
         monotonic: A clock that only goes on, in seconds.
@@ -247,14 +247,14 @@ def redirecting(
         leg = reported()
         return leg is None or leg.status != CallStatus.IN_PROGRESS
 
-    answer = yield from asking(attempt, done=will_do, limit=LAG, monotonic=monotonic)
+    answer = yield from repeating(attempt, done=will_do, limit=LAG, monotonic=monotonic)
     if isinstance(answer, Call):
         return with_reported_status(answer, reported())
     leg = reported()
     # A call that REST shows as in progress has ended, most likely, and REST is behind.
     patience = 0.0 if leg is not None and leg.status == CallStatus.IN_PROGRESS else LAG
     try:
-        call = yield from asking(
+        call = yield from repeating(
             lambda: with_reported_status(api.fetch(sid), reported()),
             done=lambda call: call.status != CallStatus.IN_PROGRESS,
             limit=patience,

@@ -71,10 +71,10 @@ def fetch_family(api: ApiClient, sid: str, legs: Sequence[str] = ()) -> RestFami
 
 
 def _noted(api: ApiClient, legs: Iterable[str]) -> dict[str, Future[list[Notification]]]:
-    def ask(leg: str) -> Future[list[Notification]]:
+    def begin(leg: str) -> Future[list[Notification]]:
         return start_in_thread(lambda: api.notifications(leg))
 
-    return {leg: ask(leg) for leg in legs}
+    return {leg: begin(leg) for leg in legs}
 
 
 def _missing(details: CallDetails) -> Iterator[tuple[tuple[str, str], CallctlError]]:

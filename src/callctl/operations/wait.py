@@ -1,8 +1,8 @@
-"""Waiting until a call has a status: by what its callbacks reported to a running watch, else by asking REST.
+"""Waiting until a call has a status: by what its callbacks reported to a running watch, else by polling REST.
 
 Callbacks are quicker and cost nothing, and REST is eventually consistent (docs/twilio.md, "Eventual consistency"). So
-as long as they report the call, REST is only asked after a long pause: by default Twilio doesn't repeat a lost
-callback. Before the waiting ends in vain it is asked once more.
+as long as they report the call, REST is only queried after a long pause: by default Twilio doesn't repeat a lost
+callback. Before the waiting ends in vain it is queried once more.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from callctl.api.calls_api import CallsApi
 from callctl.api.retries import NoReplyError
 from callctl.calls.call import FINAL_STATUSES, Call, CallStatus, rank_of
 from callctl.errors import CallctlError, ConditionNotMetError, NetworkError, NotFoundError, UsageError, WaitTimeoutError
-from callctl.support.backoff import LAST_QUESTION, Backoff, with_pauses
+from callctl.support.backoff import LAST_REQUEST, Backoff, with_pauses
 from callctl.support.threads import run_with_time_limit
 
-GAPS = Backoff(first=0.5, factor=1.5, longest=5.0)  # between two questions to REST
-# Seconds without news after which REST is asked although callbacks have reported the call.
+GAPS = Backoff(first=0.5, factor=1.5, longest=5.0)  # between two requests to REST
+# Seconds without news after which REST is queried although callbacks have reported the call.
 GAP_WITH_CALLBACKS = 30.0
 # How often the store is read: it is a local file, and a watch writes to it before it answers a callback.
 LOOK = 0.1
@@ -121,7 +121,7 @@ class Waiter:
         on_look: Callable[[str], None] = lambda _status: None,
         on_outage: Callable[[CallctlError | None], None] = lambda _error: None,
     ) -> None:
-        """Prepare; nothing is asked yet.
+        """Prepare; nothing is requested yet.
 
         Args:
             sid: The call.
@@ -132,7 +132,7 @@ class Waiter:
             on_status: Called with each status when it is first seen.
             missing_for: For how many seconds REST may not know the call: it was placed just now.
             on_look: Called with the call's status at each look.
-            on_outage: Called with the error while the API can't be asked, and with None once it answers again.
+            on_outage: Called with the error while the API can't be reached, and with None once it answers again.
         """
         self.sid = sid
         self._api, self._reported_by = api, reported
@@ -150,7 +150,7 @@ class Waiter:
     def until(self, goal: Goal, *, limit: float | None) -> Waited:
         """Return when the goal is met.
 
-        An API that can't be asked for a while is asked again: until the limit, or without one if it has answered.
+        An API that can't be reached for a while is tried again: until the limit, or without one if it has answered.
 
         Args:
             goal: What is waited for.
@@ -160,7 +160,7 @@ class Waiter:
             ConditionNotMetError: The call ended another way.
             WaitTimeoutError: The limit is over.
             ApiError: The API refused the request.
-            NetworkError: It could not be asked: never yet and without a limit, or for a reason that does not pass.
+            NetworkError: It could not be reached: never yet and without a limit, or for a reason that does not pass.
         """
         return with_pauses(self.waiting(goal, limit=limit), sleep=self._sleep)
 
@@ -208,7 +208,7 @@ class Waiter:
         return f"it goes on: `callctl show {sid}` looks at it, `callctl hangup {sid}` ends it"
 
     def _look(self, goal: Goal, remaining: float) -> None:
-        """Note what callbacks reported, and what REST shows if it is time to ask or no time is left.
+        """Note what callbacks reported, and what REST shows if a query is due or no time is left.
 
         Raises:
             TimeoutError: REST has not answered in the seconds that are left, with all that is repeated.
@@ -216,10 +216,10 @@ class Waiter:
         self._note_reported()
         is_settled = self._is_over() or self._is_met(goal)
         if not is_settled and (remaining <= 0 or self._now() >= self._ask_at):
-            self._ask(max(remaining, LAST_QUESTION))
+            self._ask(max(remaining, LAST_REQUEST))
 
     def _note_reported(self) -> None:
-        """Note what callbacks reported, and when REST is to be asked by that."""
+        """Note what callbacks reported, and when REST is to be queried by that."""
         before, now = self._reported, self._now()
         self._reported = reported = self._reported_by(self.sid)
         if not reported.statuses or not reported.is_complete:
@@ -255,7 +255,7 @@ class Waiter:
         self._ask_at = self._now() + (GAP_WITH_CALLBACKS if by_callbacks else gap)
 
     def _waits_out(self, error: CallctlError, remaining: float) -> bool:
-        """Return whether it is asked again: where nothing answered yet as the API does, the address may be wrong."""
+        """Return whether it is tried again: where nothing answered yet as the API does, the address may be wrong."""
         is_other_server = isinstance(error, NetworkError) and not isinstance(error, NoReplyError)
         return error.is_transient and (self._has_answered or not (isinf(remaining) or is_other_server))
 

@@ -7,8 +7,8 @@ from typing import NamedTuple, TypeVar, cast
 
 T = TypeVar("T")
 
-# The least time that the last question before a limit is given to be answered, in seconds.
-LAST_QUESTION = 0.5
+# The least time that the last request before a limit is given to be answered, in seconds.
+LAST_REQUEST = 0.5
 
 
 class Backoff(NamedTuple):
@@ -36,27 +36,27 @@ POLLING = Backoff(first=0.1, factor=1.5, longest=2.0)
 
 
 def until(
-    ask: Callable[[], T],
+    attempt: Callable[[], T],
     *,
     done: Callable[[T], bool],
     limit: float,
     sleep: Callable[[float], None],
     monotonic: Callable[[], float],
 ) -> T:
-    """Call ``ask`` until its answer will do, for ``limit`` seconds at most; return the last answer."""
-    return with_pauses(asking(ask, done=done, limit=limit, monotonic=monotonic), sleep=sleep)
+    """Call ``attempt`` until its answer will do, for ``limit`` seconds at most; return the last answer."""
+    return with_pauses(repeating(attempt, done=done, limit=limit, monotonic=monotonic), sleep=sleep)
 
 
-def asking(
-    ask: Callable[[], T], *, done: Callable[[T], bool], limit: float, monotonic: Callable[[], float]
+def repeating(
+    attempt: Callable[[], T], *, done: Callable[[T], bool], limit: float, monotonic: Callable[[], float]
 ) -> Generator[float, None, T]:
     """Do what ``until`` does, and yield the pauses, in seconds, instead of sleeping."""
     deadline = monotonic() + limit
     pauses = POLLING.pauses()
-    answer = ask()
+    answer = attempt()
     while not done(answer) and (rest := deadline - monotonic()) > 0:
         yield min(next(pauses), rest)
-        answer = ask()
+        answer = attempt()
     return answer
 
 

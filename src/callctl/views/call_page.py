@@ -309,7 +309,7 @@ def _amount(call: Call) -> str | None:
 def _note_lines(note: Notification) -> Iterator[str]:
     moment = local_time(note.date)
     yield printable("  " + "  ".join(part for part in (moment, note.level, note.code, note.message) if part))
-    for extra in (note.more_info, f"asked for {note.request_url}" if note.request_url else None):
+    for extra in (note.more_info, f"requested {note.request_url}" if note.request_url else None):
         if extra:
             yield f"    {printable(extra)}"
 
@@ -329,7 +329,7 @@ def timeline_of(events: Iterable[CallEvent], actions: Iterable[ActionEvent]) -> 
 
 
 def _without_superseded(events: Iterable[CallEvent]) -> list[CallEvent]:
-    """Leave out an end that was found by asking REST, if a callback reported it after all, however late."""
+    """Leave out an end that was found by querying REST, if a callback reported it after all, however late."""
     known = list(events)
     ended = {event.call_sid for event in known if event.kind == CALLBACK and event.verified and event.is_final}
     return [event for event in known if event.kind != MISSED or event.call_sid not in ended]

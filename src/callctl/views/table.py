@@ -40,7 +40,7 @@ _ENDS_AT = 24
 LONGEST_STATUS = 13
 # Cells of the longest phone number, with its plus and the arrow before it.
 FAR_WIDTH = 18
-# Characters; the widths of shorter texts are kept, since they are asked for several times in each frame.
+# Characters; the widths of shorter texts are kept, since they are needed several times in each frame.
 _LONG = 500
 # Signs that rich counts as no cell, and many terminals draw in cells of their own: among these ranges are all marks
 # with room of their own (category Mc), as vowel signs of Devanagari and Tamil are. They take one cell, these few two:
@@ -395,7 +395,7 @@ def _in_brackets(facts: Sequence[str]) -> str:
 
 def cells(text: str) -> int:
     """Return how many cells a text takes on a terminal, at most: terminals differ about marks beside a letter."""
-    if text.isascii() and text.isprintable():  # as nearly all are: the table asks this for every cell
+    if text.isascii() and text.isprintable():  # as nearly all are: the table calls this for every cell
         return len(text)
     return _cells(text) if len(text) < _LONG else _cells.__wrapped__(text)
 

@@ -73,7 +73,7 @@ def _is_harmless(text: str) -> bool:
     return text.isascii() or not (_hides(text) if len(text) < _LONG else _hides.__wrapped__(text))
 
 
-@lru_cache(maxsize=4096)  # the live table asks for the same words in each frame, and for several parts of them
+@lru_cache(maxsize=4096)  # the live table shows the same words in each frame, and in several parts of it
 def _hides(text: str) -> bool:
     return bool(re.search(f"[{_BLANK}]", text) or re.search(_STACK, text))
 

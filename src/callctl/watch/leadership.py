@@ -16,9 +16,9 @@ from callctl.errors import StoreError
 from callctl.store.event_store import EventStore
 from callctl.support.threads import run_in_thread
 
-# Seconds for which one leads, and from one question to the next.
+# Seconds for which one leads, and from one renewal to the next.
 TERM = 20.0
-ASK_EVERY = 5.0
+RENEW_EVERY = 5.0
 
 
 class Leadership:
@@ -38,7 +38,7 @@ class Leadership:
             leads = False
         (self._leads.set if leads else self._leads.clear)()
         (self._follows.clear if leads else self._follows.set)()
-        return ASK_EVERY
+        return RENEW_EVERY
 
     async def run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Do some work until it is done; it is cancelled where another one leads, and begun anew when this one does."""

@@ -749,7 +749,7 @@ class Session:
 
 
 class TimeLeft:
-    """How much is left of some seconds, which begin with the first question."""
+    """How much is left of some seconds, which begin with the first call."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds

@@ -28,7 +28,7 @@ CAPTIONS = [
     "A call whose TwiML is not ours: no action; the caller stays after the Dial.",
     "Nobody takes this call: the rule --hangup-ringing-after 5s will end it.",
     "One more, who listens to a long text.",
-    "A callee hung up: Twilio itself asks the Dial's action for the survey.",
+    "A callee hung up: Twilio itself requests the survey at the Dial's action.",
     "It rang longer than 5 s: the rule canceled it.",
     "A callee hung up: the rule --after-dial redirected the caller to the survey.",
     "By hand: other TwiML for a call, in the middle of a sentence.",

@@ -110,7 +110,7 @@ def test_where_no_callback_can_come_it_says_so(callctl: Callctl, quick: Simulato
     del env["TWILIO_AUTH_TOKEN"]
     outcome = callctl("place", "+12025550102", "--say", "Hello", "--watch", env=env)
     assert outcome.code == 0
-    assert "none can be received here; asking REST instead" in outcome.err
+    assert "none can be received here; polling REST instead" in outcome.err
     assert "hint: Twilio signs callbacks with the auth token, never with an API key" in outcome.err
     assert outcome.out.splitlines()[-1].split("\t")[4] == "busy"
 

@@ -29,7 +29,7 @@ def test_it_follows_the_listener_at_whatever_port_and_says_so(home: Path, simula
             ready = watch.record()
             assert ready["port"] == service.port
             assert ready["callback_url"] == service.ready["callback_url"]
-            said = watch.until_said("what keys ask of calls")
+            said = watch.until_said("what keys request")
             assert f"A listener of this account is at the port {service.port} (process {ready['follows']})." in said
             assert service.send(simulator, form(1, "ringing")) == 204
             assert watch.record()["event"] == "ringing"

@@ -1,4 +1,4 @@
-"""The live table of a part of the board: it shows that part, and what keys ask goes by all legs."""
+"""The live table of a part of the board: it shows that part, and what keys do goes by all legs."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ def _open_display(
     from callctl.views.live.screen import TableOptions
 
     options = TableOptions(idle=["The first call is being placed."])
-    # Nobody loses a call when the demo ends, so leaving it asks nothing.
+    # Nobody loses a call when the demo ends, so leaving it needs no confirmation.
     opened = open_table(runtime, lambda: settings, options, clock=clock, listens=False, stop=session.stop)
     return _Display(opened.view, opened.table.put_below, opened.suspendable(), guide)
 

@@ -78,7 +78,7 @@ class Script:
 
         # A person at the table may end any of these calls before: of that one nothing is said then.
         if await self._until(lambda: with_action in self.survey.by_action, or_end_of=with_action):
-            await self._say("A callee hung up: Twilio itself asks the Dial's action for the survey.")
+            await self._say("A callee hung up: Twilio itself requests the survey at the Dial's action.")
         if await self._until(lambda: self._is(unanswered, CallStatus.CANCELED), or_end_of=unanswered):
             await self._say(f"It rang longer than {RING_LIMIT} s: the rule canceled it.")
         if await self._until(lambda: without_action in self.survey.by_redirect, or_end_of=without_action):

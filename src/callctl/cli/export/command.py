@@ -62,7 +62,7 @@ def export(
             metavar="FILE",
             help="Write to this file, - for stdout; else to a new one here.\n\n"
             "A new file is named after the call, or after the day on which the calls began, and replaces no other. One "
-            "that is named here is replaced. Its path is what stands on stdout.",
+            "that is named here is replaced. Its path is printed on stdout.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -83,7 +83,7 @@ def export(
         bool,
         typer.Option(
             "--fetch",
-            help="Ask the API for prices, errors and what is missing.\n\n"
+            help="Query the API for prices, errors and what is missing.\n\n"
             "Without it no request is sent: all comes out of the store of callbacks that watch and listen keep.",
             rich_help_panel=OUTPUT,
         ),

@@ -95,7 +95,7 @@ def _notes(source: Source, chosen: str) -> Iterator[str]:
             if chosen
             else "and errors that Twilio noted,"
         )
-        yield f"Prices, {silent} are not in it: --fetch asks the API for them."
+        yield f"Prices, {silent} are not in it: --fetch gets them from the API."
     if source.masks:
         yield "Phone numbers and names are masked."
 

@@ -1,4 +1,4 @@
-"""Where the stories of calls come from: the local store, and the API if it is asked."""
+"""Where the stories of calls come from: the local store, and the API with --fetch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _PARALLEL = 20  # families that are fetched at once: as many calls as ``show`` f
 class Family:
     """A family to be exported: ``sid`` is its parent leg, or another one if that is unknown; ``legs`` are known.
 
-    ``is_named``: somebody asked for it, and not for those that match.
+    ``is_named``: it was named itself, and not found by a filter.
     """
 
     sid: str
@@ -65,7 +65,7 @@ class Source:
             legs = tuple(dict.fromkeys(event.call_sid for event in events if event.status))
             if not legs and self.client is None:
                 raise UnknownCallError(
-                    f"no callback of {sid} is stored here", hint="--fetch asks the API what it knows of the call"
+                    f"no callback of {sid} is stored here", hint="--fetch gets what the API knows of the call"
                 )
             families.append(Family(sid, legs, is_named=True))
         return families
@@ -81,7 +81,7 @@ class Source:
         if self.store is None and self.client is None:
             raise CallctlError(
                 "there is no store of callbacks here that could be read",
-                hint="`callctl watch` and `callctl listen` keep one; --fetch asks the API",
+                hint="`callctl watch` and `callctl listen` keep one; --fetch queries the API",
             )
         with Progress(self.runtime, _search_progress) as progress:
             by_head = {}

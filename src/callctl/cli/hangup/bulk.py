@@ -39,7 +39,7 @@ from callctl.cli.options.history import History, StatusSince
 from callctl.errors import CallctlError, NotEndedError, PartlyFailedError, UsageError, WaitTimeoutError
 from callctl.operations.bulk import Done, Failed, for_each, for_each_waiting
 from callctl.operations.family import family_of, find_parents
-from callctl.support.backoff import LAST_QUESTION
+from callctl.support.backoff import LAST_REQUEST
 from callctl.support.clock import elapsed
 from callctl.support.threads import run_with_time_limit
 
@@ -174,7 +174,7 @@ class BulkHangup:
         parents = self._history.parents(sids)
         if rest := [sid for sid in sids if sid not in parents]:
             end = elapsed() + _LOOK_UP
-            with Progress(self._runtime, lambda _count: f"asking which of {calls(len(sids))} dialled which"):
+            with Progress(self._runtime, lambda _count: f"finding out which of {calls(len(sids))} dialled which"):
                 parents |= find_parents(self._client, rest, parallel=self._parallel, time_left=lambda: end - elapsed())
         return parents
 
@@ -225,7 +225,7 @@ class BulkHangup:
         self._deadline = elapsed() + seconds
 
     def _matching(self, chosen: CallFilter) -> list[Call]:
-        remaining = math.inf if self._deadline is None else max(self._deadline - elapsed(), LAST_QUESTION)
+        remaining = math.inf if self._deadline is None else max(self._deadline - elapsed(), LAST_REQUEST)
         # None is counted before the lists of live calls are read to their ends.
         with Progress(
             self._runtime, lambda count: f"{calls(count)} found" if count else "reading the lists"
@@ -348,9 +348,9 @@ class BulkHangup:
         """Return how to know the seconds left for hang-ups that begin now; None if there is no limit."""
         if self._deadline is None:
             return None
-        end = max(self._deadline, elapsed() + LAST_QUESTION)
-        if self._options.wait is not None:  # after the limit of waiting the call is asked for once more
-            end += 2 * LAST_QUESTION
+        end = max(self._deadline, elapsed() + LAST_REQUEST)
+        if self._options.wait is not None:  # after the limit of waiting the call is fetched once more
+            end += 2 * LAST_REQUEST
         return lambda: end - elapsed()
 
     def _outcome(self, result: Done[HangupOutcome] | Failed) -> Outcome:
@@ -407,7 +407,7 @@ class BulkHangup:
     def _listed(self, chosen: CallFilter, *, deadline: float) -> list[Call]:
         while True:
             try:
-                listed = run_with_time_limit(max(deadline - elapsed(), LAST_QUESTION), lambda: list(self._find(chosen)))
+                listed = run_with_time_limit(max(deadline - elapsed(), LAST_REQUEST), lambda: list(self._find(chosen)))
             except TimeoutError:
                 break
             except CallctlError as error:

@@ -146,9 +146,9 @@ def waiting_until_ended(
     limit: float,
     on_outage: Callable[[CallctlError | None], None],
 ) -> Generator[float, None, HangupOutcome]:
-    """Ask for a call whose hang-up was accepted until it has ended, for ``limit`` seconds; yield the pauses.
+    """Fetch a call whose hang-up was accepted until it has ended, for ``limit`` seconds; yield the pauses.
 
-    ``on_outage`` is called with the error while the API can't be asked, and with None once it answers again.
+    ``on_outage`` is called with the error while the API can't be reached, and with None once it answers again.
 
     Raises:
         CallctlError: The API refused the request for the call.

@@ -26,6 +26,6 @@ def leave_later(leave: Callable[[], None]) -> None:
 
 
 def command_is_over() -> None:
-    """Take it that the command has ended."""
+    """Note that the command has ended."""
     while _over:
         _over.pop().set()

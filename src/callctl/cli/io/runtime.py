@@ -220,7 +220,9 @@ class Runtime:
         """Say once that requests fail and are repeated, and once that the API answers again, for None."""
         with self._speaking:
             if error is not None and not self._in_outage:
-                self.say(f"callctl: {error.message}; asking again until the API answers, or the time is over")
+                self.say(
+                    f"callctl: {error.message}; the request is repeated until the API answers, or the time is over"
+                )
             elif error is None and self._in_outage:
                 self.say("callctl: the API answers again")
             self._in_outage = error is not None

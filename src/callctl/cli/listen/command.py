@@ -45,8 +45,8 @@ def listen(
         bool,
         typer.Option(
             "--poll",
-            help="Ask REST too.\n\nFor calls that send no callbacks, and for the ends of those whose callbacks were "
-            "lost. Watches that follow don't ask.",
+            help="Poll REST too.\n\nFor calls that send no callbacks, and for the ends of those whose callbacks were "
+            "lost. Watches that follow don't poll.",
             rich_help_panel=LISTEN,
         ),
     ] = False,

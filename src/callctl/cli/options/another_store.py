@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def warn_of_another_store(runtime: Runtime, settings: Settings) -> None:
     """Say once where a watch or a listener keeps events, if that is another store than the one of these settings.
 
-    Its rules don't learn from there what a command does, and ``@last`` is another call. Files are read, and nobody is
-    asked: a hang-up must not wait.
+    Its rules don't learn from there what a command does, and ``@last`` is another call. Files are read, and no request
+    is sent: a hang-up must not wait.
     """
     with suppress(CallctlError, OSError):  # said where a watch is looked for
         if not (settings.state_dir / "watch").exists():  # nobody ever listened

@@ -1,4 +1,4 @@
-"""Where a new call shall send its status callbacks: what was asked for, a running watch, or the public URL."""
+"""Where a new call shall send its status callbacks: the URL that was given, a running watch, or the public URL."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def find_callback(runtime: Runtime, settings: Settings, given: str | None) -> st
     address that answers, then ``CALLCTL_PUBLIC_URL``, these two with what makes Twilio try again.
 
     Raises:
-        UsageError: The URL that was asked for can't work.
+        UsageError: The URL that was given can't work.
     """
     if given is not None:
         return _as_given(settings, given)
@@ -44,7 +44,7 @@ def find_callback(runtime: Runtime, settings: Settings, given: str | None) -> st
 def find_callback_of_live(runtime: Runtime, settings: Settings, given: str | None, *, by_url: bool) -> str | None:
     """Return where a call in progress shall report from now on, or None to leave that as it is.
 
-    Nothing is changed unless asked for: ``given`` is a URL, ``watch`` for the running watch (else the public URL), or
+    Nothing is changed unless requested: ``given`` is a URL, ``watch`` for the running watch (else the public URL), or
     ``none``, as if it were not given: Twilio has no way to take a status callback away.
 
     Raises:

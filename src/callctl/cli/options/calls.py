@@ -92,8 +92,8 @@ def calls_to_change(runtime: Runtime, settings: Settings, client: ApiClient, tex
     An empty stdin is no error, since what was to list the calls may have found none; it is said.
     Whole SIDs cost no request; rows on stdin are compared with REST. For a start, exactly one live call must begin with
     it, of those that REST lists and those that the store knows; its whole SID and number are said on stderr, before
-    anything is done. Where none does, it is the one call that has ended: what then is asked of it comes out as with its
-    whole SID.
+    anything is done. Where none does, it is the one call that has ended: a command then does with it what it does with
+    its whole SID.
 
     Raises:
         UsageError: One can be no SID and no start of one, or several calls begin with it; or a line on stdin is

@@ -76,7 +76,7 @@ def check_method(method: str | None) -> str | None:
         return method.upper() if method else None
     raise UsageError(
         f"--method is GET or POST, not {method}",
-        hint="static hosting answers GET only; Twilio asks by POST unless set",
+        hint="static hosting answers GET only; Twilio sends a POST unless set",
     )
 
 

@@ -1,6 +1,6 @@
 """What the shell offers after Tab: names of URLs, events, statuses, and the SIDs of calls known here.
 
-Nothing is asked of the API, nothing is said, and what can't be read offers nothing. zsh evaluates what it is offered,
+No request is sent, nothing is printed, and what can't be read offers nothing. zsh evaluates what it is offered,
 explanations included, and names come from files that others wrote: only harmless characters are passed on.
 """
 

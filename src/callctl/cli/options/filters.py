@@ -47,7 +47,7 @@ class ReportedCalls(Protocol):
         """Return the calls that lately got one of these live statuses, as far as events report, the newest first."""
 
     def say_unlisted(self, sids: Sequence[str]) -> None:
-        """Say that callbacks reported these calls as live, and that REST shows them nowhere, as far as it was asked."""
+        """Say that callbacks reported these calls as live, and that REST shows them nowhere, as far as it was read."""
 
 
 Live: TypeAlias = Annotated[
@@ -175,7 +175,7 @@ def without_answered(call_filter: CallFilter) -> CallFilter:
     """Return a filter that leaves calls in progress out, as --only-ringing does: they need no request then.
 
     Raises:
-        UsageError: Nothing else was asked for.
+        UsageError: Nothing else was requested.
     """
     statuses = tuple(status for status in call_filter.statuses if status != CallStatus.IN_PROGRESS)
     if not statuses:
@@ -188,13 +188,13 @@ def without_answered(call_filter: CallFilter) -> CallFilter:
 def find_calls(
     client: CallsApi, call_filter: CallFilter, *, limit: int | None, reported: ReportedCalls | None = None
 ) -> Iterator[Call]:
-    """Yield the calls that match, newest first, each once, asking page by page as they are read.
+    """Yield the calls that match, newest first, each once, requesting page by page as they are read.
 
     No call is missed that is live all the while, whatever its status is meanwhile. Memory grows with the live calls
     alone, and only where they come in several lists.
 
     With ``reported``, calls match and come by the status that callbacks reported, where that is ahead of REST's. Where
-    callbacks have lately reported a call with a live status that is asked for, all lists of live calls are read, and a
+    callbacks have lately reported a call with a live status that is requested, all lists of live calls are read, and a
     call that is in none of them is fetched.
 
     Raises:
@@ -268,7 +268,7 @@ def _parts(call_filter: CallFilter, *, all_live: bool = False) -> _Parts:
             for statuses in (REST_LIVE_STATUSES, REST_STATUSES[len(REST_LIVE_STATUSES) :])
         )
         return _Parts(moving, others)
-    # Calls still queued have no start time, so that a filter by it loses them: they are asked for by their status.
+    # Calls still queued have no start time, so that a filter by it loses them: they are requested by their status.
     queued = [replace(for_rest, statuses=(CallStatus.QUEUED,))] if call_filter.has_span else []
     return _Parts(queued, [for_rest])
 
@@ -303,7 +303,7 @@ def _found(
 
 
 def _begun(lists: Sequence[Iterator[Call]]) -> list[Iterator[Call]]:
-    """Ask for the first page of each list, side by side. What comes later is asked for as it is read."""
+    """Request the first page of each list, side by side. What comes later is requested as it is read."""
     from callctl.support.threads import start_in_thread
 
     heads = [start_in_thread(partial(_first, calls)) for calls in lists]

@@ -99,8 +99,8 @@ class History:
     def note_call(self, call: Call) -> None:
         """Note a call as REST shows it, if it is over.
 
-        Where no callback reported that and none is to be expected any more, it is stored at the end: nobody else may
-        ask REST, and every watch would go on showing the call as live.
+        Where no callback reported that and none is to be expected any more, it is stored at the end: nothing else may
+        query REST, and every watch would go on showing the call as live.
         """
         if call.is_final:
             self._over[call.sid] = call
@@ -155,7 +155,7 @@ class History:
 
                 legs = reported_legs(self._reader.family(sid))
                 parents |= {leg.call_sid: leg.parent_call_sid for leg in legs.values() if leg.verified}
-        except StoreError as error:  # not asked again for each of the others
+        except StoreError as error:  # not read again for each of the others
             self._runtime.warn(error)
         return parents
 

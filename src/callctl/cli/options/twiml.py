@@ -94,8 +94,9 @@ Then: TypeAlias = Annotated[
         metavar="NAME|URL",
         autocompletion=completion.url_names,
         help="Where the call goes when the Dial is over.\n\n"
-        "Twilio asks it with every DialCallStatus, busy and no-answer included, so a survey must look for completed. "
-        "Without it the call hangs up then, and can't be made a conference (redirect --family --conference). "
+        "Twilio requests it with every DialCallStatus, busy and no-answer included, so a survey must look for "
+        "completed. Without it the call hangs up then, and can't be made a conference (redirect --family "
+        "--conference). "
         "With --conference: when the call has left it; DialCallStatus is answered then.",
         rich_help_panel=DIALLING,
     ),
@@ -299,7 +300,7 @@ def _from_conference(settings: Settings, room: str, *, then: str | None) -> Twim
 
 @dataclass(frozen=True, slots=True)
 class DialOptions:
-    """How ``--dial`` dials, as it stands on the command line; None and False leave it to Twilio."""
+    """How ``--dial`` dials, as it is on the command line; None and False leave it to Twilio."""
 
     then: str | None = None
     timeout: str | None = None

@@ -79,8 +79,8 @@ def place(
     On a pipe it prints the call's SID alone.
 
     With --dial, --then is where the call goes when the Dial is over: the right
-    way to a survey. Twilio asks that URL with every DialCallStatus, busy and
-    no-answer included, so answer by it. To DialCallStatus=completed:
+    way to a survey. Twilio requests that URL with every DialCallStatus, busy
+    and no-answer included, so answer by it. To DialCallStatus=completed:
 
       <Response><Gather numDigits="1" action="/score">
       <Say>How was it, from 1 to 5?</Say></Gather></Response>

@@ -138,7 +138,7 @@ async def _callback_target(
 ) -> CallbackTarget:
     """Return where callbacks go: where the user said, to a running watch, to a listener started here, or nowhere."""
     if status_callback is not None:
-        return CallbackTarget(find_callback(runtime, settings, status_callback), "asking REST")
+        return CallbackTarget(find_callback(runtime, settings, status_callback), "polling REST")
     record, is_known = look_for_watch(runtime, settings)
     if record is not None:
         return CallbackTarget(find_callback(runtime, settings, None), f"beside the running {record.noun}")
@@ -147,9 +147,9 @@ async def _callback_target(
         why, start = why_none(settings, is_known=is_known)
         hint = missing if idle is None else start
         runtime.say(
-            f"callctl: no status callbacks: {why}, and none can be received here; asking REST instead\nhint: {hint}"
+            f"callctl: no status callbacks: {why}, and none can be received here; polling REST instead\nhint: {hint}"
         )
-        return CallbackTarget(None, "asking REST")
+        return CallbackTarget(None, "polling REST")
     if idle is not None:
         runtime.say(f"callctl: {idle[0]}\nhint: {idle[1]}")
     listener = _listener(runtime, settings, store)

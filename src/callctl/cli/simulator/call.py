@@ -54,7 +54,7 @@ def simulator_call(
     json: common.Json = False,
     debug: common.Debug = False,
 ) -> None:
-    """Let a call come in at the simulator: an inbound leg that asks for TwiML.
+    """Let a call come in at the simulator: an inbound leg that requests TwiML.
 
     It signs in where the settings have credentials for it; a simulator on this
     machine needs none. A token for Twilio goes to no simulator.

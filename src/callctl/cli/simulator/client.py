@@ -56,7 +56,7 @@ class _Answer(Json):
 
 @dataclass(frozen=True, slots=True)
 class SimulatorClient:
-    """Asks one simulator, with the credentials that the settings have for it: on this machine none are needed."""
+    """A client of one simulator, with the credentials that the settings have for it: a local one needs none."""
 
     url: str
     credentials: tuple[str, str] | None

@@ -100,7 +100,7 @@ def _follow_guide(ready: Ready) -> list[str]:
     if ready.follows_service:
         return [
             f"A {noun} of this account {where}.",
-            "This shows what that stores; what keys ask of calls goes to Twilio from here.",
+            "This shows what that stores; what keys request goes to Twilio from here.",
         ]
     return [
         f"A {noun} of this account {where}.",
@@ -115,7 +115,7 @@ def idle_guide(ready: Ready, guide: Sequence[str]) -> Sequence[str]:
     if ready.follows_service:
         return [
             "This shows what the listener stores that the first line names;",
-            "what keys ask of calls goes to Twilio from here.",
+            "what keys request goes to Twilio from here.",
         ]
     return [
         "This shows what the watch stores that the first line names:",

@@ -56,7 +56,7 @@ def watch(
         bool,
         typer.Option(
             "--no-poll",
-            help="Show callbacks only.\n\nREST is not asked for calls that send none.",
+            help="Show callbacks only.\n\nREST is not polled for calls that send none.",
             rich_help_panel=SHOW,
         ),
     ] = False,

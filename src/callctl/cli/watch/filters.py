@@ -82,5 +82,5 @@ def read_filter(
 def _whole(runtime: Runtime, settings: Settings, call: str) -> str:
     from callctl.cli.options.calls import is_whole, one_call
 
-    # Nothing is asked for a whole one, so that the settings need no credentials.
+    # A whole one needs no request, so that the settings need no credentials.
     return call if is_whole(call) else one_call(runtime, settings, runtime.client(settings), call)

@@ -343,7 +343,7 @@ def _read_event(event: CallEvent, *, at: datetime, after: int, gap: int, leg: in
     if not event.status:
         return Step(at, after, gap, leg, FEATURE, event.in_words, facts, "", event)
     if event.kind == TWIML_REQUEST:
-        return Step(at, after, gap, leg, TWIML_REQUEST, "asks for TwiML", facts, event.status, event)
+        return Step(at, after, gap, leg, TWIML_REQUEST, "requests TwiML", facts, event.status, event)
     kind = REST if event.kind in (POLLED, MISSED) else CALLBACK
     return Step(at, after, gap, leg, kind, event.status, facts, event.status, event, event.status == CallStatus.FAILED)
 

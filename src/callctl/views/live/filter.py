@@ -68,7 +68,7 @@ class TextFilter:
 
         How long it has had its status is for :meth:`matches_time` to say.
         """
-        for word in self.words:  # asked of ten thousand legs at a time: without a generator it takes half as long
+        for word in self.words:  # called for ten thousand legs at a time: without a generator it takes half as long
             if word not in text:
                 return False
         return not (self.is_live or self.concerns_time) or leg.is_live

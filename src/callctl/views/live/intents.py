@@ -1,4 +1,4 @@
-"""What keys ask for, as values, and the protocol of what carries them out, which knows the API and the store."""
+"""What keys request, as values, and the protocol of what carries them out, which knows the API and the store."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class ActionOutcome:
 
 
 class Operator(Protocol):
-    """Carries out what keys ask for. No method but ``close`` waits for the API.
+    """Carries out what keys request. No method but ``close`` waits for the API.
 
     ``report`` may be called in any thread.
     """
@@ -97,7 +97,7 @@ class Operator(Protocol):
         """The names of the named URLs."""
 
     def put_question(self, intent: HangUp | Redirect, *, last_action: int | None) -> None:
-        """Take it that the question is put whether to end or redirect legs.
+        """Note that the question is put whether to end or redirect legs.
 
         ``last_action`` is the store's id of the last action that has been shown; None if it is not known.
         """

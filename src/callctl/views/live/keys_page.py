@@ -26,8 +26,8 @@ _KEYS = (
 # The keys of a table that may change calls.
 CHANGING_KEYS = ("x", "r", "space", "a")
 _WORDS = (
-    ("polled", "REST was asked: no callback reported this status"),
-    ("missed", "REST was asked: no callback reported the end"),
+    ("polled", "found by REST: no callback reported this status"),
+    ("missed", "found by REST: no callback reported the end"),
     ("late", "the callback came after one of a later step"),
     ("unverified", "its signature was not checked"),
     ("!", "rings too long, or failed in the last five minutes"),

@@ -60,7 +60,7 @@ SUSPEND_WITHIN = 3.0
 def press(state: ViewState, key: Key, around: Surroundings) -> tuple[ViewState, Intent | None]:
     """Return the state after a key, and what is to be done because of it.
 
-    Ctrl-C asks for nothing here: the screen has it count even while nothing can be drawn.
+    Ctrl-C does nothing here: the screen has it count even while nothing can be drawn.
     """
     state = up_to_date(state, around, now=key.at)
     if state.is_ending or key.name == CTRL_C:

@@ -78,7 +78,7 @@ class TableOptions:
     ``idle`` is shown while there are no calls, ``paste_guide`` on the page about the keys. ``bell`` rings when a leg
     starts to need attention: after ``rings_too_long``, or when it fails. With ``masks_numbers`` numbers and names are
     masked as they are drawn: filters and keys go by the true ones. ``part`` has the legs that are shown, if not all:
-    what keys ask goes by the whole board.
+    what keys do goes by the whole board.
     """
 
     idle: Sequence[str] = ()
@@ -196,7 +196,7 @@ class LiveView:
     # What a watch shows
 
     def begin(self, snapshot: Snapshot) -> None:
-        """Take it that from now on what needs attention is new."""
+        """Note that from now on what needs attention is new."""
         self._latest, self._has_begun = snapshot, True
 
     def event(self, event: CallEvent, change: Change | None) -> None:
@@ -374,7 +374,7 @@ class LiveView:
         self._wake()
 
     def take_news(self) -> None:
-        """Do what keys ask for, take in what was fetched, and draw."""
+        """Do what keys request, take in what was fetched, and draw."""
         with suppress(Empty):
             while True:
                 self._news.get_nowait()()
@@ -388,7 +388,7 @@ class LiveView:
         self._draw()
 
     def _press(self, key: Key) -> bool:
-        """Do what a key asks for; return whether that is to be drawn before the next key."""
+        """Do what a key requests; return whether that is to be drawn before the next key."""
         before = self._state
         self._state, intent = press(before, key, self._surroundings())
         if intent is not None:

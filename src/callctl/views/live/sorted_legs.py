@@ -154,7 +154,7 @@ class SortedLegs:
         self._touch_family_of(sid)
 
     def find_times_anew(self) -> None:
-        """Take it that the clock has other steady times for moments than before."""
+        """Note that the clock has other steady times for moments than before."""
         self._touched.update(self._families)
 
     def update(self, snapshot: Snapshot, arrangement: Arrangement) -> Listing:

@@ -26,7 +26,7 @@ Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 # What `callctl replay` sends carries this header, with when it came first. It is taken for no event here.
 REPLAY_HEADER: Final = "X-Callctl-Replay"
-# A form with this field alone is a watch's self-test, signed; or, as a GET that is not signed, the question which watch
+# A form with this field alone is a watch's self-test, signed; or, as a GET that is not signed, a query for which watch
 # answers here. The answer says which, as /healthz does.
 SELFTEST_FIELD: Final = "CallctlProbe"
 SELFTEST_BYTES: Final = 16  # of its value, which is random, in hexadecimal
