@@ -30,7 +30,7 @@ class FarEnd:
     `after` counts from the first ring, `hang_up_after` from the answer, `digits_after` from the start of a <Gather>.
     `answers` are what it presses, or says, at one <Gather> after the other; `digits` are pressed at those behind them.
     `confidence` is how well it is understood, None for no word of that.
-    `words` are what it says into each recording that asks it for a message. `answered_by` is what machine detection
+    `words` are what it says into each recording of a message. `answered_by` is what machine detection
     finds, where it is not empty; a machine's greeting ends `greeting` after the answer.
     """
 

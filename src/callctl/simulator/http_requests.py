@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 
 from callctl.support.urls import without_user_and_fragment
 
-ACCOUNT = re.compile(r"^.*/Accounts/[^/]+(?=/)")  # what stands before the rest of each path of the API
+ACCOUNT = re.compile(r"^.*/Accounts/[^/]+(?=/)")  # what comes before the rest of each path of the API
 _log = logging.getLogger("callctl.simulator")
 
 

@@ -59,9 +59,9 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class RecordingRequest:
-    """How to record: what asks for it (Twilio's `source`), and who learns of it.
+    """How to record: what starts it (Twilio's `source`), and who learns of it.
 
-    `unknown_events` were asked for and are none. It can be stopped by its `name`, if it has one.
+    `unknown_events` were requested and are none. It can be stopped by its `name`, if it has one.
     """
 
     source: str
@@ -97,7 +97,7 @@ class CallRequest:
     parameters: Mapping[str, str] = field(default_factory=dict)  # what the request for its document carries besides
     number_sid: str | None = None  # of the account's number that is called
     send_digits: str = ""  # that are sent once it is answered; w waits for half a second, W for one
-    not_imitated: tuple[str, ...] = ()  # in words, what was asked for that can't be done here
+    not_imitated: tuple[str, ...] = ()  # in words, what was requested that can't be done here
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ class PortInUseError(SimulatorError):
 
 
 class SeedRefusedError(SimulatorError):
-    """The seed file asks for what can't be."""
+    """The seed file describes what can't be."""
 
 
 class MissingLibraryError(SimulatorError):

@@ -190,7 +190,7 @@ class Simulator:
         time_limit: int | None = None,
         parameters: Mapping[str, str] | None = None,
     ) -> Call:
-        """Let a call come in to a number, and return it; it rings, and its document is being asked for.
+        """Let a call come in to a number, and return it; it rings, and its document is being requested.
 
         `url` (POST, unless `method` is GET) or `twiml` is its document; with neither the number `to`, which was
         created at the simulator, says where that is. With `application_sid` it is a client's call, `from_` such as

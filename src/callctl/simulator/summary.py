@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 MOST_CALLS = 10
 MOST_REQUESTS = 30
 MOST_TEXT = 300  # characters of a document, or of why a request was refused
-SAID = ("Digits", "SpeechResult", "DialCallStatus", "QueueResult", "RecordingStatus")  # why a document is asked for
+SAID = ("Digits", "SpeechResult", "DialCallStatus", "QueueResult", "RecordingStatus")  # why a document is requested
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What had happened at one moment; the text is made when it is asked for."""
+    """What had happened at one moment; the text is made when it is needed."""
 
     at: float
     calls: tuple[Call, ...]

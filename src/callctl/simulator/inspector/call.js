@@ -1,4 +1,4 @@
-// One family: its legs, and the sequence of what was asked, answered, and what became of it.
+// One family: its legs, and the sequence of requests, answers, and what became of them.
 
 import { append, arrange, clock, copier, element, keepingPlace, plural, setStatus, statusMark, whenNear, write } from "./elements.js";
 import { lengthOf } from "./calls.js";

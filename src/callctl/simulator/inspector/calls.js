@@ -154,6 +154,6 @@ function firstCall() {
     element("h2", {}, "No call yet"),
     element("p", {}, "Let the first one come in, from a terminal:"),
     element("div", { class: "code" }, element("pre", { tabindex: "0" }, element("code", {}, command)), copier(command)),
-    element("p", {}, "It asks for a small document of the simulator's own. Give your application's address instead, or place a call by the API."),
+    element("p", {}, "It requests a small document of the simulator's own. Give your application's address instead, or place a call by the API."),
   ];
 }

@@ -1,4 +1,4 @@
-// The page as a whole: it asks for what is new, shows it, and follows the address and the keys.
+// The page as a whole: it requests what is new, shows it, and follows the address and the keys.
 
 import { CallList } from "./calls.js";
 import { CallPage } from "./call.js";
@@ -24,29 +24,29 @@ let kind = ""; // what is unusual about the simulator
 let gone = 0; // how often it has not answered, one time after the other
 let isKnown = false; // whether the first answer is there
 let timer = 0;
-let asking = false;
+let isRequesting = false;
 
 // What is new
 
-async function ask(path) {
+async function get(path) {
   const reply = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
   if (!reply.ok) throw new Error(`it answers ${reply.status}`);
   return reply.json();
 }
 
 async function update() {
-  let news = await ask(`requests?after=${after}&limit=${AT_A_TIME}`);
+  let news = await get(`requests?after=${after}&limit=${AT_A_TIME}`);
   if (run !== null && news.run !== run) {
     restart();
     return update();
   }
   if (run === null) {
-    const { clock: time, strict } = await ask("health");
+    const { clock: time, strict } = await get("health");
     kind = `${time === "manual" ? ", manual clock" : ""}${strict ? ", strict" : ""}`;
   }
   run = news.run;
-  // Asked for after them, the calls are all there that those requests are about.
-  const calls = await ask(isKnown ? `calls?since=${at}` : "calls");
+  // Requested after them, the calls are all there that those requests are about.
+  const calls = await get(isKnown ? `calls?since=${at}` : "calls");
   if (calls.run !== run) return update();
   store.takeCalls(calls.calls);
   at = calls.at;
@@ -54,7 +54,7 @@ async function update() {
     take(news.requests);
     after = news.last;
     if (news.requests.length < AT_A_TIME) break;
-    news = await ask(`requests?after=${after}&limit=${AT_A_TIME}`);
+    news = await get(`requests?after=${after}&limit=${AT_A_TIME}`);
     if (news.run !== run) return update();
   }
   isKnown = true;
@@ -75,8 +75,8 @@ function restart() {
 }
 
 async function tick() {
-  if (asking) return;
-  asking = true;
+  if (isRequesting) return;
+  isRequesting = true;
   clearTimeout(timer);
   try {
     const isBack = gone > 0;
@@ -89,7 +89,7 @@ async function tick() {
     gone += 1;
     document.body.toggleAttribute("data-gone", true);
   } finally {
-    asking = false;
+    isRequesting = false;
   }
   if (!gone) document.body.toggleAttribute("data-gone", false);
   if (!document.hidden) timer = setTimeout(tick, Math.min(EVERY * 2 ** Math.min(gone, 8), gone ? LONGEST_WAIT : EVERY));
@@ -125,11 +125,11 @@ function draw() {
   performance.measure("drawn", "draw");
 }
 
-/** What stands in place of a call. */
+/** What is shown in place of a call. */
 function absence(sid) {
   if (!isKnown) return "";
   if (sid) return `${sid} is not here: it was deleted, or belongs to another run of the simulator.`;
-  return store.families.size ? "Choose a call to see what was asked and answered in it." : "";
+  return store.families.size ? "Choose a call to see its requests and answers." : "";
 }
 
 function selected() {

@@ -1,4 +1,4 @@
-// What the page knows: calls as families, and what each has asked and was asked.
+// What the page knows: calls as families, and the requests that each has sent and received.
 
 const FINAL = new Set(["completed", "busy", "no-answer", "failed", "canceled"]);
 const MOST_RECORDS = 50_000; // of a page that is open for days; the simulator itself keeps fewer

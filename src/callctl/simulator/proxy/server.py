@@ -90,7 +90,7 @@ class _RefusedError(Exception):
 class _Request:
     """What a client wants of the proxy: a tunnel, or that its request is passed on as `head` has it.
 
-    `target` is what it asked for, without a query.
+    `target` is what it requested, without a query.
     """
 
     method: str
@@ -237,7 +237,7 @@ class _Client(asyncio.Protocol):
             self._refuse(refused)
 
     def _carry_out(self, request: _Request) -> None:
-        """Begin to do what is asked; raise _RefusedError where it is not to be done."""
+        """Begin to do what is requested; raise _RefusedError where it is not to be done."""
         if not is_twilio(request.host):
             self._check_allowed(request)
             self._transport.pause_reading()
@@ -404,7 +404,7 @@ def _request_line(line: str) -> tuple[str, str, str]:
 
 
 def _read_head(head: str) -> _Request:
-    """Read what is before the body; raise _RefusedError for what no proxy is asked."""
+    """Read what is before the body; raise _RefusedError for what is no request to a proxy."""
     line, *fields = head.split("\r\n")
     if len(head) > MAX_HEAD:
         raise _RefusedError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"The header is longer than {MAX_HEAD} bytes.")

@@ -89,7 +89,7 @@ async def read_form(request: web.Request) -> Form:
 def read_call(form: Form, possessions: Possessions) -> CallRequest:
     """Read a create request. Live Twilio looks at To first, then at Url, then at From.
 
-    An application's URLs stand in place of all that the request itself says of URLs and callbacks.
+    An application's URLs replace all that the request itself says of URLs and callbacks.
 
     Source: docs/twilio.md, "Creating a call".
     """
@@ -287,7 +287,7 @@ def recording_of(
 ) -> RecordingRequest:
     """Return how to record; the callback's events may be repeated, or separated by spaces (OAS).
 
-    ``prefix`` stands before the names of the callback's parameters, ``known`` are its events.
+    ``prefix`` comes before the names of the callback's parameters, ``known`` are its events.
     """
     check_choice(form, "RecordingChannels", ("mono", "dual"))
     check_choice(form, "RecordingTrack", ("inbound", "outbound", "both"))
@@ -341,7 +341,7 @@ def _within(form: Form, name: str, default: int, *, least: int, most: int) -> in
 
 
 def not_imitated(form: Form, known: Collection[str]) -> tuple[str, ...]:
-    """Return in words which parameters are none of those that are known; one that is empty asks for nothing."""
+    """Return in words which parameters are none of those that are known; one that is empty requests nothing."""
     return tuple(f"{name[:MAX_SHOWN]} of the request" for name in form if name not in known and text_of(form, name))
 
 

@@ -104,7 +104,7 @@ def named(request: web.Request, find: Callable[[str], T | None], part: str = "si
 
 
 def as_page(request: web.Request, key: str, page: listing.Page[listing.T], shown: Sequence[object]) -> web.Response:
-    """Answer with a page of a list, whose items stand under a key."""
+    """Answer with a page of a list, whose items are under a key."""
     body = page.envelope(request.path, uri=request.path_qs)
     body[key] = list(shown)
     return web.json_response(body)

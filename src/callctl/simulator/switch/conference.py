@@ -320,13 +320,13 @@ class Conferences:
         self._end(conference, "conference-ended-via-api", ENDED_BY_API)
 
     def _over(self, participant: Participant) -> None:
-        """Its leg has ended; its Dial's action is asked all the same, as behind a Record (inferred)."""
+        """Its leg has ended; its Dial's action is requested all the same, as after a Record (inferred)."""
         if participant.has_left:
             return
         self._leave(participant, HUNG_UP if participant.has_joined else ADD_FAILED)
         terms = participant.terms
         if terms is not None and terms.action:
-            participant.live.ask(terms.action, terms.method, TOOK_PART)
+            participant.live.request(terms.action, terms.method, TOOK_PART)
 
     def _leave(self, participant: Participant, reason: str, *, kicked: bool = False, result: bool = True) -> None:
         if participant.has_left:

@@ -318,7 +318,7 @@ class LiveLeg:
         """Wait for the next digit, or None after so many simulated seconds; return how to stop."""
         return self._keypad.listen(seconds, resume)
 
-    def ask(self, url: str, method: str, params: dict[str, str]) -> None:
+    def request(self, url: str, method: str, params: dict[str, str]) -> None:
         """Request a document that is thrown away, since the leg has ended."""
         self._fetches += 1
         token = self.context.callbacks.token(self.leg, f"document {self._fetches}")
@@ -359,7 +359,7 @@ class LiveLeg:
         return self.context.activities[type(step)](self, step, resume)
 
     def pass_over_all(self, not_imitated: Iterable[str]) -> None:
-        """Note things that were asked for, in words, and are not imitated."""
+        """Note things that were requested, in words, and are not imitated."""
         for what in not_imitated:
             self.pass_over(f"{what} is not imitated")
 
@@ -437,7 +437,7 @@ class LiveLeg:
         return await run_script(self._source, params=parameters)
 
     def detect(self) -> None:
-        """Detect who answered while everything else goes on, where that was asked for; no leg that ended is judged."""
+        """Detect who answered while everything else goes on, where that was requested; no leg that ended is judged."""
         detection = self.detection
         if detection is None:
             return

@@ -7,7 +7,7 @@ from datetime import datetime
 from callctl.simulator.models import Source, Subscription
 
 NewSid = Callable[..., str]
-# What a number or an application may ask for that can't be done here: the field, its value, and how it is called.
+# What a number or an application may be set to that can't be done here: the field, its value, and what it is called.
 NOT_IMITATED = (
     ("voice_caller_id_lookup", True, "VoiceCallerIdLookup"),
     ("voice_receive_mode", "fax", "VoiceReceiveMode fax"),

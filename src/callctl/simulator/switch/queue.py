@@ -46,7 +46,7 @@ class Member:
 
     @property
     def ordinal(self) -> int:
-        """Where it stands in lists, which begin with the highest: the first in the queue has it."""
+        """Where it is in lists, which begin with the highest: the first in the queue has it."""
         return (1 << 62) - self.number
 
     def silence(self) -> None:
@@ -241,7 +241,7 @@ class Queues:
         _go_on(member, self._result_parameters(member, result))
 
     def _lose(self, member: Member, result: str) -> None:
-        """It has ended, or goes on elsewhere: nobody is left to go to the action, which is asked all the same."""
+        """It has ended, or goes on elsewhere: nobody is left to go to the action, which is requested all the same."""
         agent, member.resume = member.agent, None
         self._take_out(member)
         if agent is not None and agent.bridged_at is None:
@@ -250,7 +250,7 @@ class Queues:
             result = FROM_BRIDGED if result == REDIRECTED else BRIDGED
         step = member.step
         if step.action:
-            member.live.ask(step.action, step.method, self._result_parameters(member, result))
+            member.live.request(step.action, step.method, self._result_parameters(member, result))
         if agent is not None:
             self._part(agent, timed=result == BRIDGED)
 
@@ -295,11 +295,11 @@ class Queues:
         _go_on(agent, self._dial_parameters(agent))
 
     def _lose_agent(self, agent: Agent) -> None:
-        """It has ended, or goes on elsewhere; its Dial's action is asked in the former case (inferred)."""
+        """It has ended, or goes on elsewhere; its Dial's action is requested in the former case (inferred)."""
         agent.resume = None
         terms = agent.step.terms
         if agent.live.is_ending and terms.action:
-            agent.live.ask(terms.action, terms.method, self._dial_parameters(agent))
+            agent.live.request(terms.action, terms.method, self._dial_parameters(agent))
         if agent.member is None:
             self._stop(agent)
         else:

@@ -44,7 +44,7 @@ class _Taking:
         self._stop()
         if self._leg.is_ending:
             params = self._parameters(HUNG_UP)
-            self._leg.when_over.append(lambda: self._leg.ask(self._step.action, self._step.method, params))
+            self._leg.when_over.append(lambda: self._leg.request(self._step.action, self._step.method, params))
 
     def _hear(self, words: str) -> None:
         """Hear words that are said from now on, or behind those that are still being said."""

@@ -45,7 +45,7 @@ class World:
         chance: Chance,
         on_traffic: OnTraffic,
     ) -> None:
-        self.run = uuid4().hex  # names this run to those who ask again and again
+        self.run = uuid4().hex  # names this run to clients that poll
         self.manual_clock = ManualClock() if is_manual else None
         self.clock: Clock = self.manual_clock or RealClock(settings.speed)
         self.wall = wall or (utc_now if self.manual_clock is None else _simulated(self.clock))

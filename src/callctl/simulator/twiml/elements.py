@@ -20,7 +20,7 @@ class XmlError(ValueError):
 class Element:
     """One element: its name, attributes, children, and all the text inside it.
 
-    What nobody reads is not imitated: `unread` are the attributes that nothing has asked for yet, and `is_read` is
+    What nobody reads is not imitated: `unread` are the attributes that nothing has read yet, and `is_read` is
     whether the element itself was taken by who reads the one around it. `refused` are attributes of which another
     value is imitated.
     """

@@ -1,1 +1,1 @@
-"""What stands below /simulator: what happened, and what a test does at the other end."""
+"""What is below /simulator: what happened, and what a test does at the other end."""

@@ -15,7 +15,7 @@ from callctl.support.dates import seconds_text
 
 STATUSES = ("queued", "ringing", "in-progress", "completed", "busy", "failed", "no-answer", "canceled")
 MOST_NAMED = 5  # calls in an error
-HOST = re.compile(r"^\w+://[^/?#]*")  # what stands before the path of a URL
+HOST = re.compile(r"^\w+://[^/?#]*")  # what comes before the path of a URL
 
 
 @dataclass(slots=True)
@@ -74,8 +74,8 @@ def _status_of(leg: Leg, status: str) -> Condition:
 def request_seen(world: World, text: str) -> Condition:
     """A request was made or received, and answered, whose method and URL, or method and path, contain a text.
 
-    Of a path of the API what stands behind the account is enough, as in `POST /Calls.json`. Those since time was
-    advanced the last time count: what is done to a call has it ask for documents at once.
+    Of a path of the API what follows the account is enough, as in `POST /Calls.json`. Those since time was advanced
+    the last time count: what is done to a call has it request documents at once.
     """
     if not text:
         raise ControlError(20001, "request must be a part of a request's method and URL, such as /voice or POST /voice")

@@ -1,6 +1,6 @@
-"""The inspector: a page that shows calls and what was asked in them. Its files are in `simulator/inspector/`.
+"""The inspector: a page that shows calls and the requests in them. Its files are in `simulator/inspector/`.
 
-The page says nothing by itself: it asks for calls and requests, as anybody may who is let in.
+The page holds no data itself: it fetches calls and requests from the surface, as any client that is let in may.
 """
 
 from functools import cache

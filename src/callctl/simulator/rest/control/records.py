@@ -16,7 +16,7 @@ def routes(endpoint: Endpoint, _control: Control, path: str) -> Routes:
     """Return what is answered here."""
 
     async def list_(request: web.Request) -> web.Response:
-        """Answer with records, and the number after which a client goes on to ask: none in between is missed."""
+        """Answer with records, and the number to give as `after` next: so a client misses none in between."""
         records = endpoint.world.records
         after, limit = query.whole(request, "after") or 0, query.whole(request, "limit")
         direction, kind = query.one_of(request, "direction", DIRECTIONS), query.one_of(request, "kind", KINDS)

@@ -1,1 +1,1 @@
-"""The resources of the API, a file each, and what stands beside it under `/simulator`."""
+"""The resources of the API, a file each, and what is beside it under `/simulator`."""

@@ -1,4 +1,4 @@
-"""Events of a call: what an application was asked about it, and how it answered. They are listed."""
+"""Events of a call: the requests that an application got for it, and how it answered. They are listed."""
 
 import re
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ class CallEvents:
         return as_page(request, "events", page, [_shown(each.sent) for each in page.items])
 
     def _newest_first(self, call: str) -> Iterator[_Event]:
-        """Yield what was asked about a call; a stream is no such request."""
+        """Yield the requests about a call; a stream is no such request."""
         every = reversed(self._endpoint.world.records.all_sent())
         return (_Event(sent.number, sent) for sent in every if sent.call == call and sent.kind != "stream")
 

@@ -15,7 +15,7 @@ from callctl.simulator.switch.owned import Owned, Possessions, Shelf
 
 
 class OwnedResource(ABC):
-    """Twilio's operations on one kind of what an account owns; `name` stands in its path, `key` in its list."""
+    """Twilio's operations on one kind of what an account owns; `name` is in its path, `key` in its list."""
 
     name: str
     key: str

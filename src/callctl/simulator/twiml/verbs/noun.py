@@ -8,9 +8,9 @@ from callctl.simulator.twiml.document import Document
 
 @dataclass(frozen=True, slots=True)
 class DialTerms:
-    """What the Dial around a noun says, in simulated seconds; `action` is absolute, empty where it can't be asked.
+    """What the Dial around a noun says, in simulated seconds; `action` is absolute, empty where it can't be requested.
 
-    The Dial itself goes to its action; a noun asks it only where the leg's own end leaves nobody to do so.
+    The Dial itself goes to its action; a noun requests it only where the leg's own end leaves nobody to do so.
     """
 
     give_up_after: float

@@ -21,8 +21,8 @@ NO_QUEUE = {"DialCallStatus": "failed", "DialBridged": "false"}
 class WaitInQueue(Step[dict[str, str]]):
     """Wait in a queue, and for the end of the talk with the leg that takes it; return the parameters for its action.
 
-    `wait_url` and `action` are absolute; the former is empty for silence, the latter where it can't be asked. Where the
-    call ends or is redirected, the step itself asks the action.
+    `wait_url` and `action` are absolute; the former is empty for silence, the latter where it can't be requested. Where
+    the call ends or is redirected, the step itself requests the action.
     """
 
     name: str
