@@ -113,6 +113,16 @@ class TestRoute:
         assert findings["round trip"]["text"].endswith("did not come back: something else answers there (HTTP 502)")
         assert "tunnel or proxy" in findings["round trip"]["fix"]
 
+    def test_a_public_url_whose_password_is_missing_or_wrong(self, callctl: Callctl, simulator: Simulator) -> None:
+        with Server(reply(401, **{"WWW-Authenticate": "Basic realm=front"})) as server:
+            for user_info, why in (("", "it asks for a user and a password"), ("ann:fake-word@", "it does not take")):
+                url = f"http://{user_info}127.0.0.1:{server.server_port}"
+                code, findings = doctor(callctl, env_for(simulator), "--public-url", url)
+                assert (code, level(findings, "round trip")) == (6, "error")
+                assert why in findings["round trip"]["text"]
+                assert "@ before the host" in findings["round trip"]["fix"]
+                assert "fake-word" not in str(findings)
+
     def test_a_certificate_of_the_public_url_that_nobody_vouches_for(
         self, callctl: Callctl, simulator: Simulator
     ) -> None:

@@ -1,21 +1,32 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import hashlib
 import itertools
 import json
+import re
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
+import requests
+from aiohttp import web
+from aiohttp.abc import ResolveResult
 from api.scripted import Server, reply
 from events import form
 from listeners import TOKEN, sign
 from watches import Application, running_watch, settings_in
+from web_site import free_port
 
 from callctl.store.sqlite.store import SqliteStore
+from callctl.support.server import TcpServer
+from callctl.support.threads import run_in_thread
+from callctl.watch.forwarding.name_lookup import NameLookup
 from callctl.watch.options import WatchOptions
 from callctl.watch.selftest import selftest, why_not_ours
 
@@ -134,21 +145,154 @@ async def test_who_answers_with_the_health_report_of_a_watch_is_not_that_watch(
             assert all(failure is None if why is None else why in str(failure) for failure in failures)
 
 
-async def test_a_self_test_takes_the_proxy_of_the_environment_and_no_password_with_it(
-    tmp_path: Path, application: Application, monkeypatch: pytest.MonkeyPatch
+BASIC, DIGEST = 'Basic realm="front"', 'Digest realm="front", nonce="once", qop="auth"'
+USER, WORD = "tw@lio", "fäke:w/rd"
+USER_INFO = "tw%40lio:f%C3%A4ke%3Aw%2Frd"
+
+
+def has_signed_in(request: web.BaseRequest) -> bool:
+    """Return whether a request has the user and the password, by Basic or by Digest (RFC 7616)."""
+    scheme, _, rest = request.headers.get("Authorization", "").partition(" ")
+    if scheme == "Basic":
+        return base64.b64decode(rest).decode() == f"{USER}:{WORD}"
+    given = {name: quoted or bare for name, quoted, bare in re.findall(r'(\w+)=(?:"([^"]*)"|([^\s,]+))', rest)}
+
+    def digest(*texts: str) -> str:
+        return hashlib.md5(":".join(texts).encode()).hexdigest()
+
+    first, second = digest(USER, "front", WORD), digest(request.method, request.raw_path)
+    numbers = (given.get("nc", ""), given.get("cnonce", ""))
+    return given.get("response") == digest(first, "once", *numbers, "auth", second)
+
+
+@asynccontextmanager
+async def front(port: int, challenge: str) -> AsyncIterator[tuple[str, list[web.BaseRequest]]]:
+    """Pass requests on to a port, once they have signed in; yield the address, and what comes."""
+    came: list[web.BaseRequest] = []
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        came.append(request)
+        if not has_signed_in(request):
+            return web.Response(status=401, headers={"WWW-Authenticate": challenge})
+        url = f"http://127.0.0.1:{port}{request.raw_path}"
+        async with (
+            aiohttp.ClientSession() as http,
+            http.request(request.method, url, data=await request.read(), headers=request.headers) as passed_on,
+        ):
+            return web.Response(status=passed_on.status, body=await passed_on.read())
+
+    runner = web.ServerRunner(web.Server(answer), shutdown_timeout=0.1)
+    await runner.setup()
+    server = await TcpServer.open(runner.server, cleanup=runner.cleanup, host="127.0.0.1", port=0)
+    try:
+        yield f"127.0.0.1:{server.port}", came
+    finally:
+        await server.close()
+
+
+@pytest.mark.parametrize("challenge", [BASIC, "basic", f"Bearer, {BASIC}", f"{DIGEST}, {BASIC}", DIGEST])
+async def test_a_self_test_signs_in_with_the_user_and_the_password_of_the_public_url(
+    tmp_path: Path, challenge: str
+) -> None:
+    port = free_port()
+    async with front(port, challenge) as (address, came):
+        public_url = f"http://{USER_INFO}@{address}/status"
+        async with running_watch(
+            settings_in(tmp_path), WatchOptions("127.0.0.1", port, public_url=public_url)
+        ) as watch:
+            await watch.view.until(lambda view: view.header is not None and view.header.round_trip is not None)
+            assert watch.session.header().unreachable is None
+        assert ["Authorization" in request.headers for request in came] == [False, True]
+
+
+@pytest.mark.parametrize("challenge", [BASIC, DIGEST])
+async def test_a_wrong_password_of_the_public_url_is_named_and_not_shown(tmp_path: Path, challenge: str) -> None:
+    port = free_port()
+    async with front(port, challenge) as (address, _came):
+        public_url = f"http://tw%40lio:fake-word@{address}/status"
+        async with running_watch(
+            settings_in(tmp_path), WatchOptions("127.0.0.1", port, public_url=public_url)
+        ) as watch:
+            await watch.view.until(lambda view: view.header is not None and view.header.unreachable is not None)
+            header = watch.session.header()
+        assert header.unreachable == "it does not take the user and password of the URL (HTTP 401)"
+        bare = await selftest(f"http://{address}/status", keys=(TOKEN,), nonce="x")
+        assert bare.failure == "it asks for a user and a password (HTTP 401)"
+
+
+async def test_the_password_of_a_url_goes_nowhere_where_it_is_not_asked_for(application: Application) -> None:
+    asks = reply(401, **{"WWW-Authenticate": BASIC})
+    turns = (reply(200), reply(403), reply(401), reply(401, **{"WWW-Authenticate": 'Bearer realm="not, basic"'}))
+    for url in ("http://ann:fake-word@{host}/status", "http://{host}/status"):
+        for turn in turns:
+            with Server(turn) as server:
+                host = server.url.partition("//")[2]
+                assert (await selftest(url.format(host=host), keys=(TOKEN,), nonce="x")).failure is not None
+                assert not any("Authorization" in request.headers for request in server.received)
+        with Server(asks) as server:  # neither where only who answers is asked
+            host = server.url.partition("//")[2]
+            assert await why_not_ours(url.format(host=host), nonce="x") is not None
+            assert not any("Authorization" in request.headers for request in server.received)
+    with Server(asks, reply(307, Location=f"{application.url}/status")) as server:
+        host = server.url.partition("//")[2]
+        assert "redirects" in str((await selftest(f"http://ann:fake-word@{host}", keys=(TOKEN,), nonce="x")).failure)
+        assert ["Authorization" in request.headers for request in server.received] == [False, True]
+    assert application.sent == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("http_proxy", "http://{host}"),
+        ("HTTP_PROXY", "{host}"),
+        ("ALL_PROXY", "http://{host}"),
+        ("all_proxy", "{host}"),
+    ],
+)
+async def test_a_self_test_takes_the_proxy_that_requests_take_and_no_password_with_it(
+    tmp_path: Path, application: Application, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("default login somebody password something\n")
     netrc.chmod(0o600)
-    monkeypatch.setenv("NETRC", str(netrc))
-    monkeypatch.setenv("http_proxy", application.url)
-    monkeypatch.delenv("no_proxy", raising=False)
+    without_proxies(monkeypatch)
+    monkeypatch.setenv(name, value.format(host=f"127.0.0.1:{application.port}"))
     application.text = json.dumps({"nonce": "this"})
     url = "http://tunnel.example.com/status"
+    assert (await run_in_thread(lambda: requests.get(url, timeout=10))).json() == {"nonce": "this"}
+    monkeypatch.setenv("NETRC", str(netrc))
     assert await why_not_ours(url, nonce="this") is None
     assert (await selftest(url, keys=(TOKEN,), nonce="this")).failure is None
-    assert [sent.target.partition("?")[0] for sent in application.sent] == [url, url]
+    assert [sent.target.partition("?")[0] for sent in application.sent] == [url] * 3
     assert not any(name.lower() == "authorization" for sent in application.sent for name, _ in sent.headers)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("no_proxy", "example.com:{port}"), ("ALL_PROXY", "socks5h://127.0.0.1:1"), ("http_proxy", "")]
+)
+async def test_a_self_test_goes_without_a_proxy_that_is_not_for_it(
+    application: Application, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    without_proxies(monkeypatch)
+    if name == "no_proxy":
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv(name, value.format(port=application.port))
+    resolve = NameLookup.resolve
+
+    async def resolve_here(self: NameLookup, _host: str, *where: Any, **more: Any) -> list[ResolveResult]:
+        return await resolve(self, "127.0.0.1", *where, **more)
+
+    monkeypatch.setattr(NameLookup, "resolve", resolve_here)
+    application.text = json.dumps({"nonce": "this"})
+    url = f"http://tunnel.example.com:{application.port}/status"
+    assert (await selftest(url, keys=(TOKEN,), nonce="this")).failure is None
+    assert [sent.target for sent in application.sent] == ["/status"]
+
+
+def without_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
 
 
 @pytest.mark.parametrize(

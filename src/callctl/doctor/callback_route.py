@@ -32,6 +32,9 @@ _HINT_WATCH = (
 _HINT_CERTIFICATE = (
     "Twilio refuses it too, unless only this machine doesn't know its CA: SSL_CERT_FILE names what callctl trusts"
 )
+_HINT_SIGN_IN = (
+    "put both into the public URL, a colon between them and @ before the host: Twilio signs in with them too"
+)
 _HOST = "127.0.0.1"
 _SIGNED = "a signed request"
 
@@ -361,7 +364,7 @@ def _lost(url: str, result: SelftestResult, *, is_signed: bool, hint: str) -> Ca
         )
     return NetworkError(
         f"a signed request through {url} did not come back: {result.failure}",
-        hint=_hint(result.failure, hint),
+        hint=_HINT_SIGN_IN if result.status == 401 else _hint(result.failure, hint),
     )
 
 

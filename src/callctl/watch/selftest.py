@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import re
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 import aiohttp
 
@@ -50,7 +51,7 @@ async def selftest(
     """Send a request as Twilio would and see that the watch with this nonce receives and answers it.
 
     Args:
-        url: The callback URL as Twilio was given it.
+        url: The callback URL as Twilio was given it. Its user and password go to its own server, if that asks for them.
         keys: The tokens that may sign, of which the first one does; None where nothing is verified.
         nonce: By which the watch is known. Anybody can read it in the health report and answer with that.
         awaited: Where the watch, if it is in this process, notes what has arrived (``Listener.awaited_selftests``).
@@ -63,9 +64,13 @@ async def selftest(
     headers = {"X-Twilio-Signature": signature_of(url, form, key=keys[0])} if keys else {}
     began = clock()
     with _awaiting(awaited, ("POST", value)) as why_not_here:
-        failure, answered_by, status = await _ask(url, "POST", limit=limit, data=list(form), headers=headers)
+        failure, answered_by, status = await _ask(
+            url, "POST", limit=limit, middlewares=_signing_in(url), data=list(form), headers=headers
+        )
         if failure is None and answered_by != nonce and answered_by in await run_in_thread(others):
             return SelftestResult(round_trip=clock() - began)
+        if status == 401 and "@" in urlsplit(url).netloc:
+            failure = "it does not take the user and password of the URL (HTTP 401)"
         failure = failure or _why_another(nonce, answered_by, status) or why_not_here()
     if failure is not None:
         return SelftestResult(failure=failure, status=status)
@@ -77,7 +82,7 @@ async def why_not_ours(
 ) -> str | None:
     """Say why a URL does not lead to the watch with this nonce; None if it does, within ``limit`` seconds.
 
-    It is requested by a GET without a signature: the URL may be somebody else's, who must not get a signed request,
+    It is requested by a GET without a signature and a password: the URL may be somebody else's, who must get neither,
     and where a POST might do something.
     """
     value = secrets.token_hex(SELFTEST_BYTES)
@@ -109,7 +114,11 @@ async def _ask(url: str, method: str, *, limit: float, **request: Any) -> tuple[
                 connector=aiohttp.TCPConnector(resolver=NameLookup()), timeout=aiohttp.ClientTimeout(total=limit)
             ) as http,
             http.request(
-                method, without_user_and_fragment(url), proxy=_proxy_to(url), allow_redirects=False, **request
+                method,
+                without_user_and_fragment(url),
+                proxy=None if is_loopback_url(url) else await run_in_thread(lambda: _proxy_to(url)),
+                allow_redirects=False,
+                **request,
             ) as reply,
         ):
             status, body = reply.status, await _read(reply)
@@ -135,14 +144,50 @@ async def _read(reply: aiohttp.ClientResponse) -> bytes:
 
 
 def _proxy_to(url: str) -> str | None:
-    """Return the proxy that the environment names for a URL; none for this machine.
+    """Return the proxy that the environment names for a URL, the same as for requests to the API.
 
-    aiohttp would look it up as well (``trust_env``), but also send what ``~/.netrc`` has for any host.
+    aiohttp would look it up as well (``trust_env``), but also send what ``~/.netrc`` has for any host. It speaks no
+    SOCKS: where the environment names such a proxy, the request goes without one.
+
+    Raises:
+        ValueError: Its address is malformed.
     """
-    parts = urlsplit(url)
-    if is_loopback_url(url) or proxy_bypass(parts.hostname or ""):
+    from requests.utils import get_environ_proxies, prepend_scheme_if_needed, select_proxy
+
+    named = select_proxy(url, get_environ_proxies(url))
+    if not named:
         return None
-    return getproxies().get(parts.scheme)
+    proxy: str = prepend_scheme_if_needed(named, "http")  # type: ignore[no-untyped-call] # so in the stubs
+    return None if urlsplit(proxy).scheme.startswith("socks") else proxy
+
+
+def _signing_in(url: str) -> tuple[aiohttp.ClientMiddlewareType, ...]:
+    """Return what signs in with the user and password of a URL as Twilio does: once the server asks, and as it asks.
+
+    Source: docs/twilio.md, "Delivery".
+    """
+    user_info = urlsplit(url).netloc.rpartition("@")[0]
+    if not user_info:
+        return ()
+    user, _, password = user_info.partition(":")
+    basic = "Basic " + base64.b64encode(unquote_to_bytes(f"{user}:{password}")).decode()
+
+    async def sign_in(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        reply = await send(request)
+        if reply.status != 401 or not _asks_for_basic(reply):
+            return reply
+        reply.release()
+        request.headers["Authorization"] = basic
+        return await send(request)
+
+    name = unquote(user)
+    # Where a name has a colon, Digest does not exist.
+    return (sign_in,) if ":" in name else (sign_in, aiohttp.DigestAuthMiddleware(name, unquote(password)))
+
+
+def _asks_for_basic(reply: aiohttp.ClientResponse) -> bool:
+    asked = (re.sub(r'"(\\.|[^"\\])*"', "", text) for text in reply.headers.getall("WWW-Authenticate", ()))
+    return any(re.search(r"(^|,)\s*basic(\s|,|$)", text, re.IGNORECASE) for text in asked)
 
 
 def _why_no_answer(error: aiohttp.ClientError) -> str:
@@ -172,6 +217,8 @@ def _why_another(nonce: str, answered_by: str | None, status: int | None) -> str
         return "another watch answers there"
     if status is not None and 300 <= status < 400:
         return f"it redirects (HTTP {status}), which loses the form"
+    if status == 401:
+        return "it asks for a user and a password (HTTP 401)"
     if status == 403:
         return "the request is refused (HTTP 403), as if its signature were wrong; is this the URL that callers use?"
     return f"something else answers there (HTTP {status})"
