@@ -13,7 +13,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "commands.md"
 HEAD = """\
 # Commands
 
-Which options has each command? Here stands what `callctl COMMAND --help` shows and, below it, what needs more words.
+Which options has each command? This page has what `callctl COMMAND --help` shows and, below it, what needs more words.
 [calls.md](calls.md) says what the commands do to calls. `python scripts/commands.py` writes this page.
 """
 
@@ -45,7 +45,7 @@ def explained(name: str) -> str:
 
 
 def command(name: str) -> tuple[Any, Any]:
-    """Return a command and the context in which its help is asked for."""
+    """Return a command and the context in which its help is requested."""
     real = LazyCommand(dict(every_command())[name]).real
     context = real.context_class(real, info_name=f"callctl {name}", help_option_names=["-h", "--help"])
     return real, context

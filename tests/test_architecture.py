@@ -1,4 +1,4 @@
-"""The architecture page against the modules that exist, and against the floors that lint-imports checks."""
+"""The architecture page against the modules that exist, and against the layers that lint-imports checks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PACKAGE = ROOT / "src" / "callctl"
 
 
 def listed() -> list[str]:
-    """Return the entries on the page, the lowest floor first."""
+    """Return the entries on the page, the lowest layer first."""
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     return re.findall(r"^  (\w+)(?:\.py|/) +\S", page, re.MULTILINE)
 
@@ -28,9 +28,9 @@ def test_each_entry_has_its_line_in_the_order_that_is_checked() -> None:
 
 
 def test_nothing_else_is_there() -> None:
-    rooms = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+    packages = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
     modules = {path.stem for path in PACKAGE.glob("[!_]*.py")}
-    assert sorted(listed()) == sorted(rooms | modules)
+    assert sorted(listed()) == sorted(packages | modules)
 
 
 def test_the_simulator_may_import_support_alone() -> None:

@@ -1,7 +1,7 @@
 // What a test does with callctl's simulator, over HTTP. Copy it: it needs Node 18 and nothing else.
 const ADDRESS = process.env.CALLCTL_API_URL ?? "http://127.0.0.1:8766";
 
-async function ask(method, path, body) {
+async function send(method, path, body) {
   const reply = await fetch(`${ADDRESS}/simulator${path}`, { method, body: body && JSON.stringify(body) }).catch(() => {
     throw new Error(`no simulator answers at ${ADDRESS}: is \`callctl simulator\` running?`);
   });
@@ -10,7 +10,7 @@ async function ask(method, path, body) {
   return answer;
 }
 
-const post = (path, body = {}) => ask("POST", path, body);
+const post = (path, body = {}) => send("POST", path, body);
 
 module.exports = {
   /** Begin again as at the start. */
@@ -31,8 +31,8 @@ module.exports = {
   /** Let time pass until { status, call }, { request: "/voice" } or { idle: true }. */
   advanceUntil: (until, limit = 3600) => post("/advance", { until, limit }),
   /** All calls, the oldest first, or the one with this SID. */
-  calls: async () => (await ask("GET", "/calls")).calls,
-  find: (sid) => ask("GET", `/calls/${sid}`),
+  calls: async () => (await send("GET", "/calls")).calls,
+  find: (sid) => send("GET", `/calls/${sid}`),
   /** Requests received and made: requests({ kind: "callback", call: sid }). */
-  requests: async (filter = {}) => (await ask("GET", `/requests?${new URLSearchParams(filter)}`)).requests,
+  requests: async (filter = {}) => (await send("GET", `/requests?${new URLSearchParams(filter)}`)).requests,
 };
