@@ -19,7 +19,7 @@ from callctl.errors import UsageError
 class Entry(NamedTuple):
     """One command: its name, the path of its function (``module:function`` under ``callctl.cli``), what it does.
 
-    The examples stand below the first sentence of its help. A command with subcommands also works without one.
+    The examples are below the first sentence of its help. A command with subcommands also works without one.
     ``heading`` is that of the part of the overview which begins with this command; the others have none.
     """
 
@@ -249,7 +249,7 @@ def load(entry: Entry) -> Any:
 
 
 class LazyCommand(TyperCommand):
-    """Stands for a command in the overview, and is replaced by it as soon as it is called or completed."""
+    """Represents a command in the overview, and is replaced by it as soon as it is called or completed."""
 
     def __init__(self, entry: Entry) -> None:
         super().__init__(entry.name, help=entry.summary)
@@ -310,14 +310,14 @@ class _CommandOfSeveral(TyperGroup):
         """Return the subcommand that is named.
 
         Raises:
-            UsageError: Options stand before it, where they would count for nothing.
+            UsageError: Options come before it, where they would count for nothing.
         """
         resolved = super().resolve_command(ctx, args)
         given = [param.opts[0] for param in self.get_params(ctx) if _is_given(ctx, param)]
         if given and not ctx.resilient_parsing:
             raise UsageError(
-                f"{given[0]} stands before {args[0]}, where it would not count",
-                hint=f"the options of `{ctx.command_path} {args[0]}` stand after it; {given[0]} is one of "
+                f"{given[0]} comes before {args[0]}, where it would not count",
+                hint=f"the options of `{ctx.command_path} {args[0]}` come after it; {given[0]} is one of "
                 f"`{ctx.command_path}` alone",
             )
         return resolved

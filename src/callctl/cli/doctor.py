@@ -1,4 +1,4 @@
-"""``callctl doctor``: what stands between these settings and a call, and how to mend it."""
+"""``callctl doctor``: what keeps these settings from working, and how to mend it."""
 
 from __future__ import annotations
 

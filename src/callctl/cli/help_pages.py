@@ -1,4 +1,4 @@
-"""Help pages: headings, and one line an option at 80 columns. What takes more words stands in docs/commands.md.
+"""Help pages: headings, and one line an option at 80 columns. What takes more words is in docs/commands.md.
 
 An option's help is its line; further paragraphs of it are for the document alone.
 """
@@ -17,7 +17,7 @@ from callctl.cli.options.common import ADVANCED
 
 WIDTH = 80  # columns, at most
 _NARROWEST = 30
-_LEAST_TEXT = 20  # columns beside an option; with fewer, its text stands below it
+_LEAST_TEXT = 20  # columns beside an option; with fewer, its text is below it
 _PLAIN_DEFAULTS = (None, False, "", 0, "0", "0s")  # that go without saying
 
 Row: TypeAlias = tuple[str, str]  # what is typed, and what it does

@@ -411,7 +411,7 @@ def _show(runtime: Runtime, callbacks: Iterable[Replay], pace: float | None) -> 
 
 
 def _fields(event: CallEvent) -> tuple[str, ...]:
-    """Return when a callback came, its call, its event and the call's status, as they stand on a pipe."""
+    """Return when a callback came, its call, its event and the call's status, as they are printed on a pipe."""
     return format_date(event.received_at) or "", event.call_sid, event.event, event.status or "-"
 
 

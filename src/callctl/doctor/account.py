@@ -86,7 +86,7 @@ def _check_kind(settings: Settings) -> None:
     settings.credentials()
     trouble = doubtful_credential(settings)
     if trouble is not None and " is the SID of " in trouble:
-        raise SettingsError(trouble, hint=f"account SID and auth token stand on the first page of {CONSOLE}")
+        raise SettingsError(trouble, hint=f"account SID and auth token are on the first page of {CONSOLE}")
 
 
 def _open(settings: Settings, client: ApiClient) -> Access:
@@ -226,7 +226,7 @@ def _primary_token(settings: Settings, open_client: Callable[[Settings], ApiClie
         by_token = replace(settings, auth_token=token, token_account_sid=None, api_key=None, api_secret=None)
         account = open_client(by_token).account()
     primary = account.primary_token
-    # Something else may stand in its place, such as stars.
+    # Something else may be in its place, such as stars.
     return primary if primary and (settings.is_loopback or re.fullmatch("[0-9a-f]{32}", primary)) else None
 
 

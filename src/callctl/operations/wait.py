@@ -94,7 +94,7 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class Waited:
-    """How a call stood when the waiting was over.
+    """How a call was when the waiting was over.
 
     ``source`` is where the status comes from: ``callbacks`` or ``rest``. ``call`` is REST's latest reply, if any.
     """

@@ -26,7 +26,7 @@ _LANE = 184  # from one lifeline to the next
 _HEAD = 66  # down to where lifelines begin
 _ROW = 34
 _PAUSE = 30
-_BELOW = 13  # for what stands below an arrow
+_BELOW = 13  # for what is below an arrow
 _MARGIN = 24
 _BAR = 8  # how thick the part of a lifeline is in which the leg is there
 # How wide a character is at the size of labels, and in the widest fonts that readers may have.
@@ -69,7 +69,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """Words; ``anchor`` is which of their ends stands at ``x``: ``start`` or ``end``."""
+    """Words; ``anchor`` is which of their ends is at ``x``: ``start`` or ``end``."""
 
     words: str
     x: float
@@ -98,7 +98,7 @@ class Arrow:
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """Something that happened at one lifeline; its label stands to the right."""
+    """Something that happened at one lifeline; its label is to the right."""
 
     x: float
     y: float

@@ -69,7 +69,7 @@ def excerpt_of(story: Story, *, most_steps: int, first_steps: int) -> Excerpt:
 
 
 def left_out_here(count: int) -> str:
-    """Return what stands in a diagram where steps are left out."""
+    """Return what is shown in a diagram where steps are left out."""
     return f"{count:,} {'step' if count == 1 else 'steps'} left out here"
 
 

@@ -27,7 +27,7 @@ _RINGING, _ANSWERED, _COMPLETED = (
     str(status) for status in (CallStatus.RINGING, CallStatus.IN_PROGRESS, CallStatus.COMPLETED)
 )
 _INITIATED = (str(CallStatus.QUEUED), str(CallStatus.INITIATED))
-# Stands for unknown statuses and SIP codes: senders may make up any number of them.
+# Replaces unknown statuses and SIP codes: senders may make up any number of them.
 OTHER: Final = "other"
 _KNOWN_STATUSES = frozenset(map(str, CallStatus))
 _KNOWN_CODES = frozenset(("", *map(str, range(100, 700))))

@@ -15,7 +15,7 @@ from callctl.reports.stories.ending import TWILIO, action_words, actor, sip_word
 from callctl.reports.stories.story import COMPLETED, FAILED, LIVE, UNANSWERED, Story, StoryLeg
 from callctl.support.dates import local_time
 
-# In the order in which they stand on one another.
+# In the order in which they are stacked.
 _OUTCOMES: Final = ((COMPLETED, "completed"), (UNANSWERED, "not answered"), (LIVE, "not over"), (FAILED, "failed"))
 _STATUSES: Final = (
     CallStatus.COMPLETED,

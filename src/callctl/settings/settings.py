@@ -217,7 +217,7 @@ class Settings:
             if trouble and is_sid and not (name == "TWILIO_API_KEY" and text == self.account_sid):
                 raise SettingsError(
                     f"{self.named(name)} {trouble}",
-                    hint="account SID and auth token stand on the first page of https://console.twilio.com; an API key "
+                    hint="account SID and auth token are on the first page of https://console.twilio.com; an API key "
                     "is TWILIO_API_KEY, with TWILIO_API_SECRET",
                 )
 

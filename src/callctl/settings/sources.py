@@ -37,7 +37,7 @@ _STATE = ".local/state/callctl"
 # What lies in the state folder (SECURITY.md, "What is stored, and where").
 _EVENTS, _LISTENERS, _MARK = "events.db", "watch", ("last-not-known-", "last-placed-")
 _BESIDE_EVENTS = frozenset(f"{_EVENTS}-{log}" for log in ("wal", "shm", "journal"))
-# Stands for a home folder that is not known: nobody, not even root, can make a file below it.
+# The path used where the home folder is not known: nobody, not even root, can make a file below it.
 _NO_HOME = Path("/dev/null")
 
 # Characters of a settings file. A longer file is not read: a large .env in some folder must not delay a hang-up.

@@ -78,10 +78,10 @@ def account_sid(values: Mapping[str, str], sources: Mapping[str, str]) -> str | 
     """Return the account's SID, if one is set.
 
     Raises:
-        SettingsError: It could not stand in a URL's path.
+        SettingsError: It could not be part of a URL's path.
     """
     text = values.get("TWILIO_ACCOUNT_SID")
-    # It becomes part of the path of every request, so nothing that could change the path may stand in it.
+    # It becomes part of the path of every request, so nothing that could change the path may be in it.
     if text is None or re.fullmatch(r"[A-Za-z0-9-]{2,64}", text):
         return text
     name = "--account-sid" if sources["TWILIO_ACCOUNT_SID"] == FLAG else "TWILIO_ACCOUNT_SID"
@@ -108,7 +108,7 @@ def may_be_token(text: str) -> bool:
 
 
 def signing_tokens(text: str) -> tuple[str, ...]:
-    """Return the tokens that stand in a text, each once."""
+    """Return the tokens that are in a text, each once."""
     return tuple(dict.fromkeys(text.replace(",", " ").split()))
 
 

@@ -31,7 +31,7 @@ class PlacedCall(NamedTuple):
 
 
 class Forgotten(NamedTuple):
-    """What stood before a call that is about to be placed: the one that was placed last, and this one's turn.
+    """What was recorded before a call that is about to be placed: the one that was placed last, and this one's turn.
 
     ``former`` is None where none was placed before, and empty where it was not known. Each turn is later than those
     before it, whatever the clocks say.

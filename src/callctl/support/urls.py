@@ -42,7 +42,7 @@ def is_http_url(url: str) -> bool:
         return False
     try:
         parts = urlsplit(url)
-        # A quote or an angle bracket before the path would end the URL where it stands in a text, and hide a password.
+        # A quote or an angle bracket before the path would end the URL where it is in a text, and hide a password.
         # A backslash ends the host for what sends the request, but not for what judges it here.
         labels = re.split(r"[.\u3002\uff0e\uff61]", (parts.hostname or "").removesuffix("."))  # with IDNA's other dots
         has_host = all(labels)
@@ -53,9 +53,9 @@ def is_http_url(url: str) -> bool:
 
 
 def _has_usable_host(netloc: str) -> bool:
-    """Return whether brackets stand around an IP literal alone, and a name is one that can be looked up.
+    """Return whether brackets are around an IP literal alone, and a name is one that can be looked up.
 
-    ``urlsplit`` drops what stands between a bracket and the port; what sends the request does not. It refuses a percent
+    ``urlsplit`` drops what is between a bracket and the port; what sends the request does not. It refuses a percent
     sign next to some letters that are not ASCII, too.
     """
     if "%" in netloc and not netloc.isascii():
@@ -77,7 +77,7 @@ def one_spelling(url: str) -> str:
 def scheme_hint(text: str, *, otherwise: str) -> str:
     """Return what to do about a text that is no http or https URL: to add the scheme, where that makes it one.
 
-    No password is shown: not that of the URL, and nothing where an ``@`` stands that would be no part of its host.
+    No password is shown: not that of the URL, and nothing where an ``@`` is that would be no part of its host.
     """
     rest = re.sub(r"^(https?(:|(?=//)))?/*", "", text, flags=re.IGNORECASE)
     if "://" in text or not re.search(r"[./:]", rest):

@@ -184,7 +184,7 @@ def test_an_option_before_the_subcommand_is_refused(
 ) -> None:
     done = callctl("simulator", *before, *GIVEN[1:], "--voice-url", URL, env=env_for(simulator))
     assert (done.code, done.out) == (2, "")
-    assert f"{before[0]} stands before call, where it would not count" in done.err
+    assert f"{before[0]} comes before call, where it would not count" in done.err
     assert simulator.calls == ()
 
 

@@ -30,7 +30,7 @@ class Outcome(NamedTuple):
     """What came of one request.
 
     ``action`` is hangup, cancel or redirect; ``result`` one word; ``sentence`` the same for people, and ``noted`` for
-    the store, where the SID stands beside it; ``call`` the API's latest reply; ``more`` further fields of the JSON
+    the store, where the SID is beside it; ``call`` the API's latest reply; ``more`` further fields of the JSON
     object.
     """
 

@@ -109,7 +109,7 @@ def _follow_guide(ready: Ready) -> list[str]:
 
 
 def idle_guide(ready: Ready, guide: Sequence[str]) -> Sequence[str]:
-    """Return what stands in a table without calls; of one that follows only what holds of the next listener too."""
+    """Return what is shown in a table without calls; of one that follows only what holds of the next listener too."""
     if not ready.follows:
         return guide
     if ready.follows_service:

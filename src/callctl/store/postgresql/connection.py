@@ -366,7 +366,7 @@ def _drop(opening: Future[Any]) -> None:
 def _clear(error: BaseException) -> None:
     """Clear the frames of a failed try to connect: they hold its connection, which stays open, and hold each other.
 
-    A server that stood still takes all such connections once it goes on. They would fill its ``max_connections``.
+    A server that hung takes all such connections once it goes on. They would fill its ``max_connections``.
     """
     cause: BaseException | None = error
     while cause is not None:
@@ -492,7 +492,7 @@ def explained(error: Exception, doing: str, name: str, *, is_lost: bool = False,
 def _limited_connection() -> Any:
     """Return a class of connections that give up a statement, and themselves, after ``limit`` seconds.
 
-    The server's own limit does not help where the server stands still, nor on the way there. Nothing is canceled: a
+    The server's own limit does not help where the server hangs, nor on the way there. Nothing is canceled: a
     commit that waits for a standby would then be answered though it is on one machine alone.
     """
     import psycopg

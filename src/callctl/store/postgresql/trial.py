@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from callctl.calls.event import CallEvent
 from callctl.store.postgresql.rows import event_row
 
-# One statement, so that no client that stands still holds a lock, and one without an error, which the server would log.
+# One statement, so that no client that hangs holds a lock, and one without an error, which the server would log.
 # What ``append`` wrote is undone by the error that is caught: nobody sees it, and positions stay as they are. The
 # commit is a real one all the same. The world is locked until its end: of trials whose commits wait for a standby, and
 # are given up here, the server then holds one and not each. Where another session has locked a table, the trial waits

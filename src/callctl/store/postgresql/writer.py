@@ -65,7 +65,7 @@ class SharedWriter(GroupWriter[_Row]):
         return events
 
     def break_off(self) -> None:
-        """Have what is being written fail: a server that stands still would hold the thread for seconds."""
+        """Have what is being written fail: a server that hangs would hold the thread for seconds."""
         self._link.close()
 
     def _row_of(self, event: CallEvent) -> _Row:

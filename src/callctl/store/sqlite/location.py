@@ -26,7 +26,7 @@ def check_location(path: Path) -> None:
     """Make sure that a store may lie at a path, whether or not there is one.
 
     Raises:
-        StoreError: A file stands where a folder should be, or something else where the file, or one of those that
+        StoreError: A file is where a folder should be, or something else where the file, or one of those that
             SQLite keeps beside it, should be; or the name is that of such a file.
         OSError: It can't be looked at.
     """

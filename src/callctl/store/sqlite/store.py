@@ -72,7 +72,7 @@ _WHOLE_FAMILY = """
     )
     SELECT id FROM family CROSS JOIN calls USING (sid) WHERE world = :world
 """
-# Whichever form a record has (calls/event_record.py), its kind stands near its beginning.
+# Whichever form a record has (calls/event_record.py), its kind is near its beginning.
 _MISSED_AFTER = """
     SELECT record FROM events JOIN calls ON calls.id = call_id
     WHERE events.id > :after AND events.id <= :up_to AND world = :world AND substr(record, 1, 100) LIKE '%missed%'

@@ -250,7 +250,7 @@ async def serve(
 
 
 def target_of(request: web.BaseRequest) -> str:
-    """Return path and query as they stood in the request line, where a proxy may have put scheme and host too."""
+    """Return path and query as they were in the request line, where a proxy may have put scheme and host too."""
     target = str(request.raw_path)
     return target if target.startswith("/") else "/" + target.partition("://")[2].partition("/")[2]
 

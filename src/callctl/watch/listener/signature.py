@@ -70,7 +70,7 @@ class SigningKey:
 class SignedRequest:
     """What of a request the signature covers, and how it says it was signed.
 
-    ``target`` is the path and query as they stood in the request line. ``pairs`` is the form of a POST, empty for a
+    ``target`` is the path and query as they were in the request line. ``pairs`` is the form of a POST, empty for a
     GET; ``json_body`` is the body where it is JSON. ``form`` is the form as it is signed.
     """
 

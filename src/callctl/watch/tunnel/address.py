@@ -4,7 +4,7 @@ Most print addresses of documentation, of a dashboard or of the local target as 
 public end of a tunnel is left out here; which of the others is one, a request through it shows.
 
 Some print the requests that come through them as well, and anybody who knows the address can have a URL of his own
-stand in those. He could pass requests on, so that one through his address proves nothing: a URL in a request is left
+be in those. He could pass requests on, so that one through his address proves nothing: a URL in a request is left
 out, and once an address has been proven, only such are taken as are of the same provider.
 """
 
