@@ -10,7 +10,7 @@ import pytest
 from calls_api import UnexpectedRequest
 from events import START, clock_of, moment, sid
 
-from callctl.calls.action import DECLINED, DONE
+from callctl.calls.action import DECLINED, DONE, LATE
 from callctl.calls.call import Call
 from callctl.errors import NotFoundError
 from callctl.rules.outcome import Outcome, Postponed
@@ -167,6 +167,66 @@ def test_a_call_is_in_progress_since_its_last_change_unless_a_callback_reported_
     answered = Call(RINGS, "in-progress", start_time=START, date_updated=updated, as_of=moment(NOW))
     result = precheck(FakeApi(answered), claims, action, clock=clock_of(lambda: moment(NOW)))
     assert result == (None if wait is None else Postponed(retry=True, not_before=timedelta(seconds=wait)))
+
+
+GOT_THERE_FIRST = Outcome(LATE, "the call got there first: it is ringing", "ringing")
+LOOKED_AT_RINGS = Outcome(DECLINED, f"the leg that the rule looks at, {RINGS}, is ringing by now")
+
+
+@pytest.mark.parametrize(
+    ("statuses", "status", "timestamp", "changed", "rings"),
+    [
+        ({"queued"}, "queued", None, NOW - 8, True),
+        ({"queued"}, "queued", None, None, True),
+        ({"queued", "initiated"}, "queued", None, NOW - 8, True),
+        ({"queued", "initiated"}, "initiated", NOW - 50, NOW - 8, True),
+        ({"initiated"}, "initiated", NOW - 50, NOW - 8, True),
+        # REST shows an initiated leg as ringing too: it has not changed since.
+        ({"initiated"}, "initiated", NOW - 50, NOW - 49, False),
+        ({"initiated"}, "initiated", NOW - 50, None, False),
+        ({"initiated"}, "initiated", None, NOW - 8, True),
+        ({"initiated"}, "initiated", None, NOW - 49, False),
+        # Also where callbacks have it queued or initiated, a rule for ringing ones may end it.
+        ({"initiated", "ringing"}, "initiated", NOW - 50, NOW - 8, False),
+        ({"queued", "ringing"}, "queued", None, NOW - 8, False),
+    ],
+)
+@pytest.mark.parametrize("on", [On.THIS, On.PARENT])
+def test_a_rule_with_a_time_for_legs_that_do_not_ring_yet_leaves_one_alone_that_has_begun_to(
+    claims: SqliteStore,
+    on: On,
+    statuses: set[str],
+    status: str,
+    timestamp: float | None,
+    changed: float | None,
+    rings: bool,
+) -> None:
+    rule = Rule(name="r", when=When(statuses=frozenset(statuses), lasting=LASTING), then=Hangup(), on=on)
+    target = PARENT if on is On.PARENT else RINGS
+    stamp = None if timestamp is None else moment(timestamp)
+    action = Action(
+        rule, target, RINGS, PARENT, True, True, status=status, status_timestamp=stamp, observed_since=moment(NOW - 50)
+    )
+    call = replace(ringing(created=NOW - 60), date_updated=None if changed is None else moment(changed))
+    parent = Call(PARENT, "in-progress", start_time=START, as_of=moment(NOW))
+    outcome = precheck(FakeApi(call, parent), claims, action, clock=clock_of(lambda: moment(NOW)))
+    left_alone = GOT_THERE_FIRST if on is On.THIS else LOOKED_AT_RINGS
+    assert outcome == (left_alone if rings else None)
+
+
+@pytest.mark.parametrize(("status", "is_left_alone"), [("queued", True), ("initiated", False)])
+def test_a_rule_for_the_moment_in_which_a_leg_is_queued_leaves_one_alone_that_rings(
+    claims: SqliteStore, status: str, is_left_alone: bool
+) -> None:
+    """One that was initiated may ring by then."""
+    for on, left_alone in ((On.THIS, GOT_THERE_FIRST), (On.PARENT, LOOKED_AT_RINGS)):
+        rule = Rule(name="r", when=When(statuses=frozenset({status})), then=Hangup(), on=on)
+        target = PARENT if on is On.PARENT else RINGS
+        action = Action(rule, target, RINGS, PARENT, is_own=True, needs_precheck=True, status=status)
+        parent = Call(PARENT, "in-progress", as_of=moment(NOW))
+        api = FakeApi(ringing(created=0), parent)
+        outcome = precheck(api, claims, action, clock=clock_of(lambda: moment(NOW)))
+        assert outcome == (left_alone if is_left_alone else None)
 
 
 @pytest.mark.parametrize(("age", "acts"), [(100.0, True), (1200.0, False)])

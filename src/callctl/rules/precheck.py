@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from callctl.api.calls_api import CallsApi
 from callctl.calls.action import DECLINED, DONE, UNKNOWN, ActionEvent
-from callctl.calls.call import Call, CallStatus, rank_of
+from callctl.calls.call import LIVE_STATUSES, Call, CallStatus, rank_of
 from callctl.errors import NotFoundError
 from callctl.operations.family import live_children
 from callctl.rules.outcome import Outcome, Postponed, too_late
@@ -63,10 +63,12 @@ def _check(api: CallsApi, store: EventStore, action: Action, *, clock: Clock) ->
     if action.rule.when.lasting is None:
         return None
     if action.about == action.call_sid:
+        if _has_begun_to_ring(call, action, clock=clock):
+            return too_late(call.status)
         return _postponed_if_too_young(call, action, clock=clock)
     matched = api.fetch(action.about)
-    if matched.status not in action.rule.matching_statuses:
-        return Outcome(DECLINED, f"the leg that the rule looks at, {matched.sid}, is {matched.status} by now")
+    if matched.status not in action.rule.matching_statuses or _has_begun_to_ring(matched, action, clock=clock):
+        return _declined_by_status(matched)
     return _postponed_if_too_young(matched, action, clock=clock)
 
 
@@ -85,9 +87,33 @@ def _unless_related(api: CallsApi, action: Action, *, clock: Clock) -> Outcome |
         return Outcome(DECLINED, f"REST knows no leg {child}")
     if call.parent_call_sid != parent:
         return Outcome(DECLINED, f"REST does not name {parent} as the parent of {child}")
-    if child == action.about and call.status == CallStatus.IN_PROGRESS and action.rule.is_before_answer:
-        return Outcome(DECLINED, answered_meanwhile(child))
+    if child == action.about and action.rule.is_before_answer and call.status in LIVE_STATUSES:
+        if call.status == CallStatus.IN_PROGRESS:
+            return Outcome(DECLINED, answered_meanwhile(child))
+        if call.status not in action.rule.matching_statuses:
+            return _declined_by_status(call)
     return None
+
+
+def _declined_by_status(call: Call) -> Outcome:
+    return Outcome(DECLINED, f"the leg that the rule looks at, {call.sid}, is {call.status} by now")
+
+
+def _has_begun_to_ring(call: Call, action: Action, *, clock: Clock) -> bool:
+    """Return whether a rule for legs that do not ring yet must leave one alone that REST shows as ringing.
+
+    REST may show an initiated leg so as well (docs/twilio.md, "Statuses"). It rings if it has changed since it was
+    initiated, as callbacks reported; without such a callback it is not known to be only initiated.
+    """
+    if call.status != CallStatus.RINGING or not action.rule.leaves_ringing_alone:
+        return False
+    if action.status != CallStatus.INITIATED:
+        return action.status == CallStatus.QUEUED
+    initiated_at = action.status_timestamp
+    if initiated_at is None and call.as_of is not None and action.observed_since is not None:
+        initiated_at = call.as_of - (clock.now() - action.observed_since)
+    changed = max((date for date in (call.start_time, call.date_updated) if date), default=None)
+    return initiated_at is not None and changed is not None and changed > initiated_at + _TOLERANCE
 
 
 def _declined_if_too_old(call: Call, action: Action, *, clock: Clock) -> Outcome | None:

@@ -199,8 +199,15 @@ class Rule:
     @property
     def matching_statuses(self) -> frozenset[str]:
         """The statuses that a matching leg may have, in the words of callbacks and of REST."""
-        # REST has no ``initiated``: it shows such a leg as queued or ringing (docs/twilio.md, "Statuses").
-        return self.when.statuses | _RINGING if self.when.statuses & _RINGING else self.when.statuses
+        # REST has no ``initiated``: it shows such a leg as queued or ringing (docs/twilio.md, "Statuses"). One that was
+        # queued is so no more.
+        is_for_others = bool(self.when.statuses & _RINGING - {CallStatus.QUEUED.value})
+        return self.when.statuses | _RINGING if is_for_others else self.when.statuses
+
+    @property
+    def leaves_ringing_alone(self) -> bool:
+        """Whether a leg must have had a status before ringing for some time, so that one which rings is none of it."""
+        return self.when.lasting is not None and CallStatus.RINGING not in self.when.statuses
 
 
 def ring_limit_rule(after: timedelta, *, cancel: Cancel) -> Rule:
