@@ -35,6 +35,7 @@ from callctl.watch.registry.health import ask_health, health_url_at
 
 ROOT = Path(__file__).parent.parent
 MINE, VOICE = "+12025550142", "https://app.example.com/voice"
+DONE = "https://app.example.com/done"
 README, DOCS = ROOT / "README.md", ROOT / "docs"
 BLOCK = re.compile(
     r"(?:<!-- (?:scene: (?P<scene>[^>,]+?))?(?:, )?(?:last (?P<last>\d+) lines)? -->\n+ *)?"
@@ -77,16 +78,16 @@ def beside_a_watch_with_a_number() -> Iterator[Stage]:
         yield stage
 
 
-def add_number(stage: Stage) -> None:
+def add_number(stage: Stage, **fields: str) -> None:
     """Give the account a number that an application answers."""
-    stage.simulator.client.incoming_phone_numbers.create(phone_number=MINE, voice_url=VOICE)
+    stage.simulator.client.incoming_phone_numbers.create(phone_number=MINE, voice_url=VOICE, **fields)
 
 
 @contextmanager
 def beside_a_watch_that_forwards_with_a_number() -> Iterator[Stage]:
     """A watch that passes requests on to the application that answers a number of the account."""
     with in_a_hurry() as stage, watching(stage, "--forward-to", VOICE):
-        add_number(stage)
+        add_number(stage, status_callback=DONE)
         yield stage
 
 

@@ -87,10 +87,17 @@ def test_the_simulators_numbers_and_applications() -> None:
         app = twilio.applications.create(voice_url="https://example.com/app").sid
         one = twilio.incoming_phone_numbers.create(phone_number="+12025550142", voice_application_sid=app)
         two = twilio.incoming_phone_numbers.create(area_code="202", status_callback="https://example.com/done#rc=5")
-        assert client(settings).applications() == [Application(app, "https://example.com/app")]
+        assert client(settings).applications() == [
+            Application(app, "https://example.com/app", status_callback_method="POST")
+        ]
         assert client(settings).phone_numbers() == [
-            PhoneNumber("+12025550100", two.sid, status_callback="https://example.com/done#rc=5"),
-            PhoneNumber("+12025550142", one.sid, application_sid=app),
+            PhoneNumber(
+                "+12025550100",
+                two.sid,
+                status_callback="https://example.com/done#rc=5",
+                status_callback_method="POST",
+            ),
+            PhoneNumber("+12025550142", one.sid, status_callback_method="POST", application_sid=app),
         ]
 
 

@@ -82,7 +82,10 @@ def test_a_callback_that_goes_elsewhere_is_named(simulator: Simulator, client: C
     (finding,) = found(simulator)
     assert "its status callback goes to https://" in finding.text
     assert "secret" not in finding.text
-    assert finding.fix == "this sets it in place of that; with `--forward-to` the listener passes callbacks on"
+    assert finding.fix == (
+        "this sets it; Twilio then no longer requests https://u:***@app.example.com/done; with `--forward-to` and that "
+        "URL the listener passes callbacks on"
+    )
 
 
 def test_where_requests_are_passed_on_the_voice_url_can_come_here_too(simulator: Simulator, client: Client) -> None:
@@ -93,9 +96,47 @@ def test_where_requests_are_passed_on_the_voice_url_can_come_here_too(simulator:
     assert finding.text == f"+12025550142: that they ring is not seen: its voice URL goes to {THEIRS}"
     typed(str(finding.facts["command"]), env_for(simulator))
     set_now = client.incoming_phone_numbers(number.sid).fetch()
-    assert (set_now.voice_url, set_now.voice_method, set_now.status_callback) == (PASTED, "POST", OURS)
+    assert (set_now.voice_url, set_now.voice_method, set_now.status_callback) == (PASTED, "GET", OURS)
     (finding,) = found(simulator, FORWARDING)
     assert finding.text == "of 1 number the end of calls is reported here"
+
+
+ANSWERED = (
+    "its calls are then answered by what --forward-to names, "
+    f"in place of {THEIRS}, so that must be the same application"
+)
+
+
+def test_each_url_that_the_request_replaces_is_named(simulator: Simulator, client: Client) -> None:
+    done = "https://app.example.com/done"
+    number = client.incoming_phone_numbers.create(
+        phone_number="+12025550142",
+        voice_url=THEIRS,
+        voice_method="GET",
+        status_callback=done,
+        status_callback_method="GET",
+    )
+    (finding,) = found(simulator, FORWARDING)
+    assert finding.fix == (
+        f"this sets both; {ANSWERED}; Twilio then no longer requests {done}: the callbacks go to what --forward-to "
+        "names; a further `--forward-to` with that URL gets them too, and every other request; callbacks come by POST "
+        "then, not by GET"
+    )
+    typed(str(finding.facts["command"]), env_for(simulator))
+    set_now = client.incoming_phone_numbers(number.sid).fetch()
+    assert (set_now.voice_url, set_now.voice_method) == (PASTED, "GET")
+    assert (set_now.status_callback, set_now.status_callback_method) == (PASTED, "POST")
+
+
+def test_of_a_url_that_stays_the_method_stays_too(simulator: Simulator, client: Client) -> None:
+    app = client.applications.create(voice_url=THEIRS, status_callback=OURS, status_callback_method="GET").sid
+    client.incoming_phone_numbers.create(phone_number="+12025550142", voice_application_sid=app)
+    (finding,) = found(simulator, FORWARDING)
+    assert finding.fix == f"this sets it; {ANSWERED}"
+    typed(str(finding.facts["command"]), env_for(simulator))
+    set_now = client.applications(app).fetch()
+    assert (set_now.voice_url, set_now.voice_method) == (PASTED, "POST")
+    assert (set_now.status_callback, set_now.status_callback_method) == (OURS, "GET")
 
 
 def test_of_an_application_its_own_urls_count_and_one_request_sets_all_its_numbers(

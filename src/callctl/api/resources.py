@@ -110,6 +110,7 @@ class PhoneNumber:
         sid: Its SID.
         voice_url: Where its TwiML is.
         status_callback: Where the end of its calls is reported.
+        status_callback_method: By which method; empty where the API shows none.
         application_sid: The application whose URLs count instead of these two, if there is one.
         trunk_sid: The trunk that its calls go to without TwiML, if there is one.
     """
@@ -118,6 +119,7 @@ class PhoneNumber:
     sid: str = ""
     voice_url: str = ""
     status_callback: str = ""
+    status_callback_method: str = ""
     application_sid: str = ""
     trunk_sid: str = ""
 
@@ -130,6 +132,7 @@ class PhoneNumber:
             sid=text("sid"),
             voice_url=text("voice_url"),
             status_callback=text("status_callback"),
+            status_callback_method=text("status_callback_method"),
             application_sid=text("voice_application_sid"),
             trunk_sid=text("trunk_sid"),
         )
@@ -142,12 +145,18 @@ class Application:
     sid: str
     voice_url: str = ""
     status_callback: str = ""
+    status_callback_method: str = ""
 
     @classmethod
     def from_resource(cls, resource: Mapping[str, Any]) -> Application:
         """Read the JSON object of a reply; what it lacks is empty."""
         text = _texts_of(resource)
-        return cls(sid=text("sid"), voice_url=text("voice_url"), status_callback=text("status_callback"))
+        return cls(
+            sid=text("sid"),
+            voice_url=text("voice_url"),
+            status_callback=text("status_callback"),
+            status_callback_method=text("status_callback_method"),
+        )
 
 
 @dataclass(frozen=True, slots=True)

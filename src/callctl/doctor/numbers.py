@@ -47,6 +47,7 @@ class _Handled:
     numbers: tuple[str, ...]
     voice_url: str
     status_callback: str
+    callback_method: str
     resource: str
     application: str = ""
 
@@ -88,7 +89,7 @@ def number_findings(
     faults = [(each, changes) for each, changes in judged if changes]
     for each, changes in faults[:_SHOWN]:
         command = _command(settings, each.resource, changes)
-        fix = _fix(each, changes)
+        fix = _fix(each, changes, listeners)
         yield warning("number", _unreported(each, listeners), fix=fix, numbers=list(each.numbers), command=command)
     if len(faults) > _SHOWN:
         rest = [number for each, _ in faults[_SHOWN:] for number in each.numbers]
@@ -114,21 +115,27 @@ def _handled(client: ApiClient, numbers: Sequence[PhoneNumber]) -> Iterator[_Han
             of_applications.setdefault(number.application_sid, []).append(number.number)
         elif not number.trunk_sid and number.sid:
             url = client.phone_number_url(number.sid)
-            yield _Handled((number.number,), number.voice_url, number.status_callback, url)
+            yield _handled_by(number, [number.number], url)
     for sid, named in of_applications.items():
         if (application := applications.get(sid)) is not None:
-            yield _Handled(
-                tuple(named), application.voice_url, application.status_callback, client.application_url(sid), sid
-            )
+            yield _handled_by(application, named, client.application_url(sid), sid)
+
+
+def _handled_by(handler: PhoneNumber | Application, numbers: Sequence[str], url: str, sid: str = "") -> _Handled:
+    callback, method = handler.status_callback, handler.status_callback_method
+    return _Handled(tuple(numbers), handler.voice_url, callback, method, url, sid)
 
 
 def _changes(handled: _Handled, listeners: Listeners) -> dict[str, str]:
-    """Return what to set: the status callback, and the voice URL where requests for TwiML are passed on."""
+    """Return what to set: the status callback, and the voice URL where requests for TwiML are passed on.
+
+    The voice URL's method stays: the application behind it may answer no other one.
+    """
     changes: dict[str, str] = {}
     if not listeners.has(handled.status_callback):
         changes |= {"StatusCallback": listeners.to_paste, "StatusCallbackMethod": "POST"}
     if listeners.forwards and handled.voice_url and not listeners.answers(handled.voice_url):
-        changes |= {"VoiceUrl": listeners.to_paste, "VoiceMethod": "POST"}
+        changes["VoiceUrl"] = listeners.to_paste
     return changes
 
 
@@ -143,13 +150,29 @@ def _unreported(handled: _Handled, listeners: Listeners) -> str:
     return f"{handled.name}: {'; '.join(parts)}"
 
 
-def _fix(handled: _Handled, changes: Mapping[str, str]) -> str:
-    fix = "this sets it" if len(changes) == 2 else "this sets both"
+def _fix(handled: _Handled, changes: Mapping[str, str], listeners: Listeners) -> str:
+    """Return what the request does: it names each URL that is replaced, and says what becomes of it."""
+    parts = ["this sets both" if {"StatusCallback", "VoiceUrl"} <= changes.keys() else "this sets it"]
     if "VoiceUrl" in changes:
-        return f"{fix}; its calls are then answered by what --forward-to names, so that must be the same application"
-    if handled.status_callback:
-        return f"{fix} in place of that; with `--forward-to` the listener passes callbacks on"
-    return fix
+        parts.append(
+            f"its calls are then answered by what --forward-to names, in place of {handled.voice_url}, so that must be "
+            "the same application"
+        )
+    if "StatusCallback" in changes and handled.status_callback:
+        parts.append(f"Twilio then no longer requests {handled.status_callback}{_instead(listeners)}")
+        if handled.callback_method == "GET":
+            parts.append("callbacks come by POST then, not by GET")
+    return "; ".join(parts)
+
+
+def _instead(listeners: Listeners) -> str:
+    """Return how an application gets the callbacks whose URL is replaced."""
+    if listeners.forwards:
+        return (
+            ": the callbacks go to what --forward-to names; a further `--forward-to` with that URL gets them too, and "
+            "every other request"
+        )
+    return "; with `--forward-to` and that URL the listener passes callbacks on"
 
 
 def _command(settings: Settings, url: str, changes: Mapping[str, str]) -> str:
