@@ -224,4 +224,4 @@ def test_whose_phone_a_leg_is(direction: str, words: str) -> None:
 def test_what_a_call_did_before_is_said_only_when_it_is_known(
     steps: list[tuple[str, float]], end: str, known: tuple[str, float] | None
 ) -> None:
-    assert seconds_before_end(leg(*steps), end, now=NOW) == known
+    assert seconds_before_end(leg(*steps), Call(SID, end), now=NOW) == known

@@ -200,3 +200,28 @@ async def test_the_header_has_how_far_the_clock_is_ahead_as_callbacks_and_replie
             fired = datetime.now(UTC).strftime("%a, %d %b %Y %H:%M:%S +0000")
             await post(watch.ready.callback_url, form(call, "ringing", Timestamp=fired))
         await watch.view.until(lambda view: is_known(view.header))
+
+
+async def test_how_far_the_clock_is_ahead_goes_by_callbacks_where_the_date_of_rest_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.watch.session.CLOCK_INTERVAL", 0.01)
+    rest = Rest()
+    async with running_watch(settings_in(tmp_path), OPTIONS, api=rest) as watch:
+        await watch.view.until(lambda view: view.header is not None)
+        rest.time = datetime.now(UTC) + timedelta(minutes=10)  # by the clock of a proxy
+        await until(lambda: abs(watch.session.header().clock_ahead + timedelta(minutes=10)) < timedelta(minutes=1))
+        fired = datetime.now(UTC).strftime("%a, %d %b %Y %H:%M:%S +0000")
+        await post(watch.ready.callback_url, form(1, "ringing", Timestamp=fired))
+        await until(lambda: not watch.session.header().clock_ahead)
+
+
+async def test_a_callback_that_is_sent_once_more_shows_nothing_of_the_clock(kept: Settings) -> None:
+    earlier = (datetime.now(UTC) - timedelta(hours=1)).strftime("%a, %d %b %Y %H:%M:%S +0000")
+    for is_duplicate in (False, True):
+        async with running_watch(kept, OPTIONS) as watch:
+            await post(watch.ready.callback_url, form(1, "ringing", Timestamp=earlier))
+            await until(lambda: watch.session.header().accepted + watch.session.header().duplicates == 1)
+            assert bool(watch.session.header().duplicates) is is_duplicate
+            await asyncio.sleep(0)
+            assert bool(watch.session.header().clock_ahead) is not is_duplicate

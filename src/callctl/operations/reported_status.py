@@ -43,20 +43,26 @@ def with_reported_status(call: Call, leg: Leg | None) -> Call:
     return replace(call, status=leg.status)
 
 
-def seconds_before_end(leg: Leg, status: str, *, now: datetime) -> tuple[str, float] | None:
+def seconds_before_end(leg: Leg, call: Call, *, now: datetime) -> tuple[str, float] | None:
     """Return what a call did until it was ended, and for how many seconds; None if that is not known for certain.
+
+    Callbacks have Twilio's time stamps, as the call's own dates are: they count before the ``Date`` of the reply, which
+    may be a proxy's own, and that before ``now``, by this machine's clock.
 
     Args:
         leg: What callbacks reported of it.
-        status: The status it ended with: ``completed`` if it was answered, ``canceled`` if it was not.
-        now: When it was ended, unless a callback reported its end.
+        call: How it ended, just now: ``completed`` if it was answered, ``canceled`` if it was not.
+        now: The time.
     """
-    if status == CallStatus.COMPLETED:
+    if call.status == CallStatus.COMPLETED:
         was, since = CallStatus.IN_PROGRESS, leg.answered_at
-    elif status == CallStatus.CANCELED and leg.answered_at is None:
+    elif call.status == CallStatus.CANCELED and leg.answered_at is None:
         was, since = CallStatus.RINGING, leg.ringing_at
     else:
         return None
     if since is None:
         return None
-    return was, max(0.0, ((leg.ended_at or now) - since).total_seconds())
+    changed = call.end_time or call.date_updated
+    if changed is None or changed < since:  # that of a service that does not change it
+        changed = call.as_of or now
+    return was, max(0.0, ((leg.ended_at or changed) - since).total_seconds())

@@ -67,15 +67,12 @@ class ClockSkew:
 
     @property
     def skew(self) -> timedelta:
-        """How far the clock is ahead at most; nothing where no delay counts. Replies count until a callback does."""
+        """How far the clock is ahead at most; nothing where no delay counts.
+
+        Replies count until a callback does: a ``Date`` may be a proxy's own.
+        """
         least = self._least.value
         return min(self._replies, default=timedelta()) if least is None else least
-
-    @property
-    def least(self) -> timedelta:
-        """The least delay of late, of callbacks and of REST's last replies alike; nothing where none counts."""
-        delays = [*self._replies, *([] if self._least.value is None else [self._least.value])]
-        return min(delays, default=timedelta())
 
     def is_confirmed(self, *, now: datetime) -> bool:
         """Return whether the last few callbacks, or a reply of REST, show that the correction is about right."""

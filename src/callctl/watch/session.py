@@ -527,7 +527,8 @@ class Session:
     def _on_callback(self, event: CallEvent, is_new: bool) -> None:
         if event.kind == CALLBACK and event.verified and event.timestamp is not None:
             self._check_clock(event.call_sid, event.timestamp, now=event.received_at)
-            self._clock_offset.add_callback(event.call_sid, event.timestamp, received_at=event.received_at)
+            if is_new:  # one that is sent once more may be as old as one likes
+                self._clock_offset.add_callback(event.call_sid, event.timestamp, received_at=event.received_at)
         # What is in a shared store is read there, with what others put into it: each event once, in one order.
         if is_new and self._store is not None and not self._store.is_shared:
             self._feed.event(event)

@@ -96,10 +96,12 @@ def offset(*came: tuple[str, float]) -> float:
         ([], 0),
         ([(sid(1), 3), (sid(2), 40)], 0),
         ([(sid(1), 40)], 40),  # in doubt calls are younger
-        ([(sid(1), 40), ("", 1)], 0),  # a reply shows that callbacks take long
-        ([(sid(1), 602), (sid(2), 640), ("", 601)], 601),
+        ([(sid(1), 40), ("", 1)], 40),
+        ([(sid(1), 602), (sid(2), 640), ("", 601)], 602),
         ([("", 601)], 601),
         ([("", -120)], -120),
+        ([("", -600), (sid(1), 1), ("", -600)], 0),  # a Date that is ahead may be a proxy's own
+        ([("", 600), (sid(1), 1)], 0),
         ([(sid(1), 1), (sid(1), -3600)], 0),  # one call's times alone may be wrong
         ([(sid(1), -119), (sid(2), -118)], -119),
     ],

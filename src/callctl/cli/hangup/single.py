@@ -217,8 +217,7 @@ def _before(history: History, call: Call, *, sid: str) -> str:
         return ""
     from callctl.operations.reported_status import seconds_before_end
 
-    # Callbacks have Twilio's time stamps, so the date of its reply counts: this machine's clock may be wrong.
-    known = seconds_before_end(leg, call.status, now=call.as_of or history.now())
+    known = seconds_before_end(leg, call, now=history.now())
     if known is None:
         return ""
     was = "in progress" if known[0] == CallStatus.IN_PROGRESS else known[0]

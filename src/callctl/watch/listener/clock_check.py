@@ -66,8 +66,8 @@ class ClockCheck:
 class ClockOffset:
     """How far this process's steady clock is ahead of Twilio's: for ages that are shown, and by which keys act.
 
-    It is the least delay of late, so that in doubt a call is younger. What the way of a callback or of a reply may be
-    does not count: with a clock that is right, ages are exact.
+    It is the least delay of late, so that in doubt a call is younger: of callbacks, and of replies only until one has
+    come. What the way of a callback or of a reply may be does not count: with a clock that is right, ages are exact.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -86,8 +86,8 @@ class ClockOffset:
     @property
     def ahead(self) -> timedelta:
         """How far the clock is ahead; less than zero where it is behind."""
-        least = self._skew.least
-        return least if abs(least) > EXACT else timedelta()
+        skew = self._skew.skew
+        return skew if abs(skew) > EXACT else timedelta()
 
 
 def _seconds(delay: timedelta) -> str:
