@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from socket import AF_INET
 from typing import Any
 from urllib.parse import urlencode
 
@@ -21,7 +22,9 @@ from web_site import free_port
 from callctl.calls.watch_trouble import Trouble
 from callctl.errors import SettingsError
 from callctl.support.server import TcpServer
+from callctl.watch.forwarding import application as module
 from callctl.watch.forwarding.forwarder import AT_ONCE, WAITING, Forwarder
+from callctl.watch.forwarding.name_lookup import NameLookup
 from callctl.watch.listener.server import ReceivedRequest
 from callctl.watch.listener.signature import SignedRequest
 from callctl.watch.listener.twiml_responder import Documents
@@ -483,3 +486,55 @@ async def test_what_the_applications_documents_name_goes_to_its_paths(tmp_path: 
         kinds = {(event.call_sid, event.kind) for event in watch.view.events}
         assert kinds >= {(sid(1), "twiml-request"), (sid(3), "callback"), (sid(4), "twiml-request")}
         assert watch.view.troubles == []
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "host", "forwarded"),
+    [
+        ("127.0.0.1", None, "calls.example.com", None),
+        ("localhost", None, "calls.example.com", None),
+        ("app.example.org", None, "app.example.org", "calls.example.com"),
+        ("app.example.org", "first.example.com", "app.example.org", "first.example.com"),
+    ],
+)
+async def test_an_application_elsewhere_is_requested_by_its_own_name(
+    name: str,
+    before: str | None,
+    host: str,
+    forwarded: str | None,
+    application: Application,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A hosting platform finds it by that; on loopback, it verifies the signature by the name that Twilio used."""
+
+    async def resolve(_self: object, _name: str, port: int = 0, family: int = 0) -> list[dict[str, Any]]:
+        del family
+        return [{"hostname": name, "host": "127.0.0.1", "port": port, "family": AF_INET, "proto": 0, "flags": 0}]
+
+    monkeypatch.setattr(NameLookup, "resolve", resolve)
+    there = module.Application(f"http://{name}:{application.port}/voice")
+    sent = {"Host": "calls.example.com"} | ({} if before is None else {"X-Forwarded-Host": before})
+    headers = tuple((one.encode(), value.encode()) for one, value in sent.items())
+    there.open()
+    answer = await there.pass_on(
+        ReceivedRequest("POST", "/status", headers, b"", (), SignedRequest("/status")), via="x"
+    )
+    await there.close()
+    assert answer.status == 200
+    (arrived,) = application.sent
+    names = {one.lower(): value for one, value in arrived.headers}
+    assert [one.lower() for one, _ in arrived.headers].count("host") == 1
+    assert names["host"].removesuffix(f":{application.port}") == host
+    assert names.get("x-forwarded-host") == forwarded
+
+
+@pytest.mark.parametrize("status", [404, 403, 500])
+async def test_an_answer_that_is_no_twiml_is_trouble(tmp_path: Path, application: Application, status: int) -> None:
+    application.status = status
+    options = WatchOptions("127.0.0.1", 0, forward_to=(application.url,))
+    async with running_watch(settings_in(tmp_path), options) as watch:
+        assert (await post(watch.ready.callback_url, twiml_form(1)))[0] == status
+        await watch.view.until_noted(application.url)
+        (trouble,) = watch.view.troubles
+        assert trouble.to_json()["reason"] == f"HTTP {status}"
+        assert trouble.startswith(f"→ {application.url}  {status} in ")

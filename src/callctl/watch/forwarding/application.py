@@ -16,6 +16,7 @@ from yarl import URL
 
 from callctl.errors import SettingsError, without_secrets
 from callctl.support.connection_errors import reason_of, tls_reason
+from callctl.support.urls import is_loopback_url
 from callctl.watch.forwarding.name_lookup import NameLookup
 from callctl.watch.listener.server import ReceivedRequest
 
@@ -35,6 +36,7 @@ _HOP = frozenset(
         "content-length", "expect",
     }
 )  # fmt: skip
+_FORWARDED_HOST = "X-Forwarded-Host"
 # What aiohttp would add by itself.
 _OWN_HEADERS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 
@@ -102,6 +104,7 @@ class Application:
         self.given, self.url, self.shown = url, URL(url), without_secrets(url)
         self._verify, self._clock, self._keeps_connections = verify, clock, keeps_connections
         self._has_paths = has_paths
+        self._takes_any_host = is_loopback_url(url)  # one under development, which verifies by the Host that came
         self._http: aiohttp.ClientSession | None = None
 
     def open(self) -> None:
@@ -187,6 +190,13 @@ class Application:
         }
         if self.url.user is not None:  # credentials in the URL replace those that Twilio sent
             left_out.add("authorization")
+        if not self._takes_any_host:
+            # Its own Host, which is added: by it a hosting platform finds the application. The one to which Twilio sent
+            # the request stands where frameworks look for it.
+            left_out.add("host")
+            sent_to = [value for name, value in headers if name.lower() == "host"]
+            if sent_to and not any(name.lower() == _FORWARDED_HOST.lower() for name, _ in headers):
+                headers.append((_FORWARDED_HOST, sent_to[0]))
         return [(name, value) for name, value in headers if name.lower() not in _HOP | left_out]
 
 

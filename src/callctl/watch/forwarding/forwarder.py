@@ -178,7 +178,7 @@ class Forwarder:
         if self._asking.total() >= self._most_asking:
             self._refused += 1
             if is_to_be_reported(self._refused):
-                self._reports.refused(self._first, self._refused)
+                self._reports.too_slow(self._first, self._refused)
             return web.Response(status=503)
         for delivery in self._deliveries[1:]:
             delivery.put(received, event)
@@ -192,7 +192,11 @@ class Forwarder:
         if answer.is_too_long:
             what = "an answer longer than Twilio takes (64 kB)"
             answer = Answer(answer.seconds, failure=what, is_hopeless=True)
-        self._reports.answered(_Waiting(received, event, 0.0, tries=1), self._first, answer)
+        waiting = _Waiting(received, event, 0.0, tries=1)
+        if answer.status is not None and answer.status >= 400:
+            self._reports.refused(waiting, self._first, answer)
+        else:
+            self._reports.answered(waiting, self._first, answer)
         if answer.status is None:
             return web.Response(status=502)
         # A header with a control character can't be sent, and an answer without it is better for the call than none.
@@ -456,7 +460,11 @@ class _Reports:
             what += "store was not written in time"
         self._trouble(Trouble(what, Cause.FORWARD, url=to.given))
 
-    def refused(self, to: Application, count: int) -> None:
+    def refused(self, waiting: _Waiting, to: Application, answer: Answer) -> None:
+        """Report an answer that is no TwiML to a request for which Twilio waits: the call fails, if it still lives."""
+        self._report_failure(waiting, to, answer)
+
+    def too_slow(self, to: Application, count: int) -> None:
         """Report how many requests for TwiML were not passed on, since too many wait for an answer."""
         requests = "1 request for TwiML was" if count == 1 else f"{count} requests for TwiML were"
         what = f"{to.given} is too slow: {requests} answered with 503, for too many wait for its answer"
@@ -475,12 +483,16 @@ class _Reports:
         facts = _facts(waiting, answer)
         sid, status = facts.pop("call_sid"), facts.pop("status")
         what = _line(waiting, to, answer) + more
-        details = {**facts, "reason": waiting.why if answer is None else answer.reason, "kept": is_kept}
+        details = {**facts, "reason": _why(waiting, answer), "kept": is_kept}
         self._trouble(Trouble(what, Cause.FORWARD, url=to.given, status=status, call_sid=sid, details=details))
         if answer is not None and answer.is_untrusted:
             what = "SSL_CERT_FILE names the file of a CA to trust, or of your application's own certificate"
             what += "; --forward-insecure accepts any" if is_loopback_url(to.given) else ""
             self.once(Trouble(what, Cause.FORWARD, url=to.given))
+
+
+def _why(waiting: _Waiting, answer: Answer | None) -> str:
+    return waiting.why if answer is None else answer.reason or f"HTTP {answer.status}"
 
 
 def _kept(is_kept: bool) -> str:
