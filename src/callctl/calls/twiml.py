@@ -270,6 +270,19 @@ def _check_events(root: Element) -> None:
             )
 
 
+def relative_urls(text: str) -> list[tuple[str, str]]:
+    """Return the relative URLs of a document, each behind what it is in it, such as "the action of <Gather>".
+
+    Twilio resolves them against the document's own URL.
+
+    Raises:
+        UsageError: As ``check_document``.
+    """
+    check_document(text)
+    found = (named for element in _elements(_tree(text)) for named in _urls(element))
+    return [(what, url) for what, url in found if url and not _ABSOLUTE_URL.match(url)]
+
+
 def _elements(root: Element) -> Iterator[Element]:
     # The tag of a comment is a function.
     return (element for element in root.iter() if isinstance(element.tag, str))  # type: ignore[redundant-expr]

@@ -11,7 +11,13 @@ from callctl.cli.io.runtime import Runtime
 from callctl.cli.options.callback_url import STATUS_PATH
 from callctl.cli.options.checks import check_host
 from callctl.cli.options.common import ACT, ADVANCED, KEEP, LISTEN
-from callctl.cli.options.listener_checks import check_credentials, check_exposure, check_forwarding, read_public_url
+from callctl.cli.options.listener_checks import (
+    check_credentials,
+    check_exposure,
+    check_forwarding,
+    read_public_url,
+    warn_of_unserved_urls,
+)
 from callctl.errors import UsageError, without_secrets
 from callctl.settings import ENVIRONMENT, Settings
 
@@ -147,6 +153,7 @@ def read_listener_options(
     )
     check_exposure(options)
     check_forwarding(options)
+    warn_of_unserved_urls(runtime, options)
     if settings.store_url is not None and keep_days == 0:
         raise UsageError(
             "--keep-days 0 would delete what others keep in the shared store",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from callctl.cli.options.callback_url import with_status_path
 from callctl.cli.options.checks import check_account, signing_trouble
@@ -12,6 +12,7 @@ from callctl.settings import Settings
 from callctl.support.urls import is_http_url, is_loopback_host, is_loopback_url, scheme_hint
 
 if TYPE_CHECKING:
+    from callctl.cli.io.runtime import Runtime
     from callctl.watch.options import WatchOptions
 
 
@@ -78,6 +79,27 @@ def _check_forward_url(url: str, *, port: int) -> None:
         )
     if is_loopback_url(url) and urlsplit(url).port == port:
         raise UsageError(f"--forward-to leads back to this watch: {url}", hint="give the address of your application")
+
+
+def warn_of_unserved_urls(runtime: Runtime, options: WatchOptions) -> None:
+    """Warn of relative URLs in the documents that are served which lead to nothing: a call that goes there fails.
+
+    Twilio resolves them against the document's URL, so they are paths of this listener. Those that it does not serve
+    are passed on to the application, if there is one.
+    """
+    from callctl.calls.twiml import relative_urls
+    from callctl.watch.listener.address import DOCUMENTS
+
+    if options.forward_to:
+        return
+    served = {options.path, *(DOCUMENTS + name for name in options.documents.files)}
+    for name in options.documents.files:
+        for what, url in relative_urls(options.documents.text(name)):
+            if urlsplit(urljoin(DOCUMENTS + name, url)).path not in served:
+                runtime.say(
+                    f"callctl: warning: --serve {name}: {what} is {url}, which is not served here: a call that goes "
+                    "there fails; write the whole URL, or name your application with --forward-to"
+                )
 
 
 def read_public_url(settings: Settings, given: str | None) -> str | None:
