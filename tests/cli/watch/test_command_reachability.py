@@ -309,7 +309,7 @@ def test_nothing_is_printed_to_be_pasted_where_no_address_leads_here(
     (home / "tunnel.sh").write_text(f"echo manage it at {simulator.url}; exit 3\n")
     outcome = callctl(*WATCH, "--json", "--tunnel", f"sh {home}/tunnel.sh", env=env_for(simulator))
     assert (outcome.code, outcome.out) == (1, "")
-    assert "something else answers there" in outcome.err
+    assert "it asks for a user and a password (HTTP 401)" in outcome.err
     assert "StatusCallback=" not in outcome.err
 
 
