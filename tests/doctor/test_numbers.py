@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shlex
 import time
@@ -15,6 +16,7 @@ from doctor_runs import doctor
 from processes import Piped
 from running import Callctl, env_for
 from twilio.rest import Client
+from web_site import free_port
 
 from callctl.api.client import ApiClient
 from callctl.doctor.numbers import Listeners, account_numbers, number_findings
@@ -186,6 +188,84 @@ def test_of_many_numbers_five_are_shown_and_all_are_in_json(simulator: Simulator
 )
 def test_what_leads_here(url: str, *, is_here: bool, answers: bool) -> None:
     assert (HERE.has(url), HERE.answers(url)) == (is_here, answers)
+
+
+SECRET = "fake'Word"
+WITH_PASSWORD = f"https://tw:{SECRET}@calls.example.com/status"
+SIGNED_IN = Listeners([WITH_PASSWORD], f"{WITH_PASSWORD}#rc=5&rp=5xx,ct,rt", forwards=True)
+
+
+@pytest.mark.parametrize(
+    ("url", "is_here"),
+    [
+        (WITH_PASSWORD, True),
+        ("https://tw:fake%27Word@CALLS.example.com/status#rc=5", True),
+        (WITH_PASSWORD.replace(SECRET, "***"), False),
+        (WITH_PASSWORD.replace(SECRET, "wrong"), False),
+        (WITH_PASSWORD.replace(SECRET, SECRET.lower()), False),
+        (WITH_PASSWORD.replace("tw:", "other:"), False),
+        (OURS, False),
+    ],
+)
+def test_only_what_signs_in_as_the_listeners_url_does_leads_there(url: str, *, is_here: bool) -> None:
+    assert (SIGNED_IN.has(url), SIGNED_IN.answers(url)) == (is_here, is_here)
+    assert SIGNED_IN.answers(url.replace("/status", "/twiml/survey")) is is_here
+    assert SIGNED_IN.has_but_for_user(url) is not is_here
+    assert not HERE.has(WITH_PASSWORD)
+
+
+def test_the_request_holds_the_password_of_the_url_and_says_so(simulator: Simulator, client: Client) -> None:
+    number = client.incoming_phone_numbers.create(phone_number="+12025550142", voice_url=THEIRS)
+    (finding,) = found(simulator, SIGNED_IN)
+    assert finding.fix == f"this sets both; {ANSWERED}; the command holds the public URL's password in clear"
+    typed(str(finding.facts["command"]), env_for(simulator))
+    set_now = client.incoming_phone_numbers(number.sid).fetch()
+    assert (set_now.voice_url, set_now.status_callback) == (SIGNED_IN.to_paste, SIGNED_IN.to_paste)
+    assert [one.name for one in found(simulator, SIGNED_IN)] == ["numbers"]
+
+
+def test_a_number_with_another_password_is_named_and_neither_is_shown(simulator: Simulator, client: Client) -> None:
+    wrong = WITH_PASSWORD.replace(SECRET, "wrong-word")
+    number = client.incoming_phone_numbers.create(
+        phone_number="+12025550142", voice_url=SIGNED_IN.to_paste, status_callback=wrong
+    )
+    (finding,) = found(simulator, SIGNED_IN)
+    assert finding.text == (
+        "+12025550142: the end of calls is not reported here: its status callback goes to "
+        "https://tw:***@calls.example.com/status, with another user or password than the listener's"
+    )
+    assert finding.fix == "this sets it; the command holds the public URL's password in clear"
+    assert "wrong-word" not in str(finding)
+    typed(str(finding.facts["command"]), env_for(simulator))
+    assert client.incoming_phone_numbers(number.sid).fetch().status_callback == SIGNED_IN.to_paste
+
+
+@pytest.mark.parametrize("form", [{}, {"terminal": True, "columns": 400}])
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_beside_a_watch_the_command_alone_shows_the_password_of_its_url(
+    callctl: Callctl, simulator: Simulator, client: Client, home: Path, more: list[str], form: dict[str, Any]
+) -> None:
+    number = client.incoming_phone_numbers.create(phone_number="+12025550142")
+    url = f"http://tw:{SECRET}@127.0.0.1:{(port := free_port())}/status"
+    env = env_for(simulator) | {"CALLCTL_PORT": str(port)}
+    arguments = ("watch", "--no-poll", "--json", "--public-url", url)
+    with Piped(*arguments, home=home, env=env) as watch:
+        watch.record()
+        done = callctl("doctor", *more, env=env, **form)
+    shown = [part for part in done.out.split("curl -u ") if "Word" in part]
+    assert len(shown) == 1
+    assert shown[0] != done.out.split("curl -u ")[0]
+    assert "holds the public URL's password in clear" in done.out
+    assert "Word" not in done.err
+    # To the end of the line, or of the JSON text.
+    command = json_of(done.out, "number")["command"] if more else f"curl -u {shown[0].splitlines()[0]}"
+    typed(command, env)
+    assert client.incoming_phone_numbers(number.sid).fetch().status_callback.startswith(f"{url}#")
+
+
+def json_of(out: str, name: str) -> dict[str, Any]:
+    """Return the finding of this name."""
+    return next(one for one in json.loads(out)["checks"] if one["name"] == name)
 
 
 @pytest.fixture

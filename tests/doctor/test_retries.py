@@ -67,6 +67,13 @@ def test_numbers_whose_callbacks_come_here_and_are_not_tried_again_are_named() -
         assert found(server) == []
 
 
+def test_a_number_with_another_password_does_not_lead_here() -> None:
+    own = "https://tw:word@calls.example.com/status"
+    with Server(reply(200, numbers(own, own.replace("word", "***")))) as server:
+        ((text, _),) = found(server, callback_url=own)
+    assert text == "the status callback of +12025550100 does not have Twilio try again"
+
+
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_a_key_that_may_not_read_the_numbers_is_no_finding(status: int) -> None:
     with Server(reply(status, {"code": 20003, "message": "no"})) as server:

@@ -6,14 +6,13 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from callctl.api.client import ApiClient
 from callctl.api.resources import Application, PhoneNumber
 from callctl.errors import CallctlError, without_secrets
-from callctl.operations.missing_callbacks import comparable_url
 from callctl.settings import Settings
-from callctl.support.urls import one_spelling
+from callctl.support.urls import one_spelling, without_user_and_fragment
 from callctl.views.doctor_finding import Finding, fine, warning
 
 _SHOWN = 5
@@ -30,14 +29,22 @@ class Listeners:
 
     def has(self, url: str) -> bool:
         """Return whether a URL is one at which callbacks are taken in."""
-        return any(_same(url, own) for own in self.callback_urls)
+        return any(is_same_url(url, own) for own in self.callback_urls)
 
     def answers(self, url: str) -> bool:
         """Return whether a URL for TwiML leads here: it is that of callbacks, or that of a document that is served."""
         if self.has(url):
             return True
-        parts = _parts(url)
-        return _DOCUMENTS in parts.path and any(parts.netloc == _parts(own).netloc for own in self.callback_urls)
+        return _DOCUMENTS in _parts(url).path and any(_origin(url) == _origin(own) for own in self.callback_urls)
+
+    def has_but_for_user(self, url: str) -> bool:
+        """Return whether nothing but user and password keeps a URL from being one at which callbacks are taken in."""
+        return not self.has(url) and any(_place(url) == _place(own) for own in self.callback_urls)
+
+    @property
+    def has_password(self) -> bool:
+        """Whether the URL to give to Twilio holds a password."""
+        return without_secrets(self.to_paste) != self.to_paste
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,26 +149,34 @@ def _changes(handled: _Handled, listeners: Listeners) -> dict[str, str]:
 def _unreported(handled: _Handled, listeners: Listeners) -> str:
     parts = []
     if not listeners.has(handled.status_callback):
-        goes = f"goes to {without_secrets(handled.status_callback)}" if handled.status_callback else "is not set"
+        goes = _goes(handled.status_callback, listeners) if handled.status_callback else "is not set"
         parts.append(f"the end of calls is not reported here: its status callback {goes}")
     if not listeners.answers(handled.voice_url):
-        goes = f"goes to {without_secrets(handled.voice_url)}" if handled.voice_url else "is not set: its calls fail"
+        goes = _goes(handled.voice_url, listeners) if handled.voice_url else "is not set: its calls fail"
         parts.append(f"that they ring is not seen: its voice URL {goes}")
     return f"{handled.name}: {'; '.join(parts)}"
+
+
+def _goes(url: str, listeners: Listeners) -> str:
+    but = ", with another user or password than the listener's" if listeners.has_but_for_user(url) else ""
+    return f"goes to {without_secrets(url)}{but}"
 
 
 def _fix(handled: _Handled, changes: Mapping[str, str], listeners: Listeners) -> str:
     """Return what the request does: it names each URL that is replaced, and says what becomes of it."""
     parts = ["this sets both" if {"StatusCallback", "VoiceUrl"} <= changes.keys() else "this sets it"]
-    if "VoiceUrl" in changes:
+    if "VoiceUrl" in changes and not listeners.has_but_for_user(handled.voice_url):
         parts.append(
             f"its calls are then answered by what --forward-to names, in place of {handled.voice_url}, so that must be "
             "the same application"
         )
-    if "StatusCallback" in changes and handled.status_callback:
-        parts.append(f"Twilio then no longer requests {handled.status_callback}{_instead(listeners)}")
+    replaced = handled.status_callback if "StatusCallback" in changes else ""
+    if replaced and not listeners.has_but_for_user(replaced):
+        parts.append(f"Twilio then no longer requests {replaced}{_instead(listeners)}")
         if handled.callback_method == "GET":
             parts.append("callbacks come by POST then, not by GET")
+    if listeners.has_password:
+        parts.append("the command holds the public URL's password in clear")
     return "; ".join(parts)
 
 
@@ -176,24 +191,44 @@ def _instead(listeners: Listeners) -> str:
 
 
 def _command(settings: Settings, url: str, changes: Mapping[str, str]) -> str:
-    """Return the request as one types it; the secrets stay in the environment."""
+    """Return the request as one types it; the account's secrets stay in the environment.
+
+    A password in the callback URL is shown, since the request would set asterisks in its place.
+    """
     user = "$TWILIO_API_KEY:$TWILIO_API_SECRET" if settings.api_key else "$TWILIO_ACCOUNT_SID:$TWILIO_AUTH_TOKEN"
     pairs = " ".join(f"--data-urlencode {shlex.quote(f'{name}={value}')}" for name, value in changes.items())
-    pairs = without_secrets(pairs)
     return f'curl -u "{user}" {shlex.quote(url)} {pairs}'
 
 
-def _same(url: str, own: str) -> bool:
-    theirs, ours = _parts(url), _parts(own)
-    return (theirs.netloc, theirs.path.rstrip("/"), theirs.query) == (ours.netloc, ours.path.rstrip("/"), ours.query)
+def is_same_url(url: str, own: str) -> bool:
+    """Return whether Twilio sends the same request to both: a fragment and another spelling make no difference."""
+    return (_place(url), _user(url)) == (_place(own), _user(own))
+
+
+def _place(url: str) -> tuple[str, str, str]:
+    parts = _parts(url)
+    return parts.netloc, parts.path.rstrip("/"), parts.query
+
+
+def _origin(url: str) -> tuple[str, tuple[str, str]]:
+    return _parts(url).netloc, _user(url)
 
 
 def _parts(url: str) -> SplitResult:
-    """Return the parts of a URL as they are compared; all are empty where it can't be parsed."""
+    """Return the parts of a URL as they are compared, without a user; all are empty where it can't be parsed."""
     try:
-        return urlsplit(one_spelling(comparable_url(url)))
+        return urlsplit(one_spelling(without_user_and_fragment(url)))
     except ValueError:
         return urlsplit("")
+
+
+def _user(url: str) -> tuple[str, str]:
+    """Return user and password with which Twilio signs in at a URL. They are compared, and never shown."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "", ""
+    return unquote(parts.username or ""), unquote(parts.password or "")
 
 
 def _count(number: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import parse_qs, urlsplit
 
 from callctl.api.resources import PhoneNumber
-from callctl.operations.missing_callbacks import comparable_url
+from callctl.doctor.numbers import is_same_url
 from callctl.views.doctor_finding import Finding, warning
 
 # The failures after which a callback is lost unless Twilio tries again (docs/twilio.md, "Delivery").
@@ -36,11 +36,10 @@ def retry_findings(numbers: Sequence[PhoneNumber], *, callback_url: str, retries
     if fragment and not has_retries(callback_url):
         what = f"{callback_url}: the part behind # does not have Twilio try again after a 5xx or without an answer"
         yield warning("retries", what, fix=fix)
-    own = comparable_url(callback_url)
     without_retries = [
         number.number
         for number in numbers
-        if comparable_url(number.status_callback) == own and not has_retries(number.status_callback)
+        if is_same_url(number.status_callback, callback_url) and not has_retries(number.status_callback)
     ]
     if without_retries:
         more = "" if len(without_retries) <= _SHOWN else f" and {len(without_retries) - _SHOWN} more"

@@ -53,4 +53,4 @@ def wrong(name: str, error: CallctlError) -> Finding:
 
 def skipped(name: str, text: str) -> Finding:
     """Return what could not be checked."""
-    return Finding(name, Level.SKIPPED, text)
+    return Finding(name, Level.SKIPPED, without_secrets(text))
