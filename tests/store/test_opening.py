@@ -31,6 +31,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setattr(PostgresStore, "open", server.open)
     monkeypatch.setattr(opening, "elapsed", lambda: server.now)
     monkeypatch.setattr(opening, "_silent", {})
+    monkeypatch.setattr(opening, "_kept_open", set())
     yield server
 
 
@@ -59,6 +60,22 @@ def test_one_that_refuses_at_once_is(server: Server, settings: Settings) -> None
     server.wait = 0.1
     ask(settings)
     assert server.asked == 3
+
+
+@pytest.mark.parametrize("is_listener", [True, False])
+def test_a_process_that_keeps_it_open_tries_again_each_time(
+    server: Server, settings: Settings, is_listener: bool
+) -> None:
+    """A watch goes on for days: what its keys do is written down as soon as the server answers again."""
+    ask(settings)
+    assert server.asked == 1
+    with pytest.raises(StoreAwayError):
+        if is_listener:
+            opening.open_for_watch(settings, on_trouble=lambda _text: None)
+        else:
+            opening.open_store(settings, stays_open=True)
+    ask(settings)
+    assert server.asked == 5
 
 
 def test_who_keeps_it_open_asks_again_and_waits_longer(

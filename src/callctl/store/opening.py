@@ -27,6 +27,8 @@ _CONNECT_LIMIT = 2.0
 _LONG_WAIT = 1.0
 _NOT_TRIED_AGAIN = 10.0
 _silent: dict[str, tuple[float, StoreAwayError]] = {}  # by URL, since when by the monotonic clock, and what was said
+# The URLs of the stores that this process keeps open: a watch outlasts such a silence, and tries again each time.
+_kept_open: set[str] = set()
 
 
 def open_store(
@@ -71,6 +73,7 @@ def open_for_watch(
     if settings.store_url is not None:
         from callctl.store.postgresql.store import PostgresStore
 
+        _kept_open.add(settings.store_url)
         shared = PostgresStore.open(
             settings.store_url, world=settings.world, on_trouble=on_trouble, on_recovery=on_recovery
         )
@@ -174,10 +177,11 @@ def _shared(
     from callctl.store.postgresql.store import PostgresStore
 
     if stays_open:
+        _kept_open.add(url)
         return PostgresStore.open(url, world=settings.world, on_trouble=on_trouble, on_recovery=on_recovery)
     began = elapsed()
     since, error = _silent.get(url, (began - _NOT_TRIED_AGAIN, None))
-    if error is not None and began - since < _NOT_TRIED_AGAIN:
+    if error is not None and began - since < _NOT_TRIED_AGAIN and url not in _kept_open:
         raise StoreAwayError(error.message, hint=error.hint)
     try:
         return PostgresStore.open(

@@ -14,10 +14,20 @@ from callctl.calls.board import Board
 from callctl.calls.call import Call
 from callctl.calls.event import CallEvent
 from callctl.calls.leg import Leg
+from callctl.cli.io.results import Outcome
 from callctl.cli.io.runtime import Runtime
+from callctl.cli.options import calls
 from callctl.cli.options.history import History, StatusSince
-from callctl.errors import ApiError, CallctlError, NoLongerWantedError, OutcomeUnknownError, WrongCallStateError
+from callctl.errors import (
+    ApiError,
+    CallctlError,
+    NoLongerWantedError,
+    OutcomeUnknownError,
+    StoreAwayError,
+    WrongCallStateError,
+)
 from callctl.settings import load
+from callctl.store import opening
 from callctl.store.sqlite.store import SqliteStore
 
 DIALS = "<Response><Dial>+12025550101</Dial></Response>"
@@ -143,6 +153,29 @@ def test_what_may_have_changed_a_call_is_found(home: Path) -> None:
     requests.fail(OutcomeUnknownError("no answer"))
     (change,) = requests.changes()
     assert (change.action, change.result, change.at) == ("hangup", UNKNOWN, moment(50))
+
+
+@pytest.mark.parametrize("answers_again", [True, False])
+def test_a_server_that_was_away_at_first_is_tried_once_more_at_the_end(
+    home: Path, monkeypatch: pytest.MonkeyPatch, answers_again: bool
+) -> None:
+    """Each try may take seconds, and what was done should be written down all the same."""
+    requests, tries = Requests(home, has_store=True), list[str]()
+
+    def fail(*_args: object, **_options: object) -> None:
+        tries.append("tried")
+        raise StoreAwayError("can't reach it")
+
+    monkeypatch.setattr(calls, "open_existing", fail)
+    if not answers_again:
+        monkeypatch.setattr(opening, "open_store", fail)
+    with History(requests.runtime, requests.settings) as history:
+        assert history.is_incomplete
+        for number in (1, 2):
+            history.record([Outcome("hangup", sid(number), "ended", "ended", ())])
+        assert len(tries) == 1
+    assert len(requests.recorded) == answers_again
+    assert len(tries) == (1 if answers_again else 2)
 
 
 @pytest.mark.parametrize("behind", [-600, 0, 600])

@@ -21,8 +21,10 @@ from callctl.calls.action import UNKNOWN as OUTCOME_UNKNOWN
 from callctl.calls.action import ActionEvent
 from callctl.calls.board import Board, Snapshot
 from callctl.cli.io.runtime import Runtime
+from callctl.cli.options import calls
 from callctl.cli.options.history import History
 from callctl.cli.watch.operator import SENT_WITHIN, TableOperator
+from callctl.errors import StoreAwayError
 from callctl.operations.redirect import child_goes_on
 from callctl.settings import load
 from callctl.store.sqlite.store import SqliteStore
@@ -365,6 +367,34 @@ def test_what_may_have_been_done_is_not_said_to_be_undone(setup: CliSetup, turn:
         said = Table(setup, api_url=api.url).hang_up((UNKNOWN, RINGS))
     assert said.startswith(f"outcome unknown: {UNKNOWN}: ")
     assert f"; the call may have been ended; look: `callctl show {UNKNOWN}`" in said
+
+
+@pytest.mark.parametrize("opens", [False, True])
+def test_where_others_changes_could_not_be_read_an_action_says_so(
+    table: Table, monkeypatch: pytest.MonkeyPatch, opens: bool
+) -> None:
+    def fail(*_args: object, **_options: object) -> None:
+        raise StoreAwayError("can't reach the event store")
+
+    ends, goes_on, other = (table.setup.place(ANSWERS, after=after) for after in (0, 0, 5))
+    SqliteStore.open_for_watch(table.settings.store, world=table.settings.world).close()
+    intents: list[HangUp | Redirect] = [
+        HangUp((Target(ends, TALKS),)),
+        Redirect((Target(goes_on, TALKS),), "survey"),
+        Redirect((Target(goes_on, TALKS), Target(other, TALKS)), "survey"),
+    ]
+    doubt = "; the event store could not be read, so others may have changed it meanwhile"
+    for intent in intents:
+        table.operator.put_question(intent, last_action=0)
+        with monkeypatch.context() as patched:
+            if opens:
+                patched.setattr(SqliteStore, "actions_after", fail)
+            else:
+                patched.setattr(calls, "open_existing", fail)
+            said = table.act(intent)
+        assert said.endswith(doubt)
+        assert said.count(doubt) == 1
+    assert sorted(sid for sid, _ in table.sent) == sorted([ends, goes_on, goes_on, other])
 
 
 def test_what_could_not_be_sent_in_time_is_not_sent_any_more(setup: CliSetup) -> None:

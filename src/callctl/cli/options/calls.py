@@ -338,16 +338,15 @@ def open_store_alone(runtime: Runtime, settings: Settings) -> EventStore | None:
 
 
 def open_store_for_writing(runtime: Runtime, settings: Settings, *, busy_timeout: float) -> EventStore | None:
-    """Return the local store for reading and writing, or None as ``open_store_to_read`` does.
+    """Return the local store for reading and writing, or None if there is none.
 
     ``busy_timeout`` is how many seconds to wait for another program's lock.
+
+    Raises:
+        StoreError: It can't be read.
     """
     warn_of_another_store(runtime, settings)
-    try:
-        return open_existing(settings, busy_timeout=busy_timeout)
-    except StoreError as error:
-        runtime.warn(error)
-    return None
+    return open_existing(settings, busy_timeout=busy_timeout)
 
 
 def calls_in_store(runtime: Runtime, settings: Settings, store: EventStore, texts: Sequence[str]) -> list[str]:

@@ -16,8 +16,15 @@ from typing import TYPE_CHECKING, Self
 
 from callctl.calls.call import Call, CallStatus, rank_of
 from callctl.cli.io.runtime import Runtime
-from callctl.cli.options.calls import open_store_for_writing, open_store_to_read
-from callctl.errors import CallctlError, NoLongerWantedError, NoThreadError, StoreError, WrongCallStateError
+from callctl.cli.options.calls import open_store_alone, open_store_for_writing
+from callctl.errors import (
+    CallctlError,
+    NoLongerWantedError,
+    NoThreadError,
+    StoreAwayError,
+    StoreError,
+    WrongCallStateError,
+)
 from callctl.support.clock import elapsed
 from callctl.support.identity import user_at_host
 from callctl.support.threads import run_with_time_limit
@@ -53,6 +60,7 @@ class History:
         self._readonly = readonly
         self._reader: EventStore | None = None
         self._store: EventStore | None = None
+        self.is_incomplete = False  # whether actions in the store could not be read
         self._is_unreadable = False
         self._writing = threading.Lock()  # of the store and of ``_recorded``
         self._sending = threading.Lock()  # of ``_is_abandoned`` and the beginning of a request
@@ -70,11 +78,23 @@ class History:
         self._over: dict[str, Call] = {}  # calls that REST showed as over
 
     def __enter__(self) -> Self:
-        if self._readonly:
-            self._reader = open_store_to_read(self._runtime, self._settings)
-        else:  # one connection reads and writes
-            self._reader = self._store = open_store_for_writing(self._runtime, self._settings, busy_timeout=_BUSY_LIMIT)
+        try:
+            if self._readonly:
+                self._reader = open_store_alone(self._runtime, self._settings)
+            else:  # one connection reads and writes
+                self._reader = self._store = open_store_for_writing(
+                    self._runtime, self._settings, busy_timeout=_BUSY_LIMIT
+                )
+        except StoreAwayError as error:  # each further try to connect may last as long
+            self._try_again_at = elapsed() + _TRY_AGAIN
+            self._note_unread(error)
+        except StoreError as error:
+            self._note_unread(error)
         return self
+
+    def _note_unread(self, error: StoreError) -> None:
+        self.is_incomplete = True
+        self._runtime.warn(error)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -253,7 +273,7 @@ class History:
                 yield from page
                 action_id = page[-1][0]
         except StoreError as error:
-            self._runtime.warn(error)
+            self._note_unread(error)
 
     def actions(self, sid: str) -> Sequence[ActionEvent]:
         """Return the requests for a call that are known here, in the order of the store."""
@@ -262,7 +282,7 @@ class History:
         try:
             return self._reader.actions(sid)
         except StoreError as error:
-            self._runtime.warn(error)
+            self._note_unread(error)
             return ()
 
     def record_intent(self, sids: Iterable[str]) -> None:

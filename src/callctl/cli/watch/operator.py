@@ -42,6 +42,7 @@ _DONE = frozenset({"ended", "accepted", "already-over", "redirected"})
 _PARALLEL = 20
 # Seconds from the confirmation on in which a request may be sent: what was meant then may be wrong later.
 SENT_WITHIN = 10.0
+_UNCHECKED = "the event store could not be read, so others may have changed it meanwhile"
 # Seconds in which the actions in flight may come to their end when the table is left.
 LEAVING = 1.0
 
@@ -49,12 +50,14 @@ LEAVING = 1.0
 class _Result(NamedTuple):
     """What came of an action on one leg; ``is_recorded``: a watch shows it, from the store.
 
-    ``is_done``: the leg was changed as it was meant, or had ended before.
+    ``is_done``: the leg was changed as it was meant, or had ended before. ``is_unchecked``: it was not
+    known whether others had changed it since the question.
     """
 
     sentence: str
     is_recorded: bool
     is_done: bool = False
+    is_unchecked: bool = False
 
 
 @dataclass
@@ -148,11 +151,16 @@ class _Action:
         """Return what came of it."""
         return [result.sentence for result in self.results.values()]
 
+    def summary(self) -> str:
+        """Say what came of several legs so far."""
+        is_unchecked = any(result.is_unchecked for result in self.results.values())
+        return _summary(self.sentences()) + (f"; {_UNCHECKED}" if is_unchecked else "")
+
     def outcome(self) -> ActionOutcome:
         """Return what came of it when it is over."""
         sentences = self.sentences()
         return ActionOutcome(
-            sentences[0] if len(sentences) == 1 else _summary(sentences),
+            sentences[0] if len(sentences) == 1 else self.summary(),
             [result.sentence for result in self.results.values() if not result.is_recorded],
             frozenset(sid for sid, result in self.results.items() if not result.is_done),
         )
@@ -310,7 +318,7 @@ class TableOperator:
             is_over = action.over.wait(max(0.0, until - elapsed()))
             unclear = [] if is_over else action.abandon()
             known = action.sentences()
-            for sentence in [*known, *unclear] if len(known) < 2 else [_summary(known), *unclear]:
+            for sentence in [*known, *unclear] if len(known) < 2 else [action.summary(), *unclear]:
                 self._runtime.say(f"callctl: {sentence}")
 
     def _act(self, action: _Action, report: Callable[[ActionOutcome], None]) -> None:
@@ -369,7 +377,7 @@ class TableOperator:
             action.check()
             client = observed.while_wanted(lambda _may_be_done: action.is_wanted())
             outcome = redirect_call(client, history, sid, request, where=where, command=command(sid))
-            return self._recorded(history, outcome)
+            return _with_doubt(self._recorded(history, outcome))
 
         return redirect
 
@@ -405,13 +413,15 @@ class TableOperator:
             check=check,
         )
         result = self._recorded(history, outcome_of(ended, history, sid=target.sid, options=options))
-        return result._replace(sentence=_with_hint(result.sentence, error_of(ended, options)))
+        return _with_doubt(result._replace(sentence=_with_hint(result.sentence, error_of(ended, options))))
 
     def _recorded(self, history: History, outcome: Outcome) -> _Result:
         if outcome.is_recorded:
             history.record([outcome])
         history.settle([outcome.sid])
-        return _Result(outcome.sentence, history.is_written(outcome.sid), outcome.result in _DONE)
+        is_written = history.is_written(outcome.sid)
+        is_unchecked = history.is_incomplete and outcome.changes_call
+        return _Result(outcome.sentence, is_written, outcome.result in _DONE, is_unchecked)
 
     def _redirect_request(self, url: str) -> tuple[RedirectRequest, str]:
         """Return the request, and how its document is named.
@@ -506,6 +516,10 @@ def _changed(changes: _Changes, sid: str) -> str | None:
         return None
     meanwhile = f"meanwhile {by_whom(change)}".rstrip()
     return f"left alone: {sid} was changed {meanwhile} ({change.action})"
+
+
+def _with_doubt(result: _Result) -> _Result:
+    return result._replace(sentence=f"{result.sentence}; {_UNCHECKED}") if result.is_unchecked else result
 
 
 def _summary(sentences: Sequence[str]) -> str:
