@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 from calls_api import UnexpectedRequest
-from events import event_of
+from events import event_of, moment
 
 from callctl.calls.action import ActionEvent
 from callctl.calls.board import Change, Snapshot
@@ -34,6 +34,9 @@ class Fake(UnexpectedRequest):
         self.notes: list[str] = []
         self.drawn: list[Snapshot] = []
         self.stored: list[CallEvent] = []
+        self.recorded: list[ActionEvent] = []
+        self.recorded_at_once = 1  # between two reads
+        self.actions_shown: list[ActionEvent] = []
 
     @property
     def remaining_rounds(self) -> int:
@@ -51,15 +54,15 @@ class Fake(UnexpectedRequest):
             raise StoreError("the store can't be read")
         return iter(self.stored)
 
-    def actions(self, _sid: str) -> list[ActionEvent]:
-        return []
+    def actions(self, sid: str) -> list[ActionEvent]:
+        return self.recorded[: len(self.actions_shown) + self.recorded_at_once] if sid == PARENT else []
 
     def event(self, event: CallEvent, change: Change | None) -> None:
         assert change is not None
         self.shown.append((event.call_sid, event.status))
 
     def action(self, action: ActionEvent) -> None:
-        raise AssertionError(action)
+        self.actions_shown.append(action)
 
     def trouble(self, text: str) -> None:
         self.notes.append(text)
@@ -84,7 +87,10 @@ def watched(
 ) -> tuple[Fake, Snapshot]:
     fake = Fake(rounds, broken_store=broken_store)
     fake.stored = list(stored)
+    return fake, follow(fake)
 
+
+def follow(fake: Fake) -> Snapshot:
     async def run() -> Snapshot:
         return await FamilyFollower(
             parent("queued"),
@@ -96,7 +102,7 @@ def watched(
             sleep=lambda seconds: asyncio.sleep(seconds / 50),
         ).run()
 
-    return fake, asyncio.run(run())
+    return asyncio.run(run())
 
 
 def test_it_ends_only_when_the_last_leg_has_ended() -> None:
@@ -142,3 +148,16 @@ def test_a_call_that_rest_does_not_know_yet_is_no_trouble() -> None:
 def test_a_store_that_cannot_be_read_leaves_asking() -> None:
     _, last = watched([[parent("busy")]], broken_store=True)
     assert last.ended == 1
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_each_request_is_shown_once_in_the_stores_order_whatever_its_time(at_once: int) -> None:
+    fake = Fake([[parent("in-progress")], [parent("completed")]])
+    # The answer to the later one came first, or the clock of who sent it is behind.
+    fake.recorded = [
+        ActionEvent(moment(2), PARENT, "hangup", (), ""),
+        ActionEvent(moment(1), PARENT, "redirect", (), ""),
+    ]
+    fake.recorded_at_once = at_once
+    follow(fake)
+    assert [action.action for action in fake.actions_shown] == ["hangup", "redirect"]

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
+from heapq import merge
 from typing import TYPE_CHECKING, Protocol
 
 from callctl.api.calls_api import CallsApi
@@ -84,7 +85,7 @@ class FamilyFollower:
         self._world, self._store, self._api, self._view = world, store, api, view
         self._now, self._sleep = now, sleep
         self._board = Board()
-        self._actions = 0
+        self._actions: set[ActionEvent] = set()  # that were shown
         self._has_callbacks = False
         self._confirmed = False
         self._stopping = False
@@ -143,20 +144,23 @@ class FamilyFollower:
         except (StoreError, NoThreadError):
             return  # REST is polled all the same
         self._apply(events)
-        for action in actions[self._actions :]:
+        for action in actions:
             self._view.action(action)
-        self._actions = max(self._actions, len(actions))
+        self._actions.update(actions)
 
     def _stored(self, legs: Iterable[str]) -> tuple[list[CallEvent], list[ActionEvent]]:
-        """Return the family's events, and what was requested of these legs and theirs, the first one first.
+        """Return the family's events, and what was requested of these legs and theirs and was not shown.
+
+        What was requested of one leg is in the store's order: one that was sent earlier may be recorded later, and the
+        clocks of those who sent it may differ.
 
         Raises:
             StoreError: The store can't be read.
         """
         events = list(self._store.family(self._sid))
         sids = dict.fromkeys([*legs, *(event.call_sid for event in events)])
-        actions = [action for sid in sids for action in self._store.actions(sid)]
-        return events, sorted(actions, key=lambda action: action.at)
+        actions = [[action for action in self._store.actions(sid) if action not in self._actions] for sid in sids]
+        return events, list(merge(*actions, key=lambda action: action.at))
 
     def _apply(self, events: Iterable[CallEvent]) -> None:
         for event in events:
