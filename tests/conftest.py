@@ -20,7 +20,7 @@ if sys.dont_write_bytecode:
     sys.dont_write_bytecode = False
 
 from browser import running_browser
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from postgresql_server import PostgresServer, postgres_server
 from running import Callctl, run
 from stage import handlers_kept
@@ -37,8 +37,9 @@ LONG = {
     "test_guard.py",
 }
 
-# No deadline: how long an example takes says nothing on a busy machine, and no test here asserts a duration.
-settings.register_profile("callctl", deadline=None)
+# No deadline, and no complaint of slow data: how long an example takes, and how long its data take to be made, says
+# nothing on a busy machine, and no test here asserts a duration.
+settings.register_profile("callctl", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("callctl")
 
 
