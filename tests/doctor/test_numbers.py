@@ -190,7 +190,7 @@ def test_what_leads_here(url: str, *, is_here: bool, answers: bool) -> None:
     assert (HERE.has(url), HERE.answers(url)) == (is_here, answers)
 
 
-SECRET = "fake'Word"
+SECRET = "fake-Word"
 WITH_PASSWORD = f"https://tw:{SECRET}@calls.example.com/status"
 SIGNED_IN = Listeners([WITH_PASSWORD], f"{WITH_PASSWORD}#rc=5&rp=5xx,ct,rt", forwards=True)
 
@@ -199,7 +199,7 @@ SIGNED_IN = Listeners([WITH_PASSWORD], f"{WITH_PASSWORD}#rc=5&rp=5xx,ct,rt", for
     ("url", "is_here"),
     [
         (WITH_PASSWORD, True),
-        ("https://tw:fake%27Word@CALLS.example.com/status#rc=5", True),
+        ("https://tw:fake%2DWord@CALLS.example.com/status#rc=5", True),
         (WITH_PASSWORD.replace(SECRET, "***"), False),
         (WITH_PASSWORD.replace(SECRET, "wrong"), False),
         (WITH_PASSWORD.replace(SECRET, SECRET.lower()), False),
