@@ -9,17 +9,20 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
-from doctor_runs import doctor
+from api.scripted import Server, reply
+from doctor_runs import ACCOUNT, TOKEN, account, at, doctor
 from processes import Piped
 from running import Callctl, env_for
 from twilio.rest import Client
 from web_site import free_port
 
 from callctl.api.client import ApiClient
-from callctl.doctor.numbers import Listeners, account_numbers, number_findings
+from callctl.api.resources import PhoneNumber
+from callctl.doctor.numbers import Listeners, number_findings
 from callctl.settings import Settings
 from callctl.simulator import Simulator
 from callctl.views.doctor_finding import Finding
@@ -47,7 +50,7 @@ def found(simulator: Simulator, listeners: Listeners = HERE) -> list[Finding]:
         return ApiClient(settings, sleep=time.sleep, random=random.random)
 
     settings = settings_of(simulator)
-    numbers = account_numbers(settings, open_client)
+    numbers = open_client(settings).phone_numbers()
     return list(number_findings(settings, open_client, numbers=numbers, listeners=listeners))
 
 
@@ -261,6 +264,78 @@ def test_beside_a_watch_the_command_alone_shows_the_password_of_its_url(
     command = json_of(done.out, "number")["command"] if more else f"curl -u {shown[0].splitlines()[0]}"
     typed(command, env)
     assert client.incoming_phone_numbers(number.sid).fetch().status_callback.startswith(f"{url}#")
+
+
+NUMBER = {"sid": "PN" + "0" * 32, "phone_number": "+12025550142", "status_callback": OURS, "voice_url": THEIRS}
+APPLICATION = "AP" + "0" * 32
+OF_APPLICATION = NUMBER | {"sid": "PN" + "1" * 32, "voice_application_sid": APPLICATION}
+OF_TRUNK = NUMBER | {"sid": "PN" + "2" * 32, "trunk_sid": "TK" + "0" * 32}
+REFUSED = (403, {"code": 20003, "message": "Permission Denied"})
+
+
+def listed(key: str, *rows: Any, next_page: Any = None) -> tuple[int, dict[str, Any]]:
+    return 200, {key: list(rows), "next_page_uri": next_page}
+
+
+def at_pages(numbers: tuple[int, Any], applications: tuple[int, Any] = REFUSED) -> Any:
+    """Return the turn that answers for the account, its numbers and its applications."""
+
+    def answer(handler: Any) -> None:
+        path = urlsplit(handler.path).path
+        if path.endswith("/IncomingPhoneNumbers.json"):
+            reply(*numbers)(handler)
+        elif path.endswith("/Applications.json"):
+            reply(*applications)(handler)
+        else:
+            account()(handler)
+
+    return answer
+
+
+INCOMPLETE = "the list may be incomplete: the address of its next page can't be read"
+LOOP = f"/2010-04-01/Accounts/{ACCOUNT}/IncomingPhoneNumbers.json?Page=1"
+
+
+@pytest.mark.parametrize(
+    ("numbers", "why"),
+    [
+        (REFUSED, "Permission Denied"),
+        ((404, {"code": 20404, "message": "no such resource"}), "no such"),
+        ((429, {"code": 20429, "message": "Too Many Requests"}), "Too Many Requests"),
+        ((503, {"message": "try later"}), "try later"),
+        ((200, {"calls": []}), "holds no incoming_phone_numbers"),
+        (listed("incoming_phone_numbers", NUMBER, next_page=LOOP), "the list does not end"),
+        (listed("incoming_phone_numbers", NUMBER, next_page=5), INCOMPLETE),
+    ],
+)
+def test_numbers_that_cant_be_read_are_not_called_fine(callctl: Callctl, numbers: tuple[int, Any], why: str) -> None:
+    with Server(at_pages(numbers)) as server:
+        url = f"http://127.0.0.1:{(port := free_port())}/status"
+        code, findings = doctor(callctl, at(server) | {"CALLCTL_PORT": str(port), "CALLCTL_PUBLIC_URL": url})
+    assert (code, findings["numbers"]["level"]) == (0, "skipped")
+    assert findings["numbers"]["text"].startswith("not checked: they can't be read: ")
+    assert why in findings["numbers"]["text"]
+
+
+@pytest.mark.parametrize(
+    ("applications", "why"),
+    [
+        (REFUSED, "the applications can't be read: "),
+        (listed("applications", {"sid": APPLICATION}, next_page=5), f"the applications can't be read: {INCOMPLETE}"),
+        (listed("applications", {"sid": "AP" + "9" * 32}), f"the account shows no application {APPLICATION}"),
+    ],
+)
+def test_nor_are_those_of_an_application_that_cant_be_read(applications: tuple[int, Any], why: str) -> None:
+    def open_client(settings: Settings) -> ApiClient:
+        return ApiClient(settings, sleep=time.sleep, random=random.random)
+
+    rows = [PhoneNumber.from_resource(row) for row in (NUMBER, OF_APPLICATION, OF_TRUNK)]
+    with Server(at_pages(REFUSED, applications)) as server:
+        settings = Settings(account_sid=ACCOUNT, auth_token=TOKEN, api_url=server.url)
+        fine, unknown = number_findings(settings, open_client, numbers=rows, listeners=HERE)
+    assert (fine.level, fine.facts["numbers"]) == ("ok", ["+12025550142"])
+    assert (unknown.name, unknown.level, unknown.facts["numbers"]) == ("numbers", "skipped", ["+12025550142"])
+    assert unknown.text.startswith(f"not checked: +12025550142: {why}")
 
 
 def json_of(out: str, name: str) -> dict[str, Any]:

@@ -208,19 +208,20 @@ class ApiClient:
         return [Notification.from_resource(row) for row in self._rows(self._get, url, key="notifications")]
 
     def phone_numbers(self) -> _List[PhoneNumber]:
-        """Fetch the numbers of the account."""
+        """Fetch the numbers of the account; raise CallctlError where not all can be read."""
         from callctl.api.resources import PhoneNumber
 
         first = self._url(f"IncomingPhoneNumbers.json?PageSize={MAX_PAGE_SIZE}")
-        rows = self._rows(self._get, first, key="incoming_phone_numbers")
+        rows = self._rows(self._get, first, key="incoming_phone_numbers", warn=_refuse)
         return [PhoneNumber.from_resource(row) for row in rows]
 
     def applications(self) -> _List[Application]:
-        """Fetch the applications of the account."""
+        """Fetch the applications of the account; raise CallctlError where not all can be read."""
         from callctl.api.resources import Application
 
         first = self._url(f"Applications.json?PageSize={MAX_PAGE_SIZE}")
-        return [Application.from_resource(row) for row in self._rows(self._get, first, key="applications")]
+        rows = self._rows(self._get, first, key="applications", warn=_refuse)
+        return [Application.from_resource(row) for row in rows]
 
     def participants(self, conference_sid: str) -> _List[Participant]:
         """Fetch the calls that are in a conference.
@@ -244,9 +245,15 @@ class ApiClient:
         return self._url(f"Applications/{quote(sid, safe='')}.json")
 
     def _rows(
-        self, fetch: Callable[[str], Mapping[str, Any]], first: str, *, key: str, named_by: str = "sid"
+        self,
+        fetch: Callable[[str], Mapping[str, Any]],
+        first: str,
+        *,
+        key: str,
+        named_by: str = "sid",
+        warn: Callable[[str], None] | None = None,
     ) -> Iterator[Mapping[str, Any]]:
-        return rows(fetch, first, key=key, base=self._settings.api_url, warn=self._warn, named_by=named_by)
+        return rows(fetch, first, key=key, base=self._settings.api_url, warn=warn or self._warn, named_by=named_by)
 
     def _write(self, url: str, parameters: Parameters, *, done: str, check: str, sid: str | None = None) -> Call:
         """Send what must not be sent twice; ``check`` is the hint where it is not known whether it was done.
@@ -330,6 +337,11 @@ class ApiClient:
         # First: without an account nothing may be sent, least of all to /Accounts/None.
         account = quote(self._settings.credentials().account_sid, safe="")
         return f"{self._settings.api_url.rstrip('/')}/{_VERSION}/Accounts/{account}{rest}"
+
+
+def _refuse(incomplete: str) -> None:
+    """Take no list that may be incomplete."""
+    raise NetworkError(incomplete, hint="try again later")
 
 
 _List = list  # within the class, ``list`` is the method

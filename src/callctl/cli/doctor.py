@@ -18,6 +18,7 @@ from callctl.cli.options.checks import signing_trouble
 from callctl.errors import CallctlError, SettingsError
 
 if TYPE_CHECKING:
+    from callctl.api.resources import PhoneNumber
     from callctl.doctor.callback_route import Running
     from callctl.doctor.numbers import Listeners
     from callctl.settings import Settings
@@ -108,17 +109,25 @@ def _callback_route(runtime: Runtime, settings: Settings, running: Running, *, d
 
 def _numbers(runtime: Runtime, settings: Settings, running: Running) -> Iterator[Finding]:
     """Yield what is found of the account's numbers, where a callback URL is known that they could have."""
-    from callctl.doctor.numbers import account_numbers, number_findings
+    from callctl.doctor.numbers import number_findings
     from callctl.doctor.retries import retry_findings
     from callctl.support.urls import is_loopback_url
+    from callctl.views.doctor_finding import skipped
 
     watch = running.first
     public = None if settings.public_url is None else with_status_path(settings.public_url)
     url = public if watch is None else watch.callback_url
     if url is None or not (settings.is_twilio or settings.is_loopback):
         return
-    numbers = account_numbers(settings, runtime.client)
+    numbers: list[PhoneNumber] = []
+    unread: CallctlError | None = None
+    try:
+        numbers = runtime.client(settings).phone_numbers()
+    except CallctlError as error:
+        unread = error
     yield from retry_findings(numbers, callback_url=url, retries=RETRIES)
+    if unread is not None:
+        yield skipped("numbers", "not checked: they can't be read", error=unread)
     if watch is not None and numbers and (settings.is_loopback or not is_loopback_url(url)):
         yield from number_findings(settings, runtime.client, numbers=numbers, listeners=_listeners(running, watch))
 

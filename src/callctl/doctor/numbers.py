@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -13,7 +12,7 @@ from callctl.api.resources import Application, PhoneNumber
 from callctl.errors import CallctlError, without_secrets
 from callctl.settings import Settings
 from callctl.support.urls import one_spelling, without_user_and_fragment
-from callctl.views.doctor_finding import Finding, fine, warning
+from callctl.views.doctor_finding import Finding, fine, skipped, warning
 
 _SHOWN = 5
 _DOCUMENTS = "/twiml/"  # where a listener serves documents, by name
@@ -65,14 +64,6 @@ class _Handled:
         return f"{named} (application {self.application})" if self.application else named
 
 
-def account_numbers(settings: Settings, open_client: Callable[[Settings], ApiClient]) -> list[PhoneNumber]:
-    """Return the account's numbers; none where the credentials may not read them, or the service has none."""
-    try:
-        return open_client(settings).phone_numbers()
-    except CallctlError:
-        return []
-
-
 def number_findings(
     settings: Settings,
     open_client: Callable[[Settings], ApiClient],
@@ -80,7 +71,7 @@ def number_findings(
     numbers: Sequence[PhoneNumber],
     listeners: Listeners,
 ) -> Iterator[Finding]:
-    """Yield a warning for each number of which not all is reported here, and one line for all others.
+    """Yield a warning for each number of which not all is reported here, one line for all others, and what is unknown.
 
     The number's status callback reports the end of a call. That it rings is seen only where the request for its
     TwiML comes here as well (docs/twilio.md, "Numbers and applications"). Calls of a trunk have neither.
@@ -92,7 +83,8 @@ def number_findings(
         listeners: Those that run.
     """
     client = open_client(settings)
-    judged = [(each, _changes(each, listeners)) for each in _handled(client, numbers)]
+    handled, unknown = _handled(client, numbers)
+    judged = [(each, _changes(each, listeners)) for each in handled]
     faults = [(each, changes) for each, changes in judged if changes]
     for each, changes in faults[:_SHOWN]:
         command = _command(settings, each.resource, changes)
@@ -108,24 +100,43 @@ def number_findings(
         is_seen = listeners.forwards or all(listeners.answers(each.voice_url) for each in well)
         ring = "" if is_seen else "; that they ring is seen only with `--forward-to` or `--serve`"
         yield fine("numbers", f"of {_count(len(reported))} the end of calls is reported here{ring}", numbers=reported)
+    yield from unknown
 
 
-def _handled(client: ApiClient, numbers: Sequence[PhoneNumber]) -> Iterator[_Handled]:
-    """Yield what handles the calls of numbers: their own URLs, or those of applications that can be read."""
-    applications: dict[str, Application] = {}
-    if any(number.application_sid and not number.trunk_sid for number in numbers):
-        with suppress(CallctlError):
-            applications = {application.sid: application for application in client.applications()}
+def _handled(client: ApiClient, numbers: Sequence[PhoneNumber]) -> tuple[list[_Handled], list[Finding]]:
+    """Return what handles the calls of numbers, their own URLs or an application's, and what could not be read of it.
+
+    Calls of a trunk are handled by neither.
+    """
+    handled: list[_Handled] = []
     of_applications: dict[str, list[str]] = {}
     for number in numbers:
+        if number.trunk_sid:
+            continue
         if number.application_sid:
             of_applications.setdefault(number.application_sid, []).append(number.number)
-        elif not number.trunk_sid and number.sid:
-            url = client.phone_number_url(number.sid)
-            yield _handled_by(number, [number.number], url)
+        else:
+            handled.append(_handled_by(number, [number.number], client.phone_number_url(number.sid)))
+    if not of_applications:
+        return handled, []
+    try:
+        applications = {application.sid: application for application in client.applications()}
+    except CallctlError as error:
+        named = [number for each in of_applications.values() for number in each]
+        return handled, [_unknown(named, "the applications can't be read", error)]
+    unknown = []
     for sid, named in of_applications.items():
-        if (application := applications.get(sid)) is not None:
-            yield _handled_by(application, named, client.application_url(sid), sid)
+        if (application := applications.get(sid)) is None:
+            unknown.append(_unknown(named, f"the account shows no application {sid}"))
+        else:
+            handled.append(_handled_by(application, named, client.application_url(sid), sid))
+    return handled, unknown
+
+
+def _unknown(numbers: Sequence[str], why: str, error: CallctlError | None = None) -> Finding:
+    more = f" and {len(numbers) - _SHOWN} more" if len(numbers) > _SHOWN else ""
+    text = f"not checked: {', '.join(numbers[:_SHOWN])}{more}: {why}"
+    return skipped("numbers", text, error=error, numbers=list(numbers))
 
 
 def _handled_by(handler: PhoneNumber | Application, numbers: Sequence[str], url: str, sid: str = "") -> _Handled:

@@ -44,13 +44,17 @@ def warning(name: str, text: str, *, fix: str | None, **facts: object) -> Findin
 
 def wrong(name: str, error: CallctlError) -> Finding:
     """Return what keeps callctl from working; a refusal of the API comes with its code."""
-    facts: dict[str, object] = {}
-    if isinstance(error, ApiError):
-        known = {"code": error.code, "more_info": error.more_info, "request_id": error.request_id}
-        facts = {"status": error.status} | {key: value for key, value in known.items() if value}
-    return Finding(name, Level.WRONG, error.message, error.hint, error, facts)
+    return Finding(name, Level.WRONG, error.message, error.hint, error, _refusal(error))
 
 
-def skipped(name: str, text: str) -> Finding:
-    """Return what could not be checked."""
-    return Finding(name, Level.SKIPPED, without_secrets(text))
+def skipped(name: str, text: str, *, error: CallctlError | None = None, **facts: object) -> Finding:
+    """Return what could not be checked; ``error`` is why, if it is one. A refusal of the API comes with its code."""
+    why = "" if error is None else f": {error.message}"
+    return Finding(name, Level.SKIPPED, without_secrets(f"{text}{why}"), facts=_refusal(error) | facts)
+
+
+def _refusal(error: CallctlError | None) -> dict[str, object]:
+    if not isinstance(error, ApiError):
+        return {}
+    known = {"code": error.code, "more_info": error.more_info, "request_id": error.request_id}
+    return {"status": error.status} | {key: value for key, value in known.items() if value}
