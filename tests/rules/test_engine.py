@@ -17,6 +17,7 @@ from callctl.rules.rule import (
     Action,
     Cancel,
     Hangup,
+    LastRinging,
     Limit,
     On,
     Redirect,
@@ -731,3 +732,16 @@ def test_an_overtaken_callback_that_is_old_is_declined_as_too_old() -> None:
     run.report(1, "ringing")
     run.report(1, "initiated", at=20)
     assert (run.actions, run.declined) == ([], ["too old: it happened 40 s ago"])
+
+
+def test_an_action_on_a_call_whose_answer_only_a_poll_showed_says_when_it_last_rang() -> None:
+    rule = Rule(name="r", when=When(statuses=frozenset({"in-progress"}), lasting=seconds(20)), then=Hangup())
+    run = EngineRun(rule)
+    run.report(1, "initiated")
+    run.wait(2)
+    run.report(1, "ringing")
+    run.wait(10)
+    run.poll(1, "in-progress", began=0)
+    run.wait(30)
+    (action,) = (one for _, one in run.proposals if isinstance(one, Action))
+    assert (action.status_timestamp, action.last_ringing) == (None, LastRinging(moment(2)))

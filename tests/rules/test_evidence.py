@@ -12,6 +12,7 @@ from callctl.calls.board import Arrival, Board
 from callctl.calls.call import Call
 from callctl.calls.event import MISSED, POLLED, CallEvent
 from callctl.rules.evidence import UNKNOWN_AGE, Evidence
+from callctl.rules.rule import LastRinging
 
 HOUR = 3600
 
@@ -168,3 +169,28 @@ def test_the_earliest_timestamp_of_a_status_counts_in_any_order() -> None:
         leg = board.snapshot().leg(sid(1))
         assert leg is not None
         assert seen.status_timestamp(leg) == moment(5)
+
+
+def test_when_a_leg_last_rang_is_what_its_callbacks_reported_before_the_answer() -> None:
+    seen, board = evidence(), Board()
+    events = [
+        event(1, "initiated", at=3, received=4),
+        event(1, "ringing", at=5, received=6),
+        event(1, "ringing", at=None, received=7),
+        event(1, "in-progress", at=9, received=10),
+    ]
+    for one in events:
+        seen.add(one, now=one.received_at)
+        board.apply(one)
+    restored = event(2, "ringing", at=None, received=7)
+    seen.add(restored, now=moment(20), arrival=Arrival(None, moment(20)))
+    poll = CallEvent.from_call(Call(sid(3), "ringing", start_time=moment(5)), received_at=moment(6), world=WORLD)
+    seen.add(poll, now=moment(6))
+    for one in (restored, poll):
+        board.apply(one)
+    legs = [board.snapshot().leg(sid(number)) for number in (1, 2, 3)]
+    assert [seen.last_ringing(leg) for leg in legs if leg] == [
+        LastRinging(moment(5), moment(7)),
+        LastRinging(),
+        LastRinging(),
+    ]

@@ -15,7 +15,7 @@ from callctl.calls.call import Call
 from callctl.errors import NotFoundError
 from callctl.rules.outcome import Outcome, Postponed
 from callctl.rules.precheck import precheck
-from callctl.rules.rule import FOUND_SOON, Action, Cancel, Hangup, On, Redirect, Rule, Trigger, When
+from callctl.rules.rule import FOUND_SOON, Action, Cancel, Hangup, LastRinging, On, Redirect, Rule, Trigger, When
 from callctl.store.records import OpenClaim
 from callctl.store.sqlite.store import SqliteStore
 
@@ -165,6 +165,40 @@ def test_a_call_is_in_progress_since_its_last_change_unless_a_callback_reported_
     )
     updated = None if changed is None else moment(changed)
     answered = Call(RINGS, "in-progress", start_time=START, date_updated=updated, as_of=moment(NOW))
+    result = precheck(FakeApi(answered), claims, action, clock=clock_of(lambda: moment(NOW)))
+    assert result == (None if wait is None else Postponed(retry=True, not_before=timedelta(seconds=wait)))
+
+
+@pytest.mark.parametrize(
+    ("rang", "changed", "wait"),
+    [
+        # The service did not count the answer as a change: it was ringing after that, as its callbacks reported.
+        (LastRinging(timestamp=moment(NOW - 40)), NOW - 40, 21.0),
+        (LastRinging(timestamp=moment(NOW - 40)), NOW - 38, 21.0),
+        (LastRinging(received_at=moment(NOW - 39)), NOW - 60, 21.0),
+        (LastRinging(moment(NOW - 60), moment(NOW - 39)), NOW - 50, 21.0),
+        # It did.
+        (LastRinging(timestamp=moment(NOW - 40)), NOW - 32, None),
+        (LastRinging(received_at=moment(NOW - 40)), NOW - 15, 16.0),
+        (LastRinging(), NOW - 60, None),
+    ],
+)
+def test_a_change_from_before_a_call_last_rang_is_not_that_of_its_answer(
+    claims: SqliteStore, rang: LastRinging, changed: float, wait: float | None
+) -> None:
+    rule = Rule(name="r", when=When(statuses=frozenset({"in-progress"}), lasting=LASTING), then=Hangup())
+    action = Action(
+        rule,
+        RINGS,
+        RINGS,
+        RINGS,
+        is_own=True,
+        needs_precheck=True,
+        status="in-progress",
+        observed_since=moment(NOW - 10),
+        last_ringing=rang,
+    )
+    answered = Call(RINGS, "in-progress", start_time=START, date_updated=moment(changed), as_of=moment(NOW))
     result = precheck(FakeApi(answered), claims, action, clock=clock_of(lambda: moment(NOW)))
     assert result == (None if wait is None else Postponed(retry=True, not_before=timedelta(seconds=wait)))
 

@@ -305,6 +305,7 @@ class Engine:
             status=leg.status,
             status_timestamp=self._evidence.status_timestamp(leg),
             observed_since=self._evidence.observed_since(leg, now=now),
+            last_ringing=self._evidence.last_ringing(leg),
             ancestors=_ancestors(snapshot, sid),
         )
 

@@ -11,9 +11,11 @@ from callctl.calls.call import CallStatus
 from callctl.calls.event import CALLBACK, MISSED, POLLED, CallEvent
 from callctl.calls.leg import Leg
 from callctl.rules.clock_skew import ClockSkew
+from callctl.rules.rule import LastRinging
 
 # How long ago something happened of which that is not known: too long for any rule.
 UNKNOWN_AGE = timedelta.max / 2
+_BEFORE_ANSWER = (CallStatus.QUEUED.value, CallStatus.INITIATED.value, CallStatus.RINGING.value)
 
 
 class Evidence:
@@ -111,6 +113,14 @@ class Evidence:
         timestamps = {} if known is None else known.timestamps
         return next((timestamps[status] for status in _counted_from(leg.status) if status in timestamps), None)
 
+    def last_ringing(self, leg: Leg) -> LastRinging:
+        """Return when callbacks last reported that a leg was not answered yet."""
+        known = self._legs.get(leg.call_sid)
+        if known is None:
+            return LastRinging()
+        timestamps = (known.timestamps[status] for status in _BEFORE_ANSWER if status in known.timestamps)
+        return LastRinging(max(timestamps, default=None), known.rang_at)
+
     def observed_since(self, leg: Leg, *, now: datetime) -> datetime:
         """Return since when, by the steady clock, this process itself knows that a live leg has its status."""
         known = self._legs.get(leg.call_sid)
@@ -164,7 +174,7 @@ class LegEvidence:
     ``first_arrival`` is when its first event arrived, at the latest, by the steady clock. By status, ``timestamps`` are
     Twilio's, ``arrivals`` those of the events, and ``observed`` when this process saw them, which is later for what
     waited. ``started_at`` is when the leg began according to REST. The earliest counts, so that the order of arrival
-    does not matter.
+    does not matter. ``rang_at`` is when this process last received a callback without a Timestamp before the answer.
     """
 
     first_arrival: datetime
@@ -172,6 +182,7 @@ class LegEvidence:
     arrivals: dict[str, Arrival] = field(default_factory=dict)
     observed: dict[str, datetime] = field(default_factory=dict)
     started_at: datetime | None = None
+    rang_at: datetime | None = None
     has_callback: bool = False
 
     def add(self, event: CallEvent, *, arrival: Arrival, now: datetime) -> None:
@@ -181,6 +192,8 @@ class LegEvidence:
         self.observed[event.status] = min(self.observed.get(event.status, now), now)
         self.has_callback = self.has_callback or event.shows_callback
         if event.timestamp is None:
+            if event.kind == CALLBACK and event.status in _BEFORE_ANSWER and arrival.earliest is not None:
+                self.rang_at = max(self.rang_at or arrival.latest, arrival.latest)
             return
         if event.kind in (CALLBACK, MISSED):
             self.timestamps[event.status] = min(self.timestamps.get(event.status, event.timestamp), event.timestamp)

@@ -10,7 +10,7 @@ from callctl.calls.call import LIVE_STATUSES, Call, CallStatus, rank_of
 from callctl.errors import NotFoundError
 from callctl.operations.family import live_children
 from callctl.rules.outcome import Outcome, Postponed, too_late
-from callctl.rules.rule import FRESH, RESOLUTION, Action, On, answered_meanwhile
+from callctl.rules.rule import FRESH, RESOLUTION, Action, LastRinging, On, answered_meanwhile
 from callctl.store.event_store import EventStore
 from callctl.support.clock import Clock
 
@@ -146,7 +146,8 @@ def _postponed_if_too_young(call: Call, action: Action, *, clock: Clock) -> Post
     observed_since = None if is_new else action.observed_since
     dates = [call.start_time or call.date_created, action.status_timestamp]
     if call.as_of and call.status == CallStatus.IN_PROGRESS and (is_new or action.status_timestamp is None):
-        dates.append(_answered_before(call, call.as_of, seen=observed_since, now=clock.now()))
+        first_seen = call.as_of if observed_since is None else call.as_of - (clock.now() - observed_since)
+        dates.append(_answered_before(call, action.last_ringing, call.as_of, first_seen=first_seen, now=clock.now()))
     # A date that is further ahead can't be right.
     latest = call.as_of and call.as_of + _TOLERANCE
     began = max((date for date in dates if date and latest and date <= latest), default=None)
@@ -157,14 +158,21 @@ def _postponed_if_too_young(call: Call, action: Action, *, clock: Clock) -> Post
     return Postponed(retry=True, not_before=remaining) if remaining > timedelta() else None
 
 
-def _answered_before(call: Call, as_of: datetime, *, seen: datetime | None, now: datetime) -> datetime:
+def _answered_before(
+    call: Call, rang: LastRinging, as_of: datetime, *, first_seen: datetime, now: datetime
+) -> datetime:
     """Return before when a call in progress was answered, by Twilio's clock, where no callback reported that.
 
-    REST does not say when. It was before the last change of the call, such as a redirect, and before this process saw
-    it in progress.
+    REST does not say when. It was before this process saw it in progress, and before the last change of the call, such
+    as a redirect. But a service may not count the answer as a change (docs/twilio.md does not say that Twilio does): a
+    change from before it last rang is not that.
     """
-    first_seen = as_of if seen is None else as_of - (now - seen)
-    return min(call.date_updated or first_seen, first_seen)
+    received_at = None if rang.received_at is None else as_of - (now - rang.received_at)
+    last_rang = max((date for date in (rang.timestamp, received_at) if date), default=None)
+    changed = call.date_updated
+    if changed is None or (last_rang is not None and changed <= last_rang + _TOLERANCE):
+        return first_seen
+    return min(changed, first_seen)
 
 
 def handled_already(store: EventStore, action: Action, *, clock: Clock) -> Outcome | Postponed | None:

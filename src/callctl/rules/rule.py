@@ -278,6 +278,17 @@ class Trigger:
 
 
 @dataclass(frozen=True, slots=True)
+class LastRinging:
+    """When callbacks last reported that a leg was not answered yet; each None where none did.
+
+    ``timestamp`` is by Twilio's clock, ``received_at``, of a callback without a Timestamp, by the steady clock.
+    """
+
+    timestamp: datetime | None = None
+    received_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Action(Proposal):
     """A change that a rule proposes.
 
@@ -287,6 +298,7 @@ class Action(Proposal):
 
     Where the rule requires a time in a status, ``status`` is the matching leg's, ``status_timestamp`` the Timestamp of
     that, by Twilio's clock, and ``observed_since`` when this process first saw it, by its steady clock.
+    ``last_ringing`` is when callbacks last had that leg ringing.
 
     ``ancestors`` are the legs above the one to be changed, its parent first. Before this one is ended, what rules
     propose for those has been done: the end of its child lets a parent go on, and dial the next number.
@@ -298,6 +310,7 @@ class Action(Proposal):
     status: str | None = None
     status_timestamp: datetime | None = None
     observed_since: datetime | None = None
+    last_ringing: LastRinging = LastRinging()
     ancestors: tuple[str, ...] = ()
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,17 @@ def test_else_the_latest_of_rests_dates_counts_and_that_is_said(recorded_leg: Le
     assert since(call("in-progress")) == CHANGED
     assert "of 1 call no callback reported since when" in (since.in_words([sid(1)]) or "")
     assert since.in_words([sid(2)]) is None
+
+
+@pytest.mark.parametrize(("changed", "is_known"), [(3, False), (5, False), (6, True)])
+def test_a_change_from_before_a_call_last_rang_is_not_that_of_its_answer(changed: int, is_known: bool) -> None:
+    """A service may not count an answer as a change."""
+    recorded_leg = leg(event(1, "ringing", number=1, at=3))
+    answered = replace(call("in-progress"), date_updated=moment(changed))
+    assert StatusSince(lambda _: recorded_leg)(answered) == (moment(changed) if is_known else None)
+    assert StatusSince(lambda _: None)(answered) == moment(changed)
+    ringing = replace(answered, status="ringing")
+    assert StatusSince(lambda _: leg(event(1, "initiated", number=0, at=3)))(ringing) == moment(changed)
 
 
 def test_what_a_poll_reported_is_rests_word() -> None:

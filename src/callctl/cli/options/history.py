@@ -46,6 +46,8 @@ _LONGEST = timedelta(minutes=1)
 _PATIENCE = 1.0
 _BUSY_LIMIT = 2.0
 _TRY_AGAIN = 5.0
+# How far apart two of Twilio's dates of one moment may be: they have whole seconds, and are not of one machine.
+_SAME_TIME = timedelta(seconds=2)
 # How far REST may lag behind callbacks, at most. Twilio does not say; it is seconds.
 _REST_LAG = timedelta(minutes=5)
 
@@ -491,8 +493,13 @@ class StatusSince:
             has_timestamp = leg.status_since.microsecond == 0  # RFC 2822 has whole seconds
             return leg.status_since if has_timestamp else max([leg.status_since, *filter(None, dates)])
         self.by_rest.add(call.sid)
-        # Without the last change, it may have got its status any time since it began.
-        return None if call.date_updated is None else max(filter(None, dates))
+        # Without the last change, it may have got its status any time since it began. One from before it last rang, as
+        # callbacks reported, is not that of its answer: a service may not count that as a change.
+        is_answered_since = leg is not None and is_reported and call.status == CallStatus.IN_PROGRESS
+        last_rang = leg.status_since + _SAME_TIME if leg is not None and is_answered_since else None
+        if call.date_updated is None or (last_rang is not None and call.date_updated <= last_rang):
+            return None
+        return max(filter(None, dates))
 
     def in_words(self, sids: Iterable[str]) -> str | None:
         """Return a sentence on matching calls that no callback reported; None if all are reported."""
