@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from paths import TESTS
 
-from callctl.calls.action import ActionEvent
+from callctl.calls.action import LATE, REFUSED, UNKNOWN, ActionEvent
 from callctl.calls.board import Board
 from callctl.calls.call import Call, is_final
 from callctl.calls.event import MISSED, CallEvent
@@ -549,6 +549,11 @@ def test_intents_last_for_a_while_and_end_with_the_action(store: EventStore, now
     store.remove_intents([sid(3)])
     store.record_actions([DONE])
     assert [store.has_intent(sid(call), is_over=is_over) for call in (1, 2, 3)] == [False, True, False]
+    for result in (REFUSED, LATE):  # of another command than the one that is about to end it
+        store.record_actions([ActionEvent(moment(2), sid(2), "redirect", (), "refused", result=result)])
+        assert store.has_intent(sid(2), is_over=is_over)
+    store.record_actions([ActionEvent(moment(2), sid(2), "hangup", (), "no answer", result=UNKNOWN)])
+    assert not store.had_intent(sid(2))
     store.add_intents([sid(2)], now=now(), until=now() - LEASE)
     assert not store.has_intent(sid(2), is_over=is_over)
     assert store.had_intent(sid(2))

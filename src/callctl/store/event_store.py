@@ -187,7 +187,7 @@ class EventStore(Protocol):
     # Actions, and the intents that precede them
 
     def record_actions(self, actions: Iterable[ActionEvent]) -> None:
-        """Store actions on several calls with one commit; the intents to change these calls end."""
+        """Store actions on several calls with one commit; the intents end of those that may have been changed."""
 
     def actions(self, call_sid: str) -> list[ActionEvent]:
         """Return the actions of commands and rules on one call that can be read, the first one first."""
@@ -210,8 +210,8 @@ class EventStore(Protocol):
 
         Times are the caller's, as in ``claim``.
 
-        An intent ends when the action is recorded, or with ``remove_intents``. One whose time is over is of a command
-        that was cut off, and may have changed the call.
+        An intent ends when an action is recorded that may have changed the call, or with ``remove_intents``. One whose
+        time is over is of a command that was cut off, and may have changed the call.
         """
 
     def remove_intents(self, call_sids: Iterable[str]) -> None:

@@ -148,6 +148,23 @@ def test_a_refusal_is_recorded_and_changed_nothing(home: Path) -> None:
     assert requests.changes() == []
 
 
+@pytest.mark.parametrize("is_others", [True, False])
+def test_what_is_refused_ends_no_intent_of_another_command(home: Path, is_others: bool) -> None:
+    """Its hang-up is still under way: no rule may take the end of the call for the end of a conversation."""
+    requests = Requests(home, has_store=True)
+    with closing(SqliteStore.open(requests.settings.store, world=requests.settings.world)) as store:
+        if is_others:
+            store.add_intents([sid(1)], now=moment(40), until=moment(100))
+        with History(requests.runtime, requests.settings) as history:
+            history.record_intent([sid(1)])
+            with (
+                pytest.raises(WrongCallStateError),
+                history.requesting(sid(1), "redirect", (("Url", "https://example.com/survey.xml"),)),
+            ):
+                raise WrongCallStateError("it is over", status=400, code="21220")
+        assert store.had_intent(sid(1)) is is_others
+
+
 def test_a_request_that_was_no_longer_wanted_is_no_failure(home: Path) -> None:
     requests = Requests(home, has_store=True)
     requests.fail(NoLongerWantedError("it was answered"))

@@ -404,7 +404,7 @@ def test_what_could_not_be_sent_in_time_is_not_sent_any_more(setup: CliSetup) ->
         said = table.hang_up((sid, TALKS))
         assert said == f"not sent: the hang-up of {sid}: the API did not answer in 0.2 s"
         assert (list(table.last.unrecorded), set(table.last.unchanged)) == ([said], {sid})
-        assert {one.method for one in api.received} == {"GET"}
+        assert {one.method for one in api.received} <= {"GET"}  # on a busy machine not even that in time
 
 
 @pytest.mark.parametrize("intent", [HangUp((Target(UNKNOWN, RINGS),)), Redirect((Target(UNKNOWN, TALKS),), "survey")])

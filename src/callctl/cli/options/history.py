@@ -461,9 +461,9 @@ class History:
             self._try_again_at = elapsed() + _TRY_AGAIN
             return error
         self._not_written.clear()
-        sids = {action.call_sid for action in actions}
-        self._intended -= sids
-        self._written |= sids
+        # That of a call which was not changed ends with this, unless another command is about to change it, too.
+        self._intended -= {action.call_sid for action in actions if action.may_have_changed_it}
+        self._written |= {action.call_sid for action in actions}
         return None
 
 

@@ -105,7 +105,7 @@ def record_of(line: str) -> str:
 
 def actions_json(actions: Iterable[ActionEvent]) -> str:
     """Return actions as ``callctl.record_actions`` takes them."""
-    return _as_json([_action_row(action) for action in actions])
+    return _as_json([[*_action_row(action), action.may_have_changed_it] for action in actions])
 
 
 def action_json(action: ActionEvent) -> str:

@@ -514,7 +514,7 @@ class PostgresStore:
     # Actions, and the intents that precede them
 
     def record_actions(self, actions: Iterable[ActionEvent]) -> None:
-        """Store actions on several calls with one commit; the intents to change these calls end."""
+        """Store actions on several calls with one commit; the intents end of those that may have been changed."""
         self._write("SELECT callctl.record_actions(%(world)s, %(actions)s::jsonb)", actions=actions_json(actions))
 
     def actions(self, call_sid: str) -> list[ActionEvent]:

@@ -591,11 +591,15 @@ class SqliteStore:
     # Actions, and the intents that precede them
 
     def record_actions(self, actions: Iterable[ActionEvent]) -> None:
-        """Store actions on several calls with one commit; the intents to change these calls end."""
-        rows = [action_row(action, world=self._world) for action in actions]
+        """Store actions on several calls with one commit; the intents to change those that may have been changed end.
+
+        One that was refused leaves the intent: another command may be about to change the same call.
+        """
+        actions = list(actions)
+        changed = [{"world": self._world, "sid": action.call_sid} for action in actions if action.may_have_changed_it]
         with self._writing.transaction() as connection:
-            connection.executemany(INSERT_ACTION, rows)
-            connection.executemany(_DELETE_INTENT, [{"world": world, "sid": sid} for world, sid, _, _ in rows])
+            connection.executemany(INSERT_ACTION, [action_row(action, world=self._world) for action in actions])
+            connection.executemany(_DELETE_INTENT, changed)
 
     def actions(self, call_sid: str) -> list[ActionEvent]:
         """Return the actions of commands and rules on one call that can be read, the first one first."""
@@ -630,8 +634,8 @@ class SqliteStore:
     def add_intents(self, call_sids: Iterable[str], *, now: datetime, until: datetime) -> set[str]:  # noqa: ARG002
         """Store that a command is about to change calls, until a time at most; return those that had an intent before.
 
-        An intent ends when the action is recorded, or with ``remove_intents``. One whose time is over is of a command
-        that was cut off, and may have changed the call.
+        An intent ends when an action is recorded that may have changed the call, or with ``remove_intents``. One whose
+        time is over is of a command that was cut off, and may have changed the call.
         """
         rows = [(self._world, sid, microseconds(until)) for sid in call_sids]
         is_there = "SELECT 1 FROM intents WHERE world = ? AND sid = ?"

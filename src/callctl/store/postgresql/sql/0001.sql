@@ -273,7 +273,8 @@ BEGIN
     RETURN changed;
 END $$;
 
--- Store actions; the intents to change their calls end. An action is an array: sid, time in microseconds, record.
+-- Store actions; the intents to change the calls that may have been changed end. An action is an array: sid, time in
+-- microseconds, record, whether it may have changed the call.
 CREATE FUNCTION callctl.record_actions(in_world text, in_actions jsonb) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     before bigint := (callctl.lock_world(in_world)).last_action;
@@ -283,7 +284,7 @@ BEGIN
     FROM jsonb_array_elements(in_actions) WITH ORDINALITY AS x (a, n);
     UPDATE callctl.worlds SET last_action = before + jsonb_array_length(in_actions) WHERE world = in_world;
     DELETE FROM callctl.intents WHERE world = in_world
-        AND sid IN (SELECT a ->> 0 FROM jsonb_array_elements(in_actions) AS x (a));
+        AND sid IN (SELECT a ->> 0 FROM jsonb_array_elements(in_actions) AS x (a) WHERE (a -> 3)::boolean IS NOT false);
 END $$;
 
 -- Store that a command is about to change calls, for a while; return those that had an intent before.
