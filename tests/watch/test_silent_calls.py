@@ -299,6 +299,47 @@ async def test_a_fault_of_callctls_own_ends_no_part_of_a_watch(
             await resumed.wait()
 
 
+@pytest.mark.parametrize("wrong", [timedelta(seconds=-60), timedelta(0), timedelta(seconds=600)], ids=str)
+async def test_a_call_that_another_machine_placed_counts_from_when_it_was_first_seen(
+    setup: SilentCallSetup, wrong: timedelta
+) -> None:
+    """Its clock may be wrong. What it placed before is left alone all the same."""
+    seconds = 1000.0
+    clock = clock_of(lambda: moment(seconds))
+    callback_url = "http://127.0.0.1:9/status"
+    with closing(SqliteStore.open_for_watch(setup.settings.store, world="w")) as store:
+
+        async def place() -> str:
+            unreported = await setup.place(callback_url, is_remembered=False)
+            store.remember_placed(unreported, at=clock.wall() + wrong, callback=callback_url, events=EVENTS)
+            return unreported
+
+        before = await place()
+        seconds += 1.0
+        silent_calls = SilentCalls(
+            store,
+            setup.client,
+            callback_url=lambda: callback_url,
+            unreachable=lambda: None,
+            snapshot=Snapshot,
+            store=AsyncMock(),
+            world="w",
+            trouble=print,
+            clock=clock,
+        )
+        await silent_calls.check()
+        seconds += 1.0
+        sid = await place()
+        await silent_calls.check()
+        assert setup.fetches(sid) == 0
+        seconds += 1.0
+        await silent_calls.check()
+        assert setup.fetches(sid) == 1
+        seconds += 3600.0
+        await silent_calls.check()
+        assert setup.fetches(before) == 0
+
+
 @pytest.mark.parametrize("is_placed_after", [False, True])
 @pytest.mark.parametrize("step", [timedelta(hours=2), timedelta(hours=-2)], ids=str)
 async def test_a_clock_that_is_set_makes_no_call_silent_and_hides_none(

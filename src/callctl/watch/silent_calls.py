@@ -7,7 +7,7 @@ nothing is known; they are reported only if Twilio itself noted what is wrong.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from callctl.api.calls_api import CallsApi
 from callctl.calls.board import Snapshot
@@ -18,6 +18,7 @@ from callctl.errors import CallctlError, NotFoundError, NoThreadError, StoreErro
 from callctl.operations import missing_callbacks
 from callctl.operations.missing_callbacks import Cause, comparable_url, find_cause, is_overdue
 from callctl.store.event_store import EventStore
+from callctl.store.records import PlacedCall
 from callctl.support.clock import Clock
 from callctl.support.threads import run_in_thread
 from callctl.watch.background_tasks import repeat
@@ -25,6 +26,8 @@ from callctl.watch.poll import is_news
 
 # Seconds from one check to the next. Each looks at one call at most, with two requests: many have one cause.
 INTERVAL = 2.0
+# How far the clock of another machine, which placed a call, may be behind this one's.
+BEHIND = timedelta(hours=1)
 # How often a call that was not yet dialled, or can't be requested, is checked again.
 MOST_CHECKS = 30
 # How many calls of other code are checked at most: where many send nothing, that is meant.
@@ -65,6 +68,8 @@ class SilentCalls:
         self._callback_url, self._unreachable = callback_url, unreachable
         self._snapshot, self._trouble, self._clock = snapshot, trouble, clock
         self._began = clock.now()
+        self._before: dict[str, frozenset[str]] = {}  # by callback URL, the calls that were placed before
+        self._first_seen: dict[str, datetime] = {}  # of calls that were placed since, by the steady clock
         self._checks: dict[str, int] = {}
         self._overdue: dict[str, CallEvent] = {}  # what was fetched of calls whose callbacks are overdue
         self._done: set[str] = set()
@@ -118,13 +123,12 @@ class SilentCalls:
 
         With the events that they were to send; None for calls of other code, of which that is not known.
         """
+        callback_url = comparable_url(self._callback_url())
         try:
-            since = self._clock.earliest(self._began)
-            placed = self._reader.placed_since(since, callback=comparable_url(self._callback_url()))
+            placed = self._reader.placed_since(self._clock.earliest(self._began) - BEHIND, callback=callback_url)
         except StoreError:
             return  # reported when the next event can't be stored
-        placed = [call for call in placed if self._clock.steady(call.at) >= self._began]
-        ours = [(call.call_sid, call.events) for call in placed if self._is_old(call.at)]
+        ours = [(call.call_sid, call.events) for call in self._placed_since_long(placed, callback_url)]
         others = self._placed_by_others(snapshot, {call.call_sid for call in placed})
         calls: list[tuple[str, Collection[str] | None]] = [*ours, *((sid, None) for sid in others)]
         for sid, events in sorted(calls, key=lambda call: self._checks.get(call[0], 0)):
@@ -134,6 +138,22 @@ class SilentCalls:
                 self._done.add(sid)
             else:
                 yield sid, events
+
+    def _placed_since_long(self, placed: Collection[PlacedCall], callback_url: str) -> list[PlacedCall]:
+        """Return the calls that were placed after the beginning, and should have sent a callback by now.
+
+        A machine that shares the store may have placed them, whose clock is wrong: they count from when they were first
+        seen here. Only of what is there at the first look the time decides whether it was placed before.
+        """
+        now = self._clock.now()
+        if callback_url not in self._before:
+            is_before = (call for call in placed if not self._began <= self._clock.steady(call.at) <= now)
+            self._before[callback_url] = frozenset(call.call_sid for call in is_before)
+        before = self._before[callback_url]
+        new = [call for call in placed if call.call_sid not in before]
+        return [
+            call for call in new if now - self._first_seen.setdefault(call.call_sid, now) >= missing_callbacks.AFTER
+        ]
 
     def _placed_by_others(self, snapshot: Snapshot, ours: Collection[str]) -> Iterator[str]:
         """Yield the calls that other code placed since, and that only REST reported."""
