@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import re
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from api.scripted import Server, call, reply
+from paths import TESTS
 from processes import OnTerminal, Piped
 from running import Callctl, env_for
+from web_site import free_port
 
 from callctl.simulator import Simulator
 
@@ -300,6 +303,19 @@ def test_a_tunnel_that_can_not_be_run_is_an_error(callctl: Callctl) -> None:
     outcome = callctl(*WATCH, "--tunnel", "no-such-program {port}", env=TWILIO)
     assert outcome.code == 1
     assert "can't run the tunnel no-such-program" in outcome.err
+
+
+def test_a_tunnel_goes_before_the_public_url_of_the_settings(home: Path, simulator: Simulator) -> None:
+    """That may be the address of the tunnel before, or of a listener in production."""
+    elsewhere = f"http://127.0.0.1:{free_port()}"
+    env = env_for(simulator) | {"CALLCTL_PUBLIC_URL": elsewhere}
+    tunnel = f"{sys.executable} {TESTS / 'relay.py'} {{port}}"
+    with Piped(*WATCH, "--json", "--tunnel", tunnel, home=home, env=env) as watch:
+        watch.until_said("CALLCTL_PUBLIC_URL (from the environment) does not count beside --tunnel")
+        ready = watch.record()
+        assert ready["callback_url"] not in (f"{elsewhere}/status", f"http://127.0.0.1:{ready['port']}/status")
+    with Piped(*WATCH, "--json", "--tunnel", tunnel, "--public-url", elsewhere, home=home, env=env) as watch:
+        assert watch.record()["callback_url"] == f"{elsewhere}/status"
 
 
 def test_nothing_is_printed_to_be_pasted_where_no_address_leads_here(

@@ -55,7 +55,8 @@ Tunnel: TypeAlias = Annotated[
         "--tunnel",
         metavar="COMMAND",
         help="Run cloudflared, ngrok or a command with {port}.\n\n"
-        "The tunnel's address is the one that it prints, once a request has come back through it.",
+        "The tunnel's address is the one that it prints, once a request has come back through it. CALLCTL_PUBLIC_URL "
+        "does not count then; --public-url names an address that is not printed.",
         rich_help_panel=LISTEN,
     ),
 ]
@@ -137,11 +138,14 @@ def read_listener_options(
 
     check_host(host)
     check_credentials(settings, unverified=unverified)
+    is_printed = (
+        tunnel is not None and public_url is None
+    )  # the address, by the tunnel: an option goes before a setting
     options = WatchOptions(
         host=host,
         port=settings.port if port is None else port,
         path=STATUS_PATH,
-        public_url=read_public_url(settings, public_url),
+        public_url=None if is_printed else read_public_url(settings, public_url),
         tunnel=tunnel,
         unverified=unverified,
         forgeries_accepted=accept_forgeries,
@@ -158,6 +162,11 @@ def read_listener_options(
         raise UsageError(
             "--keep-days 0 would delete what others keep in the shared store",
             hint="give a number of days, or a file in CALLCTL_STORE",
+        )
+    if is_printed and settings.public_url is not None:
+        runtime.say(
+            f"callctl: {settings.named('CALLCTL_PUBLIC_URL')} does not count beside --tunnel, whose address is the one "
+            "that it prints; --public-url names another"
         )
     if public_url is None and options.public_url is not None:
         source = settings.sources.get("CALLCTL_PUBLIC_URL", ENVIRONMENT)
