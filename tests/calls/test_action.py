@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from running import Callctl, env_for
 
-from callctl.calls.action import ActionEvent
+from callctl.calls.action import ActionEvent, left_dial_by
 from callctl.simulator import Simulator
 from callctl.store.sqlite.store import SqliteStore
 from callctl.support.identity import user_at_host
@@ -41,6 +41,11 @@ def test_a_record_gives_back_the_action(action: ActionEvent) -> None:
 def test_what_is_no_record_is_refused() -> None:
     with pytest.raises(ValueError, match="not the record of an action"):
         ActionEvent.from_record({"at": "yesterday"})
+
+
+def test_the_redirect_by_which_a_leg_left_its_dial_is_the_first_in_the_store_whatever_its_time() -> None:
+    first = replace(ACTION, at=ACTION.at + timedelta(minutes=1), by="ann@ahead")
+    assert left_dial_by(CALL, [first, ACTION]) == first
 
 
 def test_a_store_keeps_actions_by_call_and_by_world(tmp_path: Path) -> None:

@@ -111,12 +111,13 @@ def left_dial_by(sid: str, actions: Iterable[ActionEvent]) -> ActionEvent | None
     """Return the redirect by which a child leg left its ``<Dial>``; None if none is known.
 
     It is the first that was done: from then on neither the end nor a redirect of its parent reaches it, and the
-    parent's Dial is over (docs/twilio.md, "Redirects and the other leg").
+    parent's Dial is over (docs/twilio.md, "Redirects and the other leg"). ``actions`` are in the store's order: the
+    clocks of those who sent them may differ.
     """
     done = (
         action for action in actions if action.call_sid == sid and action.action == "redirect" and action.result == DONE
     )
-    return min(done, key=lambda action: action.at, default=None)
+    return next(done, None)
 
 
 def left_dial_at(sid: str, actions: Iterable[ActionEvent], *, joined: datetime | None) -> datetime | None:

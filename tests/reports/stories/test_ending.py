@@ -106,7 +106,27 @@ def test_a_request_without_an_answer_ended_it_probably(stored: StoredCalls) -> N
 def test_a_request_long_before_or_after_the_end_ended_nothing(stored: StoredCalls) -> None:
     call = talk(stored, 0, 300)
     stored.act(call, "hangup", 100, "completed", result=UNKNOWN)
-    stored.act(call, "hangup", 400, "completed")
+    stored.act(call, "hangup", 400, "completed", result=UNKNOWN)
+    assert endings(stored, call)[0][0] == "unclear"
+
+
+@pytest.mark.parametrize("wrong", [-3600, -75, 3, 75, 3600])
+def test_a_hang_up_that_was_done_ended_it_whatever_the_clock_of_who_sent_it(stored: StoredCalls, wrong: int) -> None:
+    parent = stored.leg(("in-progress", 0), ("completed", 32), to="+12025550100")
+    stored.leg(("in-progress", 5), ("completed", 32), to="client:ann", parent=parent)
+    stored.leg(("in-progress", 5), ("completed", 31), to="client:bob", parent=parent)
+    stored.act(parent, "hangup", 31.7 + wrong, "completed", status="completed")
+    by = f"hung up by {COLLEAGUE}"
+    assert [(kind, words) for kind, _, words in endings(stored, parent)] == [
+        ("command", by),
+        ("command", f"hung up with the call that dialled it, by {COLLEAGUE}"),
+        ("far-end", "hung up by client:bob, it seems"),
+    ]
+
+
+def test_a_cancel_that_was_accepted_and_came_too_late_ended_nothing(stored: StoredCalls) -> None:
+    call = talk(stored, 0, 300)
+    stored.act(call, "cancel", 1.5, "accepted, still ringing", status="ringing")
     assert endings(stored, call)[0][0] == "unclear"
 
 
@@ -120,6 +140,9 @@ def test_a_time_limit_that_was_set(stored: StoredCalls) -> None:
     call = talk(stored, 0, 30)
     stored.act(call, "limit", 3, "at most 30 s", rule="short", request=(("TimeLimit", "30"),))
     assert endings(stored, call) == [("rule", "short", "its time limit was reached, set by rule short")]
+    by_another_clock = talk(stored, 50, 30)
+    stored.act(by_another_clock, "limit", 113, "at most 30 s", rule="short", request=(("TimeLimit", "30"),))
+    assert endings(stored, by_another_clock)[0][0] == "rule"
     early = talk(stored, 100, 12)
     stored.act(early, "limit", 103, "at most 30 s", rule="short", request=(("TimeLimit", "30"),))
     assert endings(stored, early)[0][0] == "unclear"
@@ -196,9 +219,14 @@ def left_by_redirect(stored: StoredCalls, *, parent_ends: float, child_ends: flo
     return parent
 
 
-@pytest.mark.parametrize("child_ends", [11, 12, 24])
-def test_a_child_that_was_redirected_out_of_its_dial_ends_by_itself(stored: StoredCalls, child_ends: int) -> None:
-    parent = left_by_redirect(stored, parent_ends=11, child_ends=child_ends)
+@pytest.mark.parametrize(
+    ("parent_ends", "child_ends"),
+    [(11, 11), (11, 12), (11, 24), (7, 24)],  # in the last case the clock of who redirected it is ahead
+)
+def test_a_child_that_was_redirected_out_of_its_dial_ends_by_itself(
+    stored: StoredCalls, parent_ends: int, child_ends: int
+) -> None:
+    parent = left_by_redirect(stored, parent_ends=parent_ends, child_ends=child_ends)
     assert endings(stored, parent) == [
         ("command", COLLEAGUE, f"over when the call it dialled was redirected by {COLLEAGUE}"),
         ("unclear", None, "hung up by client:ann, or its TwiML was over"),

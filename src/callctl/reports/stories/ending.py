@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from callctl.calls.action import DONE, UNKNOWN, ActionEvent
-from callctl.calls.call import CallStatus
+from callctl.calls.call import CallStatus, is_final
 from callctl.calls.leg import Leg
 from callctl.support.parsing import parse_int
 
@@ -171,23 +171,43 @@ class _Requests:
 
     def __init__(self, actions: Iterable[ActionEvent]) -> None:
         self._ends: dict[str, list[ActionEvent]] = {}  # hang-ups and cancels, by time
+        self._ends_done: dict[str, list[ActionEvent]] = {}  # of them those that were done, in the store's order
         self._redirects: dict[str, list[ActionEvent]] = {}  # by time
         self._limits: dict[str, list[ActionEvent]] = {}
         self._left_dial: dict[str, ActionEvent] = {}  # the first redirect that was done
-        for action in sorted(actions, key=_at):
+        for action in actions:
             sid = action.call_sid
             if action.may_have_ended_it:
                 self._ends.setdefault(sid, []).append(action)
+                if action.result == DONE:
+                    self._ends_done.setdefault(sid, []).append(action)
             elif action.may_have_changed_it:
                 self._redirects.setdefault(sid, []).append(action)
                 if action.result == DONE:
                     self._left_dial.setdefault(sid, action)
             elif action.action == "limit" and action.result in (DONE, UNKNOWN):
                 self._limits.setdefault(sid, []).append(action)
+        for requests in (*self._ends.values(), *self._redirects.values()):
+            requests.sort(key=_at)
 
     def end(self, sid: str | None, *, of: Leg, arrived: datetime) -> ActionEvent | None:
         """Return the latest hang-up or cancel of a leg that the end of ``of`` may have come from."""
         return _latest(self._ends.get(sid or "", ()), of, arrived, within=_EFFECT)
+
+    def end_done(self, leg: Leg) -> ActionEvent | None:
+        """Return the hang-up or cancel by which a leg ended, as Twilio's answer to it shows, whatever its time.
+
+        The clock of who sent it may be wrong. What is sent to a leg that is over is not done (``LATE``); a cancel that
+        was only accepted may have come too late for a call that was answered.
+        """
+        return next(
+            (
+                action
+                for action in self._ends_done.get(leg.call_sid, ())
+                if action.action == "hangup" or is_final(action.status or "") or leg.status == CallStatus.CANCELED
+            ),
+            None,
+        )
 
     def redirect(self, sid: str | None, *, of: Leg, arrived: datetime) -> ActionEvent | None:
         """Return the latest redirect of a leg that the end of ``of`` may have come from."""
@@ -295,17 +315,31 @@ def _action_of(leg: Leg, arrived: datetime, requests: _Requests, family: _Relati
     """Return the latest request that explains the end of a leg."""
     if leg.status in (CallStatus.BUSY, CallStatus.FAILED):
         return None  # no request does that
+    limits = [limit for limit in requests.limits(leg.call_sid) if limit.result == DONE or limit.at <= arrived]
     explaining = [
-        *(limit for limit in requests.limits(leg.call_sid) if limit.at <= arrived and _is_reached(limit, leg)),
+        *(limit for limit in limits if _is_reached(limit, leg)),
         requests.end(leg.call_sid, of=leg, arrived=arrived),
     ]
     if leg.call_sid not in family.out_of_dial:
         explaining.append(requests.end(leg.parent_call_sid, of=leg, arrived=arrived))
         explaining.append(requests.redirect(leg.parent_call_sid, of=leg, arrived=arrived))
     known = [action for action in explaining if action is not None]
+    if not known and (done := _end_done(leg, requests, family)) is not None:
+        return done
     if leg.status == CallStatus.COMPLETED and not known:
-        known = [action for action in _ends_of_dial(leg, requests, family) if action.at <= arrived]
+        known = _ends_of_dial(leg, requests, family)
     return max(known, key=_at, default=None)
+
+
+def _end_done(leg: Leg, requests: _Requests, family: _Relatives) -> ActionEvent | None:
+    """Return the hang-up or cancel that a leg ended by, or its parent just before it, whatever its time."""
+    own, parent = requests.end_done(leg), family.parent(leg)
+    if own is not None or parent is None or leg.call_sid in family.out_of_dial:
+        return own
+    if leg.ended_at is None or parent.ended_at is None:
+        return None
+    is_dropped = timedelta() <= leg.ended_at - parent.ended_at < _REDIRECT_EFFECT
+    return requests.end_done(parent) if is_dropped else None
 
 
 def _ends_of_dial(leg: Leg, requests: _Requests, family: _Relatives) -> list[ActionEvent]:
