@@ -15,6 +15,7 @@ from callctl.calls.leg import Leg
 from callctl.errors import AuthenticationError, CallctlError, NetworkError, NoThreadError, WrongCallStateError
 from callctl.operations.hangup import HangupOutcome, Result, cancel, check_again, hang_up, waiting_until_ended
 from callctl.support.backoff import with_pauses
+from callctl.support.clock import Clock
 from callctl.support.dates import format_date
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -38,12 +39,23 @@ def nothing(_sid: str) -> None:
     """Know of no callback."""
 
 
+def clock_at(api: FakeApi, now: datetime, *, took: float = 0.0) -> Clock:
+    """Return a clock that reads ``now`` when the first request is answered, so many seconds after it was sent."""
+
+    def since() -> float:
+        return took if api.requests else 0.0
+
+    return Clock(wall=lambda: now - timedelta(seconds=took - since()), elapsed=since)
+
+
 def hung_up(api: FakeApi, time: Time | None = None, *, reported: Leg | None = None) -> HangupOutcome:
-    return hang_up(api, SID, reported=lambda _: reported, sleep=(time or Time()).sleep)
+    clock = clock_at(api, NOW)
+    return hang_up(api, SID, reported=lambda _: reported, sleep=(time or Time()).sleep, clock=clock)
 
 
 def canceled(api: FakeApi, time: Time | None = None, *, reported: Leg | None = None) -> HangupOutcome:
-    return cancel(api, SID, reported=lambda _: reported, sleep=(time or Time()).sleep)
+    clock = clock_at(api, NOW)
+    return cancel(api, SID, reported=lambda _: reported, sleep=(time or Time()).sleep, clock=clock)
 
 
 def refused_at(at: datetime | None = NOW) -> WrongCallStateError:
@@ -79,6 +91,40 @@ def test_an_end_long_before_the_reply_was_there_before(ago: int, result: Result,
     end = None if by_callback else NOW - timedelta(seconds=ago)
     api = FakeApi(hangups=[call("completed", as_of=NOW, end_time=end)])
     assert hung_up(api, reported=leg("completed", ago=ago) if by_callback else None).result is result
+
+
+@pytest.mark.parametrize("by_callback", [False, True])
+@pytest.mark.parametrize(
+    ("ago", "took", "ahead", "result"),
+    [
+        (7, 7, 0, Result.ENDED),  # the answer was slow, and the call ended at once
+        (9, 7, 0, Result.ENDED),  # whole seconds, and two clocks
+        (13, 7, 0, Result.ALREADY_OVER),
+        (1, 0, 60, Result.ENDED),  # the ``Date`` is a proxy's own
+        (1, 0, -60, Result.ENDED),
+        (65, 0, 60, Result.ALREADY_OVER),
+    ],
+)
+def test_what_ended_while_the_request_was_under_way_was_ended_by_it_whatever_the_date(
+    ago: int, took: int, ahead: int, result: Result, by_callback: bool
+) -> None:
+    end = NOW - timedelta(seconds=ago)
+    date = NOW + timedelta(seconds=ahead)
+    # Twilio's reply still shows it as in progress, where the callback of its end is there.
+    answer = call("in-progress", as_of=date) if by_callback else call("completed", as_of=date, end_time=end)
+    reported = leg("completed", ago=ago) if by_callback else None
+    api = FakeApi(hangups=[answer])
+    clock = clock_at(api, NOW, took=took)
+    outcome = hang_up(api, SID, reported=lambda _: reported, sleep=Time().sleep, clock=clock)
+    assert (outcome.result, outcome.call.status) == (result, "completed")
+
+
+def test_an_end_within_slow_tries_may_be_by_one_of_them() -> None:
+    for took, result in ((150, Result.ENDED), (30, Result.ALREADY_OVER)):
+        shown = call("completed", as_of=NOW, end_time=NOW - timedelta(minutes=2))
+        api = FakeApi(hangups=[refused_after_a_try()], fetches=[shown])
+        clock = clock_at(api, NOW, took=took)
+        assert hang_up(api, SID, reported=nothing, sleep=Time().sleep, clock=clock).result is result
 
 
 @pytest.mark.parametrize(

@@ -24,14 +24,15 @@ from callctl.support.threads import run_with_time_limit
 
 if TYPE_CHECKING:
     from callctl.calls.leg import Leg
+    from callctl.support.clock import Clock
 
 # How often a call is fetched again when it is not clear what it does, with 1.5 s of pauses together.
 READ_BACKS = 4
 READ_BACK_PAUSES = Backoff(first=0.1, factor=2, longest=0.8)
 # Final statuses that no hang-up leads to: a call with one of them was over before.
 _OTHER_ENDS = frozenset({CallStatus.BUSY, CallStatus.NO_ANSWER, CallStatus.FAILED})
-# A call that ended longer than this before the API's reply was over before the request; less may be the time of the
-# request and the rounding to seconds. Where an earlier try was not answered, it and its time limit come in between.
+# A call that ended longer than this before the request was sent was over before; less may be the rounding to seconds,
+# or a difference between clocks. Where an earlier try was not answered, it and its time limit come in between.
 _BEFORE = timedelta(seconds=5)
 _BEFORE_TRIES = timedelta(minutes=1)
 
@@ -82,7 +83,7 @@ Sleep = Callable[[float], None]
 Monotonic = Callable[[], float]
 
 
-def hang_up(api: CallsApi, sid: str, *, reported: ReportedLeg, sleep: Sleep) -> HangupOutcome:
+def hang_up(api: CallsApi, sid: str, *, reported: ReportedLeg, sleep: Sleep, clock: Clock) -> HangupOutcome:
     """End a call that is queued, ringing or in progress: one request, unless the call is over already.
 
     Only a call that is over is refused (21220, docs/twilio.md, "REST: updating a call"), so it is taken for over,
@@ -91,37 +92,53 @@ def hang_up(api: CallsApi, sid: str, *, reported: ReportedLeg, sleep: Sleep) -> 
     Raises:
         WrongCallStateError: The API refused, and a callback or a fetch that is newer shows the call as live.
     """
-    return with_pauses(hanging_up(api, sid, reported=reported), sleep=sleep)
+    return with_pauses(hanging_up(api, sid, reported=reported, clock=clock), sleep=sleep)
 
 
-def hanging_up(api: CallsApi, sid: str, *, reported: ReportedLeg) -> Generator[float, None, HangupOutcome]:
+def hanging_up(
+    api: CallsApi, sid: str, *, reported: ReportedLeg, clock: Clock
+) -> Generator[float, None, HangupOutcome]:
     """Do what ``hang_up`` does, and yield the pauses, in seconds, instead of sleeping."""
+    request = _Request(clock)
     try:
         call = api.hangup(sid)
     except WrongCallStateError as error:
-        return (yield from _refused(api, sid, error, reported=reported))
+        return (yield from _refused(api, sid, error, reported=reported, request=request))
     leg = reported(sid)
     known = with_reported_status(call, leg)
-    if known.status in _OTHER_ENDS or _had_ended(known, leg, since=_BEFORE):
+    if known.status in _OTHER_ENDS or request.came_after_end(known, leg):
         return HangupOutcome(Result.ALREADY_OVER, known)
     return HangupOutcome(Result.ENDED if known.is_final else Result.ACCEPTED, known)
 
 
-def _had_ended(call: Call, leg: Leg | None, *, since: timedelta) -> bool:
-    """Return whether a call ended longer ago than ``since``, before it was hung up: by Twilio's own dates."""
-    if not call.is_final or call.as_of is None:
-        return False
-    reported = leg.ended_at if leg is not None and leg.verified else None
-    return any(end is not None and end < call.as_of - since for end in (call.end_time, reported))
+class _Request:
+    """A request that is about to be sent, and when that was."""
 
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._sent_at = clock.now()
 
-def _ended_by_earlier_try(call: Call, leg: Leg | None, refusal: WrongCallStateError) -> bool:
-    """Return whether a call that is over was ended by an earlier try of the request that was not answered."""
-    return refusal.may_be_done and call.status not in _OTHER_ENDS and not _had_ended(call, leg, since=_BEFORE_TRIES)
+    def came_after_end(self, call: Call, leg: Leg | None, *, at_least: timedelta = timedelta()) -> bool:
+        """Return whether a call had ended before the request, ``at_least`` so long before the reply about it.
+
+        How long ago the request was sent is measured. When that was by Twilio's dates is known by the reply's ``Date``
+        and by this machine's clock: either may be wrong, so that in doubt the request ended the call.
+        """
+        if not call.is_final or call.as_of is None:
+            return False
+        reported = leg.ended_at if leg is not None and leg.verified else None
+        since = max(self._clock.now() - self._sent_at + _BEFORE, at_least)
+        latest = min(call.as_of, self._clock.wall()) - since
+        return any(end is not None and end < latest for end in (call.end_time, reported))
+
+    def ended_by_earlier_try(self, call: Call, leg: Leg | None, refusal: WrongCallStateError) -> bool:
+        """Return whether a call that is over was ended by an earlier try of the request that was not answered."""
+        is_end_by_request = refusal.may_be_done and call.status not in _OTHER_ENDS
+        return is_end_by_request and not self.came_after_end(call, leg, at_least=_BEFORE_TRIES)
 
 
 def _refused(
-    api: CallsApi, sid: str, refusal: WrongCallStateError, *, reported: ReportedLeg
+    api: CallsApi, sid: str, refusal: WrongCallStateError, *, reported: ReportedLeg, request: _Request
 ) -> Generator[float, None, HangupOutcome]:
     def is_clear(call: Call) -> bool:
         return with_reported_status(call, reported(sid)).is_final or _lives(call, reported(sid), since=refusal.at)
@@ -130,7 +147,7 @@ def _refused(
     leg = reported(sid)
     known = with_reported_status(call, leg)
     if known.is_final:
-        ended = _ended_by_earlier_try(known, leg, refusal)
+        ended = request.ended_by_earlier_try(known, leg, refusal)
         return HangupOutcome(Result.ENDED if ended else Result.ALREADY_OVER, known, refusal=refusal)
     if _lives(call, leg, since=refusal.at):
         raise refusal.reworded(
@@ -148,7 +165,7 @@ def _lives(call: Call, leg: Leg | None, *, since: datetime | None) -> bool:
     return by_callbacks or (call.is_live and call.date_updated is not None and call.date_updated > since)
 
 
-def cancel(api: CallsApi, sid: str, *, reported: ReportedLeg, sleep: Sleep) -> HangupOutcome:
+def cancel(api: CallsApi, sid: str, *, reported: ReportedLeg, sleep: Sleep, clock: Clock) -> HangupOutcome:
     """End a call that is queued or ringing, and leave an answered one alone; read it back if the reply leaves doubt.
 
     Whether a call in progress is refused or left alone with a 200 is not settled (docs/twilio.md, "REST: updating a
@@ -157,11 +174,12 @@ def cancel(api: CallsApi, sid: str, *, reported: ReportedLeg, sleep: Sleep) -> H
     may be behind. A leg counts as ringing on only if REST shows that until the last read-back, since the caller may
     then hang it up.
     """
-    return with_pauses(canceling(api, sid, reported=reported), sleep=sleep)
+    return with_pauses(canceling(api, sid, reported=reported, clock=clock), sleep=sleep)
 
 
-def canceling(api: CallsApi, sid: str, *, reported: ReportedLeg) -> Generator[float, None, HangupOutcome]:
+def canceling(api: CallsApi, sid: str, *, reported: ReportedLeg, clock: Clock) -> Generator[float, None, HangupOutcome]:
     """Do what ``cancel`` does, and yield the pauses, in seconds, instead of sleeping."""
+    request = _Request(clock)
     refusal: WrongCallStateError | None = None
     call = Call(sid, "")
     try:
@@ -179,7 +197,7 @@ def canceling(api: CallsApi, sid: str, *, reported: ReportedLeg) -> Generator[fl
     leg = reported(sid)
     known = with_reported_status(call, leg)
     if known.is_final:
-        by_earlier = refusal is not None and _ended_by_earlier_try(known, leg, refusal)
+        by_earlier = refusal is not None and request.ended_by_earlier_try(known, leg, refusal)
         return HangupOutcome(_end_of_cancel(known, None if by_earlier else refusal), known, refusal=refusal)
     if _is_answered(known, leg, refusal=refusal):
         return HangupOutcome(Result.NOT_ENDED, known, refusal=refusal)

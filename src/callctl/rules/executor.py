@@ -174,7 +174,14 @@ class Executor:
             sending.at = self._clock.wall()
             api = self._api.while_wanted(is_wanted)
             try:
-                return _request(api, action.call_sid, action.operation, reported=self._reported_leg, sleep=self._sleep)
+                return _request(
+                    api,
+                    action.call_sid,
+                    action.operation,
+                    reported=self._reported_leg,
+                    sleep=self._sleep,
+                    clock=self._clock,
+                )
             except CallctlError as error:
                 sending.may_be_done = sending.may_be_done or error.may_be_done
                 raise
@@ -350,7 +357,9 @@ def _after_unanswered_request(outcome: Outcome | Postponed) -> Outcome:
     return outcome if is_clear else Outcome(UNKNOWN, text, outcome.status, outcome.code)
 
 
-def _request(api: CallsApi, sid: str, operation: Operation, *, reported: ReportedLeg, sleep: Sleep) -> Outcome:
+def _request(
+    api: CallsApi, sid: str, operation: Operation, *, reported: ReportedLeg, sleep: Sleep, clock: Clock
+) -> Outcome:
     """Send an operation's request once; ``reported`` returns a leg as callbacks reported it.
 
     Raises:
@@ -358,9 +367,9 @@ def _request(api: CallsApi, sid: str, operation: Operation, *, reported: Reporte
     """
     match operation:
         case Cancel():
-            return _cancel(api, sid, operation, reported=reported, sleep=sleep)
+            return _cancel(api, sid, operation, reported=reported, sleep=sleep, clock=clock)
         case Hangup():
-            return _hangup_outcome(hangup.hang_up(api, sid, reported=reported, sleep=sleep), "hung up")
+            return _hangup_outcome(hangup.hang_up(api, sid, reported=reported, sleep=sleep, clock=clock), "hung up")
         case Redirect():
             call = api.redirect(sid, RedirectRequest(url=operation.url, method=operation.method))
             return Outcome(DONE, f"redirected to {operation.name}", call.status or None)
@@ -369,8 +378,8 @@ def _request(api: CallsApi, sid: str, operation: Operation, *, reported: Reporte
             return Outcome(DONE, f"Twilio ends it {operation.seconds} s after its answer", call.status or None)
 
 
-def _cancel(api: CallsApi, sid: str, cancel: Cancel, *, reported: ReportedLeg, sleep: Sleep) -> Outcome:
-    ending = hangup.cancel(api, sid, reported=reported, sleep=sleep)
+def _cancel(api: CallsApi, sid: str, cancel: Cancel, *, reported: ReportedLeg, sleep: Sleep, clock: Clock) -> Outcome:
+    ending = hangup.cancel(api, sid, reported=reported, sleep=sleep, clock=clock)
     match ending.result:
         case Result.ENDED:
             return Outcome(DONE, "ended before it was answered", ending.call.status)
@@ -381,7 +390,7 @@ def _cancel(api: CallsApi, sid: str, cancel: Cancel, *, reported: ReportedLeg, s
             return Outcome(UNKNOWN, f"outcome unknown: Twilio took it{shown}")
     if not cancel.cut_answered:
         return Outcome(NOT_ENDED, "Twilio did not end it", ending.call.status)
-    ending = hangup.hang_up(api, sid, reported=reported, sleep=sleep)
+    ending = hangup.hang_up(api, sid, reported=reported, sleep=sleep, clock=clock)
     return _hangup_outcome(ending, "Twilio did not end it, so it was hung up")
 
 

@@ -120,7 +120,8 @@ def hanging_up(
     send = hangup.canceling if options.only_ringing else hangup.hanging_up
     try:
         with history.requesting(sid, options.action, options.request) as attempt:
-            ended = yield from send(client.while_wanted(is_wanted).seen_by(attempt), sid, reported=history.leg)
+            api = client.while_wanted(is_wanted).seen_by(attempt)
+            ended = yield from send(api, sid, reported=history.leg, clock=history.clock())
     except NoLongerWantedError:
         if not changed:
             raise

@@ -25,7 +25,7 @@ from callctl.errors import (
     StoreError,
     WrongCallStateError,
 )
-from callctl.support.clock import elapsed
+from callctl.support.clock import Clock, elapsed
 from callctl.support.identity import user_at_host
 from callctl.support.threads import run_with_time_limit
 
@@ -113,6 +113,10 @@ class History:
     def now(self) -> datetime:
         """Return the time of day, for what is recorded now."""
         return self._runtime.now()
+
+    def clock(self) -> Clock:
+        """Return a clock that begins now: what it measures does not depend on the time of day."""
+        return self._runtime.clock()
 
     def observing(self, client: ApiClient) -> ApiClient:
         """Return the client; each call in its replies is passed to ``note_call``."""
