@@ -88,16 +88,19 @@ def test_the_simulators_numbers_and_applications() -> None:
         one = twilio.incoming_phone_numbers.create(phone_number="+12025550142", voice_application_sid=app)
         two = twilio.incoming_phone_numbers.create(area_code="202", status_callback="https://example.com/done#rc=5")
         assert client(settings).applications() == [
-            Application(app, "https://example.com/app", status_callback_method="POST")
+            Application(app, "https://example.com/app", voice_method="POST", status_callback_method="POST")
         ]
         assert client(settings).phone_numbers() == [
             PhoneNumber(
                 "+12025550100",
                 two.sid,
+                voice_method="POST",
                 status_callback="https://example.com/done#rc=5",
                 status_callback_method="POST",
             ),
-            PhoneNumber("+12025550142", one.sid, status_callback_method="POST", application_sid=app),
+            PhoneNumber(
+                "+12025550142", one.sid, voice_method="POST", status_callback_method="POST", application_sid=app
+            ),
         ]
 
 

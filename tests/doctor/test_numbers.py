@@ -108,7 +108,8 @@ def test_where_requests_are_passed_on_the_voice_url_can_come_here_too(simulator:
 
 ANSWERED = (
     "its calls are then answered by what --forward-to names, "
-    f"in place of {THEIRS}, so that must be the same application"
+    f"in place of {THEIRS}, so that must be the same application; where the listener fails or is gone, Twilio requests "
+    "the application itself (VoiceFallbackUrl)"
 )
 
 
@@ -142,6 +143,38 @@ def test_of_a_url_that_stays_the_method_stays_too(simulator: Simulator, client: 
     set_now = client.applications(app).fetch()
     assert (set_now.voice_url, set_now.voice_method) == (PASTED, "POST")
     assert (set_now.status_callback, set_now.status_callback_method) == (OURS, "GET")
+
+
+def test_where_the_listener_is_gone_twilio_requests_the_application(simulator: Simulator, client: Client) -> None:
+    """A watch ends with its terminal; the number's callers must not hear of it."""
+    numbers = client.incoming_phone_numbers
+    plain = numbers.create(phone_number="+12025550142", voice_url=THEIRS, voice_method="GET", status_callback=OURS).sid
+    other = "https://app.example.com/sorry"
+    with_own = numbers.create(
+        phone_number="+12025550143", voice_url=THEIRS, voice_fallback_url=other, status_callback=OURS
+    ).sid
+    secret = "https://u:fake-Word@app.example.com/voice"
+    with_password = numbers.create(phone_number="+12025550144", voice_url=secret, status_callback=OURS).sid
+    for finding in found(simulator, FORWARDING):
+        assert "fake-Word" not in str(finding.facts["command"])
+        typed(str(finding.facts["command"]), env_for(simulator))
+    set_now = {sid: numbers(sid).fetch() for sid in (plain, with_own, with_password)}
+    assert {number.voice_url for number in set_now.values()} == {PASTED}
+    fallbacks = [(number.voice_fallback_url or "", number.voice_fallback_method) for number in set_now.values()]
+    assert fallbacks == [(THEIRS, "GET"), (other, "POST"), ("", "POST")]
+
+
+def test_a_number_whose_voice_url_leads_to_a_listener_without_twiml_is_a_fault(
+    simulator: Simulator, client: Client
+) -> None:
+    client.incoming_phone_numbers.create(phone_number="+12025550142", voice_url=PASTED, status_callback=OURS)
+    (fault, _) = found(simulator, Listeners([OURS], PASTED, forwards=False, without_twiml=[OURS]))
+    assert (fault.name, fault.level) == ("number", "error")
+    assert fault.text == (
+        "the calls of +12025550142 fail: the voice URL leads to the listener, which has no TwiML to give there"
+    )
+    assert "--forward-to" in (fault.fix or "")
+    assert [finding.level for finding in found(simulator, HERE)] == ["ok"]  # it is not known of one elsewhere
 
 
 def test_of_an_application_its_own_urls_count_and_one_request_sets_all_its_numbers(
@@ -191,6 +224,8 @@ def test_of_many_numbers_five_are_shown_and_all_are_in_json(simulator: Simulator
 )
 def test_what_leads_here(url: str, *, is_here: bool, answers: bool) -> None:
     assert (HERE.has(url), HERE.answers(url)) == (is_here, answers)
+    at_our_host = "calls.example.com" in url.lower()  # what comes to another path goes to the application
+    assert (FORWARDING.has(url), FORWARDING.answers(url)) == (at_our_host, at_our_host)
 
 
 SECRET = "fake-Word"
@@ -365,6 +400,18 @@ def test_beside_a_watch(
     assert (code, findings["numbers"]["text"]) == (0, "of 1 number the end of calls is reported here")
     done = callctl("doctor", env=env | {"CALLCTL_PORT": "0"})
     assert "warning" not in done.out.splitlines()[-1]
+
+
+def test_beside_a_watch_that_passes_nothing_on_its_url_is_none_for_twiml(
+    callctl: Callctl, simulator: Simulator, client: Client, home: Path
+) -> None:
+    env = env_for(simulator)
+    with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=env) as watch:
+        url = watch.record()["callback_url"]
+        client.incoming_phone_numbers.create(phone_number="+12025550142", voice_url=url, status_callback=url)
+        code, findings = doctor(callctl, env)
+    assert (code, findings["number"]["level"]) == (1, "error")
+    assert findings["number"]["text"].startswith("the calls of +12025550142 fail: the voice URL leads to the listener")
 
 
 def test_without_a_watch_numbers_are_not_asked_for(callctl: Callctl, simulator: Simulator, client: Client) -> None:

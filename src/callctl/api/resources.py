@@ -109,6 +109,8 @@ class PhoneNumber:
         number: The number in E.164; its SID where the API shows none.
         sid: Its SID.
         voice_url: Where its TwiML is.
+        voice_method: By which method; empty where the API shows none.
+        voice_fallback_url: Where it is requested if that fails.
         status_callback: Where the end of its calls is reported.
         status_callback_method: By which method; empty where the API shows none.
         application_sid: The application whose URLs count instead of these two, if there is one.
@@ -118,6 +120,8 @@ class PhoneNumber:
     number: str
     sid: str = ""
     voice_url: str = ""
+    voice_method: str = ""
+    voice_fallback_url: str = ""
     status_callback: str = ""
     status_callback_method: str = ""
     application_sid: str = ""
@@ -131,6 +135,8 @@ class PhoneNumber:
             number=text("phone_number") or text("sid"),
             sid=text("sid"),
             voice_url=text("voice_url"),
+            voice_method=text("voice_method"),
+            voice_fallback_url=text("voice_fallback_url"),
             status_callback=text("status_callback"),
             status_callback_method=text("status_callback_method"),
             application_sid=text("voice_application_sid"),
@@ -144,6 +150,8 @@ class Application:
 
     sid: str
     voice_url: str = ""
+    voice_method: str = ""
+    voice_fallback_url: str = ""
     status_callback: str = ""
     status_callback_method: str = ""
 
@@ -154,6 +162,8 @@ class Application:
         return cls(
             sid=text("sid"),
             voice_url=text("voice_url"),
+            voice_method=text("voice_method"),
+            voice_fallback_url=text("voice_fallback_url"),
             status_callback=text("status_callback"),
             status_callback_method=text("status_callback_method"),
         )

@@ -133,14 +133,25 @@ def _numbers(runtime: Runtime, settings: Settings, running: Running) -> Iterator
 
 
 def _listeners(running: Running, watch: WatchRecord) -> Listeners:
-    """Return what is known of who listens; whether one passes requests on is read from its health URL."""
+    """Return what is known of who listens; whether one passes requests on is read from its health URL.
+
+    That of a listener on another machine can't be read.
+    """
     from callctl.doctor.numbers import Listeners
     from callctl.watch.listener.listener import FORWARDS
     from callctl.watch.registry.health import ask_health
 
-    health = {} if watch.host else ask_health(watch.health_url) or {}
+    here = [each for each in running.watches if not each.host]
+    forwards = {each: (ask_health(each.health_url) or {FORWARDS: None}).get(FORWARDS, False) for each in here}
     to_paste = watch.callback_url if urlsplit(watch.callback_url).fragment else f"{watch.callback_url}#{RETRIES}"
-    return Listeners([each.callback_url for each in running.watches], to_paste, forwards=health.get(FORWARDS) is True)
+    silent = {each.callback_url for each, known in forwards.items() if known is False}
+    others = {each.callback_url for each in running.watches if forwards.get(each) is not False}
+    return Listeners(
+        [each.callback_url for each in running.watches],
+        to_paste,
+        forwards=forwards.get(watch) is True,
+        without_twiml=sorted(silent - others),
+    )
 
 
 @dataclass

@@ -12,7 +12,7 @@ from callctl.api.resources import Application, PhoneNumber
 from callctl.errors import CallctlError, without_secrets
 from callctl.settings import Settings
 from callctl.support.urls import one_spelling, without_user_and_fragment
-from callctl.views.doctor_finding import Finding, fine, skipped, warning
+from callctl.views.doctor_finding import Finding, fine, skipped, warning, wrong
 
 _SHOWN = 5
 _DOCUMENTS = "/twiml/"  # where a listener serves documents, by name
@@ -20,15 +20,25 @@ _DOCUMENTS = "/twiml/"  # where a listener serves documents, by name
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """The listeners that run: their callback URLs, that to give to Twilio, and whether requests for TwiML go on."""
+    """The listeners that run: their callback URLs, that to give to Twilio, and whether requests for TwiML go on.
+
+    ``without_twiml`` are the callback URLs at which requests for TwiML are answered with 404, as far as that is known.
+    """
 
     callback_urls: Sequence[str]
     to_paste: str
     forwards: bool
+    without_twiml: Sequence[str] = ()
 
     def has(self, url: str) -> bool:
-        """Return whether a URL is one at which callbacks are taken in."""
+        """Return whether a URL is one at which callbacks are taken in: with an application behind it, at any path."""
+        if self.forwards and any(_origin(url) == _origin(own) for own in self.callback_urls):
+            return True
         return any(is_same_url(url, own) for own in self.callback_urls)
+
+    def refuses_twiml(self, url: str) -> bool:
+        """Return whether a URL leads to a listener that has no TwiML to give there, so that each call to it fails."""
+        return any(is_same_url(url, own) for own in self.without_twiml)
 
     def answers(self, url: str) -> bool:
         """Return whether a URL for TwiML leads here: it is that of callbacks, or that of a document that is served."""
@@ -54,6 +64,8 @@ class _Handled:
     voice_url: str
     status_callback: str
     callback_method: str
+    voice_method: str
+    fallback_url: str
     resource: str
     application: str = ""
 
@@ -84,6 +96,13 @@ def number_findings(
     """
     client = open_client(settings)
     handled, unknown = _handled(client, numbers)
+    for each in handled:
+        if listeners.refuses_twiml(each.voice_url):
+            what = (
+                f"the calls of {each.name} fail: the voice URL leads to the listener, which has no TwiML to give there"
+            )
+            hint = "start it with --forward-to and your application's URL, or set the voice URL back to that"
+            yield wrong("number", CallctlError(what, hint=hint))
     judged = [(each, _changes(each, listeners)) for each in handled]
     faults = [(each, changes) for each, changes in judged if changes]
     for each, changes in faults[:_SHOWN]:
@@ -140,20 +159,34 @@ def _unknown(numbers: Sequence[str], why: str, error: CallctlError | None = None
 
 
 def _handled_by(handler: PhoneNumber | Application, numbers: Sequence[str], url: str, sid: str = "") -> _Handled:
-    callback, method = handler.status_callback, handler.status_callback_method
-    return _Handled(tuple(numbers), handler.voice_url, callback, method, url, sid)
+    return _Handled(
+        tuple(numbers),
+        handler.voice_url,
+        handler.status_callback,
+        handler.status_callback_method,
+        handler.voice_method,
+        handler.voice_fallback_url,
+        url,
+        sid,
+    )
 
 
 def _changes(handled: _Handled, listeners: Listeners) -> dict[str, str]:
     """Return what to set: the status callback, and the voice URL where requests for TwiML are passed on.
 
-    The voice URL's method stays: the application behind it may answer no other one.
+    The voice URL's method stays: the application behind it may answer no other one. Its own URL is requested where the
+    listener fails or is gone, unless the number has another one for that; one with a password is left out.
     """
     changes: dict[str, str] = {}
     if not listeners.has(handled.status_callback):
         changes |= {"StatusCallback": listeners.to_paste, "StatusCallbackMethod": "POST"}
     if listeners.forwards and handled.voice_url and not listeners.answers(handled.voice_url):
         changes["VoiceUrl"] = listeners.to_paste
+        url = handled.voice_url
+        if not (handled.fallback_url or listeners.has_but_for_user(url) or without_secrets(url) != url):
+            changes["VoiceFallbackUrl"] = url
+            if handled.voice_method:
+                changes["VoiceFallbackMethod"] = handled.voice_method
     return changes
 
 
@@ -181,6 +214,8 @@ def _fix(handled: _Handled, changes: Mapping[str, str], listeners: Listeners) ->
             f"its calls are then answered by what --forward-to names, in place of {handled.voice_url}, so that must be "
             "the same application"
         )
+    if "VoiceFallbackUrl" in changes:
+        parts.append("where the listener fails or is gone, Twilio requests the application itself (VoiceFallbackUrl)")
     replaced = handled.status_callback if "StatusCallback" in changes else ""
     if replaced and not listeners.has_but_for_user(replaced):
         parts.append(f"Twilio then no longer requests {replaced}{_instead(listeners)}")
