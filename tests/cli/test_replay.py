@@ -141,6 +141,16 @@ def test_what_was_asked_for_is_sent_in_the_order_of_then(
     )
 
 
+@pytest.mark.parametrize("chosen", [[sid(1)], [sid(1), "--family"], ["--since", "2h"]])
+def test_the_order_is_the_stores_where_the_clock_was_set_back_in_between(
+    replay: Replaying, settings: Settings, chosen: list[str]
+) -> None:
+    steps = [("ringing", 60), ("in-progress", 61), ("completed", 3)]
+    stored(settings, *(callback(settings, 1, status, at=at) for status, at in steps))
+    outcome = replay(*chosen, "--to", "http://127.0.0.1:9/", "--dry-run")
+    assert [row.split("\t")[2] for row in outcome.out.splitlines()] == ["ringing", "answered", "completed"]
+
+
 @pytest.mark.usefixtures("evening")
 def test_the_sdk_takes_each_for_twilios_and_the_exit_code_says_that_all_were_taken(replay: Replaying) -> None:
     with Server(reply(200)) as application:

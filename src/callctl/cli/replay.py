@@ -335,13 +335,11 @@ def _stored(store: EventStore, chosen: _Chosen, url: str) -> Iterator[Replay]:
 
 def _of_calls(store: EventStore, calls: Sequence[str], *, whole_families: bool) -> list[CallEvent]:
     """Return the events of calls, or of their families with their conferences, each once, in the order of arrival."""
-    from callctl.reports.stories.stored_family import find_family
+    from callctl.reports.stories.stored_family import find_family, in_order_of_arrival
 
-    chosen: dict[str, CallEvent] = {}
-    for sid in calls:
-        events = find_family(store, sid).events if whole_families else store.family(sid)
-        chosen |= {event.key: event for event in events if whole_families or event.call_sid == sid}
-    return sorted(chosen.values(), key=lambda event: event.received_at)
+    if whole_families:
+        return in_order_of_arrival(find_family(store, sid).events for sid in calls)
+    return in_order_of_arrival([event for event in store.family(sid) if event.call_sid == sid] for sid in calls)
 
 
 def _failed(

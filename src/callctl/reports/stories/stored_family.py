@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from heapq import merge
 from typing import TYPE_CHECKING
 
 from callctl.calls.action import ActionEvent
@@ -53,14 +54,14 @@ def read_family(store: EventStore, legs: Sequence[str]) -> StoredFamily:
     Raises:
         StoreError: The store can't be read.
     """
-    events: dict[str, CallEvent] = {}
+    reads: list[list[CallEvent]] = []
     read = set[str]()
     for sid in legs:
         if sid not in read:  # most came with the parent
-            known = _by_key(store.family(sid))
-            events |= known
-            read |= {event.call_sid for event in known.values()}
-    return _with_actions(store, events, legs)
+            known = list(store.family(sid))
+            reads.append(known)
+            read |= {event.call_sid for event in known}
+    return _with_actions(store, reads, legs)
 
 
 def find_family(store: EventStore, sid: str) -> StoredFamily:
@@ -69,27 +70,30 @@ def find_family(store: EventStore, sid: str) -> StoredFamily:
     Raises:
         StoreError: The store can't be read.
     """
-    events: dict[str, CallEvent] = {}
+    reads: list[list[CallEvent]] = []
     waiting, read = [sid], set[str]()
     while waiting:
         leg = waiting.pop()
         if leg in read:
             continue
-        known = _by_key(store.whole_family(leg))
-        events |= known
-        read |= {leg, *(event.call_sid for event in known.values())}
+        known = list(store.whole_family(leg))
+        reads.append(known)
+        read |= {leg, *(event.call_sid for event in known)}
         # The store keeps one parent of each leg. Where a sender reports another one, that one's family is read too.
-        waiting += {event.parent_call_sid for event in known.values() if event.parent_call_sid}
-    return _with_actions(store, events, [sid])
+        waiting += {event.parent_call_sid for event in known if event.parent_call_sid}
+    return _with_actions(store, reads, [sid])
 
 
-def _with_actions(store: EventStore, events: dict[str, CallEvent], legs: Sequence[str]) -> StoredFamily:
-    conferences = dict.fromkeys(event.conference_sid for event in events.values() if event.conference_sid)
-    for conference in conferences:
-        events |= _by_key(store.family(conference))
-    known = dict.fromkeys([*legs, *(event.call_sid for event in events.values())])
-    return StoredFamily(tuple(events.values()), tuple(action for leg in known for action in store.actions(leg)))
+def in_order_of_arrival(reads: Iterable[Iterable[CallEvent]]) -> list[CallEvent]:
+    """Return the events of several reads of a store, each once: those of one read stay in its order, the store's.
+
+    Their times may be of several clocks, or of one that was set in between: only between two reads they decide.
+    """
+    return list({event.key: event for event in merge(*reads, key=lambda event: event.received_at)}.values())
 
 
-def _by_key(events: Iterable[CallEvent]) -> dict[str, CallEvent]:
-    return {event.key: event for event in events}
+def _with_actions(store: EventStore, reads: list[list[CallEvent]], legs: Sequence[str]) -> StoredFamily:
+    conferences = dict.fromkeys(event.conference_sid for read in reads for event in read if event.conference_sid)
+    events = in_order_of_arrival([*reads, *(store.family(conference) for conference in conferences)])
+    known = dict.fromkeys([*legs, *(event.call_sid for event in events)])
+    return StoredFamily(tuple(events), tuple(action for leg in known for action in store.actions(leg)))
