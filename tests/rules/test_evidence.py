@@ -89,6 +89,20 @@ def test_a_reply_of_rest_counts_until_a_callback_arrives() -> None:
     assert result.skew == seconds(4)
 
 
+def test_a_reply_of_rest_from_the_future_makes_no_leg_older_unless_the_store_agrees() -> None:
+    """Its ``Date`` may be a proxy's own."""
+    result, board = evidence(), Board()
+    result.add_reply(moment(160), now=moment(100))
+    found = of_rest("in-progress", kind=POLLED, received=100)
+    change = board.apply(found)
+    assert change is not None
+    result.add(found, now=moment(100))
+    assert result.status_since(change.after, now=moment(100)) == moment(0)
+    for call in (2, 3):
+        result.add(event(call, "ringing", at=130), now=moment(100), arrival=stored_by(100))
+    assert result.skew == seconds(-30)
+
+
 @pytest.mark.parametrize("received", [-3 * HOUR, 42, 5 * HOUR])
 def test_when_an_event_without_a_timestamp_came_is_never_by_another_clock(received: float) -> None:
     """It is as old as it may be where it must be news, and as young as it may be where it must be old."""

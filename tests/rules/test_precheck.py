@@ -363,3 +363,52 @@ def test_a_child_is_not_ended_while_another_watch_is_at_work_on_a_leg_above(
     assert precheck(FakeApi(), claims, action, clock=clock) == (Postponed(retry=True) if waits else None)
     assert claims.settle(claim, Outcome(DONE, "hung up").to_event(claim, Hangup(), at=moment(NOW)))
     assert precheck(FakeApi(), claims, action, clock=clock) is None
+
+
+@pytest.mark.parametrize(
+    ("ahead", "age", "watched", "known_ahead", "wait"),
+    [
+        (60, 3, 3, 0, 27),  # by its ``Date`` it is a minute older
+        (60, 40, 3, 0, None),  # found by a late poll
+        (0, 40, 3, 600, None),
+        (0, 3, 3, 600, 28),
+        (60, 3, 3, -600, 27),
+        (0, 40, 12, 0, None),
+        (-60, 40, 40, 0, None),
+    ],
+)
+def test_a_date_that_is_ahead_makes_no_leg_older(
+    claims: SqliteStore, ahead: int, age: int, watched: int, known_ahead: int, wait: int | None
+) -> None:
+    """``known_ahead`` is by how much this machine's clock is known to be wrong."""
+    now = NOW + known_ahead
+    rule = Rule(name="r", when=When(statuses=frozenset({"in-progress"}), lasting=LASTING), then=Hangup())
+    action = Action(
+        rule,
+        RINGS,
+        RINGS,
+        RINGS,
+        True,
+        needs_precheck=True,
+        status="in-progress",
+        observed_since=moment(now - watched),
+        clock_ahead=timedelta(seconds=known_ahead),
+    )
+    began = moment(NOW - age)
+    call = Call(RINGS, "in-progress", start_time=began, date_updated=began, as_of=moment(NOW + ahead))
+    result = precheck(FakeApi(call), claims, action, clock=clock_of(lambda: moment(now)))
+    assert result == (None if wait is None else Postponed(retry=True, not_before=timedelta(seconds=wait)))
+
+
+@pytest.mark.parametrize(("watched", "wait"), [(3, 27), (30, None)])
+def test_on_a_clock_that_is_behind_what_this_process_has_seen_counts(
+    claims: SqliteStore, watched: int, wait: int | None
+) -> None:
+    rule = Rule(name="r", when=When(statuses=frozenset({"in-progress"}), lasting=LASTING), then=Hangup())
+    now = NOW - 60
+    seen = moment(now - watched)
+    action = Action(rule, RINGS, RINGS, RINGS, True, needs_precheck=True, status="in-progress", observed_since=seen)
+    began = moment(NOW - 50)
+    call = Call(RINGS, "in-progress", start_time=began, date_updated=began, as_of=moment(NOW))
+    result = precheck(FakeApi(call), claims, action, clock=clock_of(lambda: moment(now)))
+    assert result == (None if wait is None else Postponed(retry=True, not_before=timedelta(seconds=wait)))

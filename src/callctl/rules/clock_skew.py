@@ -72,7 +72,12 @@ class ClockSkew:
         Replies count until a callback does: a ``Date`` may be a proxy's own.
         """
         least = self._least.value
-        return min(self._replies, default=timedelta()) if least is None else least
+        return self.by_replies or timedelta() if least is None else least
+
+    @property
+    def by_replies(self) -> timedelta | None:
+        """How far the clock is ahead by REST's last few replies, where no callback's delay counts; None without any."""
+        return min(self._replies, default=None) if self._least.value is None else None
 
     def is_confirmed(self, *, now: datetime) -> bool:
         """Return whether the last few callbacks, or a reply of REST, show that the correction is about right."""

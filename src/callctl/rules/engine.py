@@ -306,6 +306,7 @@ class Engine:
             status_timestamp=self._evidence.status_timestamp(leg),
             observed_since=self._evidence.observed_since(leg, now=now),
             last_ringing=self._evidence.last_ringing(leg),
+            clock_ahead=self._evidence.skew,
             ancestors=_ancestors(snapshot, sid),
         )
 

@@ -61,8 +61,12 @@ class Evidence:
 
         That is too much, by the time the callback took and by the part of a second that its Timestamp leaves out. It
         makes legs younger than they are, so that a rule acts late rather than early. What is in the store tells only
-        that the clock is behind, and counts until a callback arrives or REST replies.
+        that the clock is behind, and counts until a callback arrives or REST replies. That REST's replies seem to come
+        before they were sent makes no leg older, unless what is in the store does: a ``Date`` may be a proxy's own.
         """
+        by_replies = self._clock.by_replies
+        if by_replies is not None:
+            return max(by_replies, self._stored_clock.skew)
         return (self._clock or self._stored_clock).skew
 
     def is_clock_confirmed(self, *, now: datetime) -> bool:

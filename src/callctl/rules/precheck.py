@@ -138,7 +138,8 @@ def _postponed_if_too_young(call: Call, action: Action, *, clock: Clock) -> Post
     """Return for how long a leg lacks a part of the time that the rule requires; None if it has had its status so long.
 
     This machine's clock may be wrong. Twilio's own dates, all by one clock, are not: a call that began so long ago may
-    have been answered later, but one that began later was not answered before.
+    have been answered later, but one that began later was not answered before. Their ``Date`` may be a proxy's own: the
+    leg is no older than it is by this machine's clock, or than this process has seen it.
     """
     lasting = action.rule.when.lasting or timedelta()
     # REST may show an answer whose callback is on its way, or lost.
@@ -152,7 +153,9 @@ def _postponed_if_too_young(call: Call, action: Action, *, clock: Clock) -> Post
     latest = call.as_of and call.as_of + _TOLERANCE
     began = max((date for date in dates if date and latest and date <= latest), default=None)
     if call.as_of and began:
-        remaining = lasting + RESOLUTION - (call.as_of - began)
+        seen = timedelta() if observed_since is None else clock.now() - observed_since
+        age = max(clock.now() - action.clock_ahead - began, seen)
+        remaining = lasting + max(RESOLUTION - (call.as_of - began), -age)
     else:  # a service that sends no dates: only the time that this process has observed counts
         remaining = lasting - (clock.now() - observed_since) if observed_since else lasting
     return Postponed(retry=True, not_before=remaining) if remaining > timedelta() else None

@@ -298,7 +298,8 @@ class Action(Proposal):
 
     Where the rule requires a time in a status, ``status`` is the matching leg's, ``status_timestamp`` the Timestamp of
     that, by Twilio's clock, and ``observed_since`` when this process first saw it, by its steady clock.
-    ``last_ringing`` is when callbacks last had that leg ringing.
+    ``last_ringing`` is when callbacks last had that leg ringing. ``clock_ahead`` is how far that clock is ahead of
+    Twilio's, at most.
 
     ``ancestors`` are the legs above the one to be changed, its parent first. Before this one is ended, what rules
     propose for those has been done: the end of its child lets a parent go on, and dial the next number.
@@ -311,6 +312,7 @@ class Action(Proposal):
     status_timestamp: datetime | None = None
     observed_since: datetime | None = None
     last_ringing: LastRinging = LastRinging()
+    clock_ahead: timedelta = timedelta()
     ancestors: tuple[str, ...] = ()
 
     @property
