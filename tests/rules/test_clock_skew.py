@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from engine_run import EngineRun, seconds
 from events import START, sid
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from callctl.rules.clock_skew import PERIOD, ClockSkew
@@ -141,9 +141,34 @@ def test_a_reply_of_rest_tells_how_wrong_the_clock_is(wrong: float, delays: list
     assert seconds(-2) <= machine.correction - machine.ahead <= seconds(1)
     assert machine.skew.skew == machine.ahead + seconds(1)
     for delay in delays:
+        assume(wrong > -14 or abs(wrong + delay) > 4)  # no callback is as late as the clock is behind
         machine.receive(0, delay)
     assert machine.skew.skew == machine.ahead + seconds(min(delays))
     assert seconds(-2) <= machine.correction - machine.ahead <= seconds(1)
+
+
+@pytest.mark.parametrize("ahead", [20, 60, 600])
+def test_no_date_that_is_ahead_makes_callbacks_old_that_come_in_time(ahead: float) -> None:
+    """It is a proxy's own."""
+    run = EngineRun(TALKING)
+    for call in range(1, 6):
+        run.seconds += 100
+        run.reply(ahead=-ahead)
+        run.report(call, "in-progress", at=run.seconds - 0.3)
+    actions = [one for _, one in run.proposals if isinstance(one, Action)]
+    assert (len(actions), run.declined) == (5, [])
+    assert all(one.trigger is not None and one.trigger.is_news for one in actions)
+    run.report(6, "in-progress", at=run.seconds - 40)
+    assert run.declined == ["too old: it happened 40 s ago"]
+
+
+def test_callbacks_from_before_a_jump_keep_no_reply_from_showing_it() -> None:
+    machine = Machine(0)
+    machine.receive(10, 0.3)
+    machine.true, machine.jumped = 200, -60
+    now = START + seconds(machine.true) + machine.ahead
+    machine.skew.add_reply(machine.ahead, now=now)
+    assert abs(machine.correction - machine.ahead) <= seconds(1)
 
 
 def test_a_clock_is_confirmed_by_fresh_callbacks_or_for_a_while_by_a_reply() -> None:

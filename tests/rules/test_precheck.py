@@ -291,6 +291,14 @@ def test_of_what_is_too_old_by_this_machines_clock_rest_knows_how_old_it_is(
     assert acts or (isinstance(outcome, Outcome) and outcome.result == DECLINED)
 
 
+def test_what_is_news_by_a_clock_that_callbacks_confirm_is_not_too_old_by_any_date(claims: SqliteStore) -> None:
+    rule = Rule(name="r", when=When(statuses=frozenset({"ringing"})), then=Hangup())
+    trigger = Trigger(moment(NOW - 1), moment(NOW), is_news=True)
+    action = Action(rule, RINGS, RINGS, RINGS, True, needs_precheck=True, trigger=trigger)
+    api = FakeApi(ringing(created=0, as_of=NOW + 60))
+    assert precheck(api, claims, action, clock=clock_of(lambda: moment(NOW))) is None
+
+
 @pytest.mark.parametrize("has_trigger", [True, False])
 @pytest.mark.parametrize("lasting", [None, LASTING])
 def test_a_leg_that_rest_does_not_know_yet_is_looked_at_again_and_one_it_should_know_is_not(

@@ -5,7 +5,8 @@ best. It is not that of all times: a steady clock runs fast or slow, by seconds 
 is moved. And one call's alone may be wrong, so that one far below the others counts once another call agrees.
 
 A reply of REST has a ``Date``, which was right when it was sent. That takes a second or two, where a callback may take
-a minute: so a reply also shows whether the clock is ahead.
+a minute: so a reply also shows whether the clock is ahead. It does not show that the clock is far behind while
+callbacks come in time by this clock: then the ``Date`` is a proxy's own, which is wrong.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ class ClockSkew:
     def __init__(self) -> None:
         self._least = _RecentLeast()
         self._bound = _RecentLeast()  # of what each delay would be at the first one's time, if the clock ran fast
+        self._reply_bound = _RecentLeast()  # the same of replies
+        self._came_in_time: datetime | None = None  # when a callback last did, by the clock as it is
         self._began: datetime | None = None
         self._odd: dict[str, timedelta] = {}  # by call, the newest last
         self._newest: dict[str, timedelta] = {}  # the least delays of the last few calls, the newest last
@@ -48,6 +51,8 @@ class ClockSkew:
     def add(self, call_sid: str, delay: timedelta, *, at: datetime, now: datetime) -> None:
         """Take in the delay of a callback that arrived at ``at``."""
         elapsed = at - self._begin(now)
+        if abs(delay) <= EXACT:
+            self._came_in_time = at
         least = self._agreed(call_sid, delay, lowest=min(self.correction(now=at), timedelta()) - FRESH)
         if least is not None:
             self._least.add(call_sid, least, at=at)
@@ -60,8 +65,8 @@ class ClockSkew:
         """Take in by how much the ``Date`` of REST's latest reply is behind the steady clock, just after it came."""
         began = self._begin(now)
         if delay - self.correction(now=now) > EXACT:  # the wall clock was not right, or this one has jumped
-            self._bound = _RecentLeast()
-        self._bound.add("", delay - DRIFT * (now - began), at=now)
+            self._bound, self._reply_bound = _RecentLeast(), _RecentLeast()
+        self._reply_bound.add("", delay - DRIFT * (now - began), at=now)
         self._replies.append(delay)
         self._replied_at = now
 
@@ -92,9 +97,20 @@ class ClockSkew:
         A few callbacks may all take long, so a clock that seems to be ahead is believed only so far, and wholly once
         that has gone on for some periods.
         """
-        if self._began is None or self._bound.value is None:
-            return timedelta()
-        return self._bound.value + DRIFT * (now - self._began)
+        known, by_replies = self._bound.value, self._reply_bound.value
+        if known is None or (by_replies is not None and by_replies < known and not self._contradicts(by_replies)):
+            known = by_replies
+        return timedelta() if self._began is None or known is None else known + DRIFT * (now - self._began)
+
+    def is_in_time(self, *, now: datetime) -> bool:
+        """Return whether a callback has just come in time by the clock as it is, so that this is about right."""
+        return self._came_in_time is not None and now - self._came_in_time <= _REPLY_COUNTS
+
+    def _contradicts(self, by_replies: timedelta) -> bool:
+        """Return whether a callback came in time by the clock as it is, where REST's replies have it far behind."""
+        if self._came_in_time is None or self._replied_at is None or by_replies >= -FRESH:
+            return False
+        return self._came_in_time >= self._replied_at - _REPLY_COUNTS
 
     def _begin(self, now: datetime) -> datetime:
         """Return when the steady clock was first looked at. It begins with the wall clock, which is taken for right."""

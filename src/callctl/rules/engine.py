@@ -228,6 +228,8 @@ class Engine:
             if self._may_change(snapshot, leg):
                 yield self._declined(rule, leg, leg.call_sid, snapshot, reason)
             return
+        if trigger is not None and not reason and not is_restored and change.event.kind == CALLBACK:
+            trigger = replace(trigger, is_news=self._evidence.is_clock_in_time(now=now))
         if rule.settle:
             self._settling.append(_Settling(rule, leg.call_sid, now + rule.settle, trigger))
         else:

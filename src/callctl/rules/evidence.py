@@ -73,6 +73,10 @@ class Evidence:
         """Return whether it is known, from Twilio, that ages are about right."""
         return self._clock.is_confirmed(now=now)
 
+    def is_clock_in_time(self, *, now: datetime) -> bool:
+        """Return whether a verified callback has just come in time by this machine's clock as it is."""
+        return self._clock.is_in_time(now=now)
+
     def correction(self, *, now: datetime) -> timedelta:
         """Return what is taken off the age of an event: less than zero where this machine's clock is behind.
 

@@ -123,7 +123,7 @@ def _declined_if_too_old(call: Call, action: Action, *, clock: Clock) -> Outcome
     run fast.
     """
     trigger = action.trigger
-    if trigger is None:
+    if trigger is None or trigger.is_news:
         return None
     if call.as_of is None:
         text = "too old by this machine's clock, and REST does not say what the time is"

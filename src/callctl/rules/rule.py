@@ -268,13 +268,15 @@ class Trigger:
     """The event by which a rule came to match: its Timestamp, and when that was seen, by the steady clock.
 
     Of what a poll found, the timestamp is the call's start. ``fresh`` is how long ago that may have been then.
-    ``seems_old``: it was longer ago by this machine's clock, which may be ahead; only REST knows.
+    ``seems_old``: it was longer ago by this machine's clock, which may be ahead; only REST knows. ``is_news``: it is a
+    callback that is fresh by this machine's clock, which callbacks show to be right, whatever REST's ``Date`` is.
     """
 
     timestamp: datetime
     observed_at: datetime
     fresh: timedelta = FRESH
     seems_old: bool = False
+    is_news: bool = False
 
 
 @dataclass(frozen=True, slots=True)
