@@ -168,13 +168,17 @@ def test_a_number_whose_voice_url_leads_to_a_listener_without_twiml_is_a_fault(
     simulator: Simulator, client: Client
 ) -> None:
     client.incoming_phone_numbers.create(phone_number="+12025550142", voice_url=PASTED, status_callback=OURS)
-    (fault, _) = found(simulator, Listeners([OURS], PASTED, forwards=False, without_twiml=[OURS]))
+    silent = Listeners([OURS], PASTED, forwards=False, without_twiml=[OURS])
+    (fault, _) = found(simulator, silent)
     assert (fault.name, fault.level) == ("number", "error")
     assert fault.text == (
         "the calls of +12025550142 fail: the voice URL leads to the listener, which has no TwiML to give there"
     )
     assert "--forward-to" in (fault.fix or "")
     assert [finding.level for finding in found(simulator, HERE)] == ["ok"]  # it is not known of one elsewhere
+    (number,) = client.incoming_phone_numbers.list()
+    number.update(voice_fallback_url=THEIRS)  # which answers instead
+    assert [finding.level for finding in found(simulator, silent)] == ["ok"]
 
 
 def test_of_an_application_its_own_urls_count_and_one_request_sets_all_its_numbers(

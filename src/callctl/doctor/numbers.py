@@ -97,7 +97,7 @@ def number_findings(
     client = open_client(settings)
     handled, unknown = _handled(client, numbers)
     for each in handled:
-        if listeners.refuses_twiml(each.voice_url):
+        if listeners.refuses_twiml(each.voice_url) and not each.fallback_url:
             what = (
                 f"the calls of {each.name} fail: the voice URL leads to the listener, which has no TwiML to give there"
             )
