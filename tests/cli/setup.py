@@ -75,6 +75,7 @@ class CliSetup:
         at: datetime,
         env: Mapping[str, str] | None = None,
         parent: str | None = None,
+        to: str = "",
         verified: bool = True,
     ) -> None:
         """Put a callback's event into the local store, as a watch would."""
@@ -84,6 +85,7 @@ class CliSetup:
             "CallStatus": status,
             "Direction": "outbound-dial" if parent else "outbound-api",
             **({"From": "+15005550006", "ParentCallSid": parent} if parent else {}),
+            **({"To": to} if to else {}),
             "CallbackSource": "call-progress-events",
             "SequenceNumber": "0",
             "Timestamp": format_datetime(at),

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from calls_api import UnexpectedRequest
+from events import moment
 
 from callctl.api.requests import RedirectRequest
 from callctl.calls.call import Call
+from callctl.calls.event import CallEvent
 from callctl.calls.filter import CallFilter
+from callctl.calls.leg import Leg
 from callctl.errors import CallctlError, WrongCallStateError
+from callctl.operations.reported_status import reported_legs
 
 SID = "CA" + "1" * 32
 PARENT = "CA" + "2" * 32
@@ -89,3 +94,22 @@ class Unanswered(FakeApi):
     def fetch(self, _sid: str) -> Call:
         self.over.wait()
         return call("completed")
+
+
+@dataclass
+class Reported:
+    """What callbacks reported of families, ten seconds after the start."""
+
+    events: Sequence[CallEvent] = ()
+    unlisted: list[str] = field(default_factory=list)
+
+    def family(self, sid: str) -> Mapping[str, Leg]:
+        legs = reported_legs(self.events)
+        heads = {sid, legs[sid].parent_call_sid} - {None} if sid in legs else {sid}
+        return {leg.call_sid: leg for leg in legs.values() if heads & {leg.call_sid, leg.parent_call_sid}}
+
+    def now(self) -> datetime:
+        return moment(10)
+
+    def say_unlisted(self, sids: Sequence[str]) -> None:
+        self.unlisted += sids

@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 
 import pytest
 from calls_api import UnexpectedRequest
-from operations.fake_api import PARENT, SID, FakeApi, call
+from events import event, event_of, form
+from operations.fake_api import PARENT, SID, FakeApi, Reported, call
+from thread_limit import ThreadLimit
 
 from callctl.calls.call import Call
+from callctl.calls.event import CallEvent
 from callctl.calls.filter import CallFilter
-from callctl.errors import AuthenticationError, NotFoundError, UnknownCallError
+from callctl.errors import AuthenticationError, NetworkError, NotFoundError, UnknownCallError
 from callctl.operations.family import (
     CallAndChildren,
     children_of,
@@ -26,15 +29,16 @@ from callctl.operations.family import (
 def test_the_other_legs_are_the_live_ones() -> None:
     live, over = call("in-progress", "CA3", parent_call_sid=SID), call("busy", "CA4", parent_call_sid=SID)
     api = FakeApi(fetches=[call("in-progress")], listed=[live, over])
-    assert fetch_with_children(api, SID) == CallAndChildren(call("in-progress"), (live,))
-    assert children_of(api, SID) == ("CA3",)
-    assert list(family_of(api, SID).items()) == [(SID, None), ("CA3", SID)]
+    assert fetch_with_children(api, SID, reported=Reported()) == CallAndChildren(call("in-progress"), (live,))
+    assert children_of(api, SID, reported=Reported()) == ("CA3",)
+    assert list(family_of(api, SID, reported=Reported()).items()) == [(SID, None), ("CA3", SID)]
 
 
 def test_a_family_is_found_from_its_child() -> None:
     child = call("in-progress", parent_call_sid=PARENT)
     api = FakeApi(fetches=[child], listed=[child, call("ringing", "CA3", parent_call_sid=PARENT)])
-    assert list(family_of(api, SID).items()) == [(PARENT, None), (SID, PARENT), ("CA3", PARENT)]
+    legs = family_of(api, SID, reported=Reported())
+    assert list(legs.items()) == [(PARENT, None), (SID, PARENT), ("CA3", PARENT)]
     assert parent_of(api, SID) == PARENT
 
 
@@ -43,7 +47,98 @@ def test_a_leg_that_is_not_there_is_said_to_be_missing() -> None:
     with pytest.raises(UnknownCallError, match="no parent leg"):
         parent_of(api, SID)
     with pytest.raises(UnknownCallError, match="no live child"):
-        children_of(api, SID)
+        children_of(api, SID, reported=Reported())
+
+
+# What callbacks reported
+
+
+UNLISTED = [
+    event("CA3", "ringing", number=0, at=8, parent=SID, To="client:ann"),
+    event("CA3", "in-progress", number=1, at=9, parent=SID, To="client:ann"),
+]
+OLD = [event("CA3", "in-progress", at=-900, parent=SID)]
+UNVERIFIED = [event_of(form("CA3", "in-progress", at=9, parent=SID), received=9, verified=False)]
+ENDED = [*UNLISTED, event("CA3", "completed", at=9, parent=SID)]
+
+
+def found(account: Account, reported: Reported) -> list[Call]:
+    """Return the children that are found, whichever leg of the family is named."""
+    of_call = fetch_with_children(account, SID, reported=reported).children
+    assert [SID, *(child.sid for child in of_call)] == list(family_of(account, SID, reported=reported))
+    if of_call:
+        assert children_of(account, SID, reported=reported) == tuple(child.sid for child in of_call)
+        assert list(family_of(account, "CA3", reported=reported)) == [SID, "CA3"]
+    else:
+        with pytest.raises(UnknownCallError, match="no <Dial> is under way in it"):
+            children_of(account, SID, reported=reported)
+    return list(of_call)
+
+
+def test_a_child_that_callbacks_lately_reported_and_rest_does_not_list_is_fetched_and_counts() -> None:
+    child = call("ringing", "CA3", parent_call_sid=SID, to="client:ann")
+    account = Account([call("in-progress"), child], unlisted=frozenset({"CA3"}))
+    reported = Reported(UNLISTED)
+    assert found(account, reported) == [call("in-progress", "CA3", parent_call_sid=SID, to="client:ann")]
+    assert reported.unlisted == []
+
+
+@pytest.mark.parametrize("events", [OLD, UNVERIFIED, ENDED, []], ids=["old", "unverified", "ended", "none"])
+def test_of_what_callbacks_do_not_report_as_live_by_now_nothing_is_requested(events: list[CallEvent]) -> None:
+    account = Account([call("in-progress"), call("in-progress", "CA3")], unlisted=frozenset({"CA3"}))
+    assert found(account, Reported(events)) == []
+    assert "CA3" not in account.fetched
+
+
+@pytest.mark.parametrize("shown", [call("completed", "CA3"), call("in-progress", "CA3", parent_call_sid=PARENT)])
+def test_a_child_that_is_over_or_anothers_by_rest_does_not_count(shown: Call) -> None:
+    account = Account([call("in-progress"), shown], unlisted=frozenset({"CA3"}))
+    assert found(account, Reported(UNLISTED)) == []
+
+
+@pytest.mark.parametrize("is_unknown", [True, False])
+def test_a_child_that_can_not_be_fetched_is_as_callbacks_reported_it(is_unknown: bool) -> None:
+    class Failing(Account):
+        def fetch(self, sid: str) -> Call:
+            if sid == "CA3" and not is_unknown:
+                raise NetworkError("no answer")
+            return super().fetch(sid)
+
+    account, reported = Failing([call("in-progress")]), Reported(UNLISTED)
+    (child,) = fetch_with_children(account, SID, reported=reported).children
+    assert (child.sid, child.status, child.to, child.parent_call_sid) == ("CA3", "in-progress", "client:ann", SID)
+    assert children_of(account, SID, reported=reported) == ("CA3",)
+    assert list(family_of(account, SID, reported=reported)) == [SID, "CA3"]
+    assert reported.unlisted == (["CA3"] * 3 if is_unknown else [])
+
+
+def test_of_many_that_rest_does_not_list_so_many_are_fetched() -> None:
+    events = [event(f"CA3{number:03d}", "ringing", at=9, parent=SID) for number in range(150)]
+    account, reported = Account([call("in-progress")]), Reported(events)
+    assert len(family_of(account, SID, reported=reported)) == 151
+    assert (len(account.fetched), len(reported.unlisted)) == (101, 150)
+
+
+def test_a_listed_child_that_has_ended_by_its_callback_does_not_count() -> None:
+    account = Account([call("in-progress"), call("in-progress", "CA3", parent_call_sid=SID)])
+    assert found(account, Reported(ENDED)) == []
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_parent_that_is_over_by_its_callback_is_known_to_be(is_known: bool) -> None:
+    account = Account([call("in-progress", parent_call_sid=PARENT)])
+    child = [event(SID, "in-progress", at=8, parent=PARENT)] if is_known else []
+    reported = Reported([*child, event(PARENT, "completed", at=9)])
+    assert fetch_with_children(account, SID, reported=reported).is_parent_over
+
+
+def test_without_a_thread_for_it_the_store_is_read_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    account = Account([call("in-progress"), call("in-progress", "CA3", parent_call_sid=SID)])
+    ThreadLimit(monkeypatch, left=0)
+    assert list(family_of(account, SID, reported=Reported(ENDED))) == [SID]
+
+
+# Parents of calls
 
 
 @dataclass
@@ -64,7 +159,7 @@ class Account(UnexpectedRequest):
         return found
 
     def list(self, query: CallFilter, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:
-        assert page_size == limit
+        assert limit == (None if query.parent else page_size)
         self.listed.append((query.statuses, limit))
         if not self.may_list:
             raise AuthenticationError("not permitted", status=403)

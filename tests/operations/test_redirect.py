@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from events import WORLD, form
-from operations.fake_api import PARENT, SID, FakeApi, Time, call, wrong_state
+from operations.fake_api import PARENT, SID, FakeApi, Reported, Time, call, wrong_state
 
 from callctl.api.requests import RedirectRequest
 from callctl.calls.board import Board
@@ -16,7 +16,7 @@ from callctl.calls.event import CallEvent
 from callctl.calls.leg import Leg
 from callctl.errors import NetworkError, WrongCallStateError
 from callctl.operations.family import CallAndChildren
-from callctl.operations.redirect import preview, redirect, whose_phone
+from callctl.operations.redirect import Conversation, conversation_of, preview, redirect, whose_phone
 from callctl.operations.reported_status import seconds_before_end
 from callctl.support.dates import format_date, time_of_day
 
@@ -194,6 +194,12 @@ def test_nothing_becomes_of_another_leg_where_the_call_or_its_parent_is_over() -
     child = call("in-progress", "CA3", parent_call_sid=SID)
     assert preview(CallAndChildren(call("completed"), (child,)), known=Known({"CA3": NOW})) == []
     assert preview(CallAndChildren(child, (), is_parent_over=True), known=Known()) == []
+
+
+def test_the_leg_that_is_named_counts_where_no_list_has_it() -> None:
+    child, parent = call("in-progress", parent_call_sid=PARENT), call("in-progress", PARENT)
+    api = FakeApi(fetches=[child, parent])
+    assert conversation_of(api, SID, reported=Reported()) == Conversation(parent, (child,))
 
 
 @pytest.mark.parametrize(

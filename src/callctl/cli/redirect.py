@@ -39,8 +39,14 @@ from callctl.errors import (
 )
 from callctl.operations import redirect as operation
 from callctl.operations.bulk import Done, Failed, for_each, for_each_waiting
-from callctl.operations.family import CallAndChildren, children_of, fetch_with_children, find_parents, parent_of
-from callctl.operations.reported_status import with_reported_status
+from callctl.operations.family import (
+    CallAndChildren,
+    as_reported,
+    children_of,
+    fetch_with_children,
+    find_parents,
+    parent_of,
+)
 from callctl.support.backoff import with_pauses
 from callctl.support.clock import elapsed
 from callctl.support.dates import read_duration
@@ -289,8 +295,13 @@ class RedirectPreview:
         Raises:
             UnknownCallError: A call has none.
         """
-        families = [(parent_of(self.client, sid),) if on == "parent" else children_of(self.client, sid) for sid in sids]
-        return list(dict.fromkeys(chain.from_iterable(families)))
+
+        def family(sid: str) -> Sequence[str]:
+            if on == "parent":
+                return (parent_of(self.client, sid),)
+            return children_of(self.client, sid, reported=self.history)
+
+        return list(dict.fromkeys(chain.from_iterable(map(family, sids))))
 
     def of_conversations(self, sids: Sequence[str], *, room: str) -> tuple[ConferencePreview, list[str]]:
         """Return the preview of whole conversations that become a conference, and all their legs.
@@ -300,11 +311,7 @@ class RedirectPreview:
             NotInProgressError: A leg can't be redirected.
             ConditionNotMetError: A parent is known to hang up before its turn.
         """
-
-        def known(call: Call) -> Call:
-            return with_reported_status(call, self.history.leg(call.sid))
-
-        talking = [operation.conversation_of(self.client, sid, known=known) for sid in sids]
+        talking = [operation.conversation_of(self.client, sid, reported=self.history) for sid in sids]
         conversations = {each.parent.sid: each for each in talking}
         preview = ConferencePreview(
             self.runtime, self.client, self.history, self.options, room=room, conversations=conversations
@@ -321,31 +328,17 @@ class RedirectPreview:
         Raises:
             NotFoundError: There is no such call.
         """
-        if sid not in self._fetched:
-            self._fetched[sid] = self._fetch(sid)
-        fetched = self._fetched[sid]
+        fetched = self._fetched.get(sid)
+        if fetched is not None:
+            fetched = as_reported(fetched, reported=self.history)  # more may have been reported since
+        elif sid not in self._fetched:
+            fetched = self._fetched[sid] = self._fetch(sid)
         if fetched is None:
             return Effects(None, ())
-        reported = self._as_reported(fetched)
-        effects = operation.preview(reported, known=self.history)
+        effects = operation.preview(fetched, known=self.history)
         if effects or of_none:
-            self._say(reported.call, effects)
-        return Effects(reported.call, effects)
-
-    def _as_reported(self, fetched: CallAndChildren) -> CallAndChildren:
-        """Return a call and its children, without those that have ended by what callbacks reported.
-
-        REST may be behind.
-        """
-
-        def reported(call: Call) -> Call:
-            return with_reported_status(call, self.history.leg(call.sid))
-
-        call = reported(fetched.call)
-        live = tuple(child for child in map(reported, fetched.children) if not child.is_final)
-        parent = call.parent_call_sid
-        is_over = parent is not None and reported(Call(parent, "")).is_final
-        return CallAndChildren(call, live, is_parent_over=is_over)
+            self._say(fetched.call, effects)
+        return Effects(fetched.call, effects)
 
     def batches(self, sids: Sequence[str]) -> list[list[str]]:
         """Fetch all of them; return the children before their parents, whose redirects end their Dials.
@@ -405,7 +398,7 @@ class RedirectPreview:
 
     def _fetch(self, sid: str) -> CallAndChildren | None:
         try:
-            return fetch_with_children(self.client, sid)
+            return fetch_with_children(self.client, sid, reported=self.history)
         except NotFoundError:
             raise
         except (ApiError, NetworkError, NoThreadError) as error:
@@ -725,7 +718,7 @@ class Redirects:
 
     def _show(self, sid: str, *, when_answered: bool) -> None:
         effects = self._preview.say_effects(sid, of_none=True)
-        call = None if effects.call is None else with_reported_status(effects.call, self._preview.history.leg(sid))
+        call = effects.call
         status = None if call is None else call.status
         about = {"call_sid": sid, "status": status, **effects.to_json()}
         show_request(self._runtime, self._settings, self._client.call_url(sid), self._request, about=about)

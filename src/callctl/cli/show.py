@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
+from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeVar
 
 import typer
@@ -247,7 +249,7 @@ def _pages(
             )
             if len(sids) > 1:
                 check_limit(details.missing.values())
-            return _CallFacts(stored, reported, details)
+            return _CallFacts(stored, reported, _with_unlisted(client, details, reported, now=runtime.now()))
 
         for sid, facts in _each(sids, find, parallel=parallel):
             if isinstance(facts, CallctlError):
@@ -255,6 +257,16 @@ def _pages(
             else:
                 _say_missing(runtime, facts, of="" if len(sids) == 1 else sid)
                 yield sid, _page(runtime, settings, facts)
+
+
+def _with_unlisted(client: ApiClient, details: CallDetails, reported: Snapshot, *, now: datetime) -> CallDetails:
+    """Return what REST has of a call, with the child legs that callbacks alone reported so far."""
+    if details.children is None or details.call.is_final:
+        return details
+    from callctl.operations.family import unlisted_children
+
+    unlisted, _ = unlisted_children(client, details.call.sid, details.children, reported.legs, now=now)
+    return replace(details, children=[*details.children, *reversed(unlisted)])
 
 
 def _page(runtime: Runtime, settings: Settings, facts: _CallFacts) -> CallPage:

@@ -19,7 +19,7 @@ from callctl.errors import (
     UnknownCallError,
     WrongCallStateError,
 )
-from callctl.operations.family import CallAndChildren, live_children
+from callctl.operations.family import CallAndChildren, ReportedFamilies, fetch_with_family, live_children
 from callctl.operations.reported_status import with_reported_status
 from callctl.support.backoff import repeating, with_pauses
 from callctl.support.dates import time_of_day
@@ -116,28 +116,29 @@ class Conversation:
     children: tuple[Call, ...]
 
 
-def conversation_of(api: CallsApi, sid: str, *, known: Callable[[Call], Call]) -> Conversation:
+def conversation_of(api: CallsApi, sid: str, *, reported: ReportedFamilies) -> Conversation:
     """Return who talk to each other, whichever leg is named.
 
     Args:
         api: The API client.
         sid: One of the legs.
-        known: Returns a call with the status that callbacks reported, where REST is behind.
+        reported: What callbacks reported of families.
 
     Raises:
         UnknownCallError: The leg has no other one.
         NotInProgressError: One of them can't be redirected: it rings, or it is over.
     """
-    named = known(api.fetch(sid))
-    parent = named if named.parent_call_sid is None else known(api.fetch(named.parent_call_sid))
-    children = [known(child) for child in live_children(api, parent.sid)]
-    children = [child for child in children if not child.is_final]
-    if parent.is_final or named.is_final:
-        over = parent if parent.is_final else named
+    call, head, legs = fetch_with_family(api, sid, reported=reported)
+    parent = call if head == sid else with_reported_status(api.fetch(head), legs.get(head))
+    children = list(live_children(api, head, legs, reported=reported))
+    if parent.is_final or call.is_final:
+        over = parent if parent.is_final else call
         raise NotInProgressError(
             f"{over.sid} is {over.status}: there is no conversation to move",
             hint="`callctl list --live --tree` shows who talks to whom",
         )
+    if call is not parent and all(child.sid != sid for child in children):
+        children.insert(0, call)  # REST's list is behind
     if not children:
         raise UnknownCallError(
             f"{sid} has no other leg: no <Dial> is under way in it", hint="leave out --family to redirect it alone"

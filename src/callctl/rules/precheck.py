@@ -8,7 +8,7 @@ from callctl.api.calls_api import CallsApi
 from callctl.calls.action import DECLINED, DONE, UNKNOWN, ActionEvent
 from callctl.calls.call import LIVE_STATUSES, Call, CallStatus, rank_of
 from callctl.errors import NotFoundError
-from callctl.operations.family import live_children
+from callctl.operations.family import list_live_children
 from callctl.rules.outcome import Outcome, Postponed, too_late
 from callctl.rules.rule import FRESH, RESOLUTION, Action, LastRinging, On, answered_meanwhile
 from callctl.store.event_store import EventStore
@@ -58,7 +58,8 @@ def _check(api: CallsApi, store: EventStore, action: Action, *, clock: Clock) ->
         return Postponed(retry=True) if rest_lags else too_late(call.status)
     if (old := _declined_if_too_old(call, action, clock=clock)) is not None:
         return old
-    if action.rule.follows_dial and any(child.sid != action.about for child in live_children(api, action.call_sid)):
+    children = list_live_children(api, action.call_sid) if action.rule.follows_dial else ()
+    if any(child.sid != action.about for child in children):
         return Postponed(retry=True)  # that leg may send no callback of its end, which would propose the action again
     if action.rule.when.lasting is None:
         return None

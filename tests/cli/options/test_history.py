@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -231,3 +232,34 @@ def test_calls_that_lie_in_the_future_keep_none_of_now_from_being_fetched(home: 
             store.append(event(number, "ringing", number=1, at=at))
     with History(requests.runtime, requests.settings, readonly=True) as history:
         assert list(history.lately_live(["ringing"])) == [sid(number) for number in (4, 3, 1, 2, 5)]
+
+
+@pytest.mark.parametrize("is_urgent", [True, False])
+def test_a_hangup_waits_for_a_store_that_does_not_answer_no_longer_than_before(
+    home: Path, monkeypatch: pytest.MonkeyPatch, is_urgent: bool
+) -> None:
+    limits: list[float] = []
+
+    def wait_in_vain(seconds: float, _work: Callable[[], object]) -> None:
+        limits.append(seconds)
+        raise TimeoutError
+
+    monkeypatch.setattr("callctl.cli.options.history.run_with_time_limit", wait_in_vain)
+    requests = Requests(home, has_store=True)
+    with closing(SqliteStore.open(requests.settings.store, world=requests.settings.world)) as store:
+        store.append(event(1, "ringing", number=1, at=3))
+    with History(requests.runtime, requests.settings, is_urgent=is_urgent) as history:
+        families = [list(history.family(sid(1))) for _ in range(2)]
+        history.record_intent([sid(1)])
+    assert families == ([[], []] if is_urgent else [[sid(1)], [sid(1)]])
+    assert limits == ([1.0, 0.0] if is_urgent else [1.0])
+
+
+def test_the_family_of_a_call_is_read_where_only_its_child_was_reported(home: Path) -> None:
+    requests = Requests(home, has_store=True)
+    with History(requests.runtime, requests.settings, readonly=True) as history:
+        assert history.family(sid(1)) == {}
+    with closing(SqliteStore.open(requests.settings.store, world=requests.settings.world)) as store:
+        store.append(event(2, "ringing", number=1, at=3, parent=1))
+    with History(requests.runtime, requests.settings, readonly=True) as history:
+        assert {leg.call_sid: leg.parent_call_sid for leg in history.family(sid(1)).values()} == {sid(2): sid(1)}

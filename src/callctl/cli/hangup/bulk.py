@@ -163,7 +163,7 @@ class BulkHangup:
         """Return all legs of the families of calls, each with its parent as far as it is known."""
         parents: dict[str, str | None] = {}
         for sid in sids:
-            for leg, parent in family_of(self._client, sid).items():
+            for leg, parent in family_of(self._client, sid, reported=self._history).items():
                 parents[leg] = parents.get(leg) or parent
         return parents
 

@@ -119,7 +119,7 @@ def hangup(
     _check_limit(limit, wait=wait, until_none=until_none)
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid}, requires_dotenv=False)
     client = runtime.client(settings)
-    with History(runtime, settings, readonly=dry_run) as history:
+    with History(runtime, settings, readonly=dry_run, is_urgent=True) as history:
         client = history.observing(client)
         if not all_:
             sids = calls_to_change(runtime, settings, client, calls or [])

@@ -17,7 +17,7 @@ import typer
 from callctl.calls.call import REST_LIVE_STATUSES, REST_STATUSES, Call, CallStatus
 from callctl.cli.options import completion
 from callctl.cli.options.common import WHICH, words_in
-from callctl.errors import NotFoundError, UsageError
+from callctl.errors import UsageError
 from callctl.support.dates import read_duration, read_end, read_span, read_start
 
 if TYPE_CHECKING:
@@ -29,9 +29,6 @@ _MAX_PAGE_SIZE = 1000  # OAS
 _NEWEST = datetime.max.replace(tzinfo=UTC)
 # A call that is in two lists was in both within moments, so both have it in the same place.
 _REMEMBERED = 4096
-# Of the calls that callbacks reported as live and REST does not list.
-_MOST_FETCHED = 100
-_FETCHED_AT_ONCE = 8
 
 
 class ReportedCalls(Protocol):
@@ -227,7 +224,7 @@ def _unlisted(
     client: CallsApi, call_filter: CallFilter, expected: Sequence[str], reported: ReportedCalls, listed: Container[str]
 ) -> Iterator[Call]:
     """Fetch the calls that callbacks reported as live and that are in no list of live calls."""
-    from callctl.operations.bulk import Done, for_each
+    from callctl.operations.live_calls import fetch_unlisted
 
     ends = replace(call_filter, statuses=())
     missing = [
@@ -235,15 +232,8 @@ def _unlisted(
         for sid in expected
         if sid not in listed and (leg := reported.leg(sid)) is not None and leg.verified and ends.matches_leg(leg)
     ]
-    unknown = missing[_MOST_FETCHED:]
-    for group in for_each(missing[:_MOST_FETCHED], client.fetch, parallel=_FETCHED_AT_ONCE):
-        for result in group:
-            if isinstance(result, Done):
-                yield result.value
-            elif isinstance(result.error, NotFoundError):
-                unknown.append(result.sid)
-            else:
-                raise result.error
+    found, unknown = fetch_unlisted(client, missing)
+    yield from found
     if unknown:
         reported.say_unlisted(unknown)
 

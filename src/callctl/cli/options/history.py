@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -48,22 +48,26 @@ _BUSY_LIMIT = 2.0
 _TRY_AGAIN = 5.0
 # How far apart two of Twilio's dates of one moment may be: they have whole seconds, and are not of one machine.
 _SAME_TIME = timedelta(seconds=2)
-# How far REST may lag behind callbacks, at most. Twilio does not say; it is seconds.
-_REST_LAG = timedelta(minutes=5)
 
 
 class History:
     """The local store's part for one command, open in a ``with`` block. Methods may be called in several threads."""
 
-    def __init__(self, runtime: Runtime, settings: Settings, *, readonly: bool = False) -> None:
-        """Prepare. With ``readonly``, as for a preview, the store is opened so that nothing can be written."""
+    def __init__(
+        self, runtime: Runtime, settings: Settings, *, readonly: bool = False, is_urgent: bool = False
+    ) -> None:
+        """Prepare. With ``readonly``, as for a preview, the store is opened so that nothing can be written.
+
+        With ``is_urgent``, as for a hang-up, what callbacks reported of families is waited for for a second at most.
+        """
         self._runtime = runtime
         self._settings = settings
-        self._readonly = readonly
+        self._readonly, self._is_urgent = readonly, is_urgent
         self._reader: EventStore | None = None
         self._store: EventStore | None = None
         self.is_incomplete = False  # whether actions in the store could not be read
         self._is_unreadable = False
+        self._is_slow = False
         self._writing = threading.Lock()  # of the store and of ``_recorded``
         self._sending = threading.Lock()  # of ``_is_abandoned`` and the beginning of a request
         self._is_abandoned = False
@@ -185,6 +189,39 @@ class History:
             self._runtime.warn(error)
         return parents
 
+    def family(self, sid: str) -> Mapping[str, Leg]:
+        """Return the legs of a call's family by SID, as callbacks reported them.
+
+        They are the call, its parent, its siblings and its children: those that the store knows.
+        """
+        if self._reader is None or self._is_slow:
+            return {}
+        try:
+            if self._is_urgent:
+                legs = run_with_time_limit(_PATIENCE, lambda: self._read_family(sid))
+            else:
+                legs = self._read_family(sid)
+        except (StoreError, NoThreadError) as error:
+            self._runtime.warn(error)
+            return {}
+        except TimeoutError:
+            self._is_slow = True
+            self._runtime.say_once(
+                f"callctl: warning: the event store has not answered within {_PATIENCE:g} s: what callbacks reported "
+                "of other legs is not known"
+            )
+            return {}
+        self._legs.update(legs)
+        return legs
+
+    def _read_family(self, sid: str) -> Mapping[str, Leg]:
+        events = () if self._reader is None else list(self._reader.family(sid))
+        if not events:
+            return {}
+        from callctl.operations.reported_status import reported_legs
+
+        return reported_legs(events)
+
     @property
     def reported_calls(self) -> Self | None:
         """This history for ``find_calls``, or None where there is no store that can be read."""
@@ -224,8 +261,10 @@ class History:
         except StoreError as error:
             self._runtime.warn(error)
             return ()
+        from callctl.operations.live_calls import is_recent
+
         now = self.now()
-        late = [row for row in reversed(rows) if row.status in wanted and now - row.last_event_at < _REST_LAG]
+        late = [row for row in reversed(rows) if row.status in wanted and is_recent(row.last_event_at, now=now)]
         return [row.call_sid for row in sorted(late, key=lambda row: row.last_event_at > now)]
 
     def say_unlisted(self, sids: Sequence[str]) -> None:
@@ -304,7 +343,8 @@ class History:
             own = frozenset(self._intended)
             self._intended.update(sids)
             intended, store, now = tuple(self._intended), self._opened_store(), self.now()
-            before = run_with_time_limit(_PATIENCE, lambda: store.add_intents(intended, now=now, until=now + _LONGEST))
+            patience = 0.0 if self._is_slow else _PATIENCE  # it was waited for
+            before = run_with_time_limit(patience, lambda: store.add_intents(intended, now=now, until=now + _LONGEST))
             self._intended_before |= before - own
 
     @contextmanager
