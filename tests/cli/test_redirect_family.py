@@ -209,6 +209,30 @@ def test_a_child_that_another_application_has_in_a_conference_is_not_said_to_dro
     assert f"its parent {parent} goes on: this leg was redirected" in setup.callctl("hangup", child).err
 
 
+def test_a_child_that_has_left_the_dial_before_stays_where_it_is(setup: CliSetup) -> None:
+    dials = "".join(f"<Dial><Client>{name}</Client></Dial>" for name in ("ann", "bob"))
+    parent = setup.place(ANSWERS, "--twiml", f"<Response>{dials}<Say>{LONG}</Say></Response>", after=5.0)
+    ann = setup.callctl("list", "--parent", parent, "-q").out.strip()
+    assert setup.callctl("redirect", ann, "--conference", "other").code == 0
+    setup.simulator.advance(5)
+    (bob,) = {*setup.callctl("list", "--live", "--parent", parent, "-q").out.split()} - {ann}
+    dry = setup.callctl("redirect", parent, *MOVE, "--dry-run", "--json")
+    legs = {record["call_sid"]: record["other_legs"] for record in map(json.loads, dry.out.splitlines())}
+    assert list(legs) == [bob, parent]
+    stays = "stays where it is: it was redirected out of the Dial at "
+    assert [(leg["call_sid"], leg["effect"][: len(stays)]) for leg in legs[parent]][1:] == [(ann, stays)]
+    outcome = setup.callctl("redirect", parent, *MOVE)
+    assert outcome.out == f"{bob}\tin-progress\tredirected\n{parent}\tin-progress\tredirected\n"
+    assert f"callctl: {bob} goes into the conference room 1 first, then {parent}\n" in outcome.err
+    (said,) = [line for line in messages(outcome).splitlines() if ann in line]
+    assert said.startswith(f"callctl: {ann} {stays}")
+    assert said.endswith(f"; `callctl redirect {ann} --conference 'room 1'` moves it there as well")
+    setup.simulator.advance(2)
+    assert in_room(setup) == {parent, bob}
+    named = setup.callctl("redirect", parent, ann, "--family", "--conference", "room 2")
+    assert [line.split("\t")[0] for line in named.out.splitlines()] == [ann, parent]
+
+
 def test_a_call_alone_or_without_answer_moves_nobody(setup: CliSetup) -> None:
     alone = setup.place(after=4)
     outcome = setup.callctl("redirect", alone, *MOVE)

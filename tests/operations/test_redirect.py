@@ -6,15 +6,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from events import WORLD, form
-from operations.fake_api import PARENT, SID, FakeApi, Reported, Time, call, wrong_state
+from events import WORLD, event, form
+from legs import in_conference
+from operations.fake_api import PARENT, SID, Answer, FakeApi, Reported, Time, call, wrong_state
 
 from callctl.api.requests import RedirectRequest
 from callctl.calls.board import Board
 from callctl.calls.call import Call
 from callctl.calls.event import CallEvent
 from callctl.calls.leg import Leg
-from callctl.errors import NetworkError, WrongCallStateError
+from callctl.errors import NetworkError, NotInProgressError, UnknownCallError, WrongCallStateError
 from callctl.operations.family import CallAndChildren
 from callctl.operations.redirect import Conversation, conversation_of, preview, redirect, whose_phone
 from callctl.operations.reported_status import seconds_before_end
@@ -196,10 +197,67 @@ def test_nothing_becomes_of_another_leg_where_the_call_or_its_parent_is_over() -
     assert preview(CallAndChildren(child, (), is_parent_over=True), known=Known()) == []
 
 
+LEFT = ("CA3", "CA4", "CA5")
+
+
+def child(sid: str, status: str = "in-progress") -> Call:
+    return call(status, sid, parent_call_sid=PARENT)
+
+
+def conversation(
+    *children: Call,
+    named: tuple[str, ...] = (PARENT,),
+    left: tuple[str, ...] = (),
+    events: tuple[CallEvent, ...] = (),
+    is_listed: bool = True,
+) -> Conversation:
+    """Return who talk, where a parent dialled these children, some of which have left the Dial."""
+    parent = call("in-progress", PARENT)
+    others = {one.sid: one for one in children}
+    fetches: list[Answer] = [parent] if named[0] == PARENT else [others[named[0]], parent]
+    api = FakeApi(fetches=fetches, listed=[*children] if is_listed else [])
+    known, reported = Known(dict.fromkeys(left, NOW)), Reported(events)
+    return conversation_of(api, named[0], named=named, known=known, reported=reported)
+
+
+def moved(talking: Conversation) -> list[str]:
+    assert talking.parent.sid == PARENT
+    return [one.sid for one in talking.children]
+
+
+def test_a_child_that_left_the_dial_stays_where_it_is() -> None:
+    talking = conversation(child("CA3"), child("CA4"), left=("CA3",))
+    assert (moved(talking), talking.staying) == (["CA4"], {"CA3": NOW})
+
+
+def test_a_child_that_left_the_dial_goes_along_if_it_is_named_or_the_only_one() -> None:
+    named = conversation(child("CA3"), child("CA4"), child("CA5"), named=("CA3",), left=("CA3", "CA5"))
+    assert (moved(named), named.staying) == (["CA3", "CA4"], {"CA5": NOW})
+    both = conversation(child("CA3"), child("CA4"), named=("CA4", "CA3"), left=("CA3",))
+    assert (moved(both), both.staying) == (["CA3", "CA4"], {})
+    only = conversation(child("CA3"), left=("CA3",))
+    assert (moved(only), only.staying, only.left) == (["CA3"], {}, {"CA3": NOW})
+
+
+def test_a_child_in_the_conference_of_its_parent_talks_to_it() -> None:
+    legs = [event(PARENT, "in-progress", at=1), *(event(sid, "in-progress", at=1, parent=PARENT) for sid in LEFT)]
+    rooms = [in_conference(sid, room, second=2) for sid, room in ((PARENT, "a"), ("CA3", "a"), ("CA4", "b"))]
+    talking = conversation(*map(child, LEFT), left=LEFT, events=(*legs, *rooms))
+    assert (moved(talking), list(talking.staying)) == (["CA3"], ["CA4", "CA5"])
+
+
+def test_of_several_that_left_the_dial_none_is_chosen() -> None:
+    with pytest.raises(UnknownCallError, match="talks to nobody by a <Dial>: its child legs CA3, CA4, CA5 were"):
+        conversation(*map(child, LEFT), left=LEFT)
+
+
+def test_while_the_dial_rings_another_leg_the_one_that_left_it_is_not_moved_instead() -> None:
+    with pytest.raises(NotInProgressError, match="talks to nobody yet: its child leg CA4 is ringing"):
+        conversation(child("CA3"), child("CA4", "ringing"), left=("CA3",))
+
+
 def test_the_leg_that_is_named_counts_where_no_list_has_it() -> None:
-    child, parent = call("in-progress", parent_call_sid=PARENT), call("in-progress", PARENT)
-    api = FakeApi(fetches=[child, parent])
-    assert conversation_of(api, SID, reported=Reported()) == Conversation(parent, (child,))
+    assert moved(conversation(child("CA3"), named=("CA3",), is_listed=False)) == ["CA3"]
 
 
 @pytest.mark.parametrize(

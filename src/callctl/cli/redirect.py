@@ -105,9 +105,11 @@ def redirect(
         typer.Option(
             "--family",
             help="With --conference: both legs of a Dial.\n\n"
-            "The child first, then the parent, whichever is named. The parent needs an action or a verb behind its "
-            "Dial: without, it hangs up before its turn, and the child is alone in the conference. Where callctl "
-            "itself gave it a Dial without, as place --dial does without --then, nothing is sent (exit 8).",
+            "The child first, then the parent, whichever is named. A child that has left the Dial before stays where "
+            "it is, unless it is named, the only one, or in the parent's conference. The parent needs an action or a "
+            "verb behind its Dial: without, it hangs up before its turn, and the child is alone in the conference. "
+            "Where callctl itself gave it a Dial without, as place --dial does without --then, nothing is sent (exit "
+            "8).",
         ),
     ] = False,
     when: Annotated[
@@ -307,11 +309,14 @@ class RedirectPreview:
         """Return the preview of whole conversations that become a conference, and all their legs.
 
         Raises:
-            UnknownCallError: A call has no other leg.
+            UnknownCallError: A call has no other leg, or several that have left its <Dial>.
             NotInProgressError: A leg can't be redirected.
             ConditionNotMetError: A parent is known to hang up before its turn.
         """
-        talking = [operation.conversation_of(self.client, sid, reported=self.history) for sid in sids]
+        history = self.history
+        talking = [
+            operation.conversation_of(self.client, sid, named=sids, known=history, reported=history) for sid in sids
+        ]
         conversations = {each.parent.sid: each for each in talking}
         preview = ConferencePreview(
             self.runtime, self.client, self.history, self.options, room=room, conversations=conversations
@@ -449,6 +454,10 @@ class ConferencePreview(RedirectPreview):
                 operation.OtherLeg(child.sid, "child", f"goes into the conference {self.room} before it")
                 for child in conversation.children
             ]
+            others += [
+                operation.OtherLeg(child, "child", operation.child_stays(left_at))
+                for child, left_at in conversation.staying.items()
+            ]
             return Effects(conversation.parent, others)
         conversation, child = self._of_child(sid)
         effect = f"goes into the conference {self.room} after it, unless it has hung up by then"
@@ -502,7 +511,11 @@ class ConferencePreview(RedirectPreview):
             f"{parent.sid} is {operation.whose_phone(parent)}",
             f"{children} goes into the conference {self.room} first, then {parent.sid}",
         ]
-        if any(self.history.redirected_at(child.sid) is None for child in conversation.children):
+        lines += [
+            f"{child} {operation.child_stays(left_at)}; `{self.command(child)}` moves it there as well"
+            for child, left_at in conversation.staying.items()
+        ]
+        if any(child.sid not in conversation.left for child in conversation.children):
             lines += self._end_of_dial(parent.sid, children)
         self.runtime.say("\n".join(f"callctl: {line}" for line in lines))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -110,22 +110,40 @@ def check_both_legs(parents: Mapping[str, str | None], *, known: KnownLegs, comm
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """Who talk to each other by a ``<Dial>``: the leg that dialled, and those that it dialled and that are answered."""
+    """Who talk to each other by a ``<Dial>``: the leg that dialled, and those that it dialled and that are answered.
+
+    ``left`` has the live child legs that are known to have left the ``<Dial>``, and when. Those of them that belong to
+    the conversation all the same are among the children; the others stay where they are.
+    """
 
     parent: Call
     children: tuple[Call, ...]
+    left: Mapping[str, datetime]
+
+    @property
+    def staying(self) -> Mapping[str, datetime]:
+        """The legs that stay where they are, and when each left the ``<Dial>``."""
+        moved = {child.sid for child in self.children}
+        return {sid: left_at for sid, left_at in self.left.items() if sid not in moved}
 
 
-def conversation_of(api: CallsApi, sid: str, *, reported: ReportedFamilies) -> Conversation:
+def conversation_of(
+    api: CallsApi, sid: str, *, named: Collection[str], known: KnownLegs, reported: ReportedFamilies
+) -> Conversation:
     """Return who talk to each other, whichever leg is named.
+
+    A child leg that left the ``<Dial>`` talks to somebody else by now. It counts where it is named, where it is the
+    only one, and where it is in the parent's conference.
 
     Args:
         api: The API client.
         sid: One of the legs.
+        named: All legs that the user named.
+        known: What is known of legs.
         reported: What callbacks reported of families.
 
     Raises:
-        UnknownCallError: The leg has no other one.
+        UnknownCallError: The leg has no other one, or several that have left the ``<Dial>``.
         NotInProgressError: One of them can't be redirected: it rings, or it is over.
     """
     call, head, legs = fetch_with_family(api, sid, reported=reported)
@@ -143,13 +161,32 @@ def conversation_of(api: CallsApi, sid: str, *, reported: ReportedFamilies) -> C
         raise UnknownCallError(
             f"{sid} has no other leg: no <Dial> is under way in it", hint="leave out --family to redirect it alone"
         )
-    talking = tuple(child for child in children if child.status == CallStatus.IN_PROGRESS)
+    left = {child.sid: at for child in children if (at := known.redirected_at(child.sid)) is not None}
+    meant = [
+        child
+        for child in children
+        if child.sid not in left
+        or child.sid in named
+        or len(children) == 1
+        or _are_in_one_conference(legs.get(head), legs.get(child.sid))
+    ]
+    if not meant:
+        raise UnknownCallError(
+            f"{parent.sid} talks to nobody by a <Dial>: its child legs {', '.join(left)} were redirected out of it",
+            hint="leave out --family to redirect it alone, or name the child that shall go along",
+        )
+    talking = tuple(child for child in meant if child.status == CallStatus.IN_PROGRESS)
     if not talking:
         raise NotInProgressError(
-            f"{parent.sid} talks to nobody yet: its child leg {children[0].sid} is {children[0].status}",
-            hint=f"`callctl wait {shlex.quote(children[0].sid)} --for answered` waits until it can be redirected",
+            f"{parent.sid} talks to nobody yet: its child leg {meant[0].sid} is {meant[0].status}",
+            hint=f"`callctl wait {shlex.quote(meant[0].sid)} --for answered` waits until it can be redirected",
         )
-    return Conversation(parent, talking)
+    return Conversation(parent, talking, left)
+
+
+def _are_in_one_conference(first: Leg | None, second: Leg | None) -> bool:
+    rooms = [leg.conference for leg in (first, second) if leg is not None and leg.verified and leg.conference]
+    return len(rooms) == 2 and rooms[0].conference_sid == rooms[1].conference_sid
 
 
 def _of_child(child: Call, redirected_at: datetime | None) -> OtherLeg:
@@ -161,7 +198,16 @@ def _of_child(child: Call, redirected_at: datetime | None) -> OtherLeg:
 
 def child_goes_on(redirected_at: datetime) -> str:
     """Return what a child does that was redirected some time before its parent is redirected or ended."""
-    return f"goes on: it was redirected out of the Dial at {time_of_day(redirected_at)}"
+    return f"goes on: {_left_dial(redirected_at)}"
+
+
+def child_stays(left_at: datetime) -> str:
+    """Return what a child does that left the ``<Dial>`` before those who talk there are moved."""
+    return f"stays where it is: {_left_dial(left_at)}"
+
+
+def _left_dial(left_at: datetime) -> str:
+    return f"it was redirected out of the Dial at {time_of_day(left_at)}"
 
 
 def effect_on_parent(known: KnownLegs, child: str, *, parent: str) -> str:
