@@ -194,7 +194,8 @@ def test_calls_match_by_what_callbacks_reported_where_that_is_ahead_of_the_lists
     else:
         only = [sid for sid in expected if shown[int(sid[2:], 16)] in statuses]
         assert [one.sid for one in calls] == only[:limit]
-        assert account.asked == [status for status in LIVE if status in statuses]
+        # Of a page, which has no more calls than the limit, callbacks may have moved on all.
+        assert list(dict.fromkeys(account.asked)) == [status for status in LIVE if status in statuses]
     missing = [n for n in range(len(rows)) if told[n] in statuses and not (listed[n] and shown[n] in LIVE)]
     assert sorted(account.fetched) == [f"CA{n:032x}" for n in missing]
     assert sorted(reports.unlisted) == [f"CA{n:032x}" for n in missing if not found[n]]
