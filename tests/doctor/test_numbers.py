@@ -108,8 +108,8 @@ def test_where_requests_are_passed_on_the_voice_url_can_come_here_too(simulator:
 
 ANSWERED = (
     "its calls are then answered by what --forward-to names, "
-    f"in place of {THEIRS}, so that must be the same application; where the listener fails or is gone, Twilio requests "
-    "the application itself (VoiceFallbackUrl)"
+    f"in place of {THEIRS}, so that must be the same application; where the listener is gone, or any document of a "
+    "call fails, Twilio requests the application itself anew (VoiceFallbackUrl)"
 )
 
 
@@ -155,13 +155,15 @@ def test_where_the_listener_is_gone_twilio_requests_the_application(simulator: S
     ).sid
     secret = "https://u:fake-Word@app.example.com/voice"
     with_password = numbers.create(phone_number="+12025550144", voice_url=secret, status_callback=OURS).sid
+    tunnel = "https://old.example.net/status#rc=5&rp=5xx,ct,rt"  # a watch's, of yesterday
+    of_a_watch = numbers.create(phone_number="+12025550145", voice_url=tunnel, status_callback=OURS).sid
     for finding in found(simulator, FORWARDING):
         assert "fake-Word" not in str(finding.facts["command"])
         typed(str(finding.facts["command"]), env_for(simulator))
-    set_now = {sid: numbers(sid).fetch() for sid in (plain, with_own, with_password)}
+    set_now = {sid: numbers(sid).fetch() for sid in (plain, with_own, with_password, of_a_watch)}
     assert {number.voice_url for number in set_now.values()} == {PASTED}
     fallbacks = [(number.voice_fallback_url or "", number.voice_fallback_method) for number in set_now.values()]
-    assert fallbacks == [(THEIRS, "GET"), (other, "POST"), ("", "POST")]
+    assert fallbacks == [(THEIRS, "GET"), (other, "POST"), ("", "POST"), ("", "POST")]
 
 
 def test_a_number_whose_voice_url_leads_to_a_listener_without_twiml_is_a_fault(
@@ -230,6 +232,12 @@ def test_what_leads_here(url: str, *, is_here: bool, answers: bool) -> None:
     assert (HERE.has(url), HERE.answers(url)) == (is_here, answers)
     at_our_host = "calls.example.com" in url.lower()  # what comes to another path goes to the application
     assert (FORWARDING.has(url), FORWARDING.answers(url)) == (at_our_host, at_our_host)
+
+
+def test_where_a_proxy_routes_a_part_of_a_host_here_the_rest_is_elsewhere() -> None:
+    behind = Listeners([], "https://calls.example.com/callctl/status#rc=5", forwards=True)
+    urls = ["callctl/gather", "callctl/status", "app/voice", "callctl", ""]
+    assert [behind.has(f"https://calls.example.com/{url}") for url in urls] == [True, True, False, False, False]
 
 
 SECRET = "fake-Word"

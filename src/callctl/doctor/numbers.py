@@ -16,6 +16,8 @@ from callctl.views.doctor_finding import Finding, fine, skipped, warning, wrong
 
 _SHOWN = 5
 _DOCUMENTS = "/twiml/"  # where a listener serves documents, by name
+_PATH = "/status"  # where it takes in callbacks, unless the public URL says otherwise
+_PRINTED = f"{_PATH}#rc="  # the end of a URL that a watch has printed: its tunnel may be somebody else's by now
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Listeners:
 
     def has(self, url: str) -> bool:
         """Return whether a URL is one at which callbacks are taken in: with an application behind it, at any path."""
-        if self.forwards and any(_origin(url) == _origin(own) for own in self.callback_urls):
+        if self.forwards and _is_below(url, self.to_paste):
             return True
         return any(is_same_url(url, own) for own in self.callback_urls)
 
@@ -183,7 +185,8 @@ def _changes(handled: _Handled, listeners: Listeners) -> dict[str, str]:
     if listeners.forwards and handled.voice_url and not listeners.answers(handled.voice_url):
         changes["VoiceUrl"] = listeners.to_paste
         url = handled.voice_url
-        if not (handled.fallback_url or listeners.has_but_for_user(url) or without_secrets(url) != url):
+        is_application = _PRINTED not in url and not listeners.has_but_for_user(url)
+        if is_application and not handled.fallback_url and without_secrets(url) == url:
             changes["VoiceFallbackUrl"] = url
             if handled.voice_method:
                 changes["VoiceFallbackMethod"] = handled.voice_method
@@ -215,7 +218,10 @@ def _fix(handled: _Handled, changes: Mapping[str, str], listeners: Listeners) ->
             "the same application"
         )
     if "VoiceFallbackUrl" in changes:
-        parts.append("where the listener fails or is gone, Twilio requests the application itself (VoiceFallbackUrl)")
+        parts.append(
+            "where the listener is gone, or any document of a call fails, Twilio requests the application itself anew "
+            "(VoiceFallbackUrl)"
+        )
     replaced = handled.status_callback if "StatusCallback" in changes else ""
     if replaced and not listeners.has_but_for_user(replaced):
         parts.append(f"Twilio then no longer requests {replaced}{_instead(listeners)}")
@@ -254,6 +260,13 @@ def is_same_url(url: str, own: str) -> bool:
 def _place(url: str) -> tuple[str, str, str]:
     parts = _parts(url)
     return parts.netloc, parts.path.rstrip("/"), parts.query
+
+
+def _is_below(url: str, callback_url: str) -> bool:
+    """Return whether a URL is beside a callback URL: a proxy may route no other path of the host to a listener."""
+    path = _parts(callback_url).path
+    root = path.removesuffix(_PATH) if path.endswith(_PATH) else ""
+    return _origin(url) == _origin(callback_url) and _parts(url).path.startswith(f"{root}/")
 
 
 def _origin(url: str) -> tuple[str, tuple[str, str]]:

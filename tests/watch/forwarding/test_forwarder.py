@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import aiohttp
 import pytest
 from aiohttp import web
-from events import form, sid
+from events import ACCOUNT, form, sid
 from listeners import post, sign, twiml_form
 from paths import TESTS
 from watches import Application, running_watch, settings_in
@@ -469,7 +469,7 @@ async def test_what_the_applications_documents_name_goes_to_its_paths(tmp_path: 
         answers = [
             await post(f"{base}/gather?step=2", twiml_form(1) | {"Digits": "1"}),
             await post(f"{base}/twiml/other", twiml_form(2)),  # below the documents' path, and none of them
-            await post(f"{base}/S%C3%A3o//x", {"ConferenceSid": "CF" + "0" * 32}),
+            await post(f"{base}/S%C3%A3o//x", {"AccountSid": ACCOUNT, "ConferenceSid": "CF" + "0" * 32}),
         ]
         assert answers == [(200, DOCUMENT)] * 3
         assert (await post(f"{base}/call/status", form(3, "ringing")))[0] == 204

@@ -225,12 +225,17 @@ async def test_an_application_gets_no_request_that_was_not_signed_over_its_path(
     text = signed_form(tuple(fields.items()))
     cut = text.index("CallSid")
     rest = {name: value for name, value in fields.items() if name >= "CallSid"}
+    longer = {f"/status{name}" if name == "AccountSid" else name: value for name, value in fields.items()}
+    at_root = PUBLIC.removesuffix("/status") + "/"
     tried = [
         ("/gather", fields, {}),
         ("/gather", fields, {"X-Twilio-Signature": "AAAA"}),
         ("/gather", fields, sign(PUBLIC, fields)),  # by a proxy that changes the path
         ("/gather", fields, sign("https://example.org/gather", fields)),
         ("/status" + text[:cut], rest, sign(PUBLIC, fields)),  # a callback to the watch, cut again
+        ("/", longer, sign(PUBLIC, fields)),
+        ("/", fields, sign(at_root.rstrip("/"), fields)),
+        ("/stat", {f"us{text}": ""}, sign(PUBLIC, fields)),
         ("/gather" + text[:cut], rest, sign(PUBLIC.replace("/status", "/gather"), fields)),
     ]
     for path, sent, headers in tried:
@@ -238,11 +243,13 @@ async def test_an_application_gets_no_request_that_was_not_signed_over_its_path(
             assert (path, answer.status) == (path, 404)
     async with http.post(anybody.url + "/gather", data=fields, headers=sign(anybody.url + "/gather", fields)) as answer:
         assert answer.status == 404  # where nothing is verified
+    async with http.post(listener.url + "/", data=fields, headers=sign(at_root, fields)) as answer:
+        assert answer.status == 204
     for url in (listener.url, PUBLIC.removesuffix("/status")):
         async with http.post(listener.url + "/gather", data=fields, headers=sign(url + "/gather", fields)) as answer:
             assert answer.status == 204
     await forwarder.stop()
-    assert [one.target for one in application.sent] == ["/gather", "/gather"]
+    assert [one.target for one in application.sent] == ["/", "/gather", "/gather"]
 
 
 async def test_other_paths_and_methods(start: Start, http: aiohttp.ClientSession) -> None:

@@ -60,15 +60,14 @@ class Address:
     def urls_at(self, path: str) -> list[str]:
         """Return the URLs that this path has below any address of ours, whether it is served here or not."""
         origins = [urlsplit(url)._replace(path="", query="", fragment="").geturl() for url in self._callback_urls]
-        bases = (*origins, _beside(self.callback_url, self.path))
-        return [base + end for base in bases for end in (path, path.rstrip("/"))]
+        return [base + path for base in (*origins, _beside(self.callback_url, self.path))]
 
     def misdirected_urls(self, path: str) -> list[str]:
         """Return the URLs over which a request may be signed that came to a path that is not served here.
 
         They are this path below any address of ours, or the callback URL itself where a proxy changes the path.
         """
-        return [*self.urls_at(path), *self._callback_urls]
+        return [*self.urls_at(path), *self.urls_at(path.rstrip("/")), *self._callback_urls]
 
     @property
     def _callback_urls(self) -> list[str]:

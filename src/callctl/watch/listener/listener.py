@@ -236,20 +236,22 @@ class Listener:
             return error.answer()
         if own_path is not None:
             return await self._accept(own_path, received, self._checks.get(own_path))
-        if (check := self._check_elsewhere(path)) is not None and check.accepts(received.signed):
+        if (check := self._check_elsewhere(path, received)) is not None and check.accepts(received.signed):
             received.is_elsewhere = True
             return await self._accept(path, received, check)
         return self._misdirected(path, received)
 
-    def _check_elsewhere(self, path: str) -> SignatureCheck | None:
+    def _check_elsewhere(self, path: str, received: ReceivedRequest) -> SignatureCheck | None:
         """Return what checks the signature of a request to a path of the application, None if there can be none.
 
         Twilio resolves a relative URL of the application's TwiML against the URL of the document, which is the
-        listener's. What was signed over another path may be cut again so that this one ends within the form, whose
-        first name is AccountSid (docs/twilio.md, "Signatures").
+        listener's. What was signed over another path may be cut again, so that this one ends within the form, or that
+        one's end becomes the form's beginning (docs/twilio.md, "Signatures"). Each form has an AccountSid near its
+        beginning: either the path holds the name then, or the form lacks it.
         """
         keys = self.config.keys
-        if self._forwarder is None or not keys or "AccountSid" in path:
+        names = {name for name, _ in received.pairs}
+        if self._forwarder is None or not keys or "AccountSid" in path or "AccountSid" not in names:
             return None
         return SignatureCheck(self.address.urls_at(path), keys=keys)
 
