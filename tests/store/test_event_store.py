@@ -559,6 +559,17 @@ def test_intents_last_for_a_while_and_end_with_the_action(store: EventStore, now
     assert store.had_intent(sid(2))
 
 
+def test_an_intent_is_removed_by_nobody_else(store: EventStore, opens: Opens, now: Now) -> None:
+    """Of two commands on one leg the first to end is not the last that is under way."""
+    other = opens()
+    store.add_intents([sid(1), sid(2)], now=now(), until=now() + LEASE)
+    assert other.add_intents([sid(1)], now=now(), until=now() + 2 * LEASE) == {sid(1)}
+    store.remove_intents([sid(1), sid(2), sid(3)])
+    assert [store.had_intent(sid(call)) for call in (1, 2)] == [True, False]
+    other.remove_intents([sid(1)])
+    assert not store.had_intent(sid(1))
+
+
 def test_who_listens_is_known_for_a_while(store: EventStore, opens: Opens) -> None:
     store.announce("one", {"callback_url": "https://example.com/status"}, lasting=LEASE)
     store.announce("two", {"callback_url": "\0"}, lasting=LEASE)

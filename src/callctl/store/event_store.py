@@ -215,7 +215,7 @@ class EventStore(Protocol):
         """
 
     def remove_intents(self, call_sids: Iterable[str]) -> None:
-        """Remove the intents to change calls."""
+        """Remove the intents to change calls that were added here last, and by nobody since."""
 
     def has_intent(self, call_sid: str, *, is_over: Callable[[datetime], bool]) -> bool:
         """Return whether a command is about to change a call.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -132,6 +133,7 @@ class PostgresStore:
     def __init__(self, engine: Engine, *, world: str, by: str | None = None) -> None:
         """Prepare; nothing is connected. ``by`` is who uses it: user@host."""
         self._engine, self._world, self._by = engine, world, by or user_at_host()
+        self._intends = f"{self._by} {secrets.token_hex(8)}"  # whose intents are its own
         # What waits for one of them does not keep the others waiting. A command uses one.
         self._reading, self._writing, self._testing = Link(engine), Link(engine), Link(engine)
         # How many events and actions were left out, since their records can't be read.
@@ -558,13 +560,14 @@ class PostgresStore:
         """Store that a command is about to change calls, for a while; return those that had an intent before."""
         sids = [plain(sid) for sid in call_sids]
         sql = "SELECT callctl.add_intents(%(world)s, %(sids)s::text[], %(lasting)s, %(by)s)"
-        ((before,),) = self._write(sql, sids=sids, lasting=until - now, by=self._by)
+        ((before,),) = self._write(sql, sids=sids, lasting=until - now, by=self._intends)
         return set(before)
 
     def remove_intents(self, call_sids: Iterable[str]) -> None:
-        """Remove the intents to change calls."""
+        """Remove the intents to change calls that were added here last, and by nobody since."""
         sids = [plain(sid) for sid in call_sids]
-        self._write("DELETE FROM callctl.intents WHERE world = %(world)s AND sid = ANY (%(sids)s::text[])", sids=sids)
+        sql = "DELETE FROM callctl.intents WHERE world = %(world)s AND sid = ANY (%(sids)s::text[]) AND by = %(by)s"
+        self._write(sql, sids=sids, by=self._intends)
 
     def has_intent(self, call_sid: str, *, is_over: Callable[[datetime], bool]) -> bool:  # noqa: ARG002
         """Return whether a command is about to change a call, by the server's clock."""

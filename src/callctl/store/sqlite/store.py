@@ -162,6 +162,7 @@ class SqliteStore:
         # How many events and actions were left out, since their records can't be read.
         self.unreadable = self.unreadable_actions = 0
         self._generation = writing.generation  # as ``mend`` saw it last
+        self._intents: dict[str, int] = {}  # until when those last that were added here, by SID
 
     # Most commands write no events and don't read on, so what does is loaded when it is needed.
 
@@ -642,13 +643,18 @@ class SqliteStore:
         with self._writing.transaction() as connection:
             before = {row[1] for row in rows if connection.execute(is_there, row[:2]).fetchone() is not None}
             connection.executemany("INSERT OR REPLACE INTO intents (world, sid, until) VALUES (?, ?, ?)", rows)
+        self._intents.update((sid, until) for _, sid, until in rows)
         return before
 
     def remove_intents(self, call_sids: Iterable[str]) -> None:
-        """Remove the intents to change calls."""
-        rows = [{"world": self._world, "sid": sid} for sid in call_sids]
+        """Remove the intents to change calls that were added here last, and by nobody since."""
+        rows = [
+            {"world": self._world, "sid": sid, "until": self._intents.pop(sid)}
+            for sid in call_sids
+            if sid in self._intents
+        ]
         with self._writing.transaction() as connection:
-            connection.executemany(_DELETE_INTENT, rows)
+            connection.executemany(f"{_DELETE_INTENT} AND until = :until", rows)
 
     def has_intent(self, call_sid: str, *, is_over: Callable[[datetime], bool]) -> bool:
         """Return whether a command is about to change a call. ``is_over`` returns whether the intent has lapsed."""
