@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from calls_api import UnexpectedRequest
@@ -123,6 +124,13 @@ def test_the_start_of_a_call_counts_and_not_its_creation(
     assert result == (None if wait is None else Postponed(retry=True, not_before=timedelta(seconds=wait)))
 
 
+def looked_at(claims: SqliteStore, rule: Rule, changed: datetime | None, **known: Any) -> object:
+    """Return what comes of the look at a call that is in progress, last changed then, for a rule and what is known."""
+    action = Action(rule, RINGS, RINGS, RINGS, is_own=True, needs_precheck=True, **known)
+    answered = Call(RINGS, "in-progress", start_time=START, date_updated=changed, as_of=moment(NOW))
+    return precheck(FakeApi(answered), claims, action, clock=clock_of(lambda: moment(NOW)))
+
+
 @pytest.mark.parametrize(
     ("status", "timestamp", "watched", "changed", "wait"),
     [
@@ -152,21 +160,11 @@ def test_a_call_is_in_progress_since_its_last_change_unless_a_callback_reported_
 ) -> None:
     """Its start is that of the ringing; it must not be hung up for that as it is picked up."""
     rule = Rule(name="r", when=When(statuses=frozenset({"ringing", "in-progress"}), lasting=LASTING), then=Hangup())
-    action = Action(
-        rule,
-        RINGS,
-        RINGS,
-        RINGS,
-        is_own=True,
-        needs_precheck=True,
-        status=status,
-        status_timestamp=None if timestamp is None else moment(timestamp),
-        observed_since=moment(watched),
-    )
+    reported = None if timestamp is None else moment(timestamp)
     updated = None if changed is None else moment(changed)
-    answered = Call(RINGS, "in-progress", start_time=START, date_updated=updated, as_of=moment(NOW))
-    result = precheck(FakeApi(answered), claims, action, clock=clock_of(lambda: moment(NOW)))
-    assert result == (None if wait is None else Postponed(retry=True, not_before=timedelta(seconds=wait)))
+    assert looked_at(
+        claims, rule, updated, status=status, status_timestamp=reported, observed_since=moment(watched)
+    ) == (None if wait is None else Postponed(retry=True, not_before=timedelta(seconds=wait)))
 
 
 @pytest.mark.parametrize(
@@ -187,20 +185,10 @@ def test_a_change_from_before_a_call_last_rang_is_not_that_of_its_answer(
     claims: SqliteStore, rang: LastRinging, changed: float, wait: float | None
 ) -> None:
     rule = Rule(name="r", when=When(statuses=frozenset({"in-progress"}), lasting=LASTING), then=Hangup())
-    action = Action(
-        rule,
-        RINGS,
-        RINGS,
-        RINGS,
-        is_own=True,
-        needs_precheck=True,
-        status="in-progress",
-        observed_since=moment(NOW - 10),
-        last_ringing=rang,
+    since = moment(NOW - 10)
+    assert looked_at(claims, rule, moment(changed), status="in-progress", observed_since=since, last_ringing=rang) == (
+        None if wait is None else Postponed(retry=True, not_before=timedelta(seconds=wait))
     )
-    answered = Call(RINGS, "in-progress", start_time=START, date_updated=moment(changed), as_of=moment(NOW))
-    result = precheck(FakeApi(answered), claims, action, clock=clock_of(lambda: moment(NOW)))
-    assert result == (None if wait is None else Postponed(retry=True, not_before=timedelta(seconds=wait)))
 
 
 GOT_THERE_FIRST = Outcome(LATE, "the call got there first: it is ringing", "ringing")

@@ -134,13 +134,9 @@ class PhoneNumber:
         return cls(
             number=text("phone_number") or text("sid"),
             sid=text("sid"),
-            voice_url=text("voice_url"),
-            voice_method=text("voice_method"),
-            voice_fallback_url=text("voice_fallback_url"),
-            status_callback=text("status_callback"),
-            status_callback_method=text("status_callback_method"),
             application_sid=text("voice_application_sid"),
             trunk_sid=text("trunk_sid"),
+            **_urls_of(text),
         )
 
 
@@ -159,14 +155,13 @@ class Application:
     def from_resource(cls, resource: Mapping[str, Any]) -> Application:
         """Read the JSON object of a reply; what it lacks is empty."""
         text = _texts_of(resource)
-        return cls(
-            sid=text("sid"),
-            voice_url=text("voice_url"),
-            voice_method=text("voice_method"),
-            voice_fallback_url=text("voice_fallback_url"),
-            status_callback=text("status_callback"),
-            status_callback_method=text("status_callback_method"),
-        )
+        return cls(sid=text("sid"), **_urls_of(text))
+
+
+def _urls_of(text: Callable[[str], str]) -> dict[str, str]:
+    """Return the URLs, with their methods, of what handles calls: a number's or an application's."""
+    names = ("voice_url", "voice_method", "voice_fallback_url", "status_callback", "status_callback_method")
+    return {name: text(name) for name in names}
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from callctl.errors import CallctlError, without_secrets
 from callctl.settings import Settings
 from callctl.support.urls import one_spelling, without_user_and_fragment
 from callctl.views.doctor_finding import Finding, fine, skipped, warning, wrong
+from callctl.watch.listener.address import DOCUMENTS, base_of
 
 _SHOWN = 5
-_DOCUMENTS = "/twiml/"  # where a listener serves documents, by name
 _PATH = "/status"  # where it takes in callbacks, unless the public URL says otherwise
 _PRINTED = f"{_PATH}#rc="  # the end of a URL that a watch has printed: its tunnel may be somebody else's by now
 
@@ -46,7 +46,7 @@ class Listeners:
         """Return whether a URL for TwiML leads here: it is that of callbacks, or that of a document that is served."""
         if self.has(url):
             return True
-        return _DOCUMENTS in _parts(url).path and any(_origin(url) == _origin(own) for own in self.callback_urls)
+        return DOCUMENTS in _parts(url).path and any(_origin(url) == _origin(own) for own in self.callback_urls)
 
     def has_but_for_user(self, url: str) -> bool:
         """Return whether nothing but user and password keeps a URL from being one at which callbacks are taken in."""
@@ -63,11 +63,7 @@ class _Handled:
     """Numbers whose calls are handled alike, and the resource to change: one number, or an application of several."""
 
     numbers: tuple[str, ...]
-    voice_url: str
-    status_callback: str
-    callback_method: str
-    voice_method: str
-    fallback_url: str
+    by: PhoneNumber | Application
     resource: str
     application: str = ""
 
@@ -99,7 +95,7 @@ def number_findings(
     client = open_client(settings)
     handled, unknown = _handled(client, numbers)
     for each in handled:
-        if listeners.refuses_twiml(each.voice_url) and not each.fallback_url:
+        if listeners.refuses_twiml(each.by.voice_url) and not each.by.voice_fallback_url:
             what = (
                 f"the calls of {each.name} fail: the voice URL leads to the listener, which has no TwiML to give there"
             )
@@ -118,7 +114,7 @@ def number_findings(
     well = [each for each, changes in judged if not changes]
     if well:
         reported = [number for each in well for number in each.numbers]
-        is_seen = listeners.forwards or all(listeners.answers(each.voice_url) for each in well)
+        is_seen = listeners.forwards or all(listeners.answers(each.by.voice_url) for each in well)
         ring = "" if is_seen else "; that they ring is seen only with `--forward-to` or `--serve`"
         yield fine("numbers", f"of {_count(len(reported))} the end of calls is reported here{ring}", numbers=reported)
     yield from unknown
@@ -137,7 +133,7 @@ def _handled(client: ApiClient, numbers: Sequence[PhoneNumber]) -> tuple[list[_H
         if number.application_sid:
             of_applications.setdefault(number.application_sid, []).append(number.number)
         else:
-            handled.append(_handled_by(number, [number.number], client.phone_number_url(number.sid)))
+            handled.append(_Handled((number.number,), number, client.phone_number_url(number.sid)))
     if not of_applications:
         return handled, []
     try:
@@ -150,7 +146,7 @@ def _handled(client: ApiClient, numbers: Sequence[PhoneNumber]) -> tuple[list[_H
         if (application := applications.get(sid)) is None:
             unknown.append(_unknown(named, f"the account shows no application {sid}"))
         else:
-            handled.append(_handled_by(application, named, client.application_url(sid), sid))
+            handled.append(_Handled(tuple(named), application, client.application_url(sid), sid))
     return handled, unknown
 
 
@@ -160,19 +156,6 @@ def _unknown(numbers: Sequence[str], why: str, error: CallctlError | None = None
     return skipped("numbers", text, error=error, numbers=list(numbers))
 
 
-def _handled_by(handler: PhoneNumber | Application, numbers: Sequence[str], url: str, sid: str = "") -> _Handled:
-    return _Handled(
-        tuple(numbers),
-        handler.voice_url,
-        handler.status_callback,
-        handler.status_callback_method,
-        handler.voice_method,
-        handler.voice_fallback_url,
-        url,
-        sid,
-    )
-
-
 def _changes(handled: _Handled, listeners: Listeners) -> dict[str, str]:
     """Return what to set: the status callback, and the voice URL where requests for TwiML are passed on.
 
@@ -180,26 +163,26 @@ def _changes(handled: _Handled, listeners: Listeners) -> dict[str, str]:
     listener fails or is gone, unless the number has another one for that; one with a password is left out.
     """
     changes: dict[str, str] = {}
-    if not listeners.has(handled.status_callback):
+    if not listeners.has(handled.by.status_callback):
         changes |= {"StatusCallback": listeners.to_paste, "StatusCallbackMethod": "POST"}
-    if listeners.forwards and handled.voice_url and not listeners.answers(handled.voice_url):
+    if listeners.forwards and handled.by.voice_url and not listeners.answers(handled.by.voice_url):
         changes["VoiceUrl"] = listeners.to_paste
-        url = handled.voice_url
+        url = handled.by.voice_url
         is_application = _PRINTED not in url and not listeners.has_but_for_user(url)
-        if is_application and not handled.fallback_url and without_secrets(url) == url:
+        if is_application and not handled.by.voice_fallback_url and without_secrets(url) == url:
             changes["VoiceFallbackUrl"] = url
-            if handled.voice_method:
-                changes["VoiceFallbackMethod"] = handled.voice_method
+            if handled.by.voice_method:
+                changes["VoiceFallbackMethod"] = handled.by.voice_method
     return changes
 
 
 def _unreported(handled: _Handled, listeners: Listeners) -> str:
     parts = []
-    if not listeners.has(handled.status_callback):
-        goes = _goes(handled.status_callback, listeners) if handled.status_callback else "is not set"
+    if not listeners.has(handled.by.status_callback):
+        goes = _goes(handled.by.status_callback, listeners) if handled.by.status_callback else "is not set"
         parts.append(f"the end of calls is not reported here: its status callback {goes}")
-    if not listeners.answers(handled.voice_url):
-        goes = _goes(handled.voice_url, listeners) if handled.voice_url else "is not set: its calls fail"
+    if not listeners.answers(handled.by.voice_url):
+        goes = _goes(handled.by.voice_url, listeners) if handled.by.voice_url else "is not set: its calls fail"
         parts.append(f"that they ring is not seen: its voice URL {goes}")
     return f"{handled.name}: {'; '.join(parts)}"
 
@@ -212,20 +195,20 @@ def _goes(url: str, listeners: Listeners) -> str:
 def _fix(handled: _Handled, changes: Mapping[str, str], listeners: Listeners) -> str:
     """Return what the request does: it names each URL that is replaced, and says what becomes of it."""
     parts = ["this sets both" if {"StatusCallback", "VoiceUrl"} <= changes.keys() else "this sets it"]
-    if "VoiceUrl" in changes and not listeners.has_but_for_user(handled.voice_url):
+    if "VoiceUrl" in changes and not listeners.has_but_for_user(handled.by.voice_url):
         parts.append(
-            f"its calls are then answered by what --forward-to names, in place of {handled.voice_url}, so that must be "
-            "the same application"
+            f"its calls are then answered by what --forward-to names, in place of {handled.by.voice_url}, so that must "
+            "be the same application"
         )
     if "VoiceFallbackUrl" in changes:
         parts.append(
             "where the listener is gone, or any document of a call fails, Twilio requests the application itself anew "
             "(VoiceFallbackUrl)"
         )
-    replaced = handled.status_callback if "StatusCallback" in changes else ""
+    replaced = handled.by.status_callback if "StatusCallback" in changes else ""
     if replaced and not listeners.has_but_for_user(replaced):
         parts.append(f"Twilio then no longer requests {replaced}{_instead(listeners)}")
-        if handled.callback_method == "GET":
+        if handled.by.status_callback_method == "GET":
             parts.append("callbacks come by POST then, not by GET")
     if listeners.has_password:
         parts.append("the command holds the public URL's password in clear")
@@ -264,9 +247,8 @@ def _place(url: str) -> tuple[str, str, str]:
 
 def _is_below(url: str, callback_url: str) -> bool:
     """Return whether a URL is beside a callback URL: a proxy may route no other path of the host to a listener."""
-    path = _parts(callback_url).path
-    root = path.removesuffix(_PATH) if path.endswith(_PATH) else ""
-    return _origin(url) == _origin(callback_url) and _parts(url).path.startswith(f"{root}/")
+    base = _parts(base_of(callback_url, _PATH)).path.rstrip("/")
+    return _origin(url) == _origin(callback_url) and _parts(url).path.startswith(f"{base}/")
 
 
 def _origin(url: str) -> tuple[str, tuple[str, str]]:

@@ -44,7 +44,7 @@ class Address:
 
     def document_url(self, name: str) -> str:
         """Return where Twilio finds a document: beside the callbacks, below whatever path a proxy puts before them."""
-        return _beside(self.callback_url, self.path) + DOCUMENTS + name
+        return base_of(self.callback_url, self.path) + DOCUMENTS + name
 
     @property
     def signed_urls(self) -> dict[str, list[str]]:
@@ -60,7 +60,7 @@ class Address:
     def urls_at(self, path: str) -> list[str]:
         """Return the URLs that this path has below any address of ours, whether it is served here or not."""
         origins = [urlsplit(url)._replace(path="", query="", fragment="").geturl() for url in self._callback_urls]
-        return [base + path for base in (*origins, _beside(self.callback_url, self.path))]
+        return [base + path for base in (*origins, base_of(self.callback_url, self.path))]
 
     def misdirected_urls(self, path: str) -> list[str]:
         """Return the URLs over which a request may be signed that came to a path that is not served here.
@@ -83,7 +83,8 @@ class Address:
         }
 
 
-def _beside(callback_url: str, path: str) -> str:
+def base_of(callback_url: str, path: str) -> str:
+    """Return the URL below which a listener's paths are, where a proxy may put another path before its own ``path``."""
     parts = urlsplit(callback_url)
     root = parts.path.rstrip("/").removesuffix(path) if parts.path.rstrip("/").endswith(path) else ""
     return parts._replace(path=root, query="", fragment="").geturl()
