@@ -483,8 +483,8 @@ async def test_what_the_applications_documents_name_goes_to_its_paths(tmp_path: 
         assert "/gather?step=2" in {one.target for one in sent}  # not the key of the URL that was given
         assert sum(one.target.startswith("/audit") for one in sent) == 6  # the others get all at their own URL
         await watch.view.until_noted(f"{application.url}/call/status  200 in ")
-        kinds = {(event.call_sid, event.kind) for event in watch.view.events}
-        assert kinds >= {(sid(1), "twiml-request"), (sid(3), "callback"), (sid(4), "twiml-request")}
+        shown = {(sid(1), "twiml-request"), (sid(3), "callback"), (sid(4), "twiml-request")}
+        await watch.view.until(lambda view: {(event.call_sid, event.kind) for event in view.events} >= shown)
         assert watch.view.troubles == []
 
 
