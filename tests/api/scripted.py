@@ -83,7 +83,7 @@ class Server(ThreadingHTTPServer):
         self.released = threading.Event()
         self._turns = list(turns)
         self._scheme = "http" if context is None else "https"
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()  # notified of each request
         if context is not None:
             self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
 
@@ -94,7 +94,13 @@ class Server(ThreadingHTTPServer):
     def take(self, request: ReceivedRequest) -> Turn:
         with self._lock:
             self.received.append(request)
+            self._lock.notify_all()
             return self._turns.pop(0) if len(self._turns) > 1 else self._turns[0]
+
+    def wait_for(self, number: int) -> None:
+        """Return once so many requests have come."""
+        with self._lock:
+            assert self._lock.wait_for(lambda: len(self.received) >= number, timeout=30)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: clients that give up are what many of these tests are about."""

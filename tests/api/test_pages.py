@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from callctl.api.pages import on_base, rows
 from callctl.api.resources import Notification
 from callctl.calls.filter import CallFilter
-from callctl.errors import NetworkError
+from callctl.errors import NetworkError, NotFoundError, NoThreadError
 
 PATH = f"/2010-04-01/Accounts/{ACCOUNT}/Calls.json"
 ALL = CallFilter()
@@ -35,17 +35,48 @@ def sids(listed: Iterator[Any]) -> list[str]:
     return [one.sid for one in listed]
 
 
-def test_pages_are_followed_and_asked_for_only_when_needed(start_api: StartApi) -> None:
-    api = start_api(page(1, 2, next_uri=f"{PATH}?PageSize=2&Page=1&PageToken=PACA2"), page(3))
-    listed = api.client.list(ALL, page_size=2, limit=None)
+TWO_PAGES = [f"{PATH}?PageSize=2", f"{PATH}?PageSize=2&Page=1&PageToken=PACA2"]
+
+
+def test_pages_are_followed_and_with_a_limit_asked_for_only_when_needed(start_api: StartApi) -> None:
+    api = start_api(page(1, 2, next_uri=TWO_PAGES[1]), page(3))
+    listed = api.client.list(ALL, page_size=2, limit=4)
     assert api.server.received == []
     assert sids(islice(listed, 2)) == [sid(1), sid(2)]
     assert len(api.server.received) == 1
     assert sids(listed) == [sid(3)]
-    assert [request.target for request in api.server.received] == [
-        f"{PATH}?PageSize=2",
-        f"{PATH}?PageSize=2&Page=1&PageToken=PACA2",
-    ]
+    assert [request.target for request in api.server.received] == TWO_PAGES
+
+
+def test_without_a_limit_the_next_page_is_asked_for_while_one_is_read(start_api: StartApi) -> None:
+    api = start_api(page(1, 2, next_uri=TWO_PAGES[1]), page(3))
+    listed = api.client.list(ALL, page_size=2, limit=None)
+    assert api.server.received == []
+    assert next(listed).sid == sid(1)
+    api.server.wait_for(2)
+    assert [request.target for request in api.server.received] == TWO_PAGES
+    assert sids(listed) == [sid(2), sid(3)]
+    assert len(api.server.received) == 2
+
+
+def test_a_page_that_is_refused_is_an_error_after_the_rows_before_it(start_api: StartApi) -> None:
+    api = start_api(page(1, 2, next_uri=TWO_PAGES[1]), reply(404, {"code": 20404, "status": 404, "message": "x"}))
+    listed = api.client.list(ALL, page_size=2, limit=None)
+    assert sids(islice(listed, 2)) == [sid(1), sid(2)]
+    with pytest.raises(NotFoundError):
+        next(listed)
+
+
+def test_without_a_thread_left_a_page_is_asked_for_once_it_is_needed(
+    start_api: StartApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_work: object) -> None:
+        raise NoThreadError
+
+    monkeypatch.setattr("callctl.api.pages.start_in_thread", refuse)
+    api = start_api(page(1, 2, next_uri=TWO_PAGES[1]), page(3))
+    assert sids(api.client.list(ALL, page_size=2, limit=None)) == [sid(1), sid(2), sid(3)]
+    assert [request.target for request in api.server.received] == TWO_PAGES
 
 
 @pytest.mark.parametrize(

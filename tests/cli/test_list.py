@@ -447,7 +447,7 @@ def test_what_came_before_the_break_is_shown_in_each_form(callctl: Callctl, rows
 def test_so_is_one_that_is_interrupted(callctl: Callctl, monkeypatch: pytest.MonkeyPatch) -> None:
     pages = {"calls": [call()], "next_page_uri": "/2010-04-01/Calls.json?Page=1"}
     with Server(reply(200, pages)) as server:
-        monkeypatch.setattr("callctl.api.pages._next", interrupt)
+        monkeypatch.setattr("callctl.api.pages._CycleDetector.is_closed_by", interrupt)
         outcome = callctl("list", "--all", "--json", env=env_of(server))
     assert outcome.code == 130
     assert len(json.loads(outcome.out)) == 1

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlencode
 
-from callctl.api.pages import MAX_PAGE_SIZE, rows
+from callctl.api.pages import MAX_PAGE_SIZE, ReadAhead, rows
 from callctl.api.replies import Reply, sid_in
 from callctl.api.retries import Attempt, NoReplyError, Resend, Retry, Sender, check_text
 from callctl.calls.call import Call
@@ -164,7 +164,8 @@ class ApiClient:
     def list(self, call_filter: CallFilter, *, page_size: int = MAX_PAGE_SIZE, limit: int | None) -> Iterator[Call]:
         """Yield the calls that match, in the order of the API (newest first), requesting page by page as they are read.
 
-        What the API sends is checked against the filter again, since filters may have been ignored.
+        Without a limit the next page is requested while the calls of one are read. What the API sends is checked
+        against the filter again, since filters may have been ignored.
 
         Args:
             call_filter: Which calls.
@@ -185,14 +186,16 @@ class ApiClient:
         first = f"{self._url('Calls.json')}?{urlencode([*parameters, ('PageSize', str(size))])}"
         count = 0
         as_of: datetime | None = None
+        ahead = ReadAhead(self._sender.get)
 
         def page(url: str) -> dict[str, Any]:
             nonlocal as_of
-            reply = self._sender.get(url)
+            reply = ahead.take(url)
             as_of = reply.date
             return reply.resource()
 
-        for row in self._rows(page, first, key="calls"):
+        read_ahead = ahead.begin if limit is None else None  # else the calls of a page may be enough
+        for row in self._rows(page, first, key="calls", on_next=read_ahead):
             call = Call.from_resource(row, as_of=as_of)
             if call_filter.matches(call):
                 yield call
@@ -252,8 +255,10 @@ class ApiClient:
         key: str,
         named_by: str = "sid",
         warn: Callable[[str], None] | None = None,
+        on_next: Callable[[str], None] | None = None,
     ) -> Iterator[Mapping[str, Any]]:
-        return rows(fetch, first, key=key, base=self._settings.api_url, warn=warn or self._warn, named_by=named_by)
+        base, warn = self._settings.api_url, warn or self._warn
+        return rows(fetch, first, key=key, base=base, warn=warn, named_by=named_by, on_next=on_next)
 
     def _write(self, url: str, parameters: Parameters, *, done: str, check: str, sid: str | None = None) -> Call:
         """Send what must not be sent twice; ``check`` is the hint where it is not known whether it was done.

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any, Generic, TypeVar
 from urllib.parse import urljoin, urlsplit
 
-from callctl.errors import NetworkError
+from callctl.errors import NetworkError, NoThreadError
+from callctl.support.threads import start_in_thread
+
+T = TypeVar("T")
 
 MAX_PAGE_SIZE = 1000  # OAS
 # Pages in a row without a new row, after which the server is taken to send the same for ever. An account that is
@@ -24,6 +29,7 @@ def rows(
     base: str,
     warn: Callable[[str], None],
     named_by: str = "sid",
+    on_next: Callable[[str], None] | None = None,
 ) -> Iterator[Mapping[str, Any]]:
     """Yield a list's rows page by page, each once.
 
@@ -37,6 +43,7 @@ def rows(
         base: The API address, with its path.
         warn: Called with a warning where the next page's address can't be read, and the list may go on.
         named_by: The field of a row that no other row has the same in.
+        on_next: Called with the URL of the next page before the rows of a page are yielded.
 
     Raises:
         NetworkError: The list never ends, or a page holds no rows' list.
@@ -48,8 +55,12 @@ def rows(
     stale = 0
     while url is not None:
         page = fetch(url)
+        listed = _rows_of(page, key=key)
+        url = _next(page, current=url, base=base, warn=warn)
+        if url is not None and on_next is not None:
+            on_next(url)
         new = 0
-        for row in _rows_of(page, key=key):
+        for row in listed:
             sid = row.get(named_by)
             if not isinstance(sid, str) or not sid or sid in known:
                 continue
@@ -59,14 +70,37 @@ def rows(
             known.add(sid)
             new += 1
             yield row
-        url = _next(page, current=url, base=base, warn=warn)
-        del page  # so that it is not in memory beside the next one
+        del page, listed  # so that they are not in memory beside the next one
         stale = 0 if new else stale + 1
         if url is not None and (cycle.is_closed_by(url) or stale >= _MAX_STALE):
             raise NetworkError(
                 f"the list does not end: {urlsplit(base).netloc} sends the same page again and again",
                 hint="what was shown may be incomplete; narrow the list down, or give a lower --limit",
             )
+
+
+class ReadAhead(Generic[T]):
+    """Gets a page while the rows of the one before it are worked on.
+
+    ``get`` gets the one at a URL; it is called in a thread of its own, and what it raises is raised where the page is
+    taken.
+    """
+
+    def __init__(self, get: Callable[[str], T]) -> None:
+        self._get = get
+        self._begun: tuple[str, Future[T]] | None = None
+
+    def begin(self, url: str) -> None:
+        """Begin to get a page; where the system has no thread left, it is got once it is taken."""
+        with suppress(NoThreadError):
+            self._begun = url, start_in_thread(lambda: self._get(url))
+
+    def take(self, url: str) -> T:
+        """Return the page at a URL."""
+        begun, self._begun = self._begun, None
+        if begun is None or begun[0] != url:
+            return self._get(url)
+        return begun[1].result()
 
 
 class _CycleDetector:
