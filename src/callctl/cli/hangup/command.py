@@ -14,7 +14,7 @@ from callctl.errors import UsageError
 if TYPE_CHECKING:
     from callctl.calls.filter import CallFilter
 
-PARALLEL = 30
+PARALLEL = 50
 
 
 def hangup(
