@@ -141,7 +141,7 @@ def test_a_leg_that_was_answered_is_left_in_progress(table: Table) -> None:
     assert table.setup.status(sid) == TALKS
 
 
-@pytest.mark.parametrize("status", [TALKS, "queued"])
+@pytest.mark.parametrize("status", [TALKS, RINGS])
 def test_a_leg_that_is_over_is_not_sent_for_twice(table: Table, status: str) -> None:
     sid = table.setup.place(ANSWERS, after=5)
     table.setup.callctl("hangup", sid)
@@ -150,6 +150,17 @@ def test_a_leg_that_is_over_is_not_sent_for_twice(table: Table, status: str) -> 
     sent = table.sent[len(before) :]
     assert sent in ([], [(sid, {"Status": ("canceled",)})])  # of one that rang the API decides
     assert (sent == []) is (status == TALKS)
+
+
+def test_a_leg_that_was_queued_is_left_ringing(table: Table) -> None:
+    """A poll reported it as queued, and no callback has come since."""
+    rings = table.setup.place(NEVER, after=1)
+    queued = table.setup.place(NEVER)
+    assert [table.setup.status(sid) for sid in (queued, rings)] == ["queued", RINGS]
+    said = table.hang_up((rings, "queued"))
+    assert said == f"left alone: {rings} is ringing by now and no longer matches"
+    assert table.hang_up((queued, "queued")).startswith(f"ended: {queued} is canceled")
+    assert [sid for sid, _ in table.sent] == [queued]
 
 
 @pytest.mark.parametrize(

@@ -382,7 +382,10 @@ class TableOperator:
         return redirect
 
     def _end(self, action: _Action, history: History, client: ApiClient, target: Target, changes: _Changes) -> _Result:
-        """End a leg if it still has its status: of one that rings, Twilio decides that itself."""
+        """End a leg if it still has its status: of one that rings, Twilio decides that itself.
+
+        ``Status=canceled`` ends a queued leg that rings by now as well, so such a leg is fetched before.
+        """
         from callctl.operations.hangup import check_again
 
         if (left_alone := _changed(changes, target.sid)) is not None:
@@ -395,7 +398,7 @@ class TableOperator:
 
         def check(_sid: str) -> HangupOutcome | None:
             action.check()
-            if options.only_ringing:
+            if options.only_ringing and target.status != CallStatus.QUEUED:
                 return None
             try:
                 left_alone = run_with_time_limit(action.time_left, fetch_again)
