@@ -37,8 +37,8 @@ class CallFilter:
     this machine that is ahead makes no call old. ``now`` counts only where a reply has no ``Date``. The same goes for
     ``since_ago`` and ``until_ago``, the durations that ``since`` and ``until`` were computed from.
 
-    ``clock`` is this machine's for a command that ends what matches: a call is then as old as the earlier of the two
-    clocks says, for a ``Date`` may be a proxy's own.
+    ``clock`` is this machine's, for a command that ends what matches or lists what may be ended: a call is then as old
+    as the earlier of the two clocks says, for a ``Date`` may be a proxy's own.
 
     ``matches_undated`` is whether a call of which REST shows no date that can be read counts as within a span. A list
     shows it; a command that ends what matches leaves it alone.

@@ -131,9 +131,12 @@ def list_calls(
         if chosen.longer_than is not None:
             status_since = StatusSince(history.leg)
             chosen = replace(chosen, status_since=status_since)
+        limited = sort_key is None and not chosen.exceeds_rest
         matching = filters.find_calls(
-            client, chosen, limit=upto if sort_key is None else None, reported=history.reported_calls
+            client, chosen, limit=upto if limited else None, reported=history.reported_calls
         )
+        if chosen.exceeds_rest:
+            matching = _by_own_clock(runtime, chosen, matching)
         if sort_key is not None:
             with Progress(runtime, lambda count: f"reading the list: {count:,} so far") as progress:
                 matching = iter(in_order(progress.counted(matching), sort_key, most=upto, now=runtime.now()))
@@ -164,6 +167,22 @@ def list_calls(
     if more and most is not None:
         there = "is more than 1 call" if most == 1 else f"are more than {most} calls"
         runtime.say(f"callctl: there {there}; --limit N shows more, --all shows all")
+
+
+def _by_own_clock(runtime: Runtime, chosen: CallFilter, calls: Iterator[Call]) -> Iterator[Call]:
+    """Yield the calls that are old by this machine's clock too, and say whether others are by the API's alone.
+
+    Its ``Date`` may be a proxy's own, and what is listed may be piped to ``hangup``.
+    """
+    by_both = replace(chosen, clock=runtime.now)
+    for call in calls:
+        if by_both.matches(call):
+            yield call
+        else:
+            runtime.say_once(
+                "callctl: warning: the API's clock is ahead of this machine's; left out is what has lasted long enough "
+                "by the API's alone"
+            )
 
 
 def _noted(calls: Iterator[Call], sids: list[str]) -> Iterator[Call]:

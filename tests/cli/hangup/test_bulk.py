@@ -297,8 +297,13 @@ def test_a_date_of_the_api_that_is_ahead_of_this_clock_makes_no_call_old(setup: 
     listed = {"date_created": at, "start_time": at, "date_updated": at}
     with Rounds([rings(1) | listed], answer="canceled") as server:
         for behind, count in ((0, 1), (6, 0)):
-            outcome = server.run(partial(setup.run, now=partial(minutes_ago, behind)), "--dry-run", option, "5m")
+            run = partial(setup.run, now=partial(minutes_ago, behind))
+            outcome = server.run(run, "--dry-run", option, "5m")
             assert outcome.out.count("dry-run") == count, outcome.err
+            # What is listed may be piped to `hangup`.
+            outcome = run("list", "--status", "ringing", option, "5m", "-q", env=server.env)
+            assert len(outcome.out.splitlines()) == count
+            assert ("the API's clock is ahead of this machine's" in outcome.err) == (count == 0)
 
 
 @pytest.mark.parametrize("date", [None, "soon"])
@@ -728,9 +733,12 @@ class Rounds(Server):
             calls = self._rounds.pop(0) if len(self._rounds) > 1 else self._rounds[0]
         return reply(200, {"calls": calls, "next_page_uri": None})
 
+    @property
+    def env(self) -> dict[str, str]:
+        return {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "fake", "CALLCTL_API_URL": self.url}
+
     def run(self, callctl: Callctl, *args: str) -> Outcome:
-        env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "fake", "CALLCTL_API_URL": self.url}
-        return callctl("hangup", "--all", *args, env=env)
+        return callctl("hangup", "--all", *args, env=self.env)
 
     @property
     def ended(self) -> list[str]:
