@@ -24,6 +24,7 @@ from callctl.errors import (
     CallctlError,
     NetworkError,
     NoLongerWantedError,
+    NotFoundError,
     NoThreadError,
     OutcomeUnknownError,
     RateLimitedError,
@@ -81,6 +82,50 @@ def test_after_five_tries_it_gives_up(start_api: StartApi, act: Act) -> None:
         act(api.client)
     assert len(api.server.received) == TRIES
     assert api.slept == pytest.approx([0.1, 0.2, 0.4, 0.8])
+
+
+UNKNOWN = reply(404, {"code": 20404, "message": "no such call", "status": 404})
+ON_A_CALL = [pytest.param(redirect, id="redirect"), *OFTEN[:-1]]
+
+
+@pytest.mark.parametrize("act", ON_A_CALL)
+def test_a_call_that_was_placed_just_now_is_requested_again_while_the_api_does_not_know_it(
+    start_api: StartApi, act: Act
+) -> None:
+    api = start_api(UNKNOWN, UNKNOWN, DONE)
+    names: list[str] = []
+
+    def is_expected(sid: str) -> bool:
+        names.append(sid)
+        return True
+
+    assert act(api.client.expecting(is_expected)).sid == SID
+    assert names == [SID, SID]
+    assert api.slept == pytest.approx([0.2, 0.4])
+
+
+@pytest.mark.parametrize("act", ON_A_CALL)
+def test_a_call_that_the_api_never_knows_is_not_found_after_some_seconds(start_api: StartApi, act: Act) -> None:
+    api = start_api(*[UNKNOWN] * 7, DONE)
+    with pytest.raises(NotFoundError) as caught:
+        act(api.client.expecting(lambda _sid: True))
+    assert (len(api.server.received), caught.value.may_be_done) == (7, False)
+    assert sum(api.slept) == pytest.approx(7.0)
+
+
+def test_a_call_that_is_no_longer_new_is_not_found_at_once(start_api: StartApi) -> None:
+    api = start_api(UNKNOWN, UNKNOWN, DONE)
+    new = iter([True, False])
+    with pytest.raises(NotFoundError):
+        api.client.expecting(lambda _sid: next(new)).fetch(SID)
+    assert len(api.server.received) == 2
+
+
+def test_a_change_of_a_call_that_is_not_known_yet_is_sent_again_only_while_it_is_wanted(start_api: StartApi) -> None:
+    api = start_api(UNKNOWN, DONE)
+    with pytest.raises(NoLongerWantedError):
+        api.client.expecting(lambda _sid: True).while_wanted(lambda _may_be_done: False).hangup(SID)
+    assert len(api.server.received) == 1
 
 
 CHANGES = [redirect, lambda client: client.hangup(SID), lambda client: client.cancel(SID)]

@@ -466,6 +466,7 @@ def test_placed_calls_are_kept_with_what_rules_and_polls_ask_of_them(store: Even
     assert again.last_placed() == sid(1)
     assert again.was_placed(sid(1))
     assert not again.was_placed(sid(2))
+    assert (again.placed_at(sid(1)), again.placed_at(sid(2))) == (START, None)
     assert (again.dial_action(sid(1)), again.dial_action(sid(2))) == ("survey", None)
     (placed,) = again.placed_since(START, callback="https://example.com/status")
     assert (placed.call_sid, placed.at, placed.events) == (sid(1), START, ("ringing", "completed"))

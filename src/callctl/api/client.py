@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlencode
 
@@ -65,6 +66,7 @@ class ApiClient:
         self._wanted: Callable[[bool], bool] | None = None
         self._attempt: Attempt | None = None
         self._on_call: Callable[[Call], None] = lambda _call: None
+        self._is_expected: Callable[[str], bool] = lambda _sid: False
 
     def while_wanted(self, wanted: Callable[[bool], bool]) -> Self:
         """Return the same client, which checks before each further try of a change whether it is still wanted.
@@ -89,6 +91,18 @@ class ApiClient:
         """
         client = copy(self)
         client._on_call = on_call
+        return client
+
+    def expecting(self, is_expected: Callable[[str], bool]) -> Self:
+        """Return the same client, for which a call may be one that the API does not know yet.
+
+        ``is_expected`` gets the SID of a call that is not found, and returns whether it was placed just now. The
+        request is then sent again for some seconds; one for a call that is not found changed nothing.
+
+        Source: docs/twilio.md, "Eventual consistency".
+        """
+        client = copy(self)
+        client._is_expected = is_expected
         return client
 
     @property
@@ -158,7 +172,7 @@ class ApiClient:
 
     def fetch(self, sid: str) -> Call:
         """Fetch one call. Right after a change the answer may be old (docs/twilio.md, "Eventual consistency")."""
-        reply = self._sender.get(self._call_url(sid))
+        reply = self._sender.get(self._call_url(sid), expected=partial(self._is_expected, sid))
         return self._same(sid, self._call(reply))
 
     def list(self, call_filter: CallFilter, *, page_size: int = MAX_PAGE_SIZE, limit: int | None) -> Iterator[Call]:
@@ -268,7 +282,12 @@ class ApiClient:
         reply: Reply | None = None
         try:
             reply = self._sender.post(
-                url, parameters, resend=Resend.IF_UNPROCESSED, wanted=self._wanted, attempt=self._attempt
+                url,
+                parameters,
+                resend=Resend.IF_UNPROCESSED,
+                wanted=self._wanted,
+                attempt=self._attempt,
+                expected=lambda: sid is not None and self._is_expected(sid),
             )
             call = self._call(reply)
             return call if sid is None else self._same(sid, call)
@@ -293,7 +312,12 @@ class ApiClient:
         """Send what may be sent again; ``doubt`` is said where it is not known whether it was done."""
         try:
             reply = self._sender.post(
-                self._call_url(sid), parameters, resend=Resend.ALWAYS, wanted=self._wanted, attempt=self._attempt
+                self._call_url(sid),
+                parameters,
+                resend=Resend.ALWAYS,
+                wanted=self._wanted,
+                attempt=self._attempt,
+                expected=partial(self._is_expected, sid),
             )
             return self._updated(sid, reply)
         except CallctlError as error:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from datetime import datetime
 from enum import Enum
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from callctl.errors import (
     CallctlError,
     NetworkError,
     NoLongerWantedError,
+    NotFoundError,
     NoThreadError,
     SettingsError,
     UsageError,
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
 TRIES = 5
 BACKOFF = Backoff(first=0.1, factor=2, longest=30.0, jitter=0.1)  # docs/twilio.md, "Back-off"
+# How often, and after which pauses, a call is requested again that the API does not know yet: within seven seconds.
+_UNKNOWN_TRIES = 6
+_UNKNOWN_PAUSES = Backoff(first=0.2, factor=2, longest=2.0)
 
 
 class Resend(Enum):
@@ -125,9 +130,11 @@ class Sender:
         """Load what the first request would load; raise SettingsError as that."""
         self._ready_client()
 
-    def get(self, url: str) -> Reply:
-        """Return the successful reply to a GET. Raises as ``post``."""
-        return self._send(lambda client: client.get(url), url=url, resend=Resend.ALWAYS, changes=False)
+    def get(self, url: str, *, expected: Callable[[], bool] = lambda: False) -> Reply:
+        """Return the successful reply to a GET. ``expected`` and what is raised are as for ``post``."""
+        return self._send(
+            lambda client: client.get(url), url=url, resend=Resend.ALWAYS, changes=False, expected=expected
+        )
 
     def post(
         self,
@@ -137,11 +144,13 @@ class Sender:
         resend: Resend,
         wanted: Callable[[bool], bool] | None = None,
         attempt: Attempt | None = None,
+        expected: Callable[[], bool] = lambda: False,
     ) -> Reply:
         """Return the successful reply to a form.
 
-        ``wanted`` is called before the form is sent again, with whether an earlier try may have been carried out.
-        ``attempt`` is kept up to date about that.
+        ``expected`` is called where the resource is not found, and returns whether it must be there soon: the request
+        is then sent again for some seconds. ``wanted`` is called before the form is sent again, with whether an earlier
+        try may have been carried out. ``attempt`` is kept up to date about that.
 
         Raises:
             NoLongerWantedError: It was not sent again, since it was not wanted any more.
@@ -153,7 +162,13 @@ class Sender:
         """
         check_text(form)
         return self._send(
-            lambda client: client.post(url, form), url=url, resend=resend, changes=True, wanted=wanted, seen=attempt
+            lambda client: client.post(url, form),
+            url=url,
+            resend=resend,
+            changes=True,
+            expected=expected,
+            wanted=wanted,
+            seen=attempt,
         )
 
     def _send(
@@ -163,11 +178,13 @@ class Sender:
         url: str,
         resend: Resend,
         changes: bool,
+        expected: Callable[[], bool],
         wanted: Callable[[bool], bool] | None = None,
         seen: Attempt | None = None,
     ) -> Reply:
         client = self._ready_client()
         attempt, pauses = 1, BACKOFF.pauses(self._random)
+        unknown_pauses = islice(_UNKNOWN_PAUSES.pauses(), _UNKNOWN_TRIES)
         may_be_done = False  # by an earlier attempt
         while True:
             reply: Reply | None = None
@@ -189,12 +206,16 @@ class Sender:
             failure.may_be_done = may_be_done = changes and (may_be_done or failure.may_be_done)
             if seen is not None:
                 seen.fail(may_be_done=may_be_done)
-            if not may_resend or attempt == TRIES:
+            unknown_pause = next(unknown_pauses, None) if isinstance(failure, NotFoundError) else None
+            if unknown_pause is not None and expected():
+                self._sleep(unknown_pause)
+            elif not may_resend or attempt == TRIES:
                 raise failure
-            self._pause(pause_before_retry(next(pauses), reply), failure, attempt=attempt)
+            else:
+                self._pause(pause_before_retry(next(pauses), reply), failure, attempt=attempt)
+                attempt += 1
             if wanted is not None:
                 _check_wanted(wanted, failure)
-            attempt += 1
 
     def _without_reply(self, error: Exception, *, url: str, resend: Resend) -> tuple[NoReplyError, bool]:
         from callctl.api.failures import explain

@@ -132,9 +132,7 @@ def list_calls(
             status_since = StatusSince(history.leg)
             chosen = replace(chosen, status_since=status_since)
         limited = sort_key is None and not chosen.exceeds_rest
-        matching = filters.find_calls(
-            client, chosen, limit=upto if limited else None, reported=history.reported_calls
-        )
+        matching = filters.find_calls(client, chosen, limit=upto if limited else None, reported=history.reported_calls)
         if chosen.exceeds_rest:
             matching = _by_own_clock(runtime, chosen, matching)
         if sort_key is not None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeVar
 
 import typer
@@ -15,7 +16,7 @@ from callctl.cli import exits
 from callctl.cli.io.progress import Progress
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.options import common, completion, output
-from callctl.cli.options.calls import calls_to_read, open_store_to_read
+from callctl.cli.options.calls import calls_to_read, open_store_to_read, was_just_placed
 from callctl.cli.options.common import ADVANCED
 from callctl.errors import ApiError, CallctlError, NotFoundError, PartlyFailedError, StoreError
 from callctl.operations import call_details
@@ -78,7 +79,7 @@ def show(
     )
     names = output.read_columns(columns, csv=csv, json=json)
     settings = runtime.settings(env_file=env_file, overrides={"TWILIO_ACCOUNT_SID": account_sid}, requires_dotenv=False)
-    client = runtime.client(settings)
+    client = runtime.client(settings).expecting(partial(was_just_placed, runtime, settings))
     sids = calls_to_read(runtime, settings, client, calls)
     failures = _Failures(runtime, sids)
     with _progress(runtime, sids) as progress:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +13,7 @@ import typer
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.options import common, completion
 from callctl.cli.options.another_store import warn_of_another_store
-from callctl.cli.options.calls import one_call, open_store_to_read
+from callctl.cli.options.calls import one_call, open_store_to_read, was_just_placed
 from callctl.cli.options.common import WAITING
 from callctl.errors import CallctlError, StoreError
 from callctl.settings import Settings
@@ -99,12 +100,13 @@ def waiter_for(
 
     return Waiter(
         sid,
-        api=client,
+        api=client.expecting(lambda _sid: False),  # what callbacks report meanwhile counts
         reported=store.reported,
         sleep=time.sleep,
         now=elapsed,
         on_status=lambda status: runtime.say(f"callctl: {sid} is {status}"),
         missing_for=_NOT_FOUND_FOR if placed else 0.0,
+        was_just_placed=partial(was_just_placed, runtime, store.settings),
         on_look=on_look,
         on_outage=runtime.report_outage,
     )
@@ -120,7 +122,7 @@ class WatchedStore:
     def __init__(self, runtime: Runtime, settings: Settings, *, is_complete: bool = True) -> None:
         """Prepare; ``is_complete`` is False where it is known that no callback will report what is waited for."""
         self._runtime = runtime
-        self._settings = settings
+        self.settings = settings
         self._reader: EventStore | None = None
         self._next_check = float("-inf")
         self._is_running = False
@@ -178,7 +180,7 @@ class WatchedStore:
 
     def _open(self) -> EventStore | None:
         if self._reader is None:
-            self._reader = open_store_to_read(self._runtime, self._settings)
+            self._reader = open_store_to_read(self._runtime, self.settings)
         return self._reader
 
     def _has_watch(self) -> bool:
@@ -187,9 +189,9 @@ class WatchedStore:
         from callctl.watch.registry.registry import keeps_another_store
 
         if elapsed() >= self._next_check:
-            record, _ = look_for_watch(self._runtime, self._settings)
+            record, _ = look_for_watch(self._runtime, self.settings)
             # One that keeps another store writes nothing that is read here.
-            self._is_running = record is not None and not keeps_another_store(self._settings, record)
+            self._is_running = record is not None and not keeps_another_store(self.settings, record)
             self._may_lose = record is not None and trouble_of(record) is not None
             self._next_check = elapsed() + _RUNNING_FOR
         return self._is_running

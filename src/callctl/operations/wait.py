@@ -118,6 +118,7 @@ class Waiter:
         now: Callable[[], float],
         on_status: Callable[[str], None],
         missing_for: float = 0.0,
+        was_just_placed: Callable[[str], bool] = lambda _sid: False,
         on_look: Callable[[str], None] = lambda _status: None,
         on_outage: Callable[[CallctlError | None], None] = lambda _error: None,
     ) -> None:
@@ -131,6 +132,7 @@ class Waiter:
             now: Seconds on a clock that never goes back.
             on_status: Called with each status when it is first seen.
             missing_for: For how many seconds REST may not know the call: it was placed just now.
+            was_just_placed: Called where REST does not know it; returns whether that may be so for the same reason.
             on_look: Called with the call's status at each look.
             on_outage: Called with the error while the API can't be reached, and with None once it answers again.
         """
@@ -141,6 +143,7 @@ class Waiter:
         self._is_out = False
         self._has_answered = missing_for > 0  # it placed the call
         self._missing_until = now() + missing_for
+        self._was_just_placed = was_just_placed
         self._gaps = GAPS.pauses()
         self._ask_at = now()
         self._reported = Reported()
@@ -238,7 +241,7 @@ class Waiter:
         try:
             call = run_with_time_limit(remaining, lambda: self._api.fetch(self.sid))
         except NotFoundError:
-            if self._now() >= self._missing_until:
+            if self._now() >= self._missing_until and not self._was_just_placed(self.sid):
                 raise
         except CallctlError as error:
             if not self._waits_out(error, remaining):

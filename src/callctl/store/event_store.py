@@ -164,6 +164,9 @@ class EventStore(Protocol):
     def was_placed(self, call_sid: str) -> bool:
         """Return whether callctl placed a call."""
 
+    def placed_at(self, call_sid: str) -> datetime | None:
+        """Return when callctl placed a call, by the clock of who placed it; None if it did not."""
+
     def dial_action(self, call_sid: str) -> str | None:
         """Return where the <Dial> of a call that callctl placed sends it, as its user called it.
 

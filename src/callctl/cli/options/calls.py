@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from datetime import timedelta
 from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -35,6 +36,8 @@ _FIELDS = 8  # of a row of `callctl list`
 _LASTING = (2, 3, 4, 7)  # those that never change: direction, both ends, the parent's SID
 _SHOWN_OF_LINE = 120  # characters
 _FETCHED_AT_ONCE = 8
+# For how long after its creation REST may not know a call yet.
+_NEW = timedelta(seconds=15)
 _SIDS_ALONE = "`callctl list -q` writes SIDs alone"
 
 # The beginning of Twilio's form, or of a UUID, or of another service's; is_call_sid recognizes whole ones.
@@ -214,6 +217,25 @@ def _calls_of(client: CallsApi, sids: Sequence[str]) -> dict[str, Call]:
             elif not isinstance(result.error, NotFoundError):
                 raise result.error
     return calls
+
+
+def was_just_placed(runtime: Runtime, settings: Settings, sid: str) -> bool:
+    """Return whether callctl placed a call so lately that REST may not know it yet; say so if it did.
+
+    Source: docs/twilio.md, "Eventual consistency".
+    """
+    try:
+        store = open_readonly(settings)
+        if store is None:
+            return False
+        with closing(store):
+            placed_at = store.placed_at(sid)
+    except StoreError:  # it is mentioned where the store is needed
+        return False
+    if placed_at is None or abs(runtime.now() - placed_at) > _NEW:
+        return False
+    runtime.say_once(f"callctl: the API does not know {sid} yet, which was placed just now; it is requested again")
+    return True
 
 
 def is_whole(text: str) -> bool:

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from callctl.calls.call import Call, CallStatus, rank_of
 from callctl.cli.io.runtime import Runtime
-from callctl.cli.options.calls import open_store_alone, open_store_for_writing
+from callctl.cli.options.calls import open_store_alone, open_store_for_writing, was_just_placed
 from callctl.errors import (
     CallctlError,
     NoLongerWantedError,
@@ -123,8 +124,11 @@ class History:
         return self._runtime.clock()
 
     def observing(self, client: ApiClient) -> ApiClient:
-        """Return the client; each call in its replies is passed to ``note_call``."""
-        return client.observed(self.note_call)
+        """Return the client; each call in its replies is passed to ``note_call``.
+
+        One that was placed just now is requested again where the API does not know it yet.
+        """
+        return client.observed(self.note_call).expecting(partial(was_just_placed, self._runtime, self._settings))
 
     def note_call(self, call: Call) -> None:
         """Note a call as REST shows it, if it is over.

@@ -480,6 +480,13 @@ class PostgresStore:
         )
         return bool(rows[0][0])
 
+    def placed_at(self, call_sid: str) -> datetime | None:
+        """Return when callctl placed a call, by the clock of who placed it; None if it did not."""
+        rows = self._read(
+            "SELECT at FROM callctl.placed_calls WHERE world = %(world)s AND sid = %(sid)s", sid=plain(call_sid)
+        )
+        return rows[0][0] if rows else None
+
     def dial_action(self, call_sid: str) -> str | None:
         """Return where the <Dial> of a call that callctl placed sends it, as its user called it.
 

@@ -536,6 +536,11 @@ class SqliteStore:
         )
         return bool(rows[0][0])
 
+    def placed_at(self, call_sid: str) -> datetime | None:
+        """Return when callctl placed a call, by the clock of who placed it; None if it did not."""
+        rows = self._rows("SELECT at FROM placed_calls WHERE world = :world AND sid = :sid", sid=call_sid)
+        return nearest_time(rows[0][0]) if rows else None
+
     def dial_action(self, call_sid: str) -> str | None:
         """Return where the <Dial> of a call that callctl placed sends it, as its user called it.
 
