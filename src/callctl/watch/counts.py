@@ -13,7 +13,7 @@ COMMIT_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 COMMIT_EVENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 # They are there from the beginning: what is first seen as 1 has not increased for Prometheus.
 ANSWERS = (204, 403, 500, 503)
-REFUSALS = ("signature", "unsigned", "selftest", "path", "body", "replay", "connections")
+REFUSALS = ("signature", "unsigned", "selftest", "path", "stream", "body", "replay", "connections")
 
 
 def is_to_be_reported(count: int) -> bool:

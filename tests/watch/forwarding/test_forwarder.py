@@ -488,6 +488,53 @@ async def test_what_the_applications_documents_name_goes_to_its_paths(tmp_path: 
         assert watch.view.troubles == []
 
 
+async def test_where_an_application_redirects_to_its_own_answer_is_given(
+    tmp_path: Path, application: Application
+) -> None:
+    """Twilio follows a 302 as a GET without the form, so without AccountSid, at which it is no event."""
+    application.text, application.content_type = DOCUMENT, "text/xml"
+    options = WatchOptions("127.0.0.1", 0, forward_to=(f"{application.url}/voice", f"{application.url}/audit"))
+    async with running_watch(settings_in(tmp_path), options) as watch:
+        urls = [
+            f"{watch.ready.callback_url.removesuffix('/status')}{target}"
+            for target in ("/welcome", f"/next?CallSid={sid(1)}&CallStatus=completed", "/status?step=2")
+        ]
+        async with aiohttp.ClientSession() as http:
+            for url in urls:
+                async with http.get(url, headers=sign(url), allow_redirects=False) as answer:
+                    assert (answer.status, await answer.text()) == (200, DOCUMENT)
+        sent = await application.requests(6)
+        first = [one.target for one in sent if not one.target.startswith("/audit")]
+        assert first == ["/welcome", f"/next?CallSid={sid(1)}&CallStatus=completed", "/voice?step=2"]
+        assert watch.session.header().ignored == 3
+        assert watch.view.events == []
+
+
+@pytest.mark.parametrize(
+    ("public", "came", "there"),
+    [
+        ("https://calls.example.com/status", None, "https"),
+        ("https://ann:secret@calls.example.com/status", None, "https"),
+        ("https://calls.example.com/status", "http", "http"),
+        ("https://other.example.com/status", None, None),  # as for a request of this machine's own
+        ("http://calls.example.com/status", None, None),
+    ],
+)
+async def test_an_application_learns_by_which_scheme_twilio_came(
+    public: str, came: str | None, there: str | None, tmp_path: Path, application: Application
+) -> None:
+    options = WatchOptions("127.0.0.1", 0, public_url=public, forward_to=(application.url,))
+    async with running_watch(settings_in(tmp_path), options) as watch:
+        headers = {"Host": "calls.example.com"} | ({} if came is None else {"X-Forwarded-Proto": came})
+        local = f"http://127.0.0.1:{watch.ready.port}/status"
+        fields = form(1, "ringing")
+        headers |= sign(public, fields)
+        async with aiohttp.ClientSession() as http, http.post(local, data=fields, headers=headers) as answer:
+            assert answer.status == 204
+        (sent,) = await application.requests(1)
+    assert {name.lower(): value for name, value in sent.headers}.get("x-forwarded-proto") == there
+
+
 @pytest.mark.parametrize(
     ("name", "before", "host", "forwarded"),
     [

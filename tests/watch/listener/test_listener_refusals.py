@@ -200,6 +200,26 @@ async def test_signed_requests_to_another_path_are_reported_once_and_counted(
     assert max(map(len, reports.troubles)) < 500
 
 
+async def test_a_media_stream_that_is_to_be_opened_here_is_reported(
+    start: Start, reports: Reports, http: aiohttp.ClientSession
+) -> None:
+    listener = await start()
+    opening = {"Connection": "Upgrade", "Upgrade": "WebSocket"}
+    wss = PUBLIC.replace("https", "wss").removesuffix("/status")
+    for url in (wss, wss, listener.url.replace("http", "ws")):
+        for path in ("/media", "/other"):
+            async with http.get(listener.url + path, headers=opening | sign(url + path)) as answer:
+                assert answer.status == 404
+    async with http.get(listener.url + "/x", headers=opening | sign("wss://example.org/x")) as answer:
+        assert answer.status == 404  # not signed over an address of ours
+    assert [text.partition(",")[0] for text in reports.troubles] == [
+        "a media stream was to be opened at /media",
+        "a media stream was to be opened at /other",
+    ]
+    assert reports.troubles[0].to_json() | {"text": ""} == trouble("twiml", url="/media", status=404)
+    assert (listener.counts.refusals["stream"], listener.misdirected) == (6, 0)
+
+
 async def test_nobody_can_fill_the_screen_with_paths_of_his_own(
     start: Start, reports: Reports, http: aiohttp.ClientSession
 ) -> None:
@@ -240,6 +260,15 @@ async def test_an_application_gets_no_request_that_was_not_signed_over_its_path(
     ]
     for path, sent, headers in tried:
         async with http.post(listener.url + path, data=sent, headers=headers) as answer:
+            assert (path, answer.status) == (path, 404)
+    as_target = "/status" + text[:cut] + "?" + text[cut:]
+    for path, headers in [
+        ("/status" + text, sign(PUBLIC, fields)),  # the same cut again as a GET
+        (as_target, sign(PUBLIC, fields)),
+        ("/gather", sign("https://example.org/gather")),
+        ("/gather?AccountSi%64=x", sign(PUBLIC.replace("/status", "/gather?AccountSid=x"))),
+    ]:
+        async with http.get(listener.url + path, headers=headers) as answer:
             assert (path, answer.status) == (path, 404)
     async with http.post(anybody.url + "/gather", data=fields, headers=sign(anybody.url + "/gather", fields)) as answer:
         assert answer.status == 404  # where nothing is verified

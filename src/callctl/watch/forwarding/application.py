@@ -36,7 +36,7 @@ _HOP = frozenset(
         "content-length", "expect",
     }
 )  # fmt: skip
-_FORWARDED_HOST = "X-Forwarded-Host"
+_FORWARDED_HOST, _FORWARDED_PROTO = "X-Forwarded-Host", "X-Forwarded-Proto"
 # What aiohttp would add by itself.
 _OWN_HEADERS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 
@@ -185,6 +185,7 @@ class Application:
 
     def _headers(self, received: ReceivedRequest) -> list[tuple[str, str]]:
         headers = [(_text(name), _text(value)) for name, value in received.headers]
+        names = {name.lower() for name, _ in headers}
         left_out = {
             word.strip().lower() for name, value in headers if name.lower() == "connection" for word in value.split(",")
         }
@@ -195,8 +196,10 @@ class Application:
             # the request stands where frameworks look for it.
             left_out.add("host")
             sent_to = [value for name, value in headers if name.lower() == "host"]
-            if sent_to and not any(name.lower() == _FORWARDED_HOST.lower() for name, _ in headers):
+            if sent_to and _FORWARDED_HOST.lower() not in names:
                 headers.append((_FORWARDED_HOST, sent_to[0]))
+        if received.is_https and _FORWARDED_PROTO.lower() not in names:
+            headers.append((_FORWARDED_PROTO, "https"))  # by it a framework makes URLs, and checks signatures
         return [(name, value) for name, value in headers if name.lower() not in _HOP | left_out]
 
 

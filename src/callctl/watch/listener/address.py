@@ -57,6 +57,11 @@ class Address:
             signed[path] = [*public, *(url + path for url in local)]
         return signed
 
+    def is_https_at(self, host: str) -> bool:
+        """Return whether a request with this Host was sent to an https URL of ours."""
+        parts = (urlsplit(url) for url in self._callback_urls)
+        return any(one.scheme == "https" and one.netloc.rpartition("@")[2].lower() == host.lower() for one in parts)
+
     def urls_at(self, path: str) -> list[str]:
         """Return the URLs that this path has below any address of ours, whether it is served here or not."""
         origins = [urlsplit(url)._replace(path="", query="", fragment="").geturl() for url in self._callback_urls]

@@ -29,6 +29,7 @@ from callctl.watch.forwarding.forwarder import Forwarder
 from callctl.watch.listener.address import Address
 from callctl.watch.listener.loop_calls import AfterTurn, TimeLimit
 from callctl.watch.listener.server import (
+    ACCOUNT_FIELD,
     REPLAY_HEADER,
     SELFTEST_BYTES,
     SELFTEST_FIELD,
@@ -135,6 +136,7 @@ class Listener:
         self._tests_passed, self._tests_needed = 0, 1
         self.accepted = self.duplicates = self.ignored = self.refused = self.failed = self.misdirected = 0
         self._misdirected_to: set[str] = set()
+        self._streams_refused: set[str] = set()
         self._has_reported_recut = False
         self._ambiguous: dict[str, None] = {}  # keys of ambiguous callbacks, the newest last
         # Keys of events that were answered with 500, and may be in the store all the same; the newest last.
@@ -234,6 +236,8 @@ class Listener:
         except BodyRefusedError as error:
             self.counts.refusals["body"] += 1
             return error.answer()
+        if self._forwarder is not None:
+            received.is_https = self.address.is_https_at(request.host)
         if own_path is not None:
             return await self._accept(own_path, received, self._checks.get(own_path))
         if (check := self._check_elsewhere(path, received)) is not None and check.accepts(received.signed):
@@ -250,15 +254,20 @@ class Listener:
         beginning: either the path holds the name then, or the form lacks it.
         """
         keys = self.config.keys
-        names = {name for name, _ in received.pairs}
-        if self._forwarder is None or not keys or "AccountSid" in path or "AccountSid" not in names:
+        if self._forwarder is None or not keys or ACCOUNT_FIELD in path:
+            return None
+        if not received.has_no_form and ACCOUNT_FIELD not in {name for name, _ in received.pairs}:
             return None
         return SignatureCheck(self.address.urls_at(path), keys=keys)
 
     def _misdirected(self, path: str, received: ReceivedRequest) -> web.Response:
         """Answer a request to a path that is not served here, and report it if Twilio sent it: it is lost."""
         keys = self.config.keys
-        if keys and SignatureCheck(self.address.misdirected_urls(path), keys=keys).accepts(received.signed):
+        if keys and received.opens_stream:
+            urls = [f"ws{url.removeprefix('http')}" for url in self.address.urls_at(path)]
+            if SignatureCheck(urls, keys=keys).accepts(received.signed):
+                self._refuse_stream(path)
+        elif keys and SignatureCheck(self.address.misdirected_urls(path), keys=keys).accepts(received.signed):
             self.misdirected += 1
             self.counts.refusals["path"] += 1
             path = shortened(path, 200)
@@ -271,6 +280,18 @@ class Listener:
                 )
                 self._on_trouble(Trouble(what, Cause.MISDIRECTED, url=path, status=404))
         return web.Response(status=404)
+
+    def _refuse_stream(self, path: str) -> None:
+        """Report a media stream that Twilio wants to open here, once for each path: the call has no voice then."""
+        self.counts.refusals["stream"] += 1
+        path = shortened(path, 200)
+        if path not in self._streams_refused and len(self._streams_refused) < _MOST_PATHS:
+            self._streams_refused.add(path)
+            what = (
+                f"a media stream was to be opened at {path}, and was answered with 404: streams are not passed on to "
+                "an application; <Stream> needs the application's own wss address, not one made of the request's host"
+            )
+            self._on_trouble(Trouble(what, Cause.TWIML, url=path, status=404))
 
     async def _accept(self, path: str, received: ReceivedRequest, check: SignatureCheck | None) -> web.Response:
         received_at = self._now()
@@ -286,6 +307,9 @@ class Listener:
             return web.Response(status=403)
         if received.is_selftest:
             return self._answer_selftest(received)
+        if received.is_elsewhere and received.has_no_form:
+            self.ignored += 1
+            return await self._answer_twiml(path, received)
         signed = received.signed.covered
         if self._selftest_text.fullmatch(signed):
             return self._refuse_recut_selftest()
@@ -302,7 +326,8 @@ class Listener:
             return await self._answer_ambiguous(error, path, received)
         except NotACallEventError:
             self.ignored += 1  # valid, but nothing to show
-            if path != self.address.path or asks_for_announcement(dict(received.pairs)):
+            is_followed = received.has_no_form and self._forwarder is not None  # where an application redirected to
+            if path != self.address.path or is_followed or asks_for_announcement(dict(received.pairs)):
                 return await self._answer_twiml(path, received)
             return self._acknowledge(received)
         if event.key in self._ambiguous:  # another reading of what was signed was no event: then none of them is

@@ -31,6 +31,7 @@ REPLAY_HEADER: Final = "X-Callctl-Replay"
 SELFTEST_FIELD: Final = "CallctlProbe"
 SELFTEST_BYTES: Final = 16  # of its value, which is random, in hexadecimal
 SelftestId = tuple[str, str]  # a self-test's method and random value
+ACCOUNT_FIELD: Final = "AccountSid"  # in all that Twilio signs, near the beginning of the form
 _MOST_FIELDS = 2000  # Twilio sends about thirty
 _OWN_FILES = 96  # kept free for the store, the tunnel, requests, and connections that were accepted but not counted yet
 _LAST_WORDS = 0.5  # seconds in which answers must be written once the server has stopped
@@ -67,7 +68,8 @@ class ReceivedRequest:
     """One request as it came. ``headers`` keep their order and case; ``pairs`` is the form, blanks included.
 
     ``is_usual`` is whether it is of HTTP/1.1 and others may follow on its connection; ``is_elsewhere`` whether it came
-    to a path of the application, which the listener itself does not serve.
+    to a path of the application, which the listener itself does not serve; ``is_https`` whether its Host is that of an
+    https URL of ours, before which a proxy or a tunnel takes the TLS away.
     """
 
     method: str
@@ -78,6 +80,22 @@ class ReceivedRequest:
     signed: SignedRequest
     is_usual: bool = False
     is_elsewhere: bool = False
+    is_https: bool = False
+
+    @property
+    def has_no_form(self) -> bool:
+        """Whether it is a GET without the fields that Twilio sends, which is how it follows a 301, a 302 or a 303.
+
+        No request that has them can be cut again into such a one. Source: docs/twilio.md, "Delivery".
+        """
+        return self.method == "GET" and ACCOUNT_FIELD not in self.target
+
+    @property
+    def opens_stream(self) -> bool:
+        """Whether it is to open a WebSocket, as that of a media stream."""
+        return self.method == "GET" and (b"upgrade", b"websocket") in {
+            (name.lower(), value.lower()) for name, value in self.headers
+        }
 
     @property
     def is_selftest(self) -> bool:
