@@ -426,6 +426,59 @@ def test_beside_a_watch_that_passes_nothing_on_its_url_is_none_for_twiml(
     assert findings["number"]["text"].startswith("the calls of +12025550142 fail: the voice URL leads to the listener")
 
 
+@pytest.fixture
+def document(home: Path) -> Path:
+    file = home / "survey.xml"
+    file.write_text("<Response><Say>Hello</Say></Response>")
+    return file
+
+
+def test_beside_a_watch_a_document_that_is_not_served_is_none(
+    callctl: Callctl, simulator: Simulator, client: Client, home: Path, document: Path
+) -> None:
+    env = env_for(simulator)
+    arguments = ("watch", "--port", "0", "--no-poll", "--json", "--serve", f"survey={document}")
+    with Piped(*arguments, home=home, env=env) as watch:
+        url = watch.record()["callback_url"]
+        documents = url.removesuffix("status") + "twiml/"
+        number = client.incoming_phone_numbers.create(
+            phone_number="+12025550142", voice_url=f"{documents}survey", status_callback=url
+        )
+        code, findings = doctor(callctl, env)
+        assert (code, "number" in findings, findings["numbers"]["level"]) == (0, False, "ok")
+        number.update(voice_url=f"{documents}menu")
+        code, findings = doctor(callctl, env)
+        assert (code, findings["number"]["level"]) == (1, "error")
+        assert findings["number"]["text"].startswith("the calls of +12025550142 fail: the voice URL leads to the list")
+        assert findings["number"]["fix"] == "start it with --serve menu=FILE, or set another voice URL"
+        number.update(voice_fallback_url=THEIRS)
+        assert doctor(callctl, env)[0] == 0
+        number.update(voice_fallback_url=f"{documents}sorry")
+        assert doctor(callctl, env)[0] == 1
+        watch.interrupt()
+        assert "trouble" not in "".join(watch.lines())  # it has no word on what was looked at
+
+
+@pytest.mark.parametrize("path", ["status", "twiml/survey"])
+def test_without_a_watch_a_number_whose_voice_url_is_the_public_url_is_a_fault(
+    callctl: Callctl, simulator: Simulator, client: Client, path: str
+) -> None:
+    base = f"http://127.0.0.1:{(port := free_port())}"
+    number = client.incoming_phone_numbers.create(phone_number="+12025550142", voice_url=f"{base}/{path}")
+    env = env_for(simulator) | {"CALLCTL_PORT": str(port), "CALLCTL_PUBLIC_URL": f"{base}/status"}
+    code, findings = doctor(callctl, env)
+    assert (code, findings["number"]["level"]) == (1, "error")
+    assert findings["number"]["text"] == (
+        "the calls of +12025550142 fail: the voice URL leads to the public URL, where no listener runs"
+    )
+    # Where the URL leads somewhere else, a listener of another store may be there.
+    assert "number" not in doctor(callctl, env | {"CALLCTL_PORT": str(free_port())})[1]
+    number.update(voice_fallback_url=THEIRS)
+    assert "number" not in doctor(callctl, env)[1]
+    number.update(voice_url=THEIRS, voice_fallback_url="")
+    assert "number" not in doctor(callctl, env)[1]
+
+
 def test_without_a_watch_numbers_are_not_asked_for(callctl: Callctl, simulator: Simulator, client: Client) -> None:
     client.incoming_phone_numbers.create(phone_number="+12025550142")
     _, findings = doctor(callctl, env_for(simulator))

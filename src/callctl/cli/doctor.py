@@ -83,9 +83,11 @@ def _checks(runtime: Runtime, settings: Settings) -> Iterator[Finding]:
     yield from undelivered_findings(settings, now=runtime.now)
     yield from state_folder_findings(settings)
     running = who_listens(settings)
-    yield from _callback_route(runtime, settings, running, doubted=_doubted(settings, account))
+    route = _callback_route(runtime, settings, running, doubted=_doubted(settings, account))
+    yield from route
     if any(finding.name == "credentials" and finding.level is Level.FINE for finding in account):
-        yield from _numbers(runtime, settings, running)
+        came_back = any(finding.name == "round trip" and finding.level is Level.FINE for finding in route)
+        yield from _numbers(runtime, settings, running, came_back=came_back)
 
 
 def _doubted(settings: Settings, account: Iterable[Finding]) -> str | None:
@@ -107,9 +109,12 @@ def _callback_route(runtime: Runtime, settings: Settings, running: Running, *, d
     return run_loop(runtime, route_findings(settings, route, running=running, now=runtime.now))
 
 
-def _numbers(runtime: Runtime, settings: Settings, running: Running) -> Iterator[Finding]:
-    """Yield what is found of the account's numbers, where a callback URL is known that they could have."""
-    from callctl.doctor.numbers import number_findings
+def _numbers(runtime: Runtime, settings: Settings, running: Running, *, came_back: bool) -> Iterator[Finding]:
+    """Yield what is found of the account's numbers, where a callback URL is known that they could have.
+
+    ``came_back`` is whether a request through that URL came back: where no listener is known here, none is there.
+    """
+    from callctl.doctor.numbers import number_findings, unanswered_findings
     from callctl.doctor.retries import retry_findings
     from callctl.support.urls import is_loopback_url
     from callctl.views.doctor_finding import skipped
@@ -128,6 +133,8 @@ def _numbers(runtime: Runtime, settings: Settings, running: Running) -> Iterator
     yield from retry_findings(numbers, callback_url=url, retries=RETRIES)
     if unread is not None:
         yield skipped("numbers", "not checked: they can't be read", error=unread)
+    if watch is None and running.is_known and came_back and numbers:
+        yield from unanswered_findings(settings, runtime.client, numbers=numbers, callback_url=url)
     if watch is not None and numbers and (settings.is_loopback or not is_loopback_url(url)):
         yield from number_findings(settings, runtime.client, numbers=numbers, listeners=_listeners(running, watch))
 
@@ -139,18 +146,24 @@ def _listeners(running: Running, watch: WatchRecord) -> Listeners:
     """
     from callctl.doctor.numbers import Listeners
     from callctl.watch.listener.listener import FORWARDS
-    from callctl.watch.registry.health import ask_health
+    from callctl.watch.registry.health import ask_health, serves
 
     here = [each for each in running.watches if not each.host]
     forwards = {each: (ask_health(each.health_url) or {FORWARDS: None}).get(FORWARDS, False) for each in here}
     to_paste = watch.callback_url if urlsplit(watch.callback_url).fragment else f"{watch.callback_url}#{RETRIES}"
     silent = {each.callback_url for each, known in forwards.items() if known is False}
     others = {each.callback_url for each in running.watches if forwards.get(each) is not False}
+
+    def serves_document(path: str) -> bool | None:
+        known = {None if each.host or forwards[each] else serves(each, path) for each in running.watches}
+        return True if True in known else None if None in known else False
+
     return Listeners(
         [each.callback_url for each in running.watches],
         to_paste,
         forwards=forwards.get(watch) is True,
         without_twiml=sorted(silent - others),
+        serves=serves_document,
     )
 
 

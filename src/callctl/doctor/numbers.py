@@ -25,12 +25,14 @@ class Listeners:
     """The listeners that run: their callback URLs, that to give to Twilio, and whether requests for TwiML go on.
 
     ``without_twiml`` are the callback URLs at which requests for TwiML are answered with 404, as far as that is known.
+    ``serves`` returns whether one of them has a document at a path of its host; None if that is not known.
     """
 
     callback_urls: Sequence[str]
     to_paste: str
     forwards: bool
     without_twiml: Sequence[str] = ()
+    serves: Callable[[str], bool | None] = lambda _path: None
 
     def has(self, url: str) -> bool:
         """Return whether a URL is one at which callbacks are taken in: with an application behind it, at any path."""
@@ -40,13 +42,17 @@ class Listeners:
 
     def refuses_twiml(self, url: str) -> bool:
         """Return whether a URL leads to a listener that has no TwiML to give there, so that each call to it fails."""
+        if self.is_of_document(url):
+            return self.serves(_parts(url).path) is False
         return any(is_same_url(url, own) for own in self.without_twiml)
+
+    def is_of_document(self, url: str) -> bool:
+        """Return whether a URL is one at which a listener may serve a document, unless it passes requests on there."""
+        return not self.has(url) and is_of_document(url, self.callback_urls)
 
     def answers(self, url: str) -> bool:
         """Return whether a URL for TwiML leads here: it is that of callbacks, or that of a document that is served."""
-        if self.has(url):
-            return True
-        return DOCUMENTS in _parts(url).path and any(_origin(url) == _origin(own) for own in self.callback_urls)
+        return self.has(url) or is_of_document(url, self.callback_urls)
 
     def has_but_for_user(self, url: str) -> bool:
         """Return whether nothing but user and password keeps a URL from being one at which callbacks are taken in."""
@@ -95,11 +101,13 @@ def number_findings(
     client = open_client(settings)
     handled, unknown = _handled(client, numbers)
     for each in handled:
-        if listeners.refuses_twiml(each.by.voice_url) and not each.by.voice_fallback_url:
+        if _fails(each, listeners.refuses_twiml):
             what = (
                 f"the calls of {each.name} fail: the voice URL leads to the listener, which has no TwiML to give there"
             )
             hint = "start it with --forward-to and your application's URL, or set the voice URL back to that"
+            if listeners.is_of_document(each.by.voice_url):
+                hint = f"start it with --serve {_document(each.by.voice_url)}=FILE, or set another voice URL"
             yield wrong("number", CallctlError(what, hint=hint))
     judged = [(each, _changes(each, listeners)) for each in handled]
     faults = [(each, changes) for each, changes in judged if changes]
@@ -118,6 +126,36 @@ def number_findings(
         ring = "" if is_seen else "; that they ring is seen only with `--forward-to` or `--serve`"
         yield fine("numbers", f"of {_count(len(reported))} the end of calls is reported here{ring}", numbers=reported)
     yield from unknown
+
+
+def unanswered_findings(
+    settings: Settings,
+    open_client: Callable[[Settings], ApiClient],
+    *,
+    numbers: Sequence[PhoneNumber],
+    callback_url: str,
+) -> Iterator[Finding]:
+    """Yield a fault for each number whose voice URL is that of a listener, where it is known that none runs."""
+    handled, _ = _handled(open_client(settings), numbers)
+
+    def leads_there(url: str) -> bool:
+        return is_same_url(url, callback_url) or is_of_document(url, [callback_url])
+
+    for each in handled:
+        if _fails(each, leads_there):
+            what = f"the calls of {each.name} fail: the voice URL leads to the public URL, where no listener runs"
+            hint = "start it with what its calls need, --forward-to or --serve, or set the voice URL back"
+            yield wrong("number", CallctlError(what, hint=hint))
+
+
+def _fails(handled: _Handled, refuses: Callable[[str], bool]) -> bool:
+    """Return whether the calls of numbers get no TwiML; ``refuses`` returns whether there is none at a URL."""
+    fallback = handled.by.voice_fallback_url
+    return refuses(handled.by.voice_url) and (not fallback or refuses(fallback))
+
+
+def _document(url: str) -> str:
+    return shlex.quote(_parts(url).path.rstrip("/").rpartition("/")[2])
 
 
 def _handled(client: ApiClient, numbers: Sequence[PhoneNumber]) -> tuple[list[_Handled], list[Finding]]:
@@ -238,6 +276,11 @@ def _command(settings: Settings, url: str, changes: Mapping[str, str]) -> str:
 def is_same_url(url: str, own: str) -> bool:
     """Return whether Twilio sends the same request to both: a fragment and another spelling make no difference."""
     return (_place(url), _user(url)) == (_place(own), _user(own))
+
+
+def is_of_document(url: str, callback_urls: Sequence[str]) -> bool:
+    """Return whether a URL is one at which a listener with one of these callback URLs may serve a document."""
+    return DOCUMENTS in _parts(url).path and any(_origin(url) == _origin(own) for own in callback_urls)
 
 
 def _place(url: str) -> tuple[str, str, str]:

@@ -68,15 +68,40 @@ def trouble_of(record: WatchRecord) -> str | None:
 
 def ask_health(url: str, *, timeout: float = HEALTH_LIMIT) -> dict[str, object] | None:
     """Return what a watch says at its health URL within ``timeout`` seconds, else None. No proxy is used."""
-    answers: list[dict[str, object] | None] = []
+    reply = _ask("GET", url, timeout=timeout)
+    if reply is None:
+        return None
+    try:
+        answer = read_json(reply[1].decode("utf-8", "replace"))
+    except ValueError:
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def serves(record: WatchRecord, path: str, *, timeout: float = HEALTH_LIMIT) -> bool | None:
+    """Return whether a watch of this machine has something at a path; None if it does not say in time.
+
+    It takes a HEAD nowhere, and says which paths are its own by how it refuses one. Nothing is reported of that.
+    """
+    try:
+        url = urlsplit(record.health_url)._replace(path=path, query="", fragment="").geturl()
+    except ValueError:
+        return None
+    reply = _ask("HEAD", url, timeout=timeout)
+    return None if reply is None else {405: True, 404: False}.get(reply[0])
+
+
+def _ask(method: str, url: str, *, timeout: float) -> tuple[int, bytes] | None:
+    """Return status and body of what a watch answers within ``timeout`` seconds, else None."""
+    replies: list[tuple[int, bytes] | None] = []
     # In a thread, for the limit is on the whole answer, and http.client's is on each wait within it.
-    request = threading.Thread(target=lambda: answers.append(_ask(url, timeout=timeout)), daemon=True)
+    request = threading.Thread(target=lambda: replies.append(_request(method, url, timeout=timeout)), daemon=True)
     start(request)
     request.join(timeout)
-    return answers[0] if answers else None
+    return replies[0] if replies else None
 
 
-def _ask(url: str, *, timeout: float) -> dict[str, object] | None:
+def _request(method: str, url: str, *, timeout: float) -> tuple[int, bytes] | None:
     from http.client import HTTPConnection, HTTPException
 
     try:
@@ -85,10 +110,10 @@ def _ask(url: str, *, timeout: float) -> dict[str, object] | None:
     except (ValueError, HTTPException):
         return None
     try:
-        connection.request("GET", parts.path or "/")
-        answer = read_json(connection.getresponse().read(_LONGEST_ANSWER).decode("utf-8", "replace"))
+        connection.request(method, parts.path or "/")
+        reply = connection.getresponse()
+        return reply.status, reply.read(_LONGEST_ANSWER)
     except (OSError, HTTPException, ValueError):
         return None
     finally:
         connection.close()
-    return answer if isinstance(answer, dict) else None
