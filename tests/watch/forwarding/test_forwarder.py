@@ -510,6 +510,31 @@ async def test_where_an_application_redirects_to_its_own_answer_is_given(
         assert watch.view.events == []
 
 
+async def test_beside_a_public_url_of_another_path_status_is_the_applications(
+    tmp_path: Path, application: Application
+) -> None:
+    public = "https://calls.example.com"
+    options = WatchOptions("127.0.0.1", 0, public_url=f"{public}/voice", forward_to=(f"{application.url}/voice",))
+    async with running_watch(settings_in(tmp_path), options) as watch:
+        local = f"http://127.0.0.1:{watch.ready.port}"
+        sent = [
+            ("/status", f"{public}/status", 204),  # the application's own
+            ("/status", f"{public}/voice", 204),  # by a proxy that changes the path
+            ("/voice", f"{public}/voice", 204),
+            ("/status", f"{local}/status", 204),
+            ("/status", "https://example.org/status", 403),
+        ]
+        async with aiohttp.ClientSession() as http:
+            for number, (path, signed, status) in enumerate(sent):
+                fields = form(number, "ringing")
+                async with http.post(local + path, data=fields, headers=sign(signed, fields)) as answer:
+                    assert (number, answer.status) == (number, status)
+        requests = await application.requests(4)
+        assert sorted(one.target for one in requests) == ["/status", "/voice", "/voice", "/voice"]
+        await watch.view.until(lambda view: {event.call_sid for event in view.events} == {sid(n) for n in range(4)})
+        assert watch.session.header().refused == 1
+
+
 @pytest.mark.parametrize(
     ("public", "came", "there"),
     [

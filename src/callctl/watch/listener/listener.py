@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -153,6 +154,7 @@ class Listener:
         self.callback_url, self.health_url = address.callback_url, address.url + _HEALTH_PATH
         self.health["callback_url"] = address.shown_url
         self._paths = address.paths
+        self._public_paths = {urlsplit(urls[0]).path.rstrip("/") for urls in address.signed_urls.values()}
         self._selftest_text = _selftest_text(address.callback_url)
         self._checks: dict[str, SignatureCheck] = {}  # by path; empty where nothing is verified
         if (keys := self.config.keys) is not None:
@@ -238,12 +240,22 @@ class Listener:
             return error.answer()
         if self._forwarder is not None:
             received.is_https = self.address.is_https_at(request.host)
-        if own_path is not None:
-            return await self._accept(own_path, received, self._checks.get(own_path))
+        own = None if own_path is None else self._checks.get(own_path)
+        if own_path is not None and not self._may_be_elsewhere(path, own, received):
+            return await self._accept(own_path, received, own)
         if (check := self._check_elsewhere(path, received)) is not None and check.accepts(received.signed):
             received.is_elsewhere = True
             return await self._accept(path, received, check)
-        return self._misdirected(path, received)
+        return self._misdirected(path, received) if own_path is None else await self._accept(own_path, received, own)
+
+    def _may_be_elsewhere(self, path: str, own: SignatureCheck | None, received: ReceivedRequest) -> bool:
+        """Return whether a request to a path of ours may be for the application's own path of that name.
+
+        At the public URL's host it is, where the public URL has another path.
+        """
+        if self._forwarder is None or own is None or path.rstrip("/") in self._public_paths:
+            return False
+        return not own.accepts(received.signed)
 
     def _check_elsewhere(self, path: str, received: ReceivedRequest) -> SignatureCheck | None:
         """Return what checks the signature of a request to a path of the application, None if there can be none.
