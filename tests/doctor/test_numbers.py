@@ -166,6 +166,55 @@ def test_where_the_listener_is_gone_twilio_requests_the_application(simulator: S
     assert fallbacks == [(THEIRS, "GET"), (other, "POST"), ("", "POST"), ("", "POST")]
 
 
+def test_numbers_with_different_documents_keep_their_paths_and_all_keep_their_queries(
+    simulator: Simulator, client: Client
+) -> None:
+    numbers = client.incoming_phone_numbers
+    urls = [
+        "https://app.example.com/sales?tenant=7",
+        "https://app.example.com/support",
+        "https://app.example.com/status",
+    ]
+    sids = [
+        numbers.create(phone_number=f"+1202555014{n}", voice_url=url, status_callback=OURS).sid
+        for n, url in reversed(list(enumerate(urls)))  # the newest is listed first
+    ]
+    first, *rest = found(simulator, FORWARDING)
+    assert "names, at its path /sales, in place of https://app.example.com/sales?tenant=7, so that" in str(first.fix)
+    typed(str(first.facts["command"]), env_for(simulator))
+    # What was set keeps the others' paths: its fallback says which document it was.
+    (support, status, _) = found(simulator, FORWARDING)
+    assert [one.facts["command"] for one in (support, status)] == [one.facts["command"] for one in rest]
+    for one in (support, status):
+        typed(str(one.facts["command"]), env_for(simulator))
+    end = "#rc=5&rp=5xx,ct,rt"
+    assert [numbers(sid).fetch().voice_url for sid in reversed(sids)] == [
+        f"https://calls.example.com/sales?tenant=7{end}",
+        f"https://calls.example.com/support{end}",
+        PASTED,  # the listener's own path
+    ]
+    (finding,) = found(simulator, FORWARDING)
+    assert finding.text == (
+        "of 3 numbers the end of calls is reported here, if https://calls.example.com/sales?tenant=7"
+        f"{end} leads to the listener, as its host does"
+    )
+
+
+@pytest.mark.parametrize(
+    ("to_paste", "keeps_path", "there"),
+    [
+        (PASTED, False, "https://calls.example.com/status?tenant=7#rc=5&rp=5xx,ct,rt"),
+        (PASTED, True, "https://calls.example.com/sales?tenant=7#rc=5&rp=5xx,ct,rt"),
+        ("https://calls.example.com/hooks/status", True, "https://calls.example.com/hooks/sales?tenant=7"),
+        ("https://calls.example.com/voice?a=b", True, "https://calls.example.com/sales?a=b&tenant=7"),
+        ("https://u:p@calls.example.com/voice?a=b", False, "https://u:p@calls.example.com/voice?a=b&tenant=7"),
+    ],
+)
+def test_the_url_here_for_one_of_an_application(to_paste: str, *, keeps_path: bool, there: str) -> None:
+    listeners = Listeners([], to_paste, forwards=True)
+    assert listeners.url_for("https://app.example.com/sales?tenant=7#rc=1", keeps_path=keeps_path) == there
+
+
 def test_a_number_whose_voice_url_leads_to_a_listener_without_twiml_is_a_fault(
     simulator: Simulator, client: Client
 ) -> None:

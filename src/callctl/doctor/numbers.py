@@ -40,6 +40,20 @@ class Listeners:
             return True
         return any(is_same_url(url, own) for own in self.callback_urls)
 
+    def has_by_host_alone(self, url: str) -> bool:
+        """Return whether a URL is one of ours only if all paths of its host lead here, which a proxy may not do."""
+        own_paths = {_place(own)[:2] for own in (*self.callback_urls, self.to_paste)}
+        return self.has(url) and _place(url)[:2] not in own_paths
+
+    def url_for(self, url: str, *, keeps_path: bool) -> str:
+        """Return the URL here for an application's URL, with its query: that of callbacks, or at the same path."""
+        own, parts = urlsplit(self.to_paste), _parts(url)
+        base = urlsplit(base_of(self.to_paste, _PATH)).path
+        taken = (own.path, f"{base}{_PATH}", "/healthz")
+        if keeps_path and parts.path.rstrip("/") not in taken and not parts.path.startswith(DOCUMENTS):
+            own = own._replace(path=base + (parts.path or "/"))
+        return own._replace(query="&".join(filter(None, (own.query, parts.query)))).geturl()
+
     def refuses_twiml(self, url: str) -> bool:
         """Return whether a URL leads to a listener that has no TwiML to give there, so that each call to it fails."""
         if self.is_of_document(url):
@@ -109,7 +123,8 @@ def number_findings(
             if listeners.is_of_document(each.by.voice_url):
                 hint = f"start it with --serve {_document(each.by.voice_url)}=FILE, or set another voice URL"
             yield wrong("number", CallctlError(what, hint=hint))
-    judged = [(each, _changes(each, listeners)) for each in handled]
+    keeps_path = len({path for each in handled if (path := _document_path(each, listeners)) is not None}) > 1
+    judged = [(each, _changes(each, listeners, keeps_path=keeps_path)) for each in handled]
     faults = [(each, changes) for each, changes in judged if changes]
     for each, changes in faults[:_SHOWN]:
         command = _command(settings, each.resource, changes)
@@ -124,7 +139,12 @@ def number_findings(
         reported = [number for each in well for number in each.numbers]
         is_seen = listeners.forwards or all(listeners.answers(each.by.voice_url) for each in well)
         ring = "" if is_seen else "; that they ring is seen only with `--forward-to` or `--serve`"
-        yield fine("numbers", f"of {_count(len(reported))} the end of calls is reported here{ring}", numbers=reported)
+        urls = [url for each in well for url in (each.by.status_callback, each.by.voice_url)]
+        by_host = next((url for url in urls if listeners.has_by_host_alone(url)), None)
+        where = f"here{ring}"
+        if by_host is not None:
+            where = f"here, if {without_secrets(by_host)} leads to the listener, as its host does{ring}"
+        yield fine("numbers", f"of {_count(len(reported))} the end of calls is reported {where}", numbers=reported)
     yield from unknown
 
 
@@ -156,6 +176,17 @@ def _fails(handled: _Handled, refuses: Callable[[str], bool]) -> bool:
 
 def _document(url: str) -> str:
     return shlex.quote(_parts(url).path.rstrip("/").rpartition("/")[2])
+
+
+def _document_path(handled: _Handled, listeners: Listeners) -> str | None:
+    """Return at which path of an application calls are answered; None where that is not known.
+
+    Where the listener is requested in its place, the fallback is the application's URL, as ``doctor`` has it set.
+    """
+    for url in (handled.by.voice_url, handled.by.voice_fallback_url):
+        if url and not listeners.answers(url):
+            return None if _PRINTED in url or listeners.has_but_for_user(url) else _parts(url).path
+    return None
 
 
 def _handled(client: ApiClient, numbers: Sequence[PhoneNumber]) -> tuple[list[_Handled], list[Finding]]:
@@ -194,8 +225,10 @@ def _unknown(numbers: Sequence[str], why: str, error: CallctlError | None = None
     return skipped("numbers", text, error=error, numbers=list(numbers))
 
 
-def _changes(handled: _Handled, listeners: Listeners) -> dict[str, str]:
+def _changes(handled: _Handled, listeners: Listeners, *, keeps_path: bool) -> dict[str, str]:
     """Return what to set: the status callback, and the voice URL where requests for TwiML are passed on.
+
+    With ``keeps_path`` the voice URL keeps its path: numbers have different documents of one application.
 
     The voice URL's method stays: the application behind it may answer no other one. Its own URL is requested where the
     listener fails or is gone, unless the number has another one for that; one with a password is left out.
@@ -204,9 +237,9 @@ def _changes(handled: _Handled, listeners: Listeners) -> dict[str, str]:
     if not listeners.has(handled.by.status_callback):
         changes |= {"StatusCallback": listeners.to_paste, "StatusCallbackMethod": "POST"}
     if listeners.forwards and handled.by.voice_url and not listeners.answers(handled.by.voice_url):
-        changes["VoiceUrl"] = listeners.to_paste
         url = handled.by.voice_url
         is_application = _PRINTED not in url and not listeners.has_but_for_user(url)
+        changes["VoiceUrl"] = listeners.url_for(url, keeps_path=keeps_path) if is_application else listeners.to_paste
         if is_application and not handled.by.voice_fallback_url and without_secrets(url) == url:
             changes["VoiceFallbackUrl"] = url
             if handled.by.voice_method:
@@ -234,9 +267,11 @@ def _fix(handled: _Handled, changes: Mapping[str, str], listeners: Listeners) ->
     """Return what the request does: it names each URL that is replaced, and says what becomes of it."""
     parts = ["this sets both" if {"StatusCallback", "VoiceUrl"} <= changes.keys() else "this sets it"]
     if "VoiceUrl" in changes and not listeners.has_but_for_user(handled.by.voice_url):
+        path = urlsplit(changes["VoiceUrl"]).path
+        at_path = "" if path == urlsplit(listeners.to_paste).path else f", at its path {path}"
         parts.append(
-            f"its calls are then answered by what --forward-to names, in place of {handled.by.voice_url}, so that must "
-            "be the same application"
+            f"its calls are then answered by what --forward-to names{at_path}, in place of {handled.by.voice_url}, so "
+            "that must be the same application"
         )
     if "VoiceFallbackUrl" in changes:
         parts.append(
