@@ -119,6 +119,29 @@ def test_what_ended_while_the_request_was_under_way_was_ended_by_it_whatever_the
     assert (outcome.result, outcome.call.status) == (result, "completed")
 
 
+@pytest.mark.parametrize(
+    ("ago", "behind", "result"),
+    [
+        (600, 1800, Result.ALREADY_OVER),  # this machine's clock is wrong; the reply's two dates are Twilio's
+        (3600, 1800, Result.ALREADY_OVER),
+        (600, -1800, Result.ALREADY_OVER),
+        (1, 1800, Result.ENDED),
+        (1, -1800, Result.ENDED),
+        (1800, 1800, Result.ENDED),  # as if the reply's date were wrong
+    ],
+)
+@pytest.mark.parametrize("status", ["completed", "canceled"])
+def test_a_clock_that_is_wrong_takes_no_end_of_before_for_that_by_the_request(
+    ago: int, behind: int, result: Result, status: str
+) -> None:
+    end = NOW - timedelta(seconds=ago)
+    api = FakeApi(hangups=[call(status, as_of=NOW, end_time=end)], cancels=[call(status, as_of=NOW, end_time=end)])
+    clock = clock_at(api, NOW - timedelta(seconds=behind))
+    assert hang_up(api, SID, reported=nothing, sleep=Time().sleep, clock=clock).result is result
+    if status == "canceled":
+        assert cancel(api, SID, reported=nothing, sleep=Time().sleep, clock=clock).result is result
+
+
 def test_an_end_within_slow_tries_may_be_by_one_of_them() -> None:
     for took, result in ((150, Result.ENDED), (30, Result.ALREADY_OVER)):
         shown = call("completed", as_of=NOW, end_time=NOW - timedelta(minutes=2))

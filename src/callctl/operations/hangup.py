@@ -19,6 +19,7 @@ from callctl.api.calls_api import CallsApi
 from callctl.calls.call import Call, CallStatus, Direction, rank_of
 from callctl.errors import ApiError, CallctlError, NetworkError, NoThreadError, WrongCallStateError
 from callctl.operations.reported_status import with_reported_status
+from callctl.operations.sent_request import SentRequest
 from callctl.support.backoff import LAST_REQUEST, Backoff, repeating, with_pauses
 from callctl.support.threads import run_with_time_limit
 
@@ -31,9 +32,8 @@ READ_BACKS = 4
 READ_BACK_PAUSES = Backoff(first=0.1, factor=2, longest=0.8)
 # Final statuses that no hang-up leads to: a call with one of them was over before.
 _OTHER_ENDS = frozenset({CallStatus.BUSY, CallStatus.NO_ANSWER, CallStatus.FAILED})
-# A call that ended longer than this before the request was sent was over before; less may be the rounding to seconds,
-# or a difference between clocks. Where an earlier try was not answered, it and its time limit come in between.
-_BEFORE = timedelta(seconds=5)
+# So long before the reply a call may have been ended by an earlier try that was not answered: it and its time limit
+# come in between.
 _BEFORE_TRIES = timedelta(minutes=1)
 
 
@@ -99,7 +99,7 @@ def hanging_up(
     api: CallsApi, sid: str, *, reported: ReportedLeg, clock: Clock
 ) -> Generator[float, None, HangupOutcome]:
     """Do what ``hang_up`` does, and yield the pauses, in seconds, instead of sleeping."""
-    request = _Request(clock)
+    request = SentRequest(clock)
     try:
         call = api.hangup(sid)
     except WrongCallStateError as error:
@@ -111,34 +111,14 @@ def hanging_up(
     return HangupOutcome(Result.ENDED if known.is_final else Result.ACCEPTED, known)
 
 
-class _Request:
-    """A request that is about to be sent, and when that was."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._sent_at = clock.now()
-
-    def came_after_end(self, call: Call, leg: Leg | None, *, at_least: timedelta = timedelta()) -> bool:
-        """Return whether a call had ended before the request, ``at_least`` so long before the reply about it.
-
-        How long ago the request was sent is measured. When that was by Twilio's dates is known by the reply's ``Date``
-        and by this machine's clock: either may be wrong, so that in doubt the request ended the call.
-        """
-        if not call.is_final or call.as_of is None:
-            return False
-        reported = leg.ended_at if leg is not None and leg.verified else None
-        since = max(self._clock.now() - self._sent_at + _BEFORE, at_least)
-        latest = min(call.as_of, self._clock.wall()) - since
-        return any(end is not None and end < latest for end in (call.end_time, reported))
-
-    def ended_by_earlier_try(self, call: Call, leg: Leg | None, refusal: WrongCallStateError) -> bool:
-        """Return whether a call that is over was ended by an earlier try of the request that was not answered."""
-        is_end_by_request = refusal.may_be_done and call.status not in _OTHER_ENDS
-        return is_end_by_request and not self.came_after_end(call, leg, at_least=_BEFORE_TRIES)
+def _ended_by_earlier_try(call: Call, leg: Leg | None, refusal: WrongCallStateError, *, request: SentRequest) -> bool:
+    """Return whether a call that is over was ended by an earlier try of the request that was not answered."""
+    is_end_by_request = refusal.may_be_done and call.status not in _OTHER_ENDS
+    return is_end_by_request and not request.came_after_end(call, leg, at_least=_BEFORE_TRIES)
 
 
 def _refused(
-    api: CallsApi, sid: str, refusal: WrongCallStateError, *, reported: ReportedLeg, request: _Request
+    api: CallsApi, sid: str, refusal: WrongCallStateError, *, reported: ReportedLeg, request: SentRequest
 ) -> Generator[float, None, HangupOutcome]:
     def is_clear(call: Call) -> bool:
         return with_reported_status(call, reported(sid)).is_final or _lives(call, reported(sid), since=refusal.at)
@@ -147,7 +127,7 @@ def _refused(
     leg = reported(sid)
     known = with_reported_status(call, leg)
     if known.is_final:
-        ended = request.ended_by_earlier_try(known, leg, refusal)
+        ended = _ended_by_earlier_try(known, leg, refusal, request=request)
         return HangupOutcome(Result.ENDED if ended else Result.ALREADY_OVER, known, refusal=refusal)
     if _lives(call, leg, since=refusal.at):
         raise refusal.reworded(
@@ -179,7 +159,7 @@ def cancel(api: CallsApi, sid: str, *, reported: ReportedLeg, sleep: Sleep, cloc
 
 def canceling(api: CallsApi, sid: str, *, reported: ReportedLeg, clock: Clock) -> Generator[float, None, HangupOutcome]:
     """Do what ``cancel`` does, and yield the pauses, in seconds, instead of sleeping."""
-    request = _Request(clock)
+    request = SentRequest(clock)
     refusal: WrongCallStateError | None = None
     call = Call(sid, "")
     try:
@@ -197,7 +177,9 @@ def canceling(api: CallsApi, sid: str, *, reported: ReportedLeg, clock: Clock) -
     leg = reported(sid)
     known = with_reported_status(call, leg)
     if known.is_final:
-        by_earlier = refusal is not None and request.ended_by_earlier_try(known, leg, refusal)
+        if refusal is None and request.came_after_end(known, leg):
+            return HangupOutcome(Result.ALREADY_OVER, known)
+        by_earlier = refusal is not None and _ended_by_earlier_try(known, leg, refusal, request=request)
         return HangupOutcome(_end_of_cancel(known, None if by_earlier else refusal), known, refusal=refusal)
     if _is_answered(known, leg, refusal=refusal):
         return HangupOutcome(Result.NOT_ENDED, known, refusal=refusal)
