@@ -171,7 +171,7 @@ class NotEndedError(CallctlError):
 
 
 class NotInProgressError(CallctlError):
-    """A dry run found that the call can't be redirected now, since it is not in progress."""
+    """The call can't be redirected, since it is not in progress: by what callbacks or REST show, not by a refusal."""
 
 
 class NoLongerWantedError(CallctlError):

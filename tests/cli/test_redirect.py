@@ -464,6 +464,27 @@ def test_nothing_is_said_of_another_leg_that_has_ended_by_its_callback(setup: Cl
     assert ended not in outcome.err
 
 
+@pytest.mark.parametrize("when", [(), ("--when", "answered")], ids=["now", "when"])
+def test_a_call_whose_end_was_reported_before_is_not_said_to_be_redirected(
+    setup: CliSetup, when: tuple[str, ...]
+) -> None:
+    """REST is behind, and takes the form."""
+    sid, other = setup.place(after=4), setup.place(after=4)
+    setup.add_callback(sid, "completed", at=datetime.now(UTC))
+    named = setup.callctl("redirect", sid, "--url", "survey", *when)
+    assert (named.code, named.out) == (5, "")
+    assert f"{sid} can't be redirected: it is completed" in named.err
+    as_json = setup.callctl("redirect", sid, "--url", "survey", "--json", *when)
+    assert (as_json.code, as_json.out) == (5, "")
+    assert json.loads(as_json.err.splitlines()[-1])["exit_code"] == 5
+    many = setup.callctl("redirect", sid, other, "--url", "survey", *when)
+    assert many.code == 8
+    assert sorted(many.out.splitlines()) == sorted([f"{other}\tin-progress\tredirected", f"{sid}\t\tfailed"])
+    assert f"1 of 2 calls not redirected: {sid}" in many.err
+    timeline = json.loads(setup.callctl("show", sid, "--json").out)["timeline"]
+    assert {one["result"] for one in timeline if one["type"] == "action"} == {"too-late"}
+
+
 def test_nothing_is_said_of_the_other_legs_of_a_call_that_is_over(setup: CliSetup) -> None:
     """The child was redirected out of the Dial, and goes on by itself."""
     parent, child = setup.talking()

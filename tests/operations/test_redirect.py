@@ -1,7 +1,7 @@
 """Redirecting: what it does to the other leg, and what is said when it is refused."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,8 +17,9 @@ from callctl.calls.event import CallEvent
 from callctl.calls.leg import Leg
 from callctl.errors import NetworkError, NotInProgressError, UnknownCallError, WrongCallStateError
 from callctl.operations.family import CallAndChildren
-from callctl.operations.redirect import Conversation, conversation_of, preview, redirect, whose_phone
+from callctl.operations.redirect import Conversation, conversation_of, preview, redirect, send_redirect, whose_phone
 from callctl.operations.reported_status import seconds_before_end
+from callctl.support.clock import Clock
 from callctl.support.dates import format_date, time_of_day
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -60,7 +61,7 @@ def redirected(api: FakeApi, *, reported: Leg | None = None, time: Time | None =
         reported=lambda: reported,
         sleep=time.sleep,
         monotonic=time.monotonic,
-        now=lambda: NOW,
+        clock=Clock(wall=lambda: NOW, elapsed=time.monotonic),
     )
 
 
@@ -107,6 +108,46 @@ def test_with_the_end_reported_by_callbacks_nothing_waits_for_rest_to_show_it() 
     with pytest.raises(WrongCallStateError, match="it is completed"):
         redirected(api, reported=leg(("in-progress", 30), ("completed", 2)))
     assert api.requests == ["redirect", "fetch"]
+
+
+TALKED_AN_HOUR_AGO = leg(("in-progress", 3600))
+JUST_OVER, OVER = (leg(("in-progress", 30), ("completed", ago)) for ago in (1, 8))
+
+
+@pytest.mark.parametrize(
+    ("answer", "reported", "was_over"),
+    [
+        (call("in-progress"), [OVER], True),  # REST is behind the callback, and takes the form
+        (call("in-progress"), [JUST_OVER], True),
+        (call("completed", as_of=NOW, end_time=NOW - timedelta(seconds=8)), [None], True),
+        (call("completed", as_of=NOW, end_time=NOW), [None], False),  # the document may have ended it
+        (call("completed"), [None], False),
+        (call("no-answer"), [None], True),
+        (call("in-progress", as_of=NOW), [TALKED_AN_HOUR_AGO, OVER], True),  # that of the end was late
+        (call("in-progress", as_of=NOW), [TALKED_AN_HOUR_AGO, JUST_OVER], False),
+        (call("in-progress"), [TALKED_AN_HOUR_AGO, OVER], False),
+        (call(""), [None], False),  # a success that can't be read
+        (call(""), [OVER], True),
+    ],
+)
+def test_a_redirect_that_the_api_takes_for_a_call_that_was_over_is_none(
+    answer: Call, reported: list[Leg | None], was_over: bool
+) -> None:
+    """Only what was over before for certain counts: a redirect that was carried out is never denied."""
+    legs = list(reported)
+    api = FakeApi(redirects=[answer])
+    clock = Clock(wall=lambda: NOW, elapsed=lambda: 0.0)
+    taken = send_redirect(api, SID, SURVEY, reported=lambda: legs.pop(0) if len(legs) > 1 else legs[0], clock=clock)
+    assert taken.was_over is was_over
+    if len(reported) == 1 and was_over:
+        with pytest.raises(NotInProgressError, match=r"can't be redirected: it is .*, though the API took") as caught:
+            redirected(api, reported=reported[0])
+        assert not caught.value.may_be_done
+
+
+def test_what_is_not_verified_says_nothing_of_an_end() -> None:
+    forged = replace(OVER, verified=False)
+    assert redirected(FakeApi(redirects=[call("in-progress")]), reported=forged).status == "in-progress"
 
 
 def test_while_callbacks_say_in_progress_it_is_tried_again() -> None:

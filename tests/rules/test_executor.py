@@ -491,6 +491,24 @@ def test_a_call_that_got_there_first_is_an_ordinary_outcome(claims: SqliteStore)
     assert not event.may_have_changed_it
 
 
+@pytest.mark.parametrize("by_callback", [True, False])
+def test_a_redirect_that_is_taken_for_a_call_that_is_over_came_too_late(
+    tmp_path: Path, claims: SqliteStore, by_callback: bool
+) -> None:
+    if by_callback:
+        store = SqliteStore.open_for_watch(tmp_path / "events.db", world=WORLD)
+        store.append(event(1, "completed", number=3))
+        store.close()
+    api = FailingApi(status="in-progress" if by_callback else "busy")
+    recorded = executor(api, claims, pauses=[]).execute(action(SURVEY))
+    assert isinstance(recorded, ActionEvent)
+    assert (recorded.result, recorded.outcome) == (
+        LATE,
+        f"the call got there first: it is {'completed' if by_callback else 'busy'}",
+    )
+    assert not recorded.may_have_changed_it
+
+
 IN_DIAL = WrongCallStateError("Call is not in a state for this", status=400, code="21220")
 
 

@@ -554,7 +554,7 @@ def redirecting_call(
             command=command,
             reported=lambda: history.leg(sid),
             monotonic=elapsed,
-            now=history.now,
+            clock=history.clock(),
         )
     now = f" is {call.status}" if call.status else "; the answer could not be read whole"
     sentence = f"redirected to {where}: {sid}{now}"
@@ -624,9 +624,10 @@ class Redirects:
             raise _left_alone(parent, stayed)
 
     def _is_over(self, waiter: Waiter) -> bool:
-        """Return whether a call that was not redirected is over: it ended first, or Twilio refused as it is over."""
+        """Return whether a call that was not redirected is over: it ended first, or that is why it was not."""
         has_ended = waiter.last is not None and waiter.last.status in FINAL_STATUSES
-        return has_ended or isinstance(self._failed.get(waiter.sid), (WrongCallStateError, NotFoundError))
+        is_over = (WrongCallStateError, NotInProgressError, NotFoundError)
+        return has_ended or isinstance(self._failed.get(waiter.sid), is_over)
 
     def _redirect_all(
         self,

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Collection, Generator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from callctl.api.calls_api import CallsApi
 from callctl.api.requests import RedirectRequest
@@ -21,8 +21,12 @@ from callctl.errors import (
 )
 from callctl.operations.family import CallAndChildren, ReportedFamilies, fetch_with_family, live_children
 from callctl.operations.reported_status import with_reported_status
+from callctl.operations.sent_request import SentRequest
 from callctl.support.backoff import repeating, with_pauses
 from callctl.support.dates import time_of_day
+
+if TYPE_CHECKING:
+    from callctl.support.clock import Clock
 
 # How long REST may refuse a call that callbacks say is in progress, in seconds.
 LAG = 2.0
@@ -237,6 +241,13 @@ def _doing(call: Call) -> str:
     return f"{verb} {call.to}" if verb else f"{call.status}, to {call.to}"
 
 
+class Taken(NamedTuple):
+    """A call whose redirect the API took, as it is now; ``was_over``: it had ended before the request."""
+
+    call: Call
+    was_over: bool
+
+
 def redirect(
     api: CallsApi,
     sid: str,
@@ -246,7 +257,7 @@ def redirect(
     reported: Callable[[], Leg | None],
     sleep: Callable[[float], None],
     monotonic: Callable[[], float],
-    now: Callable[[], datetime],
+    clock: Clock,
 ) -> Call:
     """Redirect a call; while callbacks say that it is in progress and REST does not yet, try for up to two seconds.
 
@@ -260,13 +271,14 @@ def redirect(
         reported: Returns the call's leg as callbacks reported it, or None.
         sleep: Waits for some seconds.
         monotonic: A clock that only goes on, in seconds.
-        now: The time of day.
+        clock: This machine's clock.
 
     Raises:
         WrongCallStateError: It was refused; the message says what the call does now, the hint what would work.
+        NotInProgressError: The API took it for a call that was over.
         OutcomeUnknownError: No answer came; the call may have been redirected.
     """
-    work = redirecting(api, sid, request, command=command, reported=reported, monotonic=monotonic, now=now)
+    work = redirecting(api, sid, request, command=command, reported=reported, monotonic=monotonic, clock=clock)
     return with_pauses(work, sleep=sleep)
 
 
@@ -278,25 +290,27 @@ def redirecting(
     command: str,
     reported: Callable[[], Leg | None],
     monotonic: Callable[[], float],
-    now: Callable[[], datetime],
+    clock: Clock,
 ) -> Generator[float, None, Call]:
     """Do what ``redirect`` does, and yield the pauses, in seconds, instead of sleeping."""
 
-    def attempt() -> Call | WrongCallStateError:
+    def attempt() -> Taken | WrongCallStateError:
         try:
-            return api.redirect(sid, request)
+            return send_redirect(api, sid, request, reported=reported, clock=clock)
         except WrongCallStateError as error:
             return error
 
-    def will_do(answer: Call | WrongCallStateError) -> bool:
-        if isinstance(answer, Call):
+    def will_do(answer: Taken | WrongCallStateError) -> bool:
+        if isinstance(answer, Taken):
             return True
         leg = reported()
         return leg is None or leg.status != CallStatus.IN_PROGRESS
 
     answer = yield from repeating(attempt, done=will_do, limit=LAG, monotonic=monotonic)
-    if isinstance(answer, Call):
-        return with_reported_status(answer, reported())
+    if isinstance(answer, Taken):
+        if answer.was_over:
+            raise _taken_in_vain(answer.call, command=command, leg=reported(), now=clock.wall())
+        return answer.call
     leg = reported()
     # A call that REST shows as in progress has ended, most likely, and REST is behind.
     patience = 0.0 if leg is not None and leg.status == CallStatus.IN_PROGRESS else LAG
@@ -309,7 +323,27 @@ def redirecting(
         )
     except CallctlError:
         raise answer from None  # the refusal is what counts
-    raise refused(answer, call, command=command, leg=reported(), now=now()) from answer
+    raise refused(answer, call, command=command, leg=reported(), now=clock.wall()) from answer
+
+
+def send_redirect(
+    api: CallsApi, sid: str, request: RedirectRequest, *, reported: Callable[[], Leg | None], clock: Clock
+) -> Taken:
+    """Redirect a call, once.
+
+    Raises:
+        WrongCallStateError: It was refused.
+        OutcomeUnknownError: No answer came; the call may have been redirected.
+    """
+    before = reported()
+    sent = SentRequest(clock)
+    answer = api.redirect(sid, request)
+    leg = reported()
+    call = with_reported_status(answer, leg)
+    was_reported = before is not None and before.verified and before.is_final
+    # A call that was in progress can only be completed; by a short document it may be as soon as the reply.
+    never_talked = call.is_final and call.status != CallStatus.COMPLETED
+    return Taken(call, was_reported or never_talked or sent.came_after_end(call, leg))
 
 
 def refused(
@@ -327,6 +361,14 @@ def refused(
         )
     return error.reworded(
         f"{call.sid} can't be redirected: it is {call.status}{since}",
+        hint=_what_works(call, call.status, command=command),
+    )
+
+
+def _taken_in_vain(call: Call, *, command: str, leg: Leg | None, now: datetime) -> NotInProgressError:
+    since = _since(leg, call.status, now=call.as_of or now)
+    return NotInProgressError(
+        f"{call.sid} can't be redirected: it is {call.status}{since}, though the API took the request",
         hint=_what_works(call, call.status, command=command),
     )
 

@@ -32,6 +32,7 @@ from callctl.errors import (
 )
 from callctl.operations import hangup
 from callctl.operations.hangup import HangupOutcome, ReportedLeg, Result, Sleep
+from callctl.operations.redirect import send_redirect
 from callctl.operations.reported_status import reported_leg
 from callctl.rules.outcome import Outcome, Postponed, too_late
 from callctl.rules.precheck import handled_already, may_be_unknown_yet, precheck
@@ -371,7 +372,10 @@ def _request(
         case Hangup():
             return _hangup_outcome(hangup.hang_up(api, sid, reported=reported, sleep=sleep, clock=clock), "hung up")
         case Redirect():
-            call = api.redirect(sid, RedirectRequest(url=operation.url, method=operation.method))
+            request = RedirectRequest(url=operation.url, method=operation.method)
+            call, was_over = send_redirect(api, sid, request, reported=lambda: reported(sid), clock=clock)
+            if was_over:
+                return too_late(call.status)
             return Outcome(DONE, f"redirected to {operation.name}", call.status or None)
         case Limit():
             call = api.limit_time(sid, operation.seconds)

@@ -22,6 +22,7 @@ from callctl.errors import (
     CallctlError,
     NoLongerWantedError,
     NoThreadError,
+    NotInProgressError,
     StoreAwayError,
     StoreError,
     WrongCallStateError,
@@ -420,7 +421,7 @@ class History:
             return
         from callctl.calls.action import LATE, REFUSED, ActionEvent
 
-        result = LATE if isinstance(error, WrongCallStateError) else REFUSED
+        result = LATE if isinstance(error, WrongCallStateError | NotInProgressError) else REFUSED
         refused = ActionEvent(self._requested_at(sid), sid, action, request, error.message, result=result)
         with self._writing:
             self._record([refused], before="refused, but not written down: ")
