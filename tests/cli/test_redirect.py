@@ -146,11 +146,20 @@ def test_of_a_child_it_says_whose_phone_it_is_and_what_the_parent_does(setup: Cl
     assert outcome.code == 0
     assert messages(outcome) == (
         f"callctl: {child} is the phone that <Dial> called, client:ann (outbound-dial)\n"
-        f"callctl: its parent leg {parent}: hangs up: its Dial has no action, and no verb behind it\n"
+        f"callctl: its parent leg {parent}: if it is live, hangs up: its Dial has no action, and no verb behind it\n"
         f"callctl: redirected to other TwiML: {child} is in-progress\n"
     )
     setup.simulator.advance(2)
     assert setup.status(parent) == "completed"
+
+
+def test_a_parent_that_callbacks_reported_as_live_is_said_to_go_on(setup: CliSetup) -> None:
+    parent, child = setup.talking()
+    setup.add_callback(parent, "in-progress", at=datetime.now(UTC))
+    outcome = setup.callctl("redirect", child, "--url", "survey")
+    assert f"its parent leg {parent}: goes on with the Dial's action, else" in outcome.err
+    ended = setup.callctl("hangup", child)
+    assert f"its parent {parent} goes on" in ended.err
 
 
 def test_a_child_that_was_redirected_out_of_the_dial_is_not_said_to_drop(setup: CliSetup) -> None:
@@ -165,12 +174,12 @@ def test_a_child_that_was_redirected_out_of_the_dial_is_not_said_to_drop(setup: 
     setup.simulator.advance(2)
     assert (setup.status(parent), setup.status(child)) == ("in-progress", "in-progress")
     second = setup.callctl("redirect", child, "--say", LONG)
-    assert f"its parent leg {parent}: goes on: this leg was redirected out of its Dial at " in second.err
+    assert f"its parent leg {parent}: if it is live, goes on: this leg was redirected out of its Dial at " in second.err
     both = setup.callctl("redirect", parent, child, "--say", LONG)
     assert both.code == 0
     assert "both legs of a <Dial> are named" not in both.err
     ended = setup.callctl("hangup", child)
-    assert f"its parent {parent} goes on: this leg was redirected out of its Dial at " in ended.err
+    assert f"its parent {parent}, if it is live, goes on: this leg was redirected out of its Dial at " in ended.err
     setup.simulator.advance(2)
     assert setup.status(parent) == "in-progress"
 

@@ -197,9 +197,13 @@ def test_the_child_of_a_redirected_parent_drops() -> None:
 
 
 def test_the_parent_of_a_redirected_child_goes_on() -> None:
-    (other,) = preview(CallAndChildren(call("in-progress", parent_call_sid=PARENT), ()), known=Known())
+    child = call("in-progress", parent_call_sid=PARENT)
+    (other,) = preview(CallAndChildren(child, (), is_parent_live=True), known=Known())
     assert (other.sid, other.relation) == (PARENT, "parent")
     assert other.effect == "goes on with the Dial's action, else with its next verb, else hangs up"
+    # A child that left the Dial by itself may have outlived it.
+    (unknown,) = preview(CallAndChildren(child, ()), known=Known())
+    assert unknown.effect == f"if it is live, {other.effect}"
 
 
 @pytest.mark.parametrize(
@@ -211,7 +215,8 @@ def test_the_parent_of_a_redirected_child_goes_on() -> None:
 )
 def test_where_a_parent_goes_is_said_where_it_is_known(action: str, effect: str) -> None:
     known = Known(actions={PARENT: action})
-    (other,) = preview(CallAndChildren(call("in-progress", parent_call_sid=PARENT), ()), known=known)
+    child = call("in-progress", parent_call_sid=PARENT)
+    (other,) = preview(CallAndChildren(child, (), is_parent_live=True), known=known)
     assert (other.effect, other.goes_on) == (effect, bool(action))
 
 
@@ -228,7 +233,7 @@ def test_a_child_that_was_redirected_out_of_the_dial_goes_on_and_so_does_its_par
         f"goes on: it was redirected out of the Dial at {time_of_day(NOW)}",
         "talking to client:ann: drops, and the Dial's action, if it has one, is requested as well",
     ]
-    (parent,) = preview(CallAndChildren(child, ()), known=known)
+    (parent,) = preview(CallAndChildren(child, (), is_parent_live=True), known=known)
     assert parent.effect == f"goes on: this leg was redirected out of its Dial at {time_of_day(NOW)}"
 
 

@@ -40,11 +40,15 @@ class ReportedFamilies(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CallAndChildren:
-    """A call, and its child legs that have not ended; ``is_parent_over`` where its parent is known to have ended."""
+    """A call, and its child legs that have not ended.
+
+    ``is_parent_over`` and ``is_parent_live`` are what callbacks reported of its parent, which is not fetched.
+    """
 
     call: Call
     children: tuple[Call, ...]
     is_parent_over: bool = False
+    is_parent_live: bool = False
 
     @property
     def parent_sid(self) -> str | None:
@@ -79,10 +83,9 @@ def _as_reported(fetched: CallAndChildren, legs: Mapping[str, Leg]) -> CallAndCh
         return with_reported_status(call, legs.get(call.sid))
 
     call = known(fetched.call)
-    parent = call.parent_call_sid
-    is_over = parent is not None and known(Call(parent, "")).is_final
+    parent = Call("", "") if call.parent_call_sid is None else known(Call(call.parent_call_sid, ""))
     live = tuple(child for child in map(known, fetched.children) if not child.is_final)
-    return CallAndChildren(call, live, is_parent_over=is_over)
+    return CallAndChildren(call, live, is_parent_over=parent.is_final, is_parent_live=parent.is_live)
 
 
 def fetch_with_family(api: CallsApi, sid: str, *, reported: ReportedFamilies) -> FamilyOf:

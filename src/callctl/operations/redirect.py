@@ -71,7 +71,8 @@ def preview(call: CallAndChildren, *, known: KnownLegs) -> list[OtherLeg]:
     if call.parent_sid is not None and not call.is_parent_over:
         child, parent = call.call.sid, call.parent_sid
         goes_on = known.redirected_at(child) is not None or known.dial_action(parent) != ""
-        return [OtherLeg(parent, "parent", effect_on_parent(known, child, parent=parent), goes_on)]
+        effect = effect_on_parent(known, child, parent=parent, is_live=call.is_parent_live)
+        return [OtherLeg(parent, "parent", effect, goes_on)]
     return []
 
 
@@ -214,8 +215,16 @@ def _left_dial(left_at: datetime) -> str:
     return f"it was redirected out of the Dial at {time_of_day(left_at)}"
 
 
-def effect_on_parent(known: KnownLegs, child: str, *, parent: str) -> str:
-    """Return what the parent does once this child is gone, unless it left the ``<Dial>`` before."""
+def effect_on_parent(known: KnownLegs, child: str, *, parent: str, is_live: bool) -> str:
+    """Return what the parent does once this child is gone, unless it left the ``<Dial>`` before.
+
+    ``is_live`` is whether it is known to be live: a child that left the ``<Dial>`` may have outlived it.
+    """
+    effect = _effect_on_live_parent(known, child, parent=parent)
+    return effect if is_live else f"if it is live, {effect}"
+
+
+def _effect_on_live_parent(known: KnownLegs, child: str, *, parent: str) -> str:
     redirected_at = known.redirected_at(child)
     if redirected_at is not None:
         return f"goes on: this leg was redirected out of its Dial at {time_of_day(redirected_at)}"

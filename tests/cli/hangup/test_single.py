@@ -117,7 +117,7 @@ def test_of_a_child_it_says_what_the_parent_does(setup: CliSetup) -> None:
     assert outcome.code == 0
     assert messages(outcome) == (
         f"callctl: ended: {child} is completed\n"
-        f"callctl: its parent {parent} hangs up: its Dial has no action, and no verb behind it\n"
+        f"callctl: its parent {parent}, if it is live, hangs up: its Dial has no action, and no verb behind it\n"
         f"hint: `callctl hangup {parent}` ends it as well; --family ends both at once\n"
     )
 

@@ -491,6 +491,26 @@ def test_what_becomes_of_the_children_is_said_by_what_is_known(
     assert table.operator.effects(Redirect(target, "survey"), board.snapshot()) == on_hang_up + on_redirect
 
 
+@pytest.mark.parametrize(
+    ("status", "effect"),
+    [
+        (TALKS, "its parent goes on with the Dial's action, else"),
+        ("completed", None),
+        ("", "its parent, if it is live, goes on with the Dial's action, else"),
+    ],
+)
+def test_what_becomes_of_the_parent_is_said_unless_it_is_over(table: Table, status: str, effect: str | None) -> None:
+    """A leg that left its Dial may have outlived the caller."""
+    board = Board()
+    if status:
+        board.apply(event(1, status, number=1))
+    board.apply(event(2, TALKS, number=1, parent=1, To="client:ann"))
+    target = (Target(sid(2), TALKS, sid(1)),)
+    for intent in (HangUp(target), Redirect(target, "survey")):
+        said = table.operator.effects(intent, board.snapshot())
+        assert said.startswith(effect) if effect else said == ""
+
+
 def test_without_other_legs_nothing_is_said_of_them(table: Table) -> None:
     assert table.operator.effects(HangUp((Target(UNKNOWN, RINGS),)), Snapshot()) == ""
     assert list(table.operator.urls) == ["survey"]

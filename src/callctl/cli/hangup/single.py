@@ -253,7 +253,9 @@ def _say_effect_on_parent(runtime: Runtime, history: History, call: Call, *, par
     # A leg that nobody answered may be one of several that the Dial rings.
     may_ring_others = redirected_at is None and call.status != CallStatus.COMPLETED
     unless = ", unless the Dial still rings another leg" if may_ring_others else ""
+    is_live = leg is not None and leg.verified
+    effect = effect_on_parent(history, call.sid, parent=parent, is_live=is_live)
     runtime.say(
-        f"callctl: its parent {parent} {effect_on_parent(history, call.sid, parent=parent)}{unless}\n"
+        f"callctl: its parent {parent}{'' if is_live else ','} {effect}{unless}\n"
         f"hint: `callctl hangup {shlex.quote(parent)}` ends it as well; --family ends both at once"
     )

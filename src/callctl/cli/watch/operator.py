@@ -269,9 +269,14 @@ class TableOperator:
             return ""
         from callctl.operations.redirect import ACTION_IS_REQUESTED, effect_on_parent
 
+        parent = None if leg.parent_call_sid is None else snapshot.leg(leg.parent_call_sid)
+        if parent is not None and parent.is_final:
+            return ""
         with History(self._runtime, self._settings, readonly=True) as history:
             if leg.parent_call_sid is not None:
-                return f"its parent {effect_on_parent(history, leg.call_sid, parent=leg.parent_call_sid)}"
+                is_live = parent is not None
+                effect = effect_on_parent(history, leg.call_sid, parent=leg.parent_call_sid, is_live=is_live)
+                return f"its parent{'' if is_live else ','} {effect}"
             redirected = {child.call_sid: history.redirected_at(child.call_sid) for child in children}
         effect = _effect_on_children(children, list(redirected.values()))
         asks_action = isinstance(intent, Redirect) and None in redirected.values()  # a Dial is under way
