@@ -125,6 +125,23 @@ async def test_who_signs_in_at_the_application_by_its_url_does_not_sign_in_as_tw
     assert signed_in == ["Basic YW5uOnNlY3JldA=="] * 2 * AT_ONCE
 
 
+async def test_the_password_of_the_public_url_goes_to_no_application(tmp_path: Path, application: Application) -> None:
+    """A proxy before the port asks for it, and passes it on."""
+    public = "https://tw:secret@calls.example.com/status"
+    options = WatchOptions("127.0.0.1", 0, public_url=public, forward_to=(application.url,))
+    async with running_watch(settings_in(tmp_path), options) as watch:
+        headers = {"authorization": "Basic dHc6c2VjcmV0", "X-Other": "kept"} | sign(public, form(1, "ringing"))
+        local = f"http://127.0.0.1:{watch.ready.port}/status"
+        async with (
+            aiohttp.ClientSession() as http,
+            http.post(local, data=form(1, "ringing"), headers=headers) as answer,
+        ):
+            assert answer.status == 204
+        (sent,) = await application.requests(1)
+    headers = {name.lower(): value for name, value in sent.headers}
+    assert (headers["x-other"], "authorization" in headers) == ("kept", False)
+
+
 async def test_the_application_answers_requests_for_twiml(tmp_path: Path, application: Application) -> None:
     application.text, application.content_type = DOCUMENT, "application/xml"
     options = WatchOptions("127.0.0.1", 0, forward_to=(f"{application.url}/voice",))

@@ -200,6 +200,21 @@ async def test_signed_requests_to_another_path_are_reported_once_and_counted(
     assert max(map(len, reports.troubles)) < 500
 
 
+async def test_a_form_that_a_redirect_has_lost_is_reported(
+    start: Start, reports: Reports, http: aiohttp.ClientSession
+) -> None:
+    listener = await start()
+    for _ in range(2):
+        async with http.get(listener.url + "/status", headers=sign(PUBLIC)) as answer:
+            assert answer.status == 204
+    (lost,) = reports.troubles
+    assert lost.startswith(
+        "a signed GET without a form came to the callback URL: a redirect on the way, as from http to"
+    )
+    assert PUBLIC in lost
+    assert (lost.cause, listener.ignored) == ("misdirected", 2)
+
+
 async def test_a_media_stream_that_is_to_be_opened_here_is_reported(
     start: Start, reports: Reports, http: aiohttp.ClientSession
 ) -> None:

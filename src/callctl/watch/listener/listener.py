@@ -22,7 +22,14 @@ from callctl.calls.call import CallStatus
 from callctl.calls.event import CALLBACK, TWIML_REQUEST, AmbiguousEventError, CallEvent, NotACallEventError
 from callctl.calls.other_callbacks import FEATURES, asks_for_announcement
 from callctl.calls.watch_trouble import Cause, Trouble
-from callctl.errors import StoreAwayError, StoreBusyError, StoreError, shortened, type_and_message
+from callctl.errors import (
+    StoreAwayError,
+    StoreBusyError,
+    StoreError,
+    shortened,
+    type_and_message,
+    without_secrets,
+)
 from callctl.settings import Settings, may_be_token
 from callctl.support.server import TcpServer
 from callctl.watch.counts import Counts, is_to_be_reported
@@ -49,8 +56,6 @@ from callctl.watch.listener.signature import SIGNATURE_HEADERS, RequestedUrl, Si
 from callctl.watch.listener.twiml_responder import NOT_FOR_TWIML, TwimlResponder
 
 _HEALTH_PATH = "/healthz"
-# The field of a health answer by which a listener says that it passes requests on, also those for TwiML.
-FORWARDS = "forwards"
 _STATUSES = frozenset(("", *CallStatus))
 _NO_REPLAYS = "this is a listener of callctl, which has these events: replay them to an application\n"
 # The most wrong paths of signed requests that are reported: a captured request can be sent to any path.
@@ -127,8 +132,6 @@ class Listener:
         self._time_limit = TimeLimit(config.limits.store_seconds)
         self._forwarder, self._responder = forwarder, responder
         self.health: dict[str, object] = {"status": "ok", "nonce": config.nonce, "version": __version__}
-        if forwarder is not None:
-            self.health[FORWARDS] = True
         self.awaited_selftests: set[SelftestId] = set()
         self._server: TcpServer | None = None
         self.store_works = True
@@ -138,7 +141,7 @@ class Listener:
         self.accepted = self.duplicates = self.ignored = self.refused = self.failed = self.misdirected = 0
         self._misdirected_to: set[str] = set()
         self._streams_refused: set[str] = set()
-        self._has_reported_recut = False
+        self._has_reported_recut = self._has_reported_lost_form = False
         self._ambiguous: dict[str, None] = {}  # keys of ambiguous callbacks, the newest last
         # Keys of events that were answered with 500, and may be in the store all the same; the newest last.
         self._unreported: dict[str, None] = {}
@@ -154,6 +157,7 @@ class Listener:
         self.callback_url, self.health_url = address.callback_url, address.url + _HEALTH_PATH
         self.health["callback_url"] = address.shown_url
         self._paths = address.paths
+        self._signs_in = without_secrets(address.callback_url) != address.callback_url
         self._public_paths = {urlsplit(urls[0]).path.rstrip("/") for urls in address.signed_urls.values()}
         self._selftest_text = _selftest_text(address.callback_url)
         self._checks: dict[str, SignatureCheck] = {}  # by path; empty where nothing is verified
@@ -240,6 +244,8 @@ class Listener:
             return error.answer()
         if self._forwarder is not None:
             received.is_https = self.address.is_https_at(request.host)
+            if self._signs_in:  # for the proxy in front; applications get no password that is not theirs
+                received.headers = tuple(one for one in received.headers if one[0].lower() != b"authorization")
         own = None if own_path is None else self._checks.get(own_path)
         if own_path is not None and not self._may_be_elsewhere(path, own, received):
             return await self._accept(own_path, received, own)
@@ -339,6 +345,8 @@ class Listener:
         except NotACallEventError:
             self.ignored += 1  # valid, but nothing to show
             is_followed = received.has_no_form and self._forwarder is not None  # where an application redirected to
+            if received.has_no_form and path == self.address.path:
+                self._report_lost_form()
             if path != self.address.path or is_followed or asks_for_announcement(dict(received.pairs)):
                 return await self._answer_twiml(path, received)
             return self._acknowledge(received)
@@ -346,6 +354,16 @@ class Listener:
             unclear = AmbiguousEventError(event.key, (), sender=None, asks_for_twiml=event.kind == TWIML_REQUEST)
             return await self._answer_ambiguous(unclear, path, received)
         return await self._store(event, path, received)
+
+    def _report_lost_form(self) -> None:
+        """Report, once, a GET without fields at the callback URL: what came with the first request is lost."""
+        if not self._has_reported_lost_form:
+            self._has_reported_lost_form = True
+            what = (
+                "a signed GET without a form came to the callback URL: a redirect on the way, as from http to https, "
+                f"loses the form and with it the callback; the URL to give Twilio is {self.address.shown_url}"
+            )
+            self._on_trouble(Trouble(what, Cause.MISDIRECTED, url=self.address.path))
 
     async def _answer_ambiguous(self, error: AmbiguousEventError, path: str, received: ReceivedRequest) -> web.Response:
         """Answer a callback or a request for TwiML as any other, and say that it is no event."""
