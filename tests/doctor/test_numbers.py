@@ -59,7 +59,7 @@ def typed(command: str, env: dict[str, str]) -> None:
     curl, option, user, url, *rest = shlex.split(command)
     assert (curl, option, set(rest[::2])) == ("curl", "-u", {"--data-urlencode"})
     for name, value in env.items():
-        user = user.replace(f"${name}", value)
+        user = user.replace(f"${{{name}:?}}", value)
     sid, _, secret = user.partition(":")
     done = requests.post(url, data=dict(pair.split("=", 1) for pair in rest[1::2]), auth=(sid, secret), timeout=10)
     assert done.status_code == 200, done.text
@@ -219,7 +219,7 @@ def test_a_number_whose_voice_url_leads_to_a_listener_without_twiml_is_a_fault(
     simulator: Simulator, client: Client
 ) -> None:
     client.incoming_phone_numbers.create(phone_number="+12025550142", voice_url=PASTED, status_callback=OURS)
-    silent = Listeners([OURS], PASTED, forwards=False, without_twiml=[OURS])
+    silent = Listeners([OURS], PASTED, forwards=False, without_twiml=[(OURS, "127.0.0.1:8765")])
     (fault, _) = found(simulator, silent)
     assert (fault.name, fault.level) == ("number", "error")
     assert fault.text == (
@@ -263,6 +263,32 @@ def test_of_many_numbers_five_are_shown_and_all_are_in_json(simulator: Simulator
     assert findings[0].text.endswith("its voice URL is not set: its calls fail")
 
 
+def test_some_listeners_at_a_voice_url_without_twiml_are_named(simulator: Simulator, client: Client) -> None:
+    client.incoming_phone_numbers.create(phone_number="+12025550142", voice_url=PASTED, status_callback=OURS)
+    mixed = Listeners([OURS, OURS], PASTED, forwards=True, without_twiml=[(OURS, "127.0.0.1:8767")])
+    (some, _) = found(simulator, mixed)
+    assert (some.name, some.level) == ("number", "warning")
+    assert some.text == (
+        "calls of +12025550142 fail, or begin with its fallback: of the listeners at its voice URL some have no TwiML "
+        "to give there: 127.0.0.1:8767"
+    )
+    none = Listeners([OURS, OURS], PASTED, forwards=False, without_twiml=[(OURS, "a:1"), (OURS, "a:2")])
+    assert [one.level for one in found(simulator, none)] == ["error", "ok"]
+
+
+def test_a_url_of_the_other_scheme_is_another_one(simulator: Simulator, client: Client) -> None:
+    """A proxy that redirects http to https loses the form, and with it the callback."""
+    plain = "http://calls.example.com/status"
+    number = client.incoming_phone_numbers.create(phone_number="+12025550142", voice_url=plain, status_callback=plain)
+    (finding,) = found(simulator, FORWARDING)
+    assert f"its status callback goes to {plain}, by http where the listener's is https" in finding.text
+    assert f"its voice URL goes to {plain}, by http where the listener's is https" in finding.text
+    assert finding.fix == "this sets both"
+    typed(str(finding.facts["command"]), env_for(simulator))
+    set_now = client.incoming_phone_numbers(number.sid).fetch()
+    assert (set_now.voice_url, set_now.voice_fallback_url or "", set_now.status_callback) == (PASTED, "", PASTED)
+
+
 @pytest.mark.parametrize(
     ("url", "is_here", "answers"),
     [
@@ -270,6 +296,8 @@ def test_of_many_numbers_five_are_shown_and_all_are_in_json(simulator: Simulator
         (f"{OURS}/", True, True),
         (PASTED, True, True),
         ("https://CALLS.example.com:443/status", True, True),
+        ("http://calls.example.com/status", False, False),
+        ("http://calls.example.com/twiml/survey", False, False),
         ("https://calls.example.com/twiml/survey", False, True),
         ("https://calls.example.com/other", False, False),
         ("https://app.example.com/twiml/survey", False, False),
@@ -279,7 +307,9 @@ def test_of_many_numbers_five_are_shown_and_all_are_in_json(simulator: Simulator
 )
 def test_what_leads_here(url: str, *, is_here: bool, answers: bool) -> None:
     assert (HERE.has(url), HERE.answers(url)) == (is_here, answers)
-    at_our_host = "calls.example.com" in url.lower()  # what comes to another path goes to the application
+    at_our_host = url.lower().startswith(
+        "https://calls.example.com"
+    )  # what comes to another path goes to the application
     assert (FORWARDING.has(url), FORWARDING.answers(url)) == (at_our_host, at_our_host)
 
 
@@ -309,7 +339,7 @@ SIGNED_IN = Listeners([WITH_PASSWORD], f"{WITH_PASSWORD}#rc=5&rp=5xx,ct,rt", for
 def test_only_what_signs_in_as_the_listeners_url_does_leads_there(url: str, *, is_here: bool) -> None:
     assert (SIGNED_IN.has(url), SIGNED_IN.answers(url)) == (is_here, is_here)
     assert SIGNED_IN.answers(url.replace("/status", "/twiml/survey")) is is_here
-    assert SIGNED_IN.has_but_for_user(url) is not is_here
+    assert (SIGNED_IN.has_but_for(url) is None) is is_here
     assert not HERE.has(WITH_PASSWORD)
 
 

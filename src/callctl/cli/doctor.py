@@ -140,29 +140,23 @@ def _numbers(runtime: Runtime, settings: Settings, running: Running, *, came_bac
 
 
 def _listeners(running: Running, watch: WatchRecord) -> Listeners:
-    """Return what is known of who listens; whether one passes requests on is read from its health URL.
-
-    That of a listener on another machine can't be read.
-    """
+    """Return what is known of who listens: what their records say, and which paths those of this machine have."""
     from callctl.doctor.numbers import Listeners
-    from callctl.watch.listener.listener import FORWARDS
-    from callctl.watch.registry.health import ask_health, serves
+    from callctl.watch.registry.health import serves
+    from callctl.watch.registry.record import NO, YES
 
-    here = [each for each in running.watches if not each.host]
-    forwards = {each: (ask_health(each.health_url) or {FORWARDS: None}).get(FORWARDS, False) for each in here}
     to_paste = watch.callback_url if urlsplit(watch.callback_url).fragment else f"{watch.callback_url}#{RETRIES}"
-    silent = {each.callback_url for each, known in forwards.items() if known is False}
-    others = {each.callback_url for each in running.watches if forwards.get(each) is not False}
+    silent = [each for each in running.watches if each.forwards == NO]
 
     def serves_document(path: str) -> bool | None:
-        known = {None if each.host or forwards[each] else serves(each, path) for each in running.watches}
+        known = {None if each.host or each.forwards != NO else serves(each, path) for each in running.watches}
         return True if True in known else None if None in known else False
 
     return Listeners(
         [each.callback_url for each in running.watches],
         to_paste,
-        forwards=forwards.get(watch) is True,
-        without_twiml=sorted(silent - others),
+        forwards=watch.forwards == YES,
+        without_twiml=[(each.callback_url, each.where) for each in silent],
         serves=serves_document,
     )
 

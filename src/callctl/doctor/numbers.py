@@ -24,14 +24,15 @@ _PRINTED = f"{_PATH}#rc="  # the end of a URL that a watch has printed: its tunn
 class Listeners:
     """The listeners that run: their callback URLs, that to give to Twilio, and whether requests for TwiML go on.
 
-    ``without_twiml`` are the callback URLs at which requests for TwiML are answered with 404, as far as that is known.
+    ``without_twiml`` has those that answer requests for TwiML with 404, as far as that is known: each one's callback
+    URL, and where it is.
     ``serves`` returns whether one of them has a document at a path of its host; None if that is not known.
     """
 
     callback_urls: Sequence[str]
     to_paste: str
     forwards: bool
-    without_twiml: Sequence[str] = ()
+    without_twiml: Sequence[tuple[str, str]] = ()
     serves: Callable[[str], bool | None] = lambda _path: None
 
     def has(self, url: str) -> bool:
@@ -42,8 +43,8 @@ class Listeners:
 
     def has_by_host_alone(self, url: str) -> bool:
         """Return whether a URL is one of ours only if all paths of its host lead here, which a proxy may not do."""
-        own_paths = {_place(own)[:2] for own in (*self.callback_urls, self.to_paste)}
-        return self.has(url) and _place(url)[:2] not in own_paths
+        own_paths = {_place(own)[:3] for own in (*self.callback_urls, self.to_paste)}
+        return self.has(url) and _place(url)[:3] not in own_paths
 
     def url_for(self, url: str, *, keeps_path: bool) -> str:
         """Return the URL here for an application's URL, with its query: that of callbacks, or at the same path."""
@@ -58,7 +59,14 @@ class Listeners:
         """Return whether a URL leads to a listener that has no TwiML to give there, so that each call to it fails."""
         if self.is_of_document(url):
             return self.serves(_parts(url).path) is False
-        return any(is_same_url(url, own) for own in self.without_twiml)
+        return bool(self.without_twiml_at(url)) and len(self.without_twiml_at(url)) == self._at(url)
+
+    def without_twiml_at(self, url: str) -> list[str]:
+        """Return where those listeners are, of the ones at this URL, that have no TwiML to give."""
+        return [where for own, where in self.without_twiml if is_same_url(url, own)]
+
+    def _at(self, url: str) -> int:
+        return sum(is_same_url(url, own) for own in self.callback_urls)
 
     def is_of_document(self, url: str) -> bool:
         """Return whether a URL is one at which a listener may serve a document, unless it passes requests on there."""
@@ -68,9 +76,20 @@ class Listeners:
         """Return whether a URL for TwiML leads here: it is that of callbacks, or that of a document that is served."""
         return self.has(url) or is_of_document(url, self.callback_urls)
 
-    def has_but_for_user(self, url: str) -> bool:
-        """Return whether nothing but user and password keeps a URL from being one at which callbacks are taken in."""
-        return not self.has(url) and any(_place(url) == _place(own) for own in self.callback_urls)
+    def has_but_for(self, url: str) -> str | None:
+        """Return what alone keeps a URL from being one at which callbacks are taken in, in words; None if it is none.
+
+        To http it is another request than to https: a redirect loses its form (docs/twilio.md, "Delivery").
+        """
+        if self.has(url):
+            return None
+        for own in self.callback_urls:
+            (scheme, *place), (own_scheme, *own_place) = _place(url), _place(own)
+            if place == own_place:
+                if scheme == own_scheme:
+                    return "with another user or password than the listener's"
+                return f"by {scheme} where the listener's is {own_scheme}"
+        return None
 
     @property
     def has_password(self) -> bool:
@@ -123,6 +142,15 @@ def number_findings(
             if listeners.is_of_document(each.by.voice_url):
                 hint = f"start it with --serve {_document(each.by.voice_url)}=FILE, or set another voice URL"
             yield wrong("number", CallctlError(what, hint=hint))
+        elif not listeners.refuses_twiml(each.by.voice_url) and (
+            silent := listeners.without_twiml_at(each.by.voice_url)
+        ):
+            what = (
+                f"calls of {each.name} fail, or begin with its fallback: of the listeners at its voice URL some have "
+                f"no TwiML to give there: {', '.join(silent)}"
+            )
+            fix = "start all of them with the same --forward-to, or give the others another public URL"
+            yield warning("number", what, fix=fix, numbers=list(each.numbers))
     keeps_path = len({path for each in handled if (path := _document_path(each, listeners)) is not None}) > 1
     judged = [(each, _changes(each, listeners, keeps_path=keeps_path)) for each in handled]
     faults = [(each, changes) for each, changes in judged if changes]
@@ -185,7 +213,7 @@ def _document_path(handled: _Handled, listeners: Listeners) -> str | None:
     """
     for url in (handled.by.voice_url, handled.by.voice_fallback_url):
         if url and not listeners.answers(url):
-            return None if _PRINTED in url or listeners.has_but_for_user(url) else _parts(url).path
+            return None if _PRINTED in url or listeners.has_but_for(url) else _parts(url).path
     return None
 
 
@@ -238,7 +266,7 @@ def _changes(handled: _Handled, listeners: Listeners, *, keeps_path: bool) -> di
         changes |= {"StatusCallback": listeners.to_paste, "StatusCallbackMethod": "POST"}
     if listeners.forwards and handled.by.voice_url and not listeners.answers(handled.by.voice_url):
         url = handled.by.voice_url
-        is_application = _PRINTED not in url and not listeners.has_but_for_user(url)
+        is_application = _PRINTED not in url and not listeners.has_but_for(url)
         changes["VoiceUrl"] = listeners.url_for(url, keeps_path=keeps_path) if is_application else listeners.to_paste
         if is_application and not handled.by.voice_fallback_url and without_secrets(url) == url:
             changes["VoiceFallbackUrl"] = url
@@ -259,14 +287,14 @@ def _unreported(handled: _Handled, listeners: Listeners) -> str:
 
 
 def _goes(url: str, listeners: Listeners) -> str:
-    but = ", with another user or password than the listener's" if listeners.has_but_for_user(url) else ""
-    return f"goes to {without_secrets(url)}{but}"
+    but = listeners.has_but_for(url)
+    return f"goes to {without_secrets(url)}{'' if but is None else f', {but}'}"
 
 
 def _fix(handled: _Handled, changes: Mapping[str, str], listeners: Listeners) -> str:
     """Return what the request does: it names each URL that is replaced, and says what becomes of it."""
     parts = ["this sets both" if {"StatusCallback", "VoiceUrl"} <= changes.keys() else "this sets it"]
-    if "VoiceUrl" in changes and not listeners.has_but_for_user(handled.by.voice_url):
+    if "VoiceUrl" in changes and not listeners.has_but_for(handled.by.voice_url):
         path = urlsplit(changes["VoiceUrl"]).path
         at_path = "" if path == urlsplit(listeners.to_paste).path else f", at its path {path}"
         parts.append(
@@ -279,7 +307,7 @@ def _fix(handled: _Handled, changes: Mapping[str, str], listeners: Listeners) ->
             "(VoiceFallbackUrl)"
         )
     replaced = handled.by.status_callback if "StatusCallback" in changes else ""
-    if replaced and not listeners.has_but_for_user(replaced):
+    if replaced and not listeners.has_but_for(replaced):
         parts.append(f"Twilio then no longer requests {replaced}{_instead(listeners)}")
         if handled.by.status_callback_method == "GET":
             parts.append("callbacks come by POST then, not by GET")
@@ -299,11 +327,12 @@ def _instead(listeners: Listeners) -> str:
 
 
 def _command(settings: Settings, url: str, changes: Mapping[str, str]) -> str:
-    """Return the request as one types it; the account's secrets stay in the environment.
+    """Return the request as one types it; the account's secrets stay in the environment, or the shell says so.
 
     A password in the callback URL is shown, since the request would set asterisks in its place.
     """
-    user = "$TWILIO_API_KEY:$TWILIO_API_SECRET" if settings.api_key else "$TWILIO_ACCOUNT_SID:$TWILIO_AUTH_TOKEN"
+    names = ("API_KEY", "API_SECRET") if settings.api_key else ("ACCOUNT_SID", "AUTH_TOKEN")
+    user = ":".join(f"${{TWILIO_{name}:?}}" for name in names)
     pairs = " ".join(f"--data-urlencode {shlex.quote(f'{name}={value}')}" for name, value in changes.items())
     return f'curl -u "{user}" {shlex.quote(url)} {pairs}'
 
@@ -318,9 +347,9 @@ def is_of_document(url: str, callback_urls: Sequence[str]) -> bool:
     return DOCUMENTS in _parts(url).path and any(_origin(url) == _origin(own) for own in callback_urls)
 
 
-def _place(url: str) -> tuple[str, str, str]:
+def _place(url: str) -> tuple[str, str, str, str]:
     parts = _parts(url)
-    return parts.netloc, parts.path.rstrip("/"), parts.query
+    return parts.scheme, parts.netloc, parts.path.rstrip("/"), parts.query
 
 
 def _is_below(url: str, callback_url: str) -> bool:
@@ -329,8 +358,9 @@ def _is_below(url: str, callback_url: str) -> bool:
     return _origin(url) == _origin(callback_url) and _parts(url).path.startswith(f"{base}/")
 
 
-def _origin(url: str) -> tuple[str, tuple[str, str]]:
-    return _parts(url).netloc, _user(url)
+def _origin(url: str) -> tuple[str, str, tuple[str, str]]:
+    parts = _parts(url)
+    return parts.scheme, parts.netloc, _user(url)
 
 
 def _parts(url: str) -> SplitResult:

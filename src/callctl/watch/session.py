@@ -54,7 +54,7 @@ from callctl.watch.registry.health import (
     why_callbacks_may_be_lost,
 )
 from callctl.watch.registry.process import is_here, process_space, resume_hint, stopped_in_words
-from callctl.watch.registry.record import POLLS, POLLS_NOT, WatchRecord
+from callctl.watch.registry.record import NO, YES, WatchRecord
 from callctl.watch.retention import Retention
 from callctl.watch.silent_calls import SilentCalls
 
@@ -628,7 +628,8 @@ class Session:
             store="" if self._settings.store_url else str(self._settings.store.absolute()),
             command="listen" if self._options.is_service else "watch",
             processes=process_space(),
-            polls=POLLS_NOT if self._api is None else POLLS,
+            polls=NO if self._api is None else YES,
+            forwards=YES if self._options.forward_to else NO,
             keep_days=str(self._options.keep_days),
         )
 

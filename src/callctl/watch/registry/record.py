@@ -8,9 +8,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 # Fields that records of older versions lack.
-_ADDED = ("store", "command", "host", "processes", "trouble", "polls", "keep_days")
-# Whether it compares with REST; a record of an older version does not say so.
-POLLS, POLLS_NOT = "yes", "no"
+_ADDED = ("store", "command", "host", "processes", "trouble", "polls", "keep_days", "forwards")
+# Whether it does something; a record of an older version does not say so.
+YES, NO = "yes", "no"
 # For how many days one keeps events whose record does not say so: what ``--keep-days`` is unless it is given.
 _USUAL_DAYS = 30
 
@@ -22,9 +22,9 @@ class WatchRecord:
     ``command`` is the command that runs: ``watch`` or ``listen``. ``host`` is the machine of one that was announced in
     the store, where it is not known by a record here: it is on another machine, or another user's.
     ``processes`` is what ``process_space`` says, and ``trouble`` why callbacks may be lost, as it says itself.
-    ``polls`` says whether it compares with REST; it is empty where that is not known. ``keep_days`` is for how many
-    days it keeps events. ``health_url`` is empty while it starts: its store is open, but it may not listen yet; such
-    a record is announced only.
+    ``polls`` says whether it compares with REST, ``forwards`` whether it passes requests on to an application; each is
+    empty where that is not known. ``keep_days`` is for how many days it keeps events. ``health_url`` is empty while it
+    starts: its store is open, but it may not listen yet; such a record is announced only.
     """
 
     callback_url: str
@@ -41,6 +41,7 @@ class WatchRecord:
     trouble: str = ""
     polls: str = ""
     keep_days: str = ""
+    forwards: str = ""
 
     @property
     def days_kept(self) -> int:

@@ -28,7 +28,7 @@ from callctl.support.parsing import read_json
 from callctl.support.urls import is_loopback_url
 from callctl.watch.registry.health import HEALTH_LIMIT, is_alive
 from callctl.watch.registry.process import has_stopped_process, is_gone, is_here, is_in_own_space, process_space
-from callctl.watch.registry.record import POLLS_NOT, WatchRecord, record_of
+from callctl.watch.registry.record import NO, WatchRecord, record_of
 
 if TYPE_CHECKING:
     from callctl.settings import Settings
@@ -219,11 +219,11 @@ def nobody_polls(settings: Settings, store: EventStore, record: WatchRecord) -> 
     Raises:
         CallctlError: The store can't be read, or the folder of the records not be looked at or trusted.
     """
-    if record.polls != POLLS_NOT:
+    if record.polls != NO:
         return False
     others = [other for other in running(settings) if other.store == record.store]
     others += announced_in(settings, store) if store.is_shared else []
-    return all(other.polls == POLLS_NOT for other in others)
+    return all(other.polls == NO for other in others)
 
 
 def _without_record(settings: Settings, records: list[WatchRecord]) -> list[WatchRecord]:
