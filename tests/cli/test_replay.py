@@ -400,6 +400,26 @@ def test_a_password_is_not_kept_so_the_url_is_to_be_given(replay: Replaying, set
     assert kept(settings) == []
 
 
+def test_a_request_for_twiml_that_failed_is_sent_too(replay: Replaying, settings: Settings) -> None:
+    """Where it was to go is known of it, and else it stays kept for ever, unless one thinks of --kind."""
+    fields = form(1, "ringing", at=0) | {"ApiVersion": "2010-04-01", "Direction": "inbound"}
+    del fields["CallbackSource"]
+    request = CallEvent.from_form(fields.items(), received_at=moment(0.5), world=settings.world, verified=True)
+    assert request.kind == "twiml-request"
+    stored(settings, request)
+    with Server(reply(204)) as application:
+        with closing(opened(settings)) as store:
+            row = Undelivered(
+                request.call_sid, request.key, application.url, request.received_at, "no answer", timedelta()
+            )
+            store.keep_undelivered([row], now=NOW)
+        assert replay("--failed", "--kind", "callback").code == 0
+        assert len(kept(settings)) == 1
+        assert replay("--failed").code == 0
+        assert len(application.received) == 1
+    assert kept(settings) == []
+
+
 def test_what_was_to_go_to_another_machine_needs_a_word(replay: Replaying, settings: Settings) -> None:
     one = callback(settings, 1, "ringing", at=0)
     stored(settings, one)

@@ -89,7 +89,7 @@ def replay(
             metavar="KIND",
             autocompletion=completion.callback_kinds,
             help="callback, recording, conference, …; repeatable.\n\n"
-            f"{', '.join((*KINDS, TWIML_REQUEST))}; without it all but {TWIML_REQUEST}.",
+            f"{', '.join((*KINDS, TWIML_REQUEST))}; without it all but {TWIML_REQUEST}, with --failed all.",
             rich_help_panel=WHICH,
         ),
     ] = None,
@@ -161,7 +161,7 @@ def replay(
         raise UsageError("to which URL?", hint="--to http://127.0.0.1:5000/status names your application")
     chosen = _Chosen(
         filters.read_filter(status=status, from_=from_, since=since, until=until, now=now),
-        kinds=_kinds(kind),
+        kinds=_kinds(kind, failed=failed),
         takes_unverified=unverified,
     )
     target = None if to is None else _checked_url(to, "--to", allow_remote=allow_remote)
@@ -201,9 +201,10 @@ def replay(
 # Options
 
 
-def _kinds(given: Sequence[str] | None) -> Collection[str]:
+def _kinds(given: Sequence[str] | None, *, failed: bool) -> Collection[str]:
+    """Return which kinds of events are sent. Of a request for TwiML that failed it is known where it was to go."""
     if given is None:
-        return KINDS
+        return (*KINDS, TWIML_REQUEST) if failed else KINDS
     kinds = words_in(given)
     unknown = [kind for kind in kinds if kind not in (*KINDS, TWIML_REQUEST)]
     if unknown or not kinds:
