@@ -183,6 +183,8 @@ def test_the_world_is_asked_for_through_the_proxy(start_api: StartApi, monkeypat
         "foo://user:fake-password@host",
         "http://user:fake-password@h:port",
         "http://user:fake-password[@host",
+        "http://user:fake-password@",  # as http://$USER:$PASSWORD@$HOST gives where HOST is not set
+        "socks5h://user:fake-password@",
     ],
 )
 def test_a_proxy_that_is_none_does_not_spill_its_password(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -300,6 +300,7 @@ def without_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("http://ann:fake-word@{host}", "the proxy did not let the connection through (HTTP 407)"),
         ("ann:fake-word@{host}", "its address or the proxy's is malformed"),
+        ("http://ann:fake-word@", "it can't be requested"),
         ("http://ann:fake-word@127.0.0.1:1", "can't connect to the proxy: Connection refused"),
     ],
 )

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import requests
 from requests import ConnectTimeout, ReadTimeout
 from requests.adapters import HTTPAdapter
+from requests.exceptions import InvalidProxyURL
 from requests.structures import CaseInsensitiveDict
 
 # The SDK's base client signs requests in, names itself and encodes; nothing of it knows the resources. The full
@@ -176,6 +177,12 @@ class _Adapter(HTTPAdapter):
         if is_new:
             _track(manager)
         return manager
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().get_connection_with_tls_context(*args, **kwargs)
+        except TypeError as error:  # of a proxy's address with a user and without a host
+            raise InvalidProxyURL("a proxy's address has no host") from error
 
     def build_response(self, req: Any, resp: Any) -> Any:
         reply = requests.Response()

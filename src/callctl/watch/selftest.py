@@ -157,7 +157,10 @@ def _proxy_to(url: str) -> str | None:
     named = select_proxy(url, get_environ_proxies(url))
     if not named:
         return None
-    proxy: str = prepend_scheme_if_needed(named, "http")  # type: ignore[no-untyped-call] # so in the stubs
+    try:
+        proxy: str = prepend_scheme_if_needed(named, "http")  # type: ignore[no-untyped-call] # so in the stubs
+    except TypeError as error:  # it has a user and no host
+        raise ValueError("a proxy's address has no host") from error
     return None if urlsplit(proxy).scheme.startswith("socks") else proxy
 
 
