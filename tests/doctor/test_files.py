@@ -23,7 +23,7 @@ from callctl.settings import load
 from callctl.simulator import Simulator
 from callctl.store.opening import open_store
 from callctl.store.records import Undelivered
-from callctl.store.sqlite.schema import MIGRATIONS
+from callctl.store.sqlite.schema import APPLICATION_ID, MIGRATIONS
 from callctl.store.sqlite.store import SqliteStore
 
 
@@ -205,17 +205,25 @@ class TestStore:
             text = f"{home} {expected}: events that can't be kept are refused"
             assert (code, findings["store"]["text"]) == (1, text)
 
-    @pytest.mark.parametrize(("version", "expected"), [(len(MIGRATIONS) + 1, "error"), (1, "ok")])
+    @pytest.mark.parametrize(
+        ("tables", "number", "expected", "text"),
+        [
+            (len(MIGRATIONS), len(MIGRATIONS) + 1, "error", "newer callctl"),
+            (1, 1, "ok", "brings it up to date"),
+            (len(MIGRATIONS), 1, "error", "its version number (user_version) is 1, but"),
+        ],
+    )
     def test_one_of_another_version(
-        self, callctl: Callctl, simulator: Simulator, home: Path, version: int, expected: str
+        self, callctl: Callctl, simulator: Simulator, home: Path, tables: int, number: int, expected: str, text: str
     ) -> None:
         path = home / "events.db"
-        SqliteStore.open_for_watch(path, world="w").close()
+        path.touch(0o600)
         with closing(sqlite3.connect(path)) as connection:
-            connection.execute(f"PRAGMA user_version = {version}")
+            numbers = f"PRAGMA user_version = {number}; PRAGMA application_id = {APPLICATION_ID}"
+            connection.executescript(f"{';'.join(MIGRATIONS[:tables])}; {numbers}")
         code, findings = doctor(callctl, env_for(simulator) | {"CALLCTL_STORE": str(path)})
         assert (code == 0, level(findings, "store")) == (expected == "ok", expected)
-        assert ("newer callctl" if expected == "error" else "brings it up to date") in findings["store"]["text"]
+        assert text in findings["store"]["text"]
 
     def test_one_that_is_locked(self, callctl: Callctl, simulator: Simulator, home: Path) -> None:
         path = home / "events.db"

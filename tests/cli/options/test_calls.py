@@ -328,7 +328,9 @@ def test_starts_of_uuids_are_starts(callctl: Callctl, home: Path) -> None:
 def test_last_says_what_keeps_the_store_from_being_read(choose: Chooser) -> None:
     store = choose.store()
     store.remember_placed("CA" + "5" * 32, at=datetime(2026, 1, 5, tzinfo=UTC))
-    store._writing.connection.execute("PRAGMA user_version = 8")  # which lacks a table
+    store._writing.connection.executescript(
+        "DROP TABLE undelivered; DROP TABLE listeners; DROP TABLE store_id; PRAGMA user_version = 8"
+    )
     store.close()
     for attempt in (choose.one, choose.change):
         with pytest.raises(UnknownCallError, match="has version 8") as raised:

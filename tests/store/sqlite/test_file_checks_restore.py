@@ -189,6 +189,22 @@ def test_a_table_that_is_dropped_is_made_anew(path: Path, store: SqliteStore, tr
     assert "tables were dropped" in trouble
 
 
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_version_number_that_is_changed_under_an_open_store_loses_nothing(
+    path: Path, store: SqliteStore, troubles: list[str], number: int
+) -> None:
+    """It is noticed once the schema has changed as well; none of its tables could be brought up to date."""
+    calls = fill(store)
+    run(path, f"PRAGMA user_version = {number}")
+    store.append(event(99, "ringing"))
+    run(path, "CREATE TABLE mine (x)")
+    store.append(event(98, "ringing"))
+    assert set(kept(path)) == {*calls, sid(99), sid(98)}
+    (trouble,) = troubles
+    assert "its version number (user_version) is" in trouble
+    assert "copied to a new file" in trouble
+
+
 def test_what_is_in_no_memory_is_said_to_be_lost(
     path: Path, troubles: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -387,6 +387,26 @@ def test_a_store_that_might_not_take_all_events_is_refused(path: Path, what: str
     assert "CALLCTL_STORE" in (refused.value.hint or "")
 
 
+@pytest.mark.parametrize("number", [0, 1, len(MIGRATIONS) - 1])
+@pytest.mark.parametrize("use", USES)
+def test_a_store_whose_version_number_was_changed_is_refused_with_what_sets_it_back(
+    path: Path, number: int, use: str
+) -> None:
+    with closing(SqliteStore.open_for_watch(path, world=WORLD)) as store:
+        store.append(event(1, "ringing"))
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version = {number}")
+    with pytest.raises(StoreError, match=rf"its version number \(user_version\) is {number}, but") as refused:
+        USES[use](path)
+    statement = f"PRAGMA user_version = {len(MIGRATIONS)}"
+    assert (refused.value.hint or "").startswith(f"`sqlite3 {path} '{statement}'` sets it back; or undo that")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(statement)
+    USES[use](path)
+    with closing(SqliteStore.open_for_watch(path, world=WORLD)) as store:
+        assert not store.append(event(1, "ringing"))  # it is there
+
+
 @pytest.mark.parametrize("version", range(1, len(MIGRATIONS) + 1))
 def test_a_store_of_each_version_is_compared_with_what_that_had(path: Path, version: int) -> None:
     path.parent.mkdir()

@@ -131,7 +131,10 @@ class FileChecks:
             return None
         if not has_tables(connection):
             return "tables were dropped"
-        if version_of(connection) < newest_version() or (self.newest and self.newest.is_lost_in(connection)):
+        is_older = version_of(connection) < newest_version()
+        if is_older and (altered := find_alteration(connection)) is not None:
+            return altered
+        if is_older or (self.newest and self.newest.is_lost_in(connection)):
             return RESTORED
         if not are_others_kept(connection):
             return RESTORED

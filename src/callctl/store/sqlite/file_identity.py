@@ -7,6 +7,7 @@ to it ("How to corrupt", section 2.2); SQLite keeps them.
 
 from __future__ import annotations
 
+import shlex
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +20,7 @@ from callctl.store.sqlite.schema import (
     MIGRATIONS,
     application_id_of,
     find_alteration,
+    version_by_tables,
     version_of,
 )
 
@@ -61,8 +63,12 @@ def check_schema(database: sqlite3.Connection, path: Path) -> None:
     """
     _check_without_code(database, path)
     altered = find_alteration(database)
-    if altered is not None:
-        raise StoreError(f"the event store {path} is not used: {altered}", hint=_ALTERED_HINT)
+    if altered is None:
+        return
+    hint, version = _ALTERED_HINT, version_by_tables(database)
+    if version is not None and version > version_of(database):
+        hint = f"`sqlite3 {shlex.quote(str(path))} 'PRAGMA user_version = {version}'` sets it back; or {hint}"
+    raise StoreError(f"the event store {path} is not used: {altered}", hint=hint)
 
 
 def _check_without_code(database: sqlite3.Connection, path: Path) -> None:

@@ -209,8 +209,9 @@ def set_store_id(connection: sqlite3.Connection, number: str) -> None:
 def find_alteration(connection: sqlite3.Connection) -> str | None:
     """Return what in an open store is not as callctl made it, so that not all might be stored; None if all is.
 
-    Tables and indexes must be those of its version, as far as they are there. Other tables are in nobody's way, and
-    neither are plain indexes. Of the store of a newer callctl nothing is known.
+    Tables and indexes must be those of its version, as far as they are there, and none of a later one may be: it could
+    not be brought up to date. Other tables are in nobody's way, and neither are plain indexes. Of the store of a newer
+    callctl nothing is known.
 
     Raises:
         sqlite3.Error: It can't be read.
@@ -220,7 +221,12 @@ def find_alteration(connection: sqlite3.Connection) -> str | None:
         if version > newest_version():
             return None
         expected = _schema_of(version)
-        for kind, name, owner, sql in connection.execute(_OBJECTS):
+        later = _schema_of(newest_version()).objects.keys() - expected.objects.keys()
+        objects = connection.execute(_OBJECTS).fetchall()
+        for kind, name, _owner, _sql in objects:
+            if name in later:
+                return f"its version number (user_version) is {version}, but its {kind} {name!r} is of a later version"
+        for kind, name, owner, sql in objects:
             if name in expected.objects:
                 if expected.objects[name] != (kind, owner, _normalized(sql)):
                     return f"its {kind} {name!r} is not as callctl made it"
@@ -229,6 +235,20 @@ def find_alteration(connection: sqlite3.Connection) -> str | None:
         for owner, name in connection.execute(_LIMITING):
             if owner in expected.objects and (owner, name) not in expected.limiting:
                 return f"its index {name!r} is not callctl's, and may keep rows from being stored"
+    return None
+
+
+def version_by_tables(connection: sqlite3.Connection) -> int | None:
+    """Return the newest version whose tables an open store has, whatever its version number says; None for none.
+
+    Raises:
+        sqlite3.Error: It can't be read.
+    """
+    found = {name: _normalized(sql) for kind, name, _, sql in connection.execute(_OBJECTS) if kind == "table"}
+    for version in range(newest_version(), 0, -1):
+        tables = {name: sql for name, (kind, _, sql) in _schema_of(version).objects.items() if kind == "table"}
+        if tables.items() <= found.items():
+            return version
     return None
 
 
