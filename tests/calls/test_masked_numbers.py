@@ -114,6 +114,12 @@ def test_one_end_of_a_call(party: str, shown: str) -> None:
         ("<Number>+12025550142</Number><Client>ann</Client><Client a='b'><Identity>bob-7</Identity></Client>",
          "<Number>+1202***42</Number><Client>a***</Client><Client a='b'><Identity>b***7</Identity></Client>"),
         ("tel:+12025550142", "tel:+1202***42"),
+        ("https://example.com/?m=%2B1%20202%20555%200142&n=1", "https://example.com/?m=%2B1202***42&n=1"),
+        ("m=%2B1+202+555+0142&n=%2b1-202-555-0142", "m=%2B1202***42&n=%2b1202***42"),
+        ("m=%28202%29+555-0142&n=%28202%29%20555-0142", "m=202***42&n=202***42"),
+        ("m=%2B1%20%28202%29%20555-0142 +1%20(202)%20555-0142", "m=%2B1202***42 +1202***42"),
+        ("m=0171%204567890", "m=0171***90"),
+        ("n=1+202+555+0142", "n=1+202+555+0142"),  # a sum, for all one knows
         ("my number is (202) 555-0142, or 202.555.0142.", "my number is 202***42, or 202***42."),
         ("call 1-202-555-0142 or +1 (202) 555-0142", "call 1202***42 or +1202***42"),
         ("call +44 20 7946 0018 now", "call +4420***18 now"),

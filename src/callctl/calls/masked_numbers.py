@@ -39,7 +39,12 @@ _MASK = r"\+?\d{0,4}\*{3}(\d{2})?|.?\*{3}.?"
 # Between the digits of a number, as people write it: spaces of all kinds on one line, and hyphens and dashes.
 _SPACE = r"\ \u00a0\u2000-\u200b\u202f"
 _DASH = r".\-/\u2010-\u2015\u2212"
-_GAP = rf"\)?[{_SPACE}]?[{_DASH}]?[{_SPACE}]?\(?"
+# In a URL blanks and brackets are escaped; a form writes a blank as a plus, so that one is such within a number whose
+# own plus, or bracket, is escaped.
+_BLANK = rf"(?:[{_SPACE}]|%20)"
+_OPEN = r"(?:\(|%28)"
+_GAP = rf"(?:\)|%29\+?)?{_BLANK}?[{_DASH}]?{_BLANK}?{_OPEN}?"
+_BREAK = rf"(?:[{_DASH}{_SPACE})]|%20|%29)"
 # What stands for a caller without a number (docs/twilio.md, "Addresses").
 _NOBODY = frozenset({"anonymous", "restricted", "private", "unknown", "unavailable", "blocked"})
 
@@ -61,10 +66,11 @@ _IN_TEXT = rf"""(?xi)
   | (?P<tag> <(?:client|identity)\b[^<>]*>) (?P<name> [^<]+) (?= </ | <parameter\b | \Z )
   | (?P<plus> \+|%2b) (?P<dialled> [0-9]{{7,}})
   | (?P<spelled> (?<![0-9+]) \+ (?:{_GAP}[0-9]){{7,15}} (?![0-9]|\*{{3}})
+               | %2b (?: (?:\+{_OPEN}?|{_GAP}) [0-9]){{7,15}} (?![0-9]|\*{{3}})
                | (?<![0-9+]) (?<![0-9][.:]) (?<!\*{{3}})
-                 (?: (?:[0-9] (?=[{_DASH}{_SPACE}(]) {_GAP})? (?:(?<!\S)\()?[0-9]{{3}} (?=[{_DASH}{_SPACE})]) {_GAP}
-                     [0-9]{{3}} [{_DASH}{_SPACE}] [0-9]{{4}}
-                   | (?:(?<!\S)\()?0[0-9]{{1,4}} (?=[{_DASH}{_SPACE})]) (?:{_GAP}[0-9]){{5,12}} )
+                 (?: (?:[0-9] (?=[{_DASH}{_SPACE}(]|%20|%28) {_GAP})? (?:(?<!\S)\(|%28)?[0-9]{{3}} (?={_BREAK}) {_GAP}
+                     [0-9]{{3}} (?:[{_DASH}]|{_BLANK}) [0-9]{{4}}
+                   | (?:(?<!\S)\(|%28)?0[0-9]{{1,4}} (?={_BREAK}) (?:{_GAP}[0-9]){{5,12}} )
                  (?![0-9]|\*{{3}}) )
   | (?<![0-9]) (?<![0-9][.]) (?<!\*{{3}}) (?P<digits> [0-9]{{7,15}}) (?= x[0-9] | ext | [\W_] | \Z ) (?!\*{{3}})
 """
@@ -131,7 +137,11 @@ def _masked_match(match: re.Match[str]) -> str:
     if match["tag"] is not None:
         return f"{match['tag']}{_masked_user(match['name'].strip())}"
     if match["spelled"] is not None:
-        return _masked_number(match["spelled"]) or match["spelled"]
+        text = match["spelled"]
+        escaped = text[:3] if text[:3].lower() == "%2b" else ""
+        plain = re.sub(r"%2[089]|(?!^)\+", " ", "+" + text.removeprefix(escaped) if escaped else text)
+        number = _masked_number(plain)
+        return text if number is None else escaped + number.removeprefix("+" if escaped else "")
     if match["plus"] is not None:
         return f"{match['plus']}{_masked_digits(match['dialled'])}"
     return _masked_digits(match["digits"])
