@@ -2,8 +2,8 @@
 
 A commit costs a write to the disk, whatever it holds, and maybe a way through the network, so events that come together
 are committed together. A caller gets its answer only after the commit. What an event loop receives is submitted once
-its turns bring no more: the loop then has nothing to do, and a commit need not win Python's lock back from it. Where
-a commit is a server's work, and needs no lock, it is submitted in parts.
+its turns bring no more: the loop then has nothing to do, and a commit need not win Python's lock back from it. That
+goes for a server's commit as well: the thread needs the lock before it can send, and again to read the answer.
 """
 
 from __future__ import annotations
@@ -41,9 +41,6 @@ class Entry(NamedTuple, Generic[RowT]):
 
 class GroupWriter(Generic[RowT]):
     """Commits events in groups, in a thread of its own that starts with the first one."""
-
-    # As soon as so many events of an event loop wait they are submitted.
-    _part = GROUP
 
     def __init__(self, name: str) -> None:
         """Prepare; ``name`` is the store's, in errors."""
@@ -118,7 +115,7 @@ class GroupWriter(Generic[RowT]):
         entry, loop = Entry(self._row_of(event), future, time.monotonic()), future.get_loop()
         with self._lock:
             self._add(entry)
-            if len(self._pending) >= self._part:
+            if len(self._pending) >= GROUP:
                 self._hand_over()
             if self._pending_loop is not loop:
                 self._pending_loop = loop

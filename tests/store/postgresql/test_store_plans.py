@@ -98,7 +98,7 @@ def test_what_a_process_wrote_itself_is_neither_looked_up_nor_read_back(
         assert [number for number, _ in found] == [1, 2, 3, 4, 5]
 
 
-async def test_what_comes_together_is_handed_over_in_parts(
+async def test_what_comes_together_is_handed_over_as_one(
     own_shared_store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes, hand_over = list[int](), SharedWriter._hand_over
@@ -113,4 +113,4 @@ async def test_what_comes_together_is_handed_over_in_parts(
         for count in (70, 3):
             events = [event(call, "ringing", number=count, at=1) for call in range(count)]
             assert await asyncio.gather(*map(store.append_async, events)) == [True] * count
-    assert sizes == [32, 32, 6, 3]
+    assert sizes == [70, 3]

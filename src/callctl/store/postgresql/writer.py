@@ -34,10 +34,6 @@ class _Row(NamedTuple):
 class SharedWriter(GroupWriter[_Row]):
     """Commits events in groups by ``callctl.append``, and keeps those that were new for the next read of the store."""
 
-    # The server commits while the event loop goes on. Were all that come together in one commit, the loop would have
-    # nothing to do meanwhile, since who sends callbacks waits for the answers.
-    _part = 32
-
     def __init__(self, engine: Engine, *, world: str) -> None:
         """Write by a connection of its own."""
         super().__init__(engine.name)
