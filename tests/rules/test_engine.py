@@ -443,7 +443,7 @@ def test_what_the_board_has_forgotten_is_dropped() -> None:
     run = EngineRun(RING)
     run.report(1, "ringing")
     run.engine.prune(EngineRun(RING).board.snapshot())
-    assert not run.engine._evidence.has_callback(sid(1))
+    assert not run.engine._evidence.is_reported(sid(1))
     run.wait(60)
     assert run.actions == []
 

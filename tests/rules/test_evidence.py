@@ -168,9 +168,13 @@ def test_a_callback_and_an_end_that_rest_reported_are_as_old_as_they_say() -> No
 def test_a_callback_that_nobody_signed_makes_no_call_ours() -> None:
     seen = evidence()
     seen.add(event_of(form(1, "ringing"), verified=False), now=moment(0))
-    assert not seen.has_callback(sid(1))
+    request = form(2, "in-progress") | {"ApiVersion": "2010-04-01", "Direction": "inbound"}
+    del request["CallbackSource"]
+    seen.add(event_of(request, verified=False), now=moment(0))
+    assert not any(map(seen.is_reported, (sid(1), sid(2), sid(3))))
     seen.add(event_of(form(1, "ringing")), now=moment(0))
-    assert seen.has_callback(sid(1))
+    seen.add(event_of(request), now=moment(0))
+    assert [seen.is_reported(sid(call)) for call in (1, 2, 3)] == [True, True, False]
 
 
 def test_the_earliest_timestamp_of_a_status_counts_in_any_order() -> None:

@@ -39,7 +39,7 @@ _MOST_UNCONFIRMED = 10
 class Scope(Enum):
     """Which calls rules may change."""
 
-    OWN = "families that a verified callback reported, or that callctl placed"
+    OWN = "families that a verified callback or request for TwiML named, or that callctl placed"
     ALL = "all that the account shows"
 
 
@@ -321,7 +321,7 @@ class Engine:
         return all(member.verified for member in _family_of(snapshot, leg).legs)
 
     def _is_own(self, family: Family[Leg]) -> bool:
-        return self._scope is Scope.ALL or any(self._evidence.has_callback(leg.call_sid) for leg in family.legs)
+        return self._scope is Scope.ALL or any(self._evidence.is_reported(leg.call_sid) for leg in family.legs)
 
 
 def _is_for_live_moment(rule: Rule) -> bool:

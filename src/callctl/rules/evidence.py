@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from callctl.calls.board import Arrival
 from callctl.calls.call import CallStatus
-from callctl.calls.event import CALLBACK, MISSED, POLLED, CallEvent
+from callctl.calls.event import CALLBACK, MISSED, POLLED, TWIML_REQUEST, CallEvent
 from callctl.calls.leg import Leg
 from callctl.rules.clock_skew import ClockSkew
 from callctl.rules.rule import LastRinging
@@ -87,10 +87,10 @@ class Evidence:
             return self._clock.correction(now=now)
         return self._stored_clock.skew
 
-    def has_callback(self, call_sid: str) -> bool:
-        """Return whether a verified callback reported a leg."""
+    def is_reported(self, call_sid: str) -> bool:
+        """Return whether a verified callback, or a verified request for TwiML, named a leg."""
         known = self._legs.get(call_sid)
-        return known is not None and known.has_callback
+        return known is not None and known.is_reported
 
     def status_since(self, leg: Leg, *, now: datetime) -> datetime:
         """Return since when, by the steady clock, a live leg has had its status.
@@ -191,14 +191,15 @@ class LegEvidence:
     observed: dict[str, datetime] = field(default_factory=dict)
     started_at: datetime | None = None
     rang_at: datetime | None = None
-    has_callback: bool = False
+    is_reported: bool = False
 
     def add(self, event: CallEvent, *, arrival: Arrival, now: datetime) -> None:
         """Take in an event of this leg; the times are the steady clock's."""
         self.first_arrival = min(self.first_arrival, arrival.latest)
         self.arrivals[event.status] = _earlier(self.arrivals.get(event.status, arrival), arrival)
         self.observed[event.status] = min(self.observed.get(event.status, now), now)
-        self.has_callback = self.has_callback or event.shows_callback
+        is_request = event.kind == TWIML_REQUEST and event.verified
+        self.is_reported = self.is_reported or event.shows_callback or is_request
         if event.timestamp is None:
             if event.kind == CALLBACK and event.status in _BEFORE_ANSWER and arrival.earliest is not None:
                 self.rang_at = max(self.rang_at or arrival.latest, arrival.latest)

@@ -243,7 +243,8 @@ class Proposal:
     """A rule and the leg that it proposes to change.
 
     ``call_sid`` is the leg to change, ``about`` the leg that the rule matched, ``family`` the SID of the family's
-    parent leg. ``is_own``: a verified callback reported a leg of the family; else callctl must have placed it.
+    parent leg. ``is_own``: a verified callback or request for TwiML named a leg of the family; else callctl must have
+    placed it.
     """
 
     rule: Rule
