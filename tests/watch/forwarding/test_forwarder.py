@@ -552,6 +552,28 @@ async def test_beside_a_public_url_of_another_path_status_is_the_applications(
         assert watch.session.header().refused == 1
 
 
+@pytest.mark.parametrize("has_token", [True, False])
+async def test_many_callers_may_wait_for_a_document_that_an_application_redirects_to(
+    tmp_path: Path, application: Application, *, has_token: bool
+) -> None:
+    """Without a form the signature is the same for all."""
+    application.hold = asyncio.Event()
+    options = WatchOptions("127.0.0.1", 0, forward_to=(f"{application.url}/voice",))
+    async with running_watch(settings_in(tmp_path), options) as watch, aiohttp.ClientSession() as http:
+        url = f"{watch.ready.callback_url.removesuffix('/status')}/welcome"
+
+        async def status(number: int) -> int:
+            token = {"I-Twilio-Idempotency-Token": str(number)} if has_token else {}
+            async with http.get(url, headers=sign(url) | token) as answer:
+                return answer.status
+
+        waiting = [asyncio.create_task(status(number)) for number in range(15)]
+        await application.requests(15)
+        application.hold.set()
+        assert await asyncio.gather(*waiting) == [200] * 15
+        assert watch.view.troubles == []
+
+
 @pytest.mark.parametrize(
     ("public", "came", "there"),
     [

@@ -225,7 +225,9 @@ class Forwarder:
         without a token, for whose answer nobody waits, counts where it follows the one before within a second.
         """
         now, same = self._clock(), _identity(received)
-        token = next((value for name, value in received.headers if name.lower() == _TOKEN), b"")
+        token = _token(received)
+        if received.has_no_form and not token:  # nothing in it says of which call it is
+            return False
         if asks_for_twiml:
             if is_waited_for and self._asking[same] >= _MOST_TIMES:
                 return True
@@ -241,10 +243,17 @@ class Forwarder:
         return times >= _MOST_TIMES
 
 
+def _token(received: ReceivedRequest) -> bytes:
+    return next((value for name, value in received.headers if name.lower() == _TOKEN), b"")
+
+
 def _identity(received: ReceivedRequest) -> str:
-    """Return what the same request has each time: its signature, or, where none is wanted, a digest of all of it."""
-    if received.signed.signature:
-        return received.signed.signature
+    """Return what the same request has each time: its signature, or, where none is wanted, a digest of all of it.
+
+    Without a form the signature is the same for all calls, and the token is not.
+    """
+    if signature := received.signed.signature:
+        return f"{signature} {_token(received).decode('latin-1')}" if received.has_no_form else signature
     return hashlib.sha256(f"{received.method} {received.target}\n".encode() + received.body).hexdigest()
 
 

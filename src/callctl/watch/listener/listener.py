@@ -281,10 +281,8 @@ class Listener:
     def _misdirected(self, path: str, received: ReceivedRequest) -> web.Response:
         """Answer a request to a path that is not served here, and report it if Twilio sent it: it is lost."""
         keys = self.config.keys
-        if keys and received.opens_stream:
-            urls = [f"ws{url.removeprefix('http')}" for url in self.address.urls_at(path)]
-            if SignatureCheck(urls, keys=keys).accepts(received.signed):
-                self._refuse_stream(path)
+        if keys and received.method == "GET" and self._is_stream(path, received, keys):
+            self._refuse_stream(path)
         elif keys and SignatureCheck(self.address.misdirected_urls(path), keys=keys).accepts(received.signed):
             self.misdirected += 1
             self.counts.refusals["path"] += 1
@@ -298,6 +296,12 @@ class Listener:
                 )
                 self._on_trouble(Trouble(what, Cause.MISDIRECTED, url=path, status=404))
         return web.Response(status=404)
+
+    def _is_stream(self, path: str, received: ReceivedRequest, keys: Sequence[str]) -> bool:
+        """Return whether a request is to open a media stream; a proxy may have taken away that it is to be upgraded."""
+        places = {url.partition("://")[2] for url in self.address.urls_at(path)}
+        urls = [f"{scheme}://{place}" for place in places for scheme in ("wss", "ws")]
+        return SignatureCheck(urls, keys=keys).accepts(received.signed)
 
     def _refuse_stream(self, path: str) -> None:
         """Report a media stream that Twilio wants to open here, once for each path: the call has no voice then."""
@@ -345,7 +349,8 @@ class Listener:
         except NotACallEventError:
             self.ignored += 1  # valid, but nothing to show
             is_followed = received.has_no_form and self._forwarder is not None  # where an application redirected to
-            if received.has_no_form and path == self.address.path:
+            own_query = urlsplit(self.callback_url).query  # with another one an application redirected to itself
+            if received.has_no_form and path == self.address.path and received.target.partition("?")[2] == own_query:
                 self._report_lost_form()
             if path != self.address.path or is_followed or asks_for_announcement(dict(received.pairs)):
                 return await self._answer_twiml(path, received)

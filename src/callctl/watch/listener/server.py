@@ -91,13 +91,6 @@ class ReceivedRequest:
         return self.method == "GET" and ACCOUNT_FIELD not in self.target
 
     @property
-    def opens_stream(self) -> bool:
-        """Whether it is to open a WebSocket, as that of a media stream."""
-        return self.method == "GET" and (b"upgrade", b"websocket") in {
-            (name.lower(), value.lower()) for name, value in self.headers
-        }
-
-    @property
     def is_selftest(self) -> bool:
         """Whether it is a watch's own self-test."""
         return len(self.pairs) == 1 and self.pairs[0][0] == SELFTEST_FIELD
