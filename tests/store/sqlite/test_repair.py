@@ -41,7 +41,7 @@ from callctl.calls.action import ActionEvent
 from callctl.errors import StoreError
 from callctl.store.records import OpenClaim
 from callctl.store.sqlite.connection import locked_folder
-from callctl.store.sqlite.file_checks import NewestEvent, is_sound
+from callctl.store.sqlite.file_checks import FileChecks, NewestEvent, is_sound
 from callctl.store.sqlite.rescue.leftovers import settle_leftovers
 from callctl.store.sqlite.rescue.set_aside import set_aside
 from callctl.store.sqlite.store import SqliteStore
@@ -912,6 +912,34 @@ def test_a_database_too_large_for_a_quick_check_is_mended_once_a_part_of_it_coul
         database.write(b"\xff" * (size // 4))
     with pytest.raises(StoreError):
         list(store.replay(since=None))
+    store.append(event(EVENTS, "ringing"))
+    assert "its content was overwritten" in troubles[0]
+    assert {one.call_sid for one in store.replay(since=None)} == {sid(number) for number in range(EVENTS + 1)}
+
+
+@pytest.mark.usefixtures("seems_sound")
+def test_so_is_one_that_a_reader_finds_damaged_while_a_check_runs(
+    path: Path, store: SqliteStore, troubles: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(EVENTS):
+        store.append(event(number, "ringing", Filling="x" * 1500))
+    checkpoint(path)
+    find_damage, is_read = FileChecks.find_damage, list[bool]()
+
+    def slowly(checks: FileChecks, **how: Any) -> str | None:
+        found = find_damage(checks, **how)
+        if not is_read:
+            is_read.append(True)
+            with path.open("r+b") as database:
+                size = path.stat().st_size
+                database.seek(size // 8192 * 4096)
+                database.write(b"\xff" * (size // 4))
+            with pytest.raises(StoreError):
+                list(store.replay(since=None))
+        return found
+
+    monkeypatch.setattr(FileChecks, "find_damage", slowly)
+    store._writing.check()
     store.append(event(EVENTS, "ringing"))
     assert "its content was overwritten" in troubles[0]
     assert {one.call_sid for one in store.replay(since=None)} == {sid(number) for number in range(EVENTS + 1)}

@@ -198,11 +198,16 @@ class RepairingConnection(GuardedConnection):
     def _find_damage(self, *, after_commit: bool) -> str | None:
         if self._unrescued is not None or self._carried is not None or self._checks.files.database is None:
             return "it could not be mended yet"
-        damage = self._checks.find_damage(
-            after_commit=after_commit, read_damage=self._read_damage, is_last=self._is_closing
-        )
-        if damage is None:
-            self._read_damage = False
+        # Taken back before the check: a reader in another thread may meet damage while it runs.
+        read_damage, self._read_damage = self._read_damage, False
+        damage: str | None = "not known yet"
+        try:
+            damage = self._checks.find_damage(
+                after_commit=after_commit, read_damage=read_damage, is_last=self._is_closing
+            )
+        finally:
+            if damage is not None and read_damage:
+                self._read_damage = True
         return damage
 
     def _checkpoint(self) -> None:
