@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -327,3 +328,116 @@ def test_a_watch_that_is_killed_while_it_brings_a_backup_up_to_date_loses_nothin
         assert store.last_placed() == sid(19)
     assert {file.name for file in path.parent.iterdir()} == {"events.db"}
     assert troubles == []
+
+
+# A watch that is killed at a step of what it does where another state of its store was put in place of its file.
+_KILLED_AT_STEP = """
+import os, sys
+from datetime import timedelta
+from pathlib import Path
+from events import START, event, sid
+from callctl.store.records import Undelivered
+from callctl.store.sqlite import repair
+from callctl.store.sqlite.store import SqliteStore
+
+path, put = Path(sys.argv[1]), Path(sys.argv[2])
+store = SqliteStore.open_for_watch(path, world=sys.argv[3])
+for number in range(10, 20):
+    store.append(event(number, "ringing"))
+last = event(19, "ringing")
+kept = [Undelivered(last.call_sid, last.key, "http://127.0.0.1:5000/", last.received_at, "no answer", timedelta())]
+store.keep_undelivered(kept, now=START)
+other = SqliteStore.open_for_watch(path, world="other")
+for number in range(30, 40):
+    other.append(event(number, "ringing"))
+store.remember_placed(sid(19), at=START + timedelta(seconds=1))
+put.replace(path)
+STEP = lambda *_, **__: os._exit(9)
+store.append(event(20, "ringing"))
+"""
+
+
+def run_until_killed(path: Path, put: Path, step: str, *, is_all_replaced: bool) -> None:
+    program = _KILLED_AT_STEP.replace("STEP", step)
+    if is_all_replaced:
+        program = program.replace("put.replace", "[file.unlink() for file in path.parent.iterdir()]; put.replace")
+    arguments = [sys.executable, "-c", program, str(path), str(put), WORLD]
+    folders = os.pathsep.join(sys.path)
+    assert subprocess.run(arguments, check=False, env={**os.environ, "PYTHONPATH": folders}).returncode == 9
+
+
+def kept_after_a_kill(path: Path, world: str) -> list[str]:
+    with closing(SqliteStore.open_for_watch(path, world=world)) as store:
+        return [one.call_sid for one in store.replay(since=None)]
+
+
+@pytest.mark.parametrize("is_all_replaced", [False, True])
+@pytest.mark.parametrize("put", ["a copy of its file", "a backup", "a copy that has given its ids otherwise"])
+def test_a_watch_that_is_killed_while_it_checks_another_state_of_its_store_loses_nothing(
+    path: Path, tmp_path: Path, put: str, is_all_replaced: bool
+) -> None:
+    with closing(SqliteStore.open_for_watch(path, world=WORLD)) as store:
+        for number in range(3):
+            store.append(event(number, "ringing"))
+        backup = backup_of(path, tmp_path)
+        if put == "a backup":  # that lacks more than what will be in the log
+            store.append(event(3, "ringing"))
+    if put == "a copy of its file":
+        shutil.copyfile(path, backup)
+    elif put != "a backup":
+        with closing(SqliteStore.open_for_watch(backup, world=WORLD)) as store:
+            store.append(event(4, "ringing"))
+    run_until_killed(path, backup, "repair.RepairingConnection._compare", is_all_replaced=is_all_replaced)
+    more = {"a copy of its file": [], "a backup": [3]}.get(put, [4])
+    assert kept_after_a_kill(path, WORLD) == [sid(number) for number in (*range(3), *more, *range(10, 20))]
+    assert kept_after_a_kill(path, "other") == [sid(number) for number in range(30, 40)]
+    with closing(SqliteStore.open_for_watch(path, world=WORLD)) as store:
+        assert store.last_placed() == sid(19)
+        assert [one.call_sid for _, one in store.undelivered(now=START)] == [sid(19)]
+    assert list(path.parent.glob(".*")) == []
+
+
+def test_a_watch_that_is_killed_while_it_writes_down_what_others_wrote_has_its_own_events(
+    path: Path, tmp_path: Path
+) -> None:
+    with closing(SqliteStore.open_for_watch(path, world=WORLD)) as store:
+        store.append(event(1, "ringing"))
+        backup = backup_of(path, tmp_path)
+    run_until_killed(path, backup, "repair.copy_table", is_all_replaced=True)  # in the midst of a transaction
+    assert kept_after_a_kill(path, WORLD) == [sid(1), *(sid(number) for number in range(10, 20))]
+    assert list(path.parent.glob(".*")) == []
+
+
+def test_rows_that_are_kept_beside_a_store_stay_there_until_they_are_in_it(
+    path: Path, store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full, say; and a purge that comes then is one."""
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def put_in_place() -> None:
+        with monkeypatch.context() as full:
+            full.setattr("callctl.store.sqlite.repair.merge", fail)
+            backup.replace(path)
+            for _ in range(2):
+                with pytest.raises(StoreError, match="No space left"):
+                    store.append(event(98, "ringing"))
+
+    backup = backup_of(path, tmp_path)
+    store.append(event(1, "ringing"))
+    put_in_place()
+    after_a_kill = tmp_path / "after-a-kill"
+    shutil.copytree(path.parent, after_a_kill)
+    with closing(SqliteStore.open_for_watch(after_a_kill / path.name, world=WORLD)) as reopened:
+        assert [one.call_sid for one in reopened.replay(since=None)] == [sid(1)]
+    assert store.append(event(2, "ringing"))
+    assert kept(path) == [sid(1), sid(2)]
+    assert list(path.parent.glob(".*")) == []
+    backup = backup_of(path, tmp_path)
+    store.append(event(3, "ringing"))
+    put_in_place()
+    purge(path, "events.db*")
+    store.append(event(4, "ringing"))
+    assert list(path.parent.glob(".*")) == []
+    assert kept(path) == [sid(4)]

@@ -373,6 +373,17 @@ def has_newest_event(connection: sqlite3.Connection, *, of: sqlite3.Connection) 
     return newest is None or connection.execute(_EVENT_OF_CALL, newest).fetchone() is not None
 
 
+def last_common_event(connection: sqlite3.Connection, *, like: sqlite3.Connection, most: int) -> int:
+    """Return the id of the newest event that an open file, an earlier state of a store, has in common with it.
+
+    ``like`` reads the store. Where the file has given its ids otherwise, return that of the last but so many events.
+    """
+    newest = NewestEvent.of(connection)
+    if newest is None or newest.is_in(like):
+        return 0 if newest is None else newest.id
+    return max(0, last_number(like, "events") - most)
+
+
 def open_found(path: Path, *, without_log: bool = False) -> sqlite3.Connection:
     """Open the file that somebody put at a store's path, for reading."""
     options = "?mode=ro&immutable=1" if without_log else "?mode=ro"

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, closing, suppress
+from contextlib import closing, suppress
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,16 +19,24 @@ from callctl.store.sqlite.file_checks import (
     NewestEvent,
     has_newest_event,
     is_same_store,
+    last_common_event,
     open_found,
 )
 from callctl.store.sqlite.file_identity import check_identity
 from callctl.store.sqlite.files import File, Files
 from callctl.store.sqlite.guarded_connection import ClaimKey, GuardedConnection, changed_from_outside
 from callctl.store.sqlite.location import check_single_name
-from callctl.store.sqlite.rescue.copying import copy_to_new_file, data_version, rows_kept_beside
+from callctl.store.sqlite.rescue.copying import copy_to_new_file, data_version, keep_rows_beside, remove_kept_rows
 from callctl.store.sqlite.rescue.leftovers import settle_leftovers
 from callctl.store.sqlite.rescue.recent_rows import RecentRows
-from callctl.store.sqlite.rescue.row_transfer import RuleRows, carry_over, merge, rule_rows
+from callctl.store.sqlite.rescue.row_transfer import (
+    RuleRows,
+    add_newer_events,
+    carry_over,
+    copy_table,
+    merge,
+    rule_rows,
+)
 from callctl.store.sqlite.rescue.set_aside import free_name, is_set_aside, remove_lone_index, set_aside, set_log_aside
 from callctl.store.sqlite.schema import find_alteration, has_tables, newest_version, set_store_id, store_id, version_of
 
@@ -40,6 +48,9 @@ _CACHE = 16 * 1024
 _CHECK_EVERY = 1.0  # seconds, where nothing is written
 # Commits, or changed rows, after which the log is copied to the database: some MB, as SQLite would do by itself.
 _MOST_COMMITS, _MOST_CHANGES = 200, 4000
+# The most events that are kept of a store whose ids have nothing in common with those of the file at its path: more
+# than are in a log.
+_MOST_LACKING = 8192
 _SETTLE = 0.05  # seconds in which somebody who removes or replaces the files one by one is done with it
 
 
@@ -90,6 +101,7 @@ class RepairingConnection(GuardedConnection):
         self._on_trouble, self._pause = on_trouble, pause
         self._unrescued: Path | None = None  # where damaged files were set aside of which nothing is copied yet
         self._stray: Path | None = None  # where a log was set aside that does not belong to what was put at the path
+        self._kept: list[Path] = []  # where rows are kept on the disk until they are in the store at the path
         self._recent = RecentRows()
         self._ids: set[str] = set()  # of the stores that were used at the path, whose backups are this very store
         self._id: str | None = None
@@ -248,10 +260,7 @@ class RepairingConnection(GuardedConnection):
             return
         connection = self._connect()
         try:
-            with ExitStack() as stack:
-                if state is _Files.EARLIER:  # which may take long
-                    stack.enter_context(rows_kept_beside(path, self._restore))
-                stack.enter_context(connection)
+            with connection:  # this may take long, too: the rows stay kept
                 connection.execute("BEGIN IMMEDIATE")
                 self._bring_up_to_date(connection, state)
                 if state is _Files.DAMAGED and damage == RESTORED:
@@ -266,6 +275,7 @@ class RepairingConnection(GuardedConnection):
         if self._stray is not None and not remove_lone_index(self._stray):
             report += f"; the log that lay beside it is now {self._stray.name}-wal"
         self._stray = None
+        self._drop_kept_rows()
         if not is_mended:
             self._on_trouble(report)
 
@@ -312,6 +322,7 @@ class RepairingConnection(GuardedConnection):
             self._pause(_SETTLE)
             now = self._current_files()
         if now.are_gone:
+            self._drop_kept_rows()  # what was purged does not come back
             return _Files.NOTHING
         if now.database is None or now.database.is_same(before.database):
             return _Files.DAMAGED
@@ -325,6 +336,13 @@ class RepairingConnection(GuardedConnection):
                     return _Files.DAMAGED
                 if not is_same_store(file, like=self.connection, ids=self._ids):
                     return _Files.DAMAGED if is_mixed else _Files.OTHER
+                after = last_common_event(file, like=self.connection, most=_MOST_LACKING)
+        except (StoreError, sqlite3.Error):
+            return _Files.DAMAGED
+        # The database that is open has no name any more, and the log is about to lose its own: this process alone has
+        # what is in them, until it is in the file at the path. To see whether that is whole may take minutes.
+        self._keep_rows(path, after=after)
+        try:
             if is_mixed:  # SQLite would take the former log, or its index, for that of the file
                 self._stray = free_name(path)
                 set_log_aside(str(path), before, self._stray)
@@ -332,12 +350,30 @@ class RepairingConnection(GuardedConnection):
         except (StoreError, sqlite3.Error):
             return _Files.DAMAGED
 
+    def _keep_rows(self, path: Path, *, after: int) -> None:
+        """Keep on the disk what is in memory and the events that came after one: a killed process leaves them there."""
+
+        def write_all(target: sqlite3.Connection) -> None:
+            add_newer_events(self.connection, target, after=after)
+            copy_table(self.connection, target, "undelivered")
+            self._restore(target)
+
+        with suppress(sqlite3.DatabaseError):  # else what is in memory is kept, and compared
+            self._recent.connection_changed()
+            self._recent.refresh(self.connection, data_version(self.connection))
+        if not self._kept:  # at once: the others may be many, where an old backup lies at the path
+            self._kept.append(keep_rows_beside(path, self._restore))
+        self._kept.append(keep_rows_beside(path, write_all))
+        self._drop_kept_rows(but=1)
+
+    def _drop_kept_rows(self, *, but: int = 0) -> None:
+        """Remove what was kept on the disk, all but the last."""
+        while len(self._kept) > but:
+            remove_kept_rows(self._kept.pop(0))
+
     def _compare(self, path: Path) -> _Files:
         """Return whether another state of this store lacks anything; it is damaged if it can't be used as it is."""
         check_identity(path)
-        with suppress(sqlite3.DatabaseError):  # else what is in memory is compared
-            self._recent.connection_changed()
-            self._recent.refresh(self.connection, data_version(self.connection))
         with closing(open_found(path)) as file:
             if version_of(file) > newest_version() or find_alteration(file) is not None:
                 return _Files.DAMAGED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import tempfile
@@ -23,7 +24,7 @@ from callctl.store.sqlite.schema import (
     migrate,
 )
 
-KEPT_ROWS = "held.db"  # the rows in memory of who makes a copy, beside it until it is in its place
+KEPT_ROWS = "held.db"  # the rows that a process alone has, until a whole store with them is in its place
 
 
 def copy_to_new_file(
@@ -75,18 +76,37 @@ def _work_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@contextmanager
-def rows_kept_beside(path: Path, restore: Callable[[sqlite3.Connection], None]) -> Iterator[None]:
-    """Keep what ``restore`` writes in a file beside a store until the block is left, for ``settle_leftovers``."""
-    with _work_folder(path) as folder:
+def keep_rows_beside(path: Path, restore: Callable[[sqlite3.Connection], None]) -> Path:
+    """Keep what ``restore`` writes on the disk, beside a store, for ``settle_leftovers``; return the folder."""
+    folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=work_prefix(path)))
+    try:
         _write_kept_rows(folder / KEPT_ROWS, restore)
-        yield
+    except BaseException:
+        remove_kept_rows(folder)
+        raise
+    return folder
+
+
+def remove_kept_rows(folder: Path) -> None:
+    """Remove the folder that ``keep_rows_beside`` made."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sync_names(folder: Path) -> None:
+    """Have the names in a folder on the disk: SQLite sees to that for the files that it makes in it."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system that can't
+            os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _write_kept_rows(kept: Path, restore: Callable[[sqlite3.Connection], None]) -> None:
     with closing(sqlite3.connect(kept.absolute(), isolation_level=None)) as connection:
         migrate(connection, kept)
         write_in_transaction(connection, restore)
+    _sync_names(kept.parent.parent)
 
 
 def write_in_transaction(connection: sqlite3.Connection, restore: Callable[[sqlite3.Connection], None]) -> None:

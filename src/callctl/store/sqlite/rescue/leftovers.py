@@ -17,6 +17,7 @@ from callctl.store.sqlite.file_identity import check_identity, check_schema, is_
 from callctl.store.sqlite.location import work_prefix
 from callctl.store.sqlite.rescue.copying import KEPT_ROWS, copy_to_new_file, is_whole, write_in_transaction
 from callctl.store.sqlite.rescue.recent_rows import RecentRows
+from callctl.store.sqlite.rescue.row_transfer import copy_table
 from callctl.store.sqlite.rescue.set_aside import SUFFIXES, set_aside, set_aside_files
 from callctl.store.sqlite.rows import Row, insert, readable
 from callctl.store.sqlite.schema import (
@@ -116,6 +117,7 @@ def _restore_kept_rows(kept: sqlite3.Connection, target: sqlite3.Connection) -> 
         event = readable(CallEvent.from_record, record)
         if event is not None:
             insert(target, [Row.of(event)], world=world)
+    copy_table(kept, target, "undelivered")
 
 
 def _is_leftover(folder: Path, path: Path) -> bool:

@@ -58,19 +58,34 @@ def merge(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
 
 def add_rows(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
     """Add what a store lacks of another one, whose calls may have other ids."""
-    columns = "world, sid, parent_sid, status, standing, is_final, last_at"
-    target.executemany(
-        f"INSERT OR IGNORE INTO calls ({columns}) VALUES (?,?,?,?,?,?,?) {MERGE_CALLS}",
-        _readable(source, f"SELECT {columns} FROM calls"),
-    )
-    events = "SELECT key, record, world, sid FROM events JOIN calls ON calls.id = call_id ORDER BY events.id"
-    target.executemany(
-        "INSERT OR IGNORE INTO events (call_id, key, record) SELECT id, ?, ? FROM calls WHERE world = ? AND sid = ?",
-        _readable(source, events),
-    )
+    _add_calls(source, target, "SELECT {} FROM calls")
+    _add_events(source, target, "true")
     for table in (*RULE_TABLES, "undelivered"):
         copy_table(source, target, table)
     add_actions(target, _readable(source, "SELECT world, sid, at, record FROM actions ORDER BY id"))
+
+
+def add_newer_events(source: sqlite3.Connection, target: sqlite3.Connection, *, after: int) -> None:
+    """Add the events whose ids come after another one, with their calls."""
+    _add_calls(source, target, f"SELECT {{}} FROM calls WHERE id IN (SELECT call_id FROM events WHERE id > {after})")
+    _add_events(source, target, f"events.id > {after}")
+
+
+def _add_calls(source: sqlite3.Connection, target: sqlite3.Connection, sql: str) -> None:
+    columns = "world, sid, parent_sid, status, standing, is_final, last_at"
+    target.executemany(
+        f"INSERT OR IGNORE INTO calls ({columns}) VALUES (?,?,?,?,?,?,?) {MERGE_CALLS}",
+        _readable(source, sql.format(columns)),
+    )
+
+
+def _add_events(source: sqlite3.Connection, target: sqlite3.Connection, condition: str) -> None:
+    # CROSS JOIN keeps SQLite from beginning with the calls, all of them, where few events are wanted.
+    events = "SELECT key, record, world, sid FROM events CROSS JOIN calls ON calls.id = call_id"
+    target.executemany(
+        "INSERT OR IGNORE INTO events (call_id, key, record) SELECT id, ?, ? FROM calls WHERE world = ? AND sid = ?",
+        _readable(source, f"{events} WHERE {condition} ORDER BY events.id"),
+    )
 
 
 def copy_table(source: sqlite3.Connection, target: sqlite3.Connection, table: str) -> None:
