@@ -57,10 +57,11 @@ class Address:
             signed[path] = [*public, *(url + path for url in local)]
         return signed
 
-    def is_https_at(self, host: str) -> bool:
-        """Return whether a request with this Host was sent to an https URL of ours."""
+    @property
+    def https_hosts(self) -> frozenset[str]:
+        """The hosts, with their ports, of our https URLs, in small letters."""
         parts = (urlsplit(url) for url in self._callback_urls)
-        return any(one.scheme == "https" and one.netloc.rpartition("@")[2].lower() == host.lower() for one in parts)
+        return frozenset(one.netloc.rpartition("@")[2].lower() for one in parts if one.scheme == "https")
 
     def urls_at(self, path: str) -> list[str]:
         """Return the URLs that this path has below any address of ours, whether it is served here or not."""

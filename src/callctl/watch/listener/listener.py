@@ -156,7 +156,7 @@ class Listener:
         self.address, self.port, self.url = address, address.port, address.url
         self.callback_url, self.health_url = address.callback_url, address.url + _HEALTH_PATH
         self.health["callback_url"] = address.shown_url
-        self._paths = address.paths
+        self._paths, self._https_hosts = address.paths, address.https_hosts
         self._signs_in = without_secrets(address.callback_url) != address.callback_url
         self._public_paths = {urlsplit(urls[0]).path.rstrip("/") for urls in address.signed_urls.values()}
         self._selftest_text = _selftest_text(address.callback_url)
@@ -243,7 +243,7 @@ class Listener:
             self.counts.refusals["body"] += 1
             return error.answer()
         if self._forwarder is not None:
-            received.is_https = self.address.is_https_at(request.host)
+            received.is_https = request.host.lower() in self._https_hosts
             if self._signs_in:  # for the proxy in front; applications get no password that is not theirs
                 received.headers = tuple(one for one in received.headers if one[0].lower() != b"authorization")
         own = None if own_path is None else self._checks.get(own_path)
