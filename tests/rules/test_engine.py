@@ -382,6 +382,35 @@ def test_a_conversation_that_a_poll_finds_is_news_only_if_its_call_began_just_no
     assert run.declined == ([] if acts else ["too old: the call began 1200 s before REST showed it like this"])
 
 
+@pytest.mark.parametrize(
+    ("age", "rang_here", "declined"),
+    [
+        (100, True, None),
+        (600, True, "too old: the call began 600 s before a request for TwiML showed it like this"),
+        (0, False, "too old, as far as is known: nothing says when it happened"),
+    ],
+)
+def test_an_answer_that_a_request_for_twiml_shows_is_news_only_if_its_call_began_just_now(
+    age: float, rang_here: bool, declined: str | None
+) -> None:
+    """A caller may have been in a menu for long when his next document is requested."""
+    rule = Rule(name="closed", when=When(statuses=frozenset({"in-progress"})), then=SURVEY)
+    run = EngineRun(rule)
+    if rang_here:
+        run.take(twiml_request("ringing", received=0))
+    run.wait(age)
+    run.take(twiml_request("in-progress", received=age))
+    assert [target for _, _, target in run.actions] == ([sid(1)] if declined is None else [])
+    assert run.declined == ([] if declined is None else [declined])
+    assert all(one.needs_precheck for _, one in run.proposals if isinstance(one, Action))
+
+
+def twiml_request(status: str, *, received: float) -> CallEvent:
+    fields = form(1, status) | {"ApiVersion": "2010-04-01", "Direction": "inbound"}
+    del fields["CallbackSource"]
+    return event_of(fields, received=received)
+
+
 def test_an_answer_that_a_poll_finds_is_old_though_the_leg_was_known_to_ring() -> None:
     rule = Rule(name="closed", when=When(statuses=frozenset({"in-progress"})), then=SURVEY)
     run = EngineRun(rule)

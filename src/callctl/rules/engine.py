@@ -14,7 +14,7 @@ from functools import partial
 
 from callctl.calls.board import Arrival, Change, Snapshot
 from callctl.calls.call import CallStatus, rank_of
-from callctl.calls.event import CALLBACK, MISSED, POLLED, CallEvent
+from callctl.calls.event import CALLBACK, MISSED, POLLED, TWIML_REQUEST, CallEvent
 from callctl.calls.family import Family, ancestors
 from callctl.calls.leg import Leg
 from callctl.rules.evidence import UNKNOWN_AGE, Evidence
@@ -32,6 +32,8 @@ from callctl.rules.rule import (
     was_answered,
 )
 
+# What says what a call does, and not since when.
+_WITHOUT_MOMENT = frozenset({POLLED, MISSED, TWIML_REQUEST})
 # For how many events that are too old by this machine's clock REST is queried until its reply shows the time.
 _MOST_UNCONFIRMED = 10
 
@@ -213,12 +215,15 @@ class Engine:
         age_of_call = self._evidence.age_of_call(change.event, now=now)
         is_confirmed = trigger is None or self._evidence.is_clock_confirmed(now=now)
         reason = ""
-        if age >= UNKNOWN_AGE:
+        if max(age, age_of_call or age) >= UNKNOWN_AGE:
             reason = "too old, as far as is known: nothing says when it happened"
         elif age > FRESH:
             reason = f"too old: it happened {age_by_clock.total_seconds():.0f} s ago"
         elif age_of_call is not None and age_of_call > FOUND_SOON:
-            reason = f"too old: the call began {age_of_call.total_seconds():.0f} s before REST showed it like this"
+            shown_by = "a request for TwiML" if change.event.kind == TWIML_REQUEST else "REST"
+            reason = (
+                f"too old: the call began {age_of_call.total_seconds():.0f} s before {shown_by} showed it like this"
+            )
         if reason and trigger is not None and not is_confirmed and not is_restored:
             if self._unconfirmed == _MOST_UNCONFIRMED:
                 return  # not even recorded: what is recorded here keeps others that share the store from acting
@@ -234,7 +239,8 @@ class Engine:
             self._settling.append(_Settling(rule, leg.call_sid, now + rule.settle, trigger))
         else:
             # Where it is fresh only if this clock is wrong, or it may be, REST is queried: its reply shows the time.
-            check = is_restored or is_overtaken or _is_polled(change.event) or age_by_clock > FRESH or not is_confirmed
+            is_checked = is_restored or is_overtaken or change.event.kind in _WITHOUT_MOMENT
+            check = is_checked or age_by_clock > FRESH or not is_confirmed
             yield from self._decide(rule, leg, snapshot, needs_precheck=check, now=now, trigger=trigger)
 
     def _is_old_enough(self, rule: Rule, leg: Leg, *, now: datetime) -> bool:
@@ -370,10 +376,6 @@ def _may_be_target(target: Leg, action: Action) -> bool:
 
 def _has_ended(change: Change) -> bool:
     return change.after.is_final and not (change.before and change.before.is_final)
-
-
-def _is_polled(event: CallEvent) -> bool:
-    return event.kind in (POLLED, MISSED)
 
 
 def _trigger_of(event: CallEvent, *, now: datetime) -> Trigger | None:

@@ -160,7 +160,15 @@ class Evidence:
         return self._age_of(event.timestamp, now=now) if has_own_time else _age_at(came, now=now)
 
     def age_of_call(self, event: CallEvent, *, now: datetime) -> timedelta | None:
-        """Return how long ago a live call began that a poll found; None for another event, or without a start."""
+        """Return how long ago a live call began that a poll found, or that requested TwiML; None for another event.
+
+        Neither says since when the call does what it does. A request has no time of its own: the call began when the
+        first one came, if that was before the answer; else it is not known when. None also for a poll without a start.
+        """
+        if event.kind == TWIML_REQUEST:
+            known = self._legs.get(event.call_sid)
+            began = None if known is None else known.rang_from
+            return UNKNOWN_AGE if began is None else now - began
         if event.kind != POLLED or event.is_final or event.timestamp is None:
             return None
         return self._age_of(event.timestamp, now=now)
@@ -192,6 +200,13 @@ class LegEvidence:
     started_at: datetime | None = None
     rang_at: datetime | None = None
     is_reported: bool = False
+
+    @property
+    def rang_from(self) -> datetime | None:
+        """When the first event came that had the leg before its answer, at the earliest; None if that is not known."""
+        arrivals = [arrival.earliest for status, arrival in self.arrivals.items() if status in _BEFORE_ANSWER]
+        known = [earliest for earliest in arrivals if earliest is not None]
+        return min(known) if known and len(known) == len(arrivals) else None
 
     def add(self, event: CallEvent, *, arrival: Arrival, now: datetime) -> None:
         """Take in an event of this leg; the times are the steady clock's."""
