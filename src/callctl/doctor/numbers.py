@@ -50,8 +50,11 @@ class Listeners:
         """Return the URL here for an application's URL, with its query: that of callbacks, or at the same path."""
         own, parts = urlsplit(self.to_paste), _parts(url)
         base = urlsplit(base_of(self.to_paste, _PATH)).path
-        taken = (own.path, f"{base}{_PATH}", "/healthz")
-        if keeps_path and parts.path.rstrip("/") not in taken and not parts.path.startswith(DOCUMENTS):
+        path = parts.path.rstrip("/")
+        is_taken = path in (own.path, f"{base}{_PATH}", "/healthz") or (
+            path.startswith(DOCUMENTS) and self.serves(path) is True
+        )
+        if keeps_path and not is_taken:
             own = own._replace(path=base + (parts.path or "/"))
         return own._replace(query="&".join(filter(None, (own.query, parts.query)))).geturl()
 
@@ -135,13 +138,11 @@ def number_findings(
     handled, unknown = _handled(client, numbers)
     for each in handled:
         if _fails(each, listeners.refuses_twiml):
-            what = (
-                f"the calls of {each.name} fail: the voice URL leads to the listener, which has no TwiML to give there"
-            )
             hint = "start it with --forward-to and your application's URL, or set the voice URL back to that"
             if listeners.is_of_document(each.by.voice_url):
                 hint = f"start it with --serve {_document(each.by.voice_url)}=FILE, or set another voice URL"
-            yield wrong("number", CallctlError(what, hint=hint))
+            where = "the listener, which has no TwiML to give there"
+            yield _failing(each, where, hint=hint, is_document=listeners.is_of_document(each.by.voice_url))
         elif not listeners.refuses_twiml(each.by.voice_url) and (
             silent := listeners.without_twiml_at(each.by.voice_url)
         ):
@@ -191,15 +192,23 @@ def unanswered_findings(
 
     for each in handled:
         if _fails(each, leads_there):
-            what = f"the calls of {each.name} fail: the voice URL leads to the public URL, where no listener runs"
             hint = "start it with what its calls need, --forward-to or --serve, or set the voice URL back"
-            yield wrong("number", CallctlError(what, hint=hint))
+            is_document = is_of_document(each.by.voice_url, [callback_url])
+            yield _failing(each, "the public URL, where no listener runs", hint=hint, is_document=is_document)
 
 
 def _fails(handled: _Handled, refuses: Callable[[str], bool]) -> bool:
     """Return whether the calls of numbers get no TwiML; ``refuses`` returns whether there is none at a URL."""
     fallback = handled.by.voice_fallback_url
     return refuses(handled.by.voice_url) and (not fallback or refuses(fallback))
+
+
+def _failing(handled: _Handled, where: str, *, hint: str, is_document: bool) -> Finding:
+    """Return that calls fail. Whether the path of a document leads to the listener is for a proxy in front to say."""
+    if is_document:
+        what = f"the calls of {handled.name} fail if {without_secrets(handled.by.voice_url)} leads to {where}"
+        return warning("number", what, fix=hint, numbers=list(handled.numbers))
+    return wrong("number", CallctlError(f"the calls of {handled.name} fail: the voice URL leads to {where}", hint=hint))
 
 
 def _document(url: str) -> str:
@@ -344,7 +353,10 @@ def is_same_url(url: str, own: str) -> bool:
 
 def is_of_document(url: str, callback_urls: Sequence[str]) -> bool:
     """Return whether a URL is one at which a listener with one of these callback URLs may serve a document."""
-    return DOCUMENTS in _parts(url).path and any(_origin(url) == _origin(own) for own in callback_urls)
+    return any(
+        _origin(url) == _origin(own) and _parts(url).path.startswith(_parts(base_of(own, _PATH)).path + DOCUMENTS)
+        for own in callback_urls
+    )
 
 
 def _place(url: str) -> tuple[str, str, str, str]:
