@@ -444,6 +444,15 @@ def test_what_came_before_the_break_is_shown_in_each_form(callctl: Callctl, rows
     assert re.findall(r"CA\d{32}", outcome.out) == sids
 
 
+@pytest.mark.parametrize("options", [("--limit", "2"), ("--status", "completed", "--limit", "2"), ()])
+def test_no_page_is_requested_that_the_limit_makes_needless(callctl: Callctl, options: tuple[str, ...]) -> None:
+    calls = [call(f"CA{n:032d}", status="completed") for n in range(60)]
+    with Server(reply(200, {"calls": calls, "next_page_uri": "/2010-04-01/Calls.json?Page=1"})) as server:
+        outcome = callctl("list", "-q", *options, env=env_of(server))
+        assert (outcome.code, len(outcome.out.splitlines())) == (0, 2 if options else 50)
+        assert len(server.received) == 1
+
+
 def test_so_is_one_that_is_interrupted(callctl: Callctl, monkeypatch: pytest.MonkeyPatch) -> None:
     pages = {"calls": [call()], "next_page_uri": "/2010-04-01/Calls.json?Page=1"}
     with Server(reply(200, pages)) as server:

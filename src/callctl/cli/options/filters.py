@@ -277,7 +277,7 @@ def _found(
     """
     moving, others = parts
     if len(moving) + len(others) == 1 and more is None:
-        yield from client.list((moving or others)[0], page_size=page_size, limit=None)
+        yield from client.list((moving or others)[0], page_size=page_size, limit=limit)
         return
     import heapq
 
