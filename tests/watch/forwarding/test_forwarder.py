@@ -548,6 +548,10 @@ async def test_beside_a_public_url_of_another_path_status_is_the_applications(
                     assert (number, answer.status) == (number, status)
         requests = await application.requests(4)
         assert sorted(one.target for one in requests) == ["/status", "/voice", "/voice", "/voice"]
+        application.text, other = DOCUMENT, {"AccountSid": ACCOUNT, "MessageSid": "SM" + "1" * 32}
+        headers = sign(f"{public}/status", other)
+        async with aiohttp.ClientSession() as http, http.post(f"{local}/status", data=other, headers=headers) as answer:
+            assert (answer.status, await answer.text()) == (application.status, DOCUMENT)
         await watch.view.until(lambda view: {event.call_sid for event in view.events} == {sid(n) for n in range(4)})
         assert watch.session.header().refused == 1
 

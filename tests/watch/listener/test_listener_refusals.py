@@ -12,6 +12,7 @@ from yarl import URL
 from callctl.calls.event_record import signed_form
 from callctl.store.sqlite.store import SqliteStore
 from callctl.watch.forwarding.forwarder import Forwarder
+from callctl.watch.listener.server import SELFTEST_FIELD
 from callctl.watch.listener.twiml_responder import NOT_FOR_TWIML
 
 FORM_TYPE = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -209,6 +210,9 @@ async def test_a_form_that_a_redirect_has_lost_is_reported(
             assert answer.status == 204
     async with http.get(listener.url + "/status?step=2", headers=sign(PUBLIC + "?step=2")) as answer:
         assert answer.status == 204  # an application that redirects to itself
+    anybody = await start(keys=None)
+    async with http.get(anybody.url + "/status") as answer:
+        assert answer.status == 204  # nothing is signed
     (lost,) = reports.troubles
     assert lost.startswith(
         "a signed GET without a form came to the callback URL: a redirect on the way, as from http to"
@@ -283,6 +287,7 @@ async def test_an_application_gets_no_request_that_was_not_signed_over_its_path(
         ("/status" + text, sign(PUBLIC, fields)),  # the same cut again as a GET
         (as_target, sign(PUBLIC, fields)),
         ("/gather", sign("https://example.org/gather")),
+        (f"/status{SELFTEST_FIELD}{'a' * 32}", sign(PUBLIC, {SELFTEST_FIELD: "a" * 32})),
         ("/gather?AccountSi%64=x", sign(PUBLIC.replace("/status", "/gather?AccountSid=x"))),
     ]:
         async with http.get(listener.url + path, headers=headers) as answer:

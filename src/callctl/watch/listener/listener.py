@@ -350,9 +350,10 @@ class Listener:
             self.ignored += 1  # valid, but nothing to show
             is_followed = received.has_no_form and self._forwarder is not None  # where an application redirected to
             own_query = urlsplit(self.callback_url).query  # with another one an application redirected to itself
-            if received.has_no_form and path == self.address.path and received.target.partition("?")[2] == own_query:
+            is_signed_get = check is not None and received.has_no_form
+            if is_signed_get and path == self.address.path and received.target.partition("?")[2] == own_query:
                 self._report_lost_form()
-            if path != self.address.path or is_followed or asks_for_announcement(dict(received.pairs)):
+            if self._is_for_twiml(path, received) or is_followed or asks_for_announcement(dict(received.pairs)):
                 return await self._answer_twiml(path, received)
             return self._acknowledge(received)
         if event.key in self._ambiguous:  # another reading of what was signed was no event: then none of them is
@@ -385,7 +386,7 @@ class Listener:
             )
             self._on_trouble(Trouble(what, Cause.AMBIGUOUS, call_sid=error.sender))
             self._on_ambiguous(error.call_sids, error.sender)
-        if error.asks_for_twiml or path != self.address.path:
+        if error.asks_for_twiml or self._is_for_twiml(path, received):
             return await self._answer_twiml(path, received)
         return self._acknowledge(received)
 
@@ -431,7 +432,11 @@ class Listener:
         if received.is_elsewhere:  # in doubt the application answers: with none a call would end
             is_callback = event.kind == CALLBACK and (event.is_final or "CallbackSource" in event.fields)
             return not is_callback and event.kind not in FEATURES
-        return path != self.address.path and event.kind not in FEATURES
+        return self._is_for_twiml(path, received) and event.kind not in FEATURES
+
+    def _is_for_twiml(self, path: str, received: ReceivedRequest) -> bool:
+        """Return whether a request came to a path at which documents are requested: of ours, or of the application."""
+        return received.is_elsewhere or path != self.address.path
 
     async def _keep(self, event: CallEvent) -> int | None:
         """Store an event and have it reported; return the status that says it could not be stored, None if it was."""

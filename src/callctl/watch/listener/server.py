@@ -86,9 +86,10 @@ class ReceivedRequest:
     def has_no_form(self) -> bool:
         """Whether it is a GET without the fields that Twilio sends, which is how it follows a 301, a 302 or a 303.
 
-        No request that has them can be cut again into such a one. Source: docs/twilio.md, "Delivery".
+        No request that has them, and no self-test, can be cut again into such a one. Source: docs/twilio.md,
+        "Delivery".
         """
-        return self.method == "GET" and ACCOUNT_FIELD not in self.target
+        return self.method == "GET" and ACCOUNT_FIELD not in self.target and SELFTEST_FIELD not in self.target
 
     @property
     def is_selftest(self) -> bool:
