@@ -109,7 +109,7 @@ def test_a_parent_that_is_known_to_hang_up_before_its_turn_is_not_moved_and_noth
     assert setup.sent() == before
     assert {setup.status(parent), setup.status(child)} == {"in-progress"}
     alone = setup.callctl("redirect", child, "--conference", "room 1", "--dry-run").err
-    assert f"its parent leg {parent}: hangs up: its Dial has no action, and no verb behind it" in alone
+    assert f"its parent leg {parent}: if it is live, hangs up: its Dial has no action, and no verb behind it" in alone
     assert "hangs up: its Dial has no action" in setup.callctl("hangup", child).err
 
 
