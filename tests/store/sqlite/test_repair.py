@@ -906,10 +906,7 @@ def test_a_database_too_large_for_a_quick_check_is_mended_once_a_part_of_it_coul
     for number in range(EVENTS):
         store.append(event(number, "ringing", Filling="x" * 1500))
     checkpoint(path)
-    with path.open("r+b") as database:
-        size = path.stat().st_size
-        database.seek(size // 8192 * 4096)
-        database.write(b"\xff" * (size // 4))
+    overwrite_a_quarter(path)
     with pytest.raises(StoreError):
         list(store.replay(since=None))
     store.append(event(EVENTS, "ringing"))
@@ -930,10 +927,7 @@ def test_so_is_one_that_a_reader_finds_damaged_while_a_check_runs(
         found = find_damage(checks, **how)
         if not is_read:
             is_read.append(True)
-            with path.open("r+b") as database:
-                size = path.stat().st_size
-                database.seek(size // 8192 * 4096)
-                database.write(b"\xff" * (size // 4))
+            overwrite_a_quarter(path)
             with pytest.raises(StoreError):
                 list(store.replay(since=None))
         return found
@@ -943,3 +937,11 @@ def test_so_is_one_that_a_reader_finds_damaged_while_a_check_runs(
     store.append(event(EVENTS, "ringing"))
     assert "its content was overwritten" in troubles[0]
     assert {one.call_sid for one in store.replay(since=None)} == {sid(number) for number in range(EVENTS + 1)}
+
+
+def overwrite_a_quarter(path: Path) -> None:
+    """Overwrite the third quarter of a database."""
+    with path.open("r+b") as database:
+        size = path.stat().st_size
+        database.seek(size // 8192 * 4096)
+        database.write(b"\xff" * (size // 4))
