@@ -57,7 +57,8 @@ def rows(
         page = fetch(url)
         listed = _rows_of(page, key=key)
         url = _next(page, current=url, base=base, warn=warn)
-        if url is not None and on_next is not None:
+        is_circle = url is not None and cycle.is_closed_by(url)
+        if url is not None and on_next is not None and not is_circle:
             on_next(url)
         new = 0
         for row in listed:
@@ -72,7 +73,7 @@ def rows(
             yield row
         del page, listed  # so that they are not in memory beside the next one
         stale = 0 if new else stale + 1
-        if url is not None and (cycle.is_closed_by(url) or stale >= _MAX_STALE):
+        if url is not None and (is_circle or stale >= _MAX_STALE):
             raise NetworkError(
                 f"the list does not end: {urlsplit(base).netloc} sends the same page again and again",
                 hint="what was shown may be incomplete; narrow the list down, or give a lower --limit",

@@ -402,7 +402,9 @@ def test_a_store_whose_version_number_was_changed_is_refused_with_what_sets_it_b
     assert (refused.value.hint or "").startswith(f"`sqlite3 {path} '{statement}'` sets it back; or undo that")
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(statement)
-    USES[use](path)
+    opened = USES[use](path)
+    if isinstance(opened, SqliteStore):
+        opened.close()
     with closing(SqliteStore.open_for_watch(path, world=WORLD)) as store:
         assert not store.append(event(1, "ringing"))  # it is there
 
