@@ -6,6 +6,7 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from random import Random
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from running import Callctl, env_for
 
+from callctl.api.pages import ReadAhead
 from callctl.calls.call import FIELDS, REST_STATUSES, Call
 from callctl.cli.io.progress import AFTER
 from callctl.cli.list import in_order
@@ -456,14 +458,17 @@ def test_no_page_is_requested_that_the_limit_makes_needless(callctl: Callctl, op
 def test_so_is_one_that_is_interrupted(callctl: Callctl, monkeypatch: pytest.MonkeyPatch) -> None:
     pages = {"calls": [call()], "next_page_uri": "/2010-04-01/Calls.json?Page=1"}
     with Server(reply(200, pages)) as server:
-        monkeypatch.setattr("callctl.api.pages._CycleDetector.is_closed_by", interrupt)
+        take = ReadAhead.take
+
+        def interrupted(ahead: ReadAhead[Any], url: str) -> Any:
+            if url.endswith("Page=1"):
+                raise KeyboardInterrupt
+            return take(ahead, url)
+
+        monkeypatch.setattr(ReadAhead, "take", interrupted)
         outcome = callctl("list", "--all", "--json", env=env_of(server))
     assert outcome.code == 130
     assert len(json.loads(outcome.out)) == 1
-
-
-def interrupt(*_args: object, **_more: object) -> None:
-    raise KeyboardInterrupt
 
 
 def test_an_error_before_the_first_page_leaves_stdout_empty(callctl: Callctl) -> None:
