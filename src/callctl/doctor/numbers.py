@@ -62,14 +62,12 @@ class Listeners:
         """Return whether a URL leads to a listener that has no TwiML to give there, so that each call to it fails."""
         if self.is_of_document(url):
             return self.serves(_parts(url).path) is False
-        return bool(self.without_twiml_at(url)) and len(self.without_twiml_at(url)) == self._at(url)
+        silent = self.without_twiml_at(url)
+        return bool(silent) and len(silent) == sum(is_same_url(url, own) for own in self.callback_urls)
 
     def without_twiml_at(self, url: str) -> list[str]:
         """Return where those listeners are, of the ones at this URL, that have no TwiML to give."""
         return [where for own, where in self.without_twiml if is_same_url(url, own)]
-
-    def _at(self, url: str) -> int:
-        return sum(is_same_url(url, own) for own in self.callback_urls)
 
     def is_of_document(self, url: str) -> bool:
         """Return whether a URL is one at which a listener may serve a document, unless it passes requests on there."""
@@ -137,15 +135,15 @@ def number_findings(
     client = open_client(settings)
     handled, unknown = _handled(client, numbers)
     for each in handled:
+        url = each.by.voice_url
         if _fails(each, listeners.refuses_twiml):
             hint = "start it with --forward-to and your application's URL, or set the voice URL back to that"
-            if listeners.is_of_document(each.by.voice_url):
-                hint = f"start it with --serve {_document(each.by.voice_url)}=FILE, or set another voice URL"
+            is_document = listeners.is_of_document(url)
+            if is_document:
+                hint = f"start it with --serve {_document(url)}=FILE, or set another voice URL"
             where = "the listener, which has no TwiML to give there"
-            yield _failing(each, where, hint=hint, is_document=listeners.is_of_document(each.by.voice_url))
-        elif not listeners.refuses_twiml(each.by.voice_url) and (
-            silent := listeners.without_twiml_at(each.by.voice_url)
-        ):
+            yield _failing(each, where, hint=hint, is_document=is_document)
+        elif (silent := listeners.without_twiml_at(url)) and not listeners.refuses_twiml(url):
             what = (
                 f"calls of {each.name} fail, or begin with its fallback: of the listeners at its voice URL some have "
                 f"no TwiML to give there: {', '.join(silent)}"

@@ -288,8 +288,7 @@ class Listener:
             self.counts.refusals["path"] += 1
             path = shortened(path, 200)
             self.health["misdirected"] = {"count": self.misdirected, "path": path}
-            if path not in self._misdirected_to and len(self._misdirected_to) < _MOST_PATHS:
-                self._misdirected_to.add(path)
+            if _is_first(path, self._misdirected_to):
                 what = (
                     f"signed requests come to {path}, this watch listens at {self.address.path}: they are answered "
                     f"with 404, and what they report is lost; the URL to give Twilio is {self.address.shown_url}"
@@ -307,8 +306,7 @@ class Listener:
         """Report a media stream that Twilio wants to open here, once for each path: the call has no voice then."""
         self.counts.refusals["stream"] += 1
         path = shortened(path, 200)
-        if path not in self._streams_refused and len(self._streams_refused) < _MOST_PATHS:
-            self._streams_refused.add(path)
+        if _is_first(path, self._streams_refused):
             what = (
                 f"a media stream was to be opened at {path}, and was answered with 404: streams are not passed on to "
                 "an application; <Stream> needs the application's own wss address, not one made of the request's host"
@@ -349,10 +347,8 @@ class Listener:
         except NotACallEventError:
             self.ignored += 1  # valid, but nothing to show
             is_followed = received.has_no_form and self._forwarder is not None  # where an application redirected to
-            own_query = urlsplit(self.callback_url).query  # with another one an application redirected to itself
-            is_signed_get = check is not None and received.has_no_form
-            if is_signed_get and path == self.address.path and received.target.partition("?")[2] == own_query:
-                self._report_lost_form()
+            if received.has_no_form and check is not None and path == self.address.path:
+                self._report_lost_form(received)
             if self._is_for_twiml(path, received) or is_followed or asks_for_announcement(dict(received.pairs)):
                 return await self._answer_twiml(path, received)
             return self._acknowledge(received)
@@ -361,9 +357,13 @@ class Listener:
             return await self._answer_ambiguous(unclear, path, received)
         return await self._store(event, path, received)
 
-    def _report_lost_form(self) -> None:
-        """Report, once, a GET without fields at the callback URL: what came with the first request is lost."""
-        if not self._has_reported_lost_form:
+    def _report_lost_form(self, received: ReceivedRequest) -> None:
+        """Report, once, a GET without fields at the callback URL: what came with the first request is lost.
+
+        With another query than the URL's own, an application redirected to itself.
+        """
+        is_own = received.target.partition("?")[2] == urlsplit(self.callback_url).query
+        if is_own and not self._has_reported_lost_form:
             self._has_reported_lost_form = True
             what = (
                 "a signed GET without a form came to the callback URL: a redirect on the way, as from http to https, "
@@ -514,6 +514,14 @@ def _selftest_text(callback_url: str) -> re.Pattern[str]:
     """Return what a self-test's signature covers after the path, and no callback's: Twilio's have more fields."""
     query = re.escape(SignedRequest(callback_url.partition("#")[0]).covered)
     return re.compile(f"{query}{SELFTEST_FIELD}[0-9a-f]{{{2 * SELFTEST_BYTES}}}")
+
+
+def _is_first(path: str, reported: set[str]) -> bool:
+    """Return whether a path is to be reported, and take note of it: each once, and not too many."""
+    if path in reported or len(reported) >= _MOST_PATHS:
+        return False
+    reported.add(path)
+    return True
 
 
 def _says_it_is_signed(request: web.BaseRequest) -> bool:
