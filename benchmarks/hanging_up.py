@@ -46,11 +46,11 @@ def measure(*, quick: bool) -> Iterator[Row]:
             sids = [sid(number) for number in range(1, MANY + 1)]
             ours, theirs = (partial(_run, environment(url, home=home), command) for command in _commands(script))
             loop = theirs(sids).seconds
-            named = min(ours(sids).seconds for _ in range(3))
+            named = min(ours(sids).seconds for _ in range(1 if quick else 7))
             what = f"{MANY} hang-ups at {LATENCY * 1000:.0f} ms latency, named / that script's loop"
             yield as_fast(18, what, ours=named, theirs=loop)
             everything = ["--all", "--yes", "--max", str(MANY)]
-            best = min(ours(everything).seconds for _ in range(3))
+            best = min(ours(everything).seconds for _ in range(1 if quick else 7))
             yield as_fast(15, "the same with `--all`", ours=best, theirs=loop)
 
 

@@ -37,7 +37,7 @@ def measure(*, quick: bool) -> Iterator[Row]:
             def theirs() -> Cost:
                 return run([sys.executable, str(script)], env=env)
 
-            long, stream = in_turns(ours, theirs, rounds=1 if quick else 3)
+            long, stream = in_turns(ours, theirs, rounds=1 if quick else 9)
         what = f"`list --all --json` of {CALLS:,} calls / the SDK's own stream"
         yield at_most(1.1, what, ours=long.seconds, theirs=stream.seconds)
         with server(total=PAGE, status="completed") as url:
@@ -50,6 +50,6 @@ def measure(*, quick: bool) -> Iterator[Row]:
             def show(count: int) -> Cost:
                 return run([*SHOW, *(sid(number) for number in range(1, count + 1))], env=env)
 
-            many, one = in_turns(lambda: show(SHOWN), lambda: show(1), rounds=1 if quick else 5)
+            many, one = in_turns(lambda: show(SHOWN), lambda: show(1), rounds=1 if quick else 9)
         what = f"`show` of {SHOWN} calls at {LATENCY * 1000:g} ms latency / of one"
         yield at_most(1.5, what, ours=many.seconds, theirs=one.seconds)
