@@ -408,6 +408,24 @@ def test_a_watch_that_is_killed_while_it_writes_down_what_others_wrote_has_its_o
     assert list(path.parent.glob(".*")) == []
 
 
+def test_another_store_that_is_put_at_the_path_after_a_kill_gets_no_event_of_the_former_one(
+    path: Path, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "other" / "events.db"
+    with closing(SqliteStore.open_for_watch(elsewhere, world=WORLD)) as store:
+        store.append(event(50, "ringing"))
+        other = backup_of(elsewhere, elsewhere.parent)
+    with closing(SqliteStore.open_for_watch(path, world=WORLD)) as store:
+        store.append(event(1, "ringing"))
+        backup = backup_of(path, tmp_path)
+    run_until_killed(path, backup, "repair.RepairingConnection._compare", is_all_replaced=True)
+    other.replace(path)
+    assert kept_after_a_kill(path, WORLD) == [sid(50)]
+    with closing(SqliteStore.open_for_watch(path, world=WORLD)) as store:
+        assert store.was_placed(sid(19))  # so that rules for calls that callctl placed know it
+    assert list(path.parent.glob(".*")) == []
+
+
 def test_rows_that_are_kept_beside_a_store_stay_there_until_they_are_in_it(
     path: Path, store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

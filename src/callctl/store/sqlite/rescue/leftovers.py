@@ -17,7 +17,7 @@ from callctl.store.sqlite.file_identity import check_identity, check_schema, is_
 from callctl.store.sqlite.location import work_prefix
 from callctl.store.sqlite.rescue.copying import KEPT_ROWS, copy_to_new_file, is_whole, write_in_transaction
 from callctl.store.sqlite.rescue.recent_rows import RecentRows
-from callctl.store.sqlite.rescue.row_transfer import copy_table
+from callctl.store.sqlite.rescue.row_transfer import carry_over, copy_table, rule_rows
 from callctl.store.sqlite.rescue.set_aside import SUFFIXES, set_aside, set_aside_files
 from callctl.store.sqlite.rows import Row, insert, readable
 from callctl.store.sqlite.schema import (
@@ -64,7 +64,8 @@ def settle_leftovers(path: Path) -> str | None:
 def _bring_back(kept: Path, path: Path) -> str | None:
     """Write the rows that a killed process had held in memory into its store; where that is damaged, into a copy of it.
 
-    Return what was repaired, in words. Where all files of the store are gone, it was purged.
+    Return what was repaired, in words. Where all files of the store are gone, it was purged; where another store was
+    put in its place, that gets the rows of rules alone.
     """
     if not any(os.path.lexists(f"{path}{suffix}") for suffix in ("", "-wal", "-shm")):
         return None
@@ -74,8 +75,10 @@ def _bring_back(kept: Path, path: Path) -> str | None:
         if is_there and is_sound(path, like=rows, newest=None, whole=True, limit=None) and _has_tables(path):
             with closing(sqlite3.connect(path.absolute(), isolation_level=None)) as store:
                 check_schema(store, path)
+                number, found = store_id(rows), store_id(store)  # before it gets one: a backup may be older than ids
                 migrate(store, path)
-                write_in_transaction(store, restore)
+                is_other = None not in (number, found) and number != found
+                write_in_transaction(store, partial(carry_over, rule_rows(rows)) if is_other else restore)
             return None
         if is_there:
             check_identity(path)
