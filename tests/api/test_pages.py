@@ -48,6 +48,21 @@ def test_pages_are_followed_and_with_a_limit_asked_for_only_when_needed(start_ap
     assert [request.target for request in api.server.received] == TWO_PAGES
 
 
+@pytest.fixture
+def slow_api(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("callctl.api.pages._SLOW", -1.0)
+
+
+def test_of_a_quick_api_no_page_is_asked_for_before_it_is_needed(
+    start_api: StartApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("callctl.api.pages._SLOW", 60.0)
+    monkeypatch.setattr("callctl.api.pages.start_in_thread", lambda _work: pytest.fail("a page was read ahead"))
+    api = start_api(page(1, 2, next_uri=TWO_PAGES[1]), page(3))
+    assert sids(api.client.list(ALL, page_size=2, limit=None)) == [sid(1), sid(2), sid(3)]
+
+
+@pytest.mark.usefixtures("slow_api")
 def test_without_a_limit_the_next_page_is_asked_for_while_one_is_read(start_api: StartApi) -> None:
     api = start_api(page(1, 2, next_uri=TWO_PAGES[1]), page(3))
     listed = api.client.list(ALL, page_size=2, limit=None)
@@ -59,6 +74,7 @@ def test_without_a_limit_the_next_page_is_asked_for_while_one_is_read(start_api:
     assert len(api.server.received) == 2
 
 
+@pytest.mark.usefixtures("slow_api")
 def test_a_page_that_is_refused_is_an_error_after_the_rows_before_it(start_api: StartApi) -> None:
     api = start_api(page(1, 2, next_uri=TWO_PAGES[1]), reply(404, {"code": 20404, "status": 404, "message": "x"}))
     listed = api.client.list(ALL, page_size=2, limit=None)
@@ -67,6 +83,7 @@ def test_a_page_that_is_refused_is_an_error_after_the_rows_before_it(start_api: 
         next(listed)
 
 
+@pytest.mark.usefixtures("slow_api")
 def test_without_a_thread_left_a_page_is_asked_for_once_it_is_needed(
     start_api: StartApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -178,8 +178,8 @@ class ApiClient:
     def list(self, call_filter: CallFilter, *, page_size: int = MAX_PAGE_SIZE, limit: int | None) -> Iterator[Call]:
         """Yield the calls that match, in the order of the API (newest first), requesting page by page as they are read.
 
-        Without a limit the next page is requested while the calls of one are read. What the API sends is checked
-        against the filter again, since filters may have been ignored.
+        Without a limit the next page of a slow API is requested while the calls of one are read. What the API sends is
+        checked against the filter again, since filters may have been ignored.
 
         Args:
             call_filter: Which calls.

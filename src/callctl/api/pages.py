@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
@@ -19,6 +20,8 @@ MAX_PAGE_SIZE = 1000  # OAS
 # moving on fast can push one page's rows onto the next, hardly onto three.
 _MAX_STALE = 3
 _REMEMBERED = 3 * MAX_PAGE_SIZE  # rows; how far back a repeated row is recognised
+# Seconds. Where a page comes sooner, there is nothing to wait for, and two threads in turns take longer than one.
+_SLOW = 0.05
 
 
 def rows(
@@ -81,7 +84,7 @@ def rows(
 
 
 class ReadAhead(Generic[T]):
-    """Gets a page while the rows of the one before it are worked on.
+    """Gets a page while the rows of the one before it are worked on, of a server that takes its time.
 
     ``get`` gets the one at a URL; it is called in a thread of its own, and what it raises is raised where the page is
     taken.
@@ -89,19 +92,27 @@ class ReadAhead(Generic[T]):
 
     def __init__(self, get: Callable[[str], T]) -> None:
         self._get = get
+        self._is_slow = False  # the page before took its time
         self._begun: tuple[str, Future[T]] | None = None
 
     def begin(self, url: str) -> None:
         """Begin to get a page; where the system has no thread left, it is got once it is taken."""
-        with suppress(NoThreadError):
-            self._begun = url, start_in_thread(lambda: self._get(url))
+        if self._is_slow:
+            with suppress(NoThreadError):
+                self._begun = url, start_in_thread(lambda: self._timed(url))
 
     def take(self, url: str) -> T:
         """Return the page at a URL."""
         begun, self._begun = self._begun, None
         if begun is None or begun[0] != url:
-            return self._get(url)
+            return self._timed(url)
         return begun[1].result()
+
+    def _timed(self, url: str) -> T:
+        began = time.monotonic()
+        page = self._get(url)
+        self._is_slow = time.monotonic() - began > _SLOW
+        return page
 
 
 class _CycleDetector:

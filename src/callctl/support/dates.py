@@ -24,12 +24,13 @@ def parse_date(text: object) -> datetime | None:
     RFC 2822 (``Fri, 18 Oct 2019 17:00:00 +0000``, OAS), ISO 8601, and RFC 2822 with the name of a zone instead of
     an offset (``Etc/UTC``), which is taken as UTC.
     """
-    return _read_date(text.strip()) if isinstance(text, str) else None
+    return _read_date(text) if isinstance(text, str) else None
 
 
 # A call's dates come in pairs (created and started, ended and updated), and a list has twenty thousand of them.
 @lru_cache(maxsize=64)
 def _read_date(text: str) -> datetime | None:
+    text = text.strip()
     if not text:
         return None
     for read in (_parse_twilio, _parse_iso, _parse_rfc2822):

@@ -24,10 +24,16 @@ def parse_int(value: object) -> int | None:
     None as well for one of more than 15 digits: nothing that is counted here is so large, and neither SQLite nor a
     ``timedelta`` could hold it.
     """
-    if isinstance(value, bool) or not isinstance(value, (str, int)):
-        return None
+    if isinstance(value, str):
+        return _read_int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST else None
+
+
+# Most durations of a list have been read before.
+@lru_cache(maxsize=1024)
+def _read_int(text: str) -> int | None:
     try:
-        number = int(value)
+        number = int(text)
     except ValueError:
         return None
     return number if abs(number) < _LARGEST else None
