@@ -66,7 +66,7 @@ def test_what_is_announced_here_is_over_with_its_process(settings: Settings, spa
         ended.wait()
     record = replace(record_of(settings), pid=ended.pid, host=socket.gethostname(), processes=space)
     with closing(open_store(settings)) as store:
-        store.announce(record.nonce, asdict(record), lasting=timedelta(hours=1))
+        store.announce(record.nonce, asdict(record), lasting=timedelta(minutes=1))
     assert announced(settings) == ([record] if counts else [])
 
 
@@ -97,15 +97,15 @@ def test_others_behind_the_same_url_are_known_wherever_they_are(
 def test_the_record_of_an_older_version_names_no_trouble(settings: Settings) -> None:
     fields = asdict(record_of(settings)) | {"host": "web1"}
     with closing(open_store(settings)) as store:
-        store.announce("n1", {name: fields[name] for name in fields if name != "trouble"}, lasting=timedelta(hours=1))
+        store.announce("n1", {name: fields[name] for name in fields if name != "trouble"}, lasting=timedelta(minutes=1))
     assert [trouble_of(record) for record in announced(settings)] == [None]
 
 
 def test_what_is_no_record_or_is_over_counts_for_nothing(settings: Settings) -> None:
     with closing(open_store(settings)) as store:
-        store.announce("odd", {"host": "web1"}, lasting=timedelta(hours=1))
+        store.announce("odd", {"host": "web1"}, lasting=timedelta(minutes=1))
         record = asdict(record_of(settings)) | {"host": "web1"}
-        store.announce("typed", record | {"callback_url": 7}, lasting=timedelta(hours=1))
+        store.announce("typed", record | {"callback_url": 7}, lasting=timedelta(minutes=1))
         store.announce("over", record, lasting=-timedelta(seconds=1))
     assert announced(settings) == []
 

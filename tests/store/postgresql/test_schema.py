@@ -153,7 +153,7 @@ def test_the_page_leads_from_no_role_to_a_store_that_is_used(callctl: Callctl, p
     with closing(PostgresStore.open(as_user, world=WORLD)) as store:
         store.check_writable()
         assert store.append(event(1, "ringing"))
-        store.announce("n", {}, lasting=timedelta(hours=1))
+        store.announce("n", {}, lasting=timedelta(minutes=1))
         assert list(store.announced()) == ["n"]
     with closing(psycopg.connect(as_owner, autocommit=True)) as connection:  # as a version to come may do
         connection.execute("CREATE TABLE callctl.more (x integer)")

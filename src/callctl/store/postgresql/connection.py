@@ -200,6 +200,10 @@ class Engine:
             with self._lock:
                 self._away = None  # the next one who misses it tries again
 
+    def report(self, text: str) -> None:
+        """Report what is wrong with what it holds, as one does where it is away."""
+        self._on_trouble(text)
+
     def _look(self) -> None:
         since = time.monotonic()
         reported: set[str] = set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from callctl.errors import StoreError
 from callctl.store.postgresql.connection import CONNECT_LIMIT, Engine, Link
+from callctl.store.postgresql.cursor import ACTIONS, EVENTS, Row, RowCursor
 from callctl.store.postgresql.rows import action_json, action_of, actions_json, event_of, fit, plain, record_of, unfit
 from callctl.store.postgresql.schema import check_version
 from callctl.store.records import (
@@ -41,6 +43,8 @@ _CALLS_AT_ONCE = 250  # of which all records are read at a time
 # How many calls are deleted in one statement, which locks the world meanwhile.
 _DELETED = 1000
 _NEWEST = 2**63 - 1
+# Who is announced for longer was so before the server's clock was set back.
+_LONGEST_ANNOUNCED = "5 minutes"
 
 _CALLS = "SELECT sid, parent_sid, status, is_final, last_at FROM callctl.stored_calls WHERE world = %(world)s"
 _EVENT = "key, kind, received_at, verified, form"
@@ -85,6 +89,10 @@ _RECORDS = """
 _AFTER = (
     "SELECT position{columns} FROM callctl.stored_events WHERE world = %(world)s AND position > %(last)s"
     " ORDER BY position LIMIT %(limit)s"
+)
+_ACTIONS_AFTER = (
+    "SELECT position, md5(record::text), at, record FROM callctl.actions"
+    " WHERE world = %(world)s AND position > %(last)s ORDER BY position LIMIT %(limit)s"
 )
 # A row is an array: sid, key, URL, arrival in microseconds, why, and for how many microseconds it is tried again. Of
 # events that are not stored, as that of a request for TwiML may be, nothing is kept.
@@ -136,6 +144,9 @@ class PostgresStore:
         self._intends = f"{self._by} {secrets.token_hex(8)}"  # whose intents are its own
         # What waits for one of them does not keep the others waiting. A command uses one.
         self._reading, self._writing, self._testing = Link(engine), Link(engine), Link(engine)
+        self._reading_on = threading.Lock()
+        self._new_events = RowCursor(self._read, EVENTS, put_back=self._note_put_back)
+        self._new_actions = RowCursor(self._read, ACTIONS, put_back=lambda: None)  # the events are, too
         # How many events and actions were left out, since their records can't be read.
         self.unreadable = self.unreadable_actions = 0
 
@@ -300,11 +311,25 @@ class PostgresStore:
         Positions are given out in the order of commits, so that none below the newest is still to come.
         """
         events: list[tuple[int, CallEvent]] = []
-        while not events and (page := self._next_events(event_id, limit)):
-            events = [(position, event) for position, event in page if event is not None]
-            self.unreadable += len(page) - len(events)
-            event_id = page[-1][0]
+        cursor = self._new_events
+        with self._reading_on:
+            last = cursor.place_after(event_id)
+            while not events and (page := self._next_events(last, limit)):
+                readable = [(position, event) for position, event in page if event is not None]
+                self.unreadable += len(page) - len(readable)
+                cursor.note(Row(position, event.key, event.received_at) for position, event in readable)
+                events = [(position, event) for position, event in readable if cursor.is_new(event.key)]
+                last = page[-1][0]
+            cursor.note_place(last, returned=events[-1][0] if events else event_id)
         return events
+
+    def _note_put_back(self) -> None:
+        if "_writer" in vars(self):
+            self._writer.forget_kept()
+        self._engine.report(
+            f"the event store {self._engine.name} was put back to an earlier state: what was stored last is not in it; "
+            "events that come are shown, and rules act on them, as before"
+        )
 
     def _next_events(self, last: int, limit: int) -> list[tuple[int, CallEvent | None]]:
         """Return the events after a position; None for each whose form can't be read.
@@ -548,15 +573,18 @@ class PostgresStore:
 
     def actions_after(self, action_id: int, *, limit: int = _PAGE) -> list[tuple[int, ActionEvent]]:
         """Return the actions that came after the one with this id, with their ids, at most ``limit``."""
-        rows = self._read(
-            "SELECT position, record FROM callctl.actions WHERE world = %(world)s AND position > %(last)s"
-            " ORDER BY position LIMIT %(limit)s",
-            last=action_id,
-            limit=limit,
-        )
-        decoded = [(position, _readable(action_of, record)) for position, record in rows]
-        actions = [(position, action) for position, action in decoded if action is not None]
-        self.unreadable_actions += len(decoded) - len(actions)
+        actions: list[tuple[int, ActionEvent]] = []
+        cursor = self._new_actions
+        with self._reading_on:
+            last = cursor.place_after(action_id)
+            while not actions and (page := self._read(_ACTIONS_AFTER, last=last, limit=limit)):
+                rows = [(Row(*row), _readable(action_of, record)) for *row, record in page]
+                cursor.note(row for row, _ in rows)
+                readable = [(row, action) for row, action in rows if action is not None]
+                self.unreadable_actions += len(rows) - len(readable)
+                actions = [(row.position, action) for row, action in readable if cursor.is_new(row.mark)]
+                last = rows[-1][0].position
+            cursor.note_place(last, returned=actions[-1][0] if actions else action_id)
         return actions
 
     def last_action_id(self) -> int:
@@ -615,18 +643,21 @@ class PostgresStore:
         """Return what listeners that are there said of themselves, by nonce, the one that was started last first."""
         rows = self._read(
             "SELECT nonce, record FROM callctl.listeners WHERE world = %(world)s AND until > clock_timestamp()"
-            " ORDER BY since DESC"
+            f" AND until < clock_timestamp() + interval '{_LONGEST_ANNOUNCED}' ORDER BY since DESC"
         )
         return {nonce: unfit(record) for nonce, record in rows if isinstance(record, dict)}
 
     def lead(self, holder: str, *, lasting: timedelta) -> bool:
-        """Return whether one of those that share the store is to do what one alone does, for a while from now on."""
+        """Return whether one of those that share the store is to do what one alone does, for a while from now on.
+
+        A term that ends later than one that begins now is from before the server's clock was set back.
+        """
         rows = self._write(
             """
             INSERT INTO callctl.leaders AS l (world, holder, until)
             VALUES (%(world)s, %(holder)s, clock_timestamp() + %(lasting)s)
             ON CONFLICT (world) DO UPDATE SET holder = excluded.holder, until = excluded.until
-            WHERE l.holder = excluded.holder OR l.until <= clock_timestamp()
+            WHERE l.holder = excluded.holder OR l.until <= clock_timestamp() OR l.until > excluded.until
             RETURNING holder
             """,
             holder=holder,

@@ -60,6 +60,11 @@ class SharedWriter(GroupWriter[_Row]):
                 position += 1
         return events
 
+    def forget_kept(self) -> None:
+        """Have all events read back: the store has others at their positions."""
+        with self._lock:
+            self._kept.clear()
+
     def break_off(self) -> None:
         """Have what is being written fail: a server that hangs would hold the thread for seconds."""
         self._link.close()

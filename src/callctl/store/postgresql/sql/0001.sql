@@ -329,7 +329,8 @@ BEGIN
     END IF;
     IF in_per_minute IS NOT NULL THEN
         SELECT count(*), count(*) FILTER (WHERE c.at > moment - interval '1 second') INTO in_minute, in_second
-        FROM callctl.claims AS c WHERE c.world = in_world AND c.counted AND c.at > moment - interval '1 minute';
+        FROM callctl.claims AS c WHERE c.world = in_world AND c.counted AND c.at > moment - interval '1 minute'
+            AND c.at <= moment; -- later ones are from before the clock was set back
         IF in_minute >= in_per_minute THEN
             refusal := 'minute-is-full';
             RETURN;
