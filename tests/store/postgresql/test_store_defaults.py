@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from datetime import timedelta
 
 import psycopg
 import pytest
@@ -13,7 +14,7 @@ from callctl.calls.filter import CallFilter
 from callctl.reports.stored_figures import read_figures
 from callctl.store.postgresql.connection import Engine
 from callctl.store.postgresql.store import PostgresStore
-from callctl.store.records import OpenClaim
+from callctl.store.records import OpenClaim, Undelivered
 
 NAME = "J\u00fcrgen \u4e2d\u6587 \U0001f600 \\ ' \""
 DEFAULTS = [
@@ -25,6 +26,8 @@ DEFAULTS = [
     ("client_encoding", "SQL_ASCII"),
     ("timezone", "Asia/Kathmandu"),
     ("intervalstyle", "sql_standard"),
+    ("intervalstyle", "iso_8601"),
+    ("intervalstyle", "postgres_verbose"),
     ("bytea_output", "escape"),
     ("standard_conforming_strings", "off"),
     ("extra_float_digits", "-15"),
@@ -56,6 +59,12 @@ def check(url: str) -> None:
         assert row.status == "ringing"
         claim = OpenClaim("limit", sid(1), sid(1), "hangup")
         assert isinstance(store.claim(claim, now=moment(0), until=moment(90)), OpenClaim)
+        for tried_for in (timedelta(), timedelta(days=2, hours=3)):
+            failed = Undelivered(sid(1), one.key, "http://127.0.0.1:5000/", one.received_at, "no answer", tried_for)
+            store.keep_undelivered([failed], now=moment(0))
+            ((kept, of),) = store.undelivered(now=moment(0))
+            assert (kept._replace(tried_for=tried_for), of.form) == (failed, one.form)
+            assert tried_for - timedelta(days=1) < kept.tried_for <= tried_for
         assert read_figures(store, CallFilter()).all.legs == 1
         store.check_writable()
     with closing(PostgresStore.open(url, world=WORLD)) as again:
@@ -76,7 +85,7 @@ def test_a_default_of_the_database(own_shared_store: str, name: str, value: str)
         ("PGDATESTYLE", "German"),
         ("PGCLIENTENCODING", "LATIN1"),
         ("PGTZ", "Asia/Kathmandu"),
-        ("PGOPTIONS", "-c datestyle=SQL,MDY -c client_encoding=LATIN1 -c lock_timeout=1"),
+        ("PGOPTIONS", "-c datestyle=SQL,MDY -c intervalstyle=iso_8601 -c client_encoding=LATIN1 -c lock_timeout=1"),
         ("PGAPPNAME", "other"),
     ],
 )

@@ -44,11 +44,12 @@ _PAUSES = Backoff(first=0.1, factor=2, longest=1.0)
 
 # One statement, so that a connection costs one way there and back. ``synchronous_commit`` is only ever raised: an
 # answer to Twilio means that an event is on the disk, and on that of the standby where there is a synchronous one.
-# Whatever the server, the database, the role or the environment has: how times and texts are written, and time limits
-# that would end a connection which only waits.
+# Whatever the server, the database, the role or the environment has: how times, durations and texts are written, and
+# time limits that would end a connection which only waits. psycopg reads durations of one style alone.
 _SET_UP = """
     SELECT set_config('timezone', 'UTC', false), set_config('datestyle', 'ISO', false),
-        set_config('client_encoding', 'UTF8', false), set_config('application_name', 'callctl', false),
+        set_config('intervalstyle', 'postgres', false), set_config('client_encoding', 'UTF8', false),
+        set_config('application_name', 'callctl', false),
         set_config('default_transaction_isolation', 'read committed', false),
         set_config('client_min_messages', 'warning', false),
         set_config('statement_timeout', %s, false), set_config('lock_timeout', '0', false),
