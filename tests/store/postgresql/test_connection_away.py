@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import queue
 import signal
 import socket
@@ -437,3 +438,42 @@ def test_what_waits_for_a_connection_that_was_closed_meanwhile_is_read_by_anothe
     server.start()
     assert store.last_event_id() == 1
     assert store.append(event(2, "ringing", number=0, at=1))
+
+
+def test_of_connections_that_a_firewall_forgot_one_alone_is_waited_for(
+    store: PostgresStore, troubles: queue.Queue[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each used to be found out by itself: a commit after a readiness test failed as that did."""
+    monkeypatch.setattr(connection, "STATEMENT_LIMIT", 0.5)
+    assert store.append(event(1, "ringing", number=0, at=1))
+    store.withdraw("n1")
+    store.check_writable()
+    links = (store._writing, store._writer._link, store._testing)
+    stopped = [link._connection.info.backend_pid for link in links if link._connection is not None]
+    assert len(stopped) == 3
+    for process in stopped:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        with pytest.raises(StoreAwayError):
+            store.withdraw("n1")
+        assert "looking for it" in troubles.get(timeout=30)
+        assert "there again" in troubles.get(timeout=30)
+        assert store.append(event(2, "ringing", number=0, at=1))
+        store.check_writable()
+        store.withdraw("n1")
+        assert troubles.empty()
+    finally:
+        for process in stopped:
+            os.kill(process, signal.SIGCONT)
+
+
+@pytest.mark.parametrize(("more", "idle"), [("", 60), ("?keepalives_idle=7", 7)])
+def test_idle_connections_are_kept_alive_as_the_url_says_or_each_minute(
+    server: PostgresServer, more: str, idle: int
+) -> None:
+    with closing(Engine(server.new_store() + more).connect()) as opened:
+        handle = socket.socket(fileno=os.dup(opened.pgconn.socket))
+        with handle:
+            assert handle.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            name = getattr(socket, "TCP_KEEPIDLE", 0x10)  # which is TCP_KEEPALIVE on macOS
+            assert handle.getsockopt(socket.IPPROTO_TCP, name) == idle

@@ -41,6 +41,9 @@ LONG_AWAY = 30.0
 # Seconds that a statement which is under way gets where its connection is to be closed.
 _LAST_ANSWER = 0.2
 _PAUSES = Backoff(first=0.1, factor=2, longest=1.0)
+# In seconds, where the URL says nothing of them: a firewall or NAT that forgets what is idle, some after four minutes,
+# would swallow the first event after a quiet spell.
+_KEEPALIVES = {"keepalives_idle": 60, "keepalives_interval": 10, "keepalives_count": 3}
 
 # One statement, so that a connection costs one way there and back. ``synchronous_commit`` is only ever raised: an
 # answer to Twilio means that an event is on the disk, and on that of the standby where there is a synchronous one.
@@ -105,6 +108,7 @@ class Engine:
         self._away: StoreAwayError | None = None
         self._closed = threading.Event()
         self._back: list[Callable[[], None]] = []
+        self.losses = 0  # how often the server was away: a connection of before may be as dead as the one that failed
 
     @property
     def away(self) -> StoreAwayError | None:
@@ -153,6 +157,7 @@ class Engine:
             try:
                 return _limited_connection().connect(
                     self._url,
+                    **_keepalives(self._url),
                     autocommit=True,
                     prepare_threshold=0,
                     connect_timeout=round(self._connect_limit),
@@ -194,6 +199,7 @@ class Engine:
             if self._away is not None or self._closed.is_set():
                 return
             self._away = error
+            self.losses += 1
         self._on_trouble(f"{error.message}; looking for it")
         try:
             start(threading.Thread(target=self._look, name="callctl-reconnect", daemon=True))
@@ -264,6 +270,7 @@ class Link:
         self._engine = engine
         self._lock = threading.Lock()
         self._connection: Connection[Any] | None = None
+        self._losses = 0  # those of the engine when it was opened
         self._closed = False
 
     def read(self, sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
@@ -309,8 +316,12 @@ class Link:
             )
         if (away := self._engine.away) is not None:
             raise StoreAwayError(away.message, hint=away.hint)
+        if self._connection is not None and self._losses != self._engine.losses:
+            self._connection.close()
+            self._connection = None
         if self._connection is None:
             try:
+                self._losses = self._engine.losses
                 self._connection = self._engine.connect()
             except StoreAwayError as error:
                 self._engine.lost(error)
@@ -357,6 +368,12 @@ class Link:
 
 
 _this_thread = threading.local()  # its ``looked_up`` is set when the look-up of names is over
+
+
+def _keepalives(url: str) -> dict[str, int]:
+    from psycopg.conninfo import conninfo_to_dict
+
+    return {} if any(name.startswith("keepalives") for name in conninfo_to_dict(url)) else _KEEPALIVES
 
 
 def _drop(opening: Future[Any]) -> None:
