@@ -48,6 +48,9 @@ async def sent_once_more(
         ("/status", None),
         ("/status?tenant=3&name=São Paulo", None),
         ("/status#fragment", None),
+        ("", None),
+        ("?tenant=3", None),
+        ("/app/../a%2Fb?u=https%3A%2F%2Fexample.org%2F&t=10%3A00", None),
         ("/status", "https://example.com/callbacks?tenant=3"),
     ],
 )
@@ -69,6 +72,29 @@ async def test_twilios_own_library_takes_it_for_twilios(
     check = RequestValidator(TOKEN).validate
     assert check(seen, MultiDict(form_as_sent), headers["X-Twilio-Signature"])
     assert not check(seen + "x", MultiDict(form_as_sent), headers["X-Twilio-Signature"])
+
+
+@pytest.mark.parametrize(
+    ("given", "signed"),
+    [
+        *((url, url) for url in (
+            "https://example.com/s?u=https%3A%2F%2Fexample.org%2Fy&mail=a%40b.example&t=10%3A00&x=%2b1",
+            "https://example.com/s?u=https://example.org/y&mail=a@b.example&t=10:00",
+            "HTTPS://APP.example.com:443/a%7Eb/../~c?",
+            "https://example.com",
+            "https://example.com?",
+            "https://example.com/Zoë?@",
+        )),
+        ("https://ann:secret@example.com?to=a@b#fragment", "https://example.com?to=a@b"),
+    ],
+)  # fmt: skip
+async def test_another_url_is_signed_as_it_is_spelled_without_user_and_fragment(
+    application: Application, given: str, signed: str
+) -> None:
+    await sent_once_more([event(1, "ringing")], application.url, signed_url=given)
+    (sent,) = application.sent
+    fields = dict(event(1, "ringing").form)
+    assert dict(sent.headers)["X-Twilio-Signature"] == RequestValidator(TOKEN).compute_signature(signed, fields)
 
 
 async def test_who_signs_in_by_the_url_does_so_and_the_password_is_neither_signed_nor_shown(

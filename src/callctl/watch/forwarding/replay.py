@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
@@ -17,7 +18,6 @@ from yarl import URL
 from callctl.calls.event import CallEvent
 from callctl.errors import without_secrets
 from callctl.support.dates import format_date
-from callctl.support.urls import without_user_and_fragment
 from callctl.watch.forwarding.application import Answer, Application
 from callctl.watch.listener.server import REPLAY_HEADER
 from callctl.watch.listener.signature import signature_of
@@ -91,9 +91,9 @@ def facts(event: CallEvent) -> dict[str, Any]:
 class Sending:
     """How callbacks are sent once more.
 
-    ``key`` signs, over ``signed_url`` or, if that is None, over the URL to which it is sent. ``speed`` is how many
-    times as fast as they came; None sends the next as soon as one is answered. Without ``verify`` any certificate is
-    accepted.
+    ``key`` signs, over ``signed_url`` as it is spelled or, if that is None, over the URL to which it is sent. ``speed``
+    is how many times as fast as they came; None sends the next as soon as one is answered. Without ``verify`` any
+    certificate is accepted.
     """
 
     key: str = field(repr=False)
@@ -151,15 +151,26 @@ class _Pace:
 
 
 async def _send(event: CallEvent, application: Application, sending: Sending) -> Replayed:
-    # The URL as it is sent: that is what the application sees.
-    signed_url = str(URL(sending.signed_url or application.given))
+    signed_url = _as_sent(application.url) if sending.signed_url is None else _as_given(sending.signed_url)
     headers = {
         "Content-Type": "application/x-www-form-urlencoded; charset=UTF-8",
         "Accept": "*/*",
         "User-Agent": "callctl-replay",
-        "X-Twilio-Signature": signature_of(without_user_and_fragment(signed_url), event.form, key=sending.key),
+        "X-Twilio-Signature": signature_of(signed_url, event.form, key=sending.key),
         REPLAY_HEADER: format_date(event.received_at) or "",
     }
     body = urlencode(event.form).encode()
     answer = await application.send("POST", application.url, headers=CIMultiDict(headers), body=body)
     return Replayed(event, application.given, answer)
+
+
+def _as_sent(url: URL) -> str:
+    """Return a URL as the application sees it: by the Host and the target of the request."""
+    return f"{url.scheme}://{url.host_port_subcomponent}{url.raw_path_qs}"
+
+
+def _as_given(url: str) -> str:
+    """Return a URL without user and fragment, and in all else as it is spelled: a signature is over the very text."""
+    scheme, slashes, rest = url.partition("#")[0].partition("//")
+    location = re.split("[/?]", rest, maxsplit=1)[0]
+    return f"{scheme}{slashes}{location.rpartition('@')[2]}{rest[len(location) :]}"
