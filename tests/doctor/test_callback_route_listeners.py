@@ -60,7 +60,9 @@ def test_listeners_on_other_machines_are_named_with_their_trouble(
     _, findings = doctor(callctl, env)
     assert findings["port"]["text"] == "a listener of this account listens at 8765 of web2 (process 8)"
     assert findings["listeners"]["text"] == "2; beside that one a listener at 8765 of web1 (process 7)"
-    assert "listener" not in findings
+    assert findings["listener"]["text"] == (
+        "the listener at 8765 of web1 (process 7) says that no request comes through to it now"
+    )
 
 
 def test_the_round_trip_goes_through_the_address_that_another_users_listener_announced(

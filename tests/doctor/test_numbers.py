@@ -7,6 +7,7 @@ import random
 import shlex
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,11 +15,11 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 from api.scripted import Server, reply
-from doctor_runs import ACCOUNT, TOKEN, account, at, doctor
+from doctor_runs import ACCOUNT, OTHER, TOKEN, account, at, doctor, with_key
 from processes import Piped
 from running import Callctl, env_for
 from twilio.rest import Client
-from web_site import free_port
+from web_site import closed_port, free_port
 
 from callctl.api.client import ApiClient
 from callctl.api.resources import PhoneNumber
@@ -540,6 +541,110 @@ def test_beside_a_watch_a_document_that_is_not_served_is_none(
         assert "number" in doctor(callctl, env)[1]
         watch.interrupt()
         assert "trouble" not in "".join(watch.lines())  # it has no word on what was looked at
+
+
+def findings_of(callctl: Callctl, env: dict[str, str], name: str) -> list[dict[str, Any]]:
+    """Run doctor, and return all of its findings of this name."""
+    out = callctl("doctor", "--json", env={"CALLCTL_PORT": "0"} | env).out
+    return [one for one in json.loads(out)["checks"] if one["name"] == name]
+
+
+def test_to_a_listener_that_nothing_comes_through_to_no_number_is_sent(
+    callctl: Callctl, simulator: Simulator, client: Client, home: Path
+) -> None:
+    env, numbers = env_for(simulator), client.incoming_phone_numbers
+    with closed_port() as closed:
+        dead = f"http://127.0.0.1:{closed}/status"
+        numbers.create(phone_number="+12025550142", voice_url=THEIRS, status_callback=THEIRS)
+        numbers.create(phone_number="+12025550143", voice_url=THEIRS, status_callback=dead)
+        numbers.create(phone_number="+12025550144", voice_url=dead, voice_fallback_url=THEIRS, status_callback=dead)
+        arguments = ("--public-url", dead, "--forward-to", "http://127.0.0.1:9/voice")
+        with Piped("watch", "--port", "0", "--no-poll", "--json", *arguments, home=home, env=env) as watch:
+            watch.record()
+            code, findings = doctor(callctl, env)
+            assert (code, findings["round trip"]["level"], "number" in findings) == (6, "error", False)
+            assert "command" not in str(findings)
+            assert findings["numbers"]["level"] == "skipped"
+            assert findings["numbers"]["text"] == (
+                "not checked: +12025550144, +12025550143, +12025550142: nothing comes through to the watch, "
+                "see round trip"
+            )
+            numbers.create(phone_number="+12025550145", voice_url=dead, status_callback=THEIRS)
+            beside = f"http://127.0.0.1:{closed}/voice"  # a proxy may lead that to the application
+            numbers.create(phone_number="+12025550146", voice_url=beside, status_callback=THEIRS)
+            maybe, certain = findings_of(callctl, env, "number")
+    assert (certain["level"], maybe["level"]) == ("error", "warning")
+    assert certain["text"] == (
+        "the calls of +12025550145 fail: the voice URL leads to the listener, to which nothing comes through"
+    )
+    assert maybe["text"] == (
+        f"the calls of +12025550146 fail if {beside} leads to the listener, to which nothing comes through"
+    )
+
+
+def test_nor_to_one_that_refuses_what_is_signed_with_this_token(
+    callctl: Callctl, simulator: Simulator, client: Client, home: Path
+) -> None:
+    env = env_for(simulator)
+    with Piped(
+        "watch", "--port", "0", "--no-poll", "--json", home=home, env=env | {"CALLCTL_SIGNING_TOKEN": OTHER}
+    ) as watch:
+        url = watch.record()["callback_url"]
+        client.incoming_phone_numbers.create(phone_number="+12025550142", voice_url=THEIRS, status_callback=THEIRS)
+        client.incoming_phone_numbers.create(phone_number="+12025550143", voice_url=url, status_callback=url)
+        code, findings = doctor(callctl, env)
+    assert (code, findings["round trip"]["level"], findings["numbers"]["level"]) == (6, "error", "skipped")
+    assert "command" not in str(findings)
+    # The watch may have the token that Twilio signs with.
+    assert (findings["number"]["level"], findings["number"]["numbers"]) == ("warning", ["+12025550143"])
+    assert "fail if nothing comes through to the listener from Twilio either" in findings["number"]["text"]
+
+
+def test_without_a_token_here_what_the_listener_says_of_its_own_test_counts(
+    callctl: Callctl, simulator: Simulator, client: Client, home: Path
+) -> None:
+    client.incoming_phone_numbers.create(phone_number="+12025550142", voice_url=THEIRS, status_callback=THEIRS)
+    with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=env_for(simulator)) as watch:
+        watch.until_health(watch.record()["health_url"], lambda health: health.get("reachable") is True)
+        env = with_key(simulator, TWILIO_AUTH_TOKEN="")
+        code, findings = doctor(callctl, env)
+        assert (code, findings["round trip"]["level"]) == (0, "skipped")
+        assert "StatusCallback=" in findings["number"]["command"]
+        # Another token would be refused by Twilio, and may be that of the watch.
+        code, findings = doctor(callctl, env | {"CALLCTL_SIGNING_TOKEN": OTHER})
+    assert (code, findings["round trip"]["level"], findings["numbers"]["level"]) == (1, "skipped", "skipped")
+    assert findings["numbers"]["text"].endswith(
+        "whether anything comes through to the watch is not known, see round trip"
+    )
+
+
+LOST = "the listener at web2 can't store callbacks now, see listener"
+
+
+@pytest.mark.parametrize(
+    ("lost", "dead", "expected"),
+    [
+        ({}, {}, [("numbers", "ok", 2)]),
+        ({OURS: LOST}, {}, [("numbers", "skipped", 1), ("numbers", "ok", 1)]),
+        ({OURS: LOST}, {OURS: True}, [("number", "error", 1), ("numbers", "skipped", 1), ("numbers", "ok", 1)]),
+        ({"https://other.example.com/status": LOST}, {}, [("numbers", "skipped", 1), ("numbers", "ok", 1)]),
+    ],
+)
+def test_of_several_listeners_one_whose_callbacks_may_be_lost_reports_nothing_for_certain(
+    simulator: Simulator,
+    client: Client,
+    lost: dict[str, str],
+    dead: dict[str, bool],
+    expected: list[tuple[str, str, int]],
+) -> None:
+    other = "https://other.example.com/status"
+    client.incoming_phone_numbers.create(phone_number="+12025550142", voice_url=OURS, status_callback=OURS)
+    client.incoming_phone_numbers.create(phone_number="+12025550143", voice_url=other, status_callback=other)
+    several = replace(FORWARDING, callback_urls=[OURS, other], lost=lost, dead=dead)
+    counted = [
+        (one.name, str(one.level), str(one.facts.get("numbers", "+")).count("+")) for one in found(simulator, several)
+    ]
+    assert sorted(counted) == sorted(expected)
 
 
 @pytest.mark.parametrize("path", ["status", "twiml/survey"])

@@ -19,7 +19,7 @@ from callctl.errors import CallctlError, SettingsError
 
 if TYPE_CHECKING:
     from callctl.api.resources import PhoneNumber
-    from callctl.doctor.callback_route import Running
+    from callctl.doctor.callback_route import Examined, Running
     from callctl.doctor.numbers import Listeners
     from callctl.settings import Settings
     from callctl.views.doctor_finding import Finding
@@ -84,10 +84,9 @@ def _checks(runtime: Runtime, settings: Settings) -> Iterator[Finding]:
     yield from state_folder_findings(settings)
     running = who_listens(settings)
     route = _callback_route(runtime, settings, running, doubted=_doubted(settings, account))
-    yield from route
+    yield from route.findings
     if any(finding.name == "credentials" and finding.level is Level.FINE for finding in account):
-        came_back = any(finding.name == "round trip" and finding.level is Level.FINE for finding in route)
-        yield from _numbers(runtime, settings, running, came_back=came_back)
+        yield from _numbers(runtime, settings, running, route)
 
 
 def _doubted(settings: Settings, account: Iterable[Finding]) -> str | None:
@@ -101,18 +100,18 @@ def _doubted(settings: Settings, account: Iterable[Finding]) -> str | None:
     return next((finding.name for finding in account if finding.name in names and finding.level is Level.WRONG), None)
 
 
-def _callback_route(runtime: Runtime, settings: Settings, running: Running, *, doubted: str | None) -> list[Finding]:
-    from callctl.doctor.callback_route import CallbackRoute, route_findings
+def _callback_route(runtime: Runtime, settings: Settings, running: Running, *, doubted: str | None) -> Examined:
+    from callctl.doctor.callback_route import CallbackRoute, examine_route
 
     url = None if settings.public_url is None else with_status_path(settings.public_url)
     route = CallbackRoute(url, STATUS_PATH, doubted=doubted)
-    return run_loop(runtime, route_findings(settings, route, running=running, now=runtime.now))
+    return run_loop(runtime, examine_route(settings, route, running=running, now=runtime.now))
 
 
-def _numbers(runtime: Runtime, settings: Settings, running: Running, *, came_back: bool) -> Iterator[Finding]:
+def _numbers(runtime: Runtime, settings: Settings, running: Running, route: Examined) -> Iterator[Finding]:
     """Yield what is found of the account's numbers, where a callback URL is known that they could have.
 
-    ``came_back`` is whether a request through that URL came back: where no listener is known here, none is there.
+    Where a request through that URL came back, and no listener is known here, none is there.
     """
     from callctl.doctor.numbers import number_findings, unanswered_findings
     from callctl.doctor.retries import retry_findings
@@ -133,14 +132,16 @@ def _numbers(runtime: Runtime, settings: Settings, running: Running, *, came_bac
     yield from retry_findings(numbers, callback_url=url, retries=RETRIES)
     if unread is not None:
         yield skipped("numbers", "not checked: they can't be read", error=unread)
-    if watch is None and running.is_known and came_back and numbers:
+    if watch is None and running.is_known and route.came_back and numbers:
         yield from unanswered_findings(settings, runtime.client, numbers=numbers, callback_url=url)
     if watch is not None and numbers and (settings.is_loopback or not is_loopback_url(url)):
-        yield from number_findings(settings, runtime.client, numbers=numbers, listeners=_listeners(running, watch))
+        yield from number_findings(
+            settings, runtime.client, numbers=numbers, listeners=_listeners(running, watch, route)
+        )
 
 
-def _listeners(running: Running, watch: WatchRecord) -> Listeners:
-    """Return what is known of who listens: what their records say, and which paths those of this machine have."""
+def _listeners(running: Running, watch: WatchRecord, route: Examined) -> Listeners:
+    """Return what is known of who listens, by their records and the route, and of the paths of those here."""
     from callctl.doctor.numbers import Listeners
     from callctl.watch.registry.health import serves
     from callctl.watch.registry.record import NO, YES
@@ -158,6 +159,8 @@ def _listeners(running: Running, watch: WatchRecord) -> Listeners:
         forwards=watch.forwards == YES,
         without_twiml=[(each.callback_url, each.where) for each in silent],
         serves=serves_document,
+        lost=route.lost,
+        dead=route.dead,
     )
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from urllib.parse import urlsplit
 
@@ -13,12 +13,20 @@ from callctl.errors import CallctlError, NetworkError, PortTakenError, StoreErro
 from callctl.settings import FLAG, Settings
 from callctl.support.threads import run_in_thread
 from callctl.support.urls import is_loopback_url, is_unencrypted, why_unreachable
-from callctl.views.doctor_finding import Finding, fine, skipped, warning, wrong
+from callctl.views.doctor_finding import Finding, Level, fine, skipped, warning, wrong
 from callctl.watch.listener.address import Address
 from callctl.watch.listener.listener import Listener, ListenerConfig
 from callctl.watch.listener.server import SelftestId
 from callctl.watch.registry import registry
-from callctl.watch.registry.health import PLACING, STARTING, ask_health, health_url_at, starting_in_words, trouble_of
+from callctl.watch.registry.health import (
+    PLACING,
+    STARTING,
+    UNREACHED,
+    ask_health,
+    health_url_at,
+    starting_in_words,
+    trouble_of,
+)
 from callctl.watch.registry.process import is_here, resume_hint, stopped_in_words
 from callctl.watch.registry.record import WatchRecord
 from callctl.watch.selftest import CERTIFICATE_REFUSED, SelftestResult, selftest, why_not_ours
@@ -76,13 +84,39 @@ def who_listens(settings: Settings) -> Running:
     return Running(watches)
 
 
-async def route_findings(
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What is found of the route, and for the callback URLs of those that run, why callbacks to them may be lost.
+
+    ``lost`` has the reason in words, for each URL that is not in order or not known to be. ``dead`` has those through
+    which nothing comes, and whether that is certain of Twilio's requests too.
+    """
+
+    findings: list[Finding]
+    lost: Mapping[str, str] = field(default_factory=dict)
+    dead: Mapping[str, bool] = field(default_factory=dict)
+
+    @property
+    def came_back(self) -> bool:
+        """Whether a request went out and came back."""
+        return any(finding.name == "round trip" and finding.level is Level.FINE for finding in self.findings)
+
+
+@dataclass(frozen=True, slots=True)
+class _Trip:
+    """A round trip; if it did not come back, whether Twilio's requests are certain not to arrive either."""
+
+    finding: Finding
+    is_certain: bool = True
+
+
+async def examine_route(
     settings: Settings,
     route: CallbackRoute,
     *,
     running: Running,
     now: Callable[[], datetime],
-) -> list[Finding]:
+) -> Examined:
     """Return what is found of who listens, port, public URL and round trip.
 
     Args:
@@ -94,18 +128,73 @@ async def route_findings(
     """
     watch = running.first
     if watch is not None:
-        return [
-            _watch_at_port(watch, settings),
-            *_beside(running.watches),
-            *_another_store(running.watches, settings),
-            *_impairment(watch),
-            await _public(settings, watch.callback_url, source=f"of the running {watch.noun}"),
-            # A refusal would say nothing of the route.
-            skipped("round trip", f"not tried: the token to sign it with is in question, see {route.doubted} above")
-            if route.doubted
-            else await _round_trip_to(watch, settings),
-            *_misdirected(watch),
-        ]
+        return await _examine_watches(settings, route, running.watches)
+    return Examined(await _without_watch(settings, route, running=running, now=now))
+
+
+async def _examine_watches(settings: Settings, route: CallbackRoute, watches: Sequence[WatchRecord]) -> Examined:
+    watch = watches[0]
+    troubles = [trouble_of(each) for each in watches]
+    public_url = await _public(settings, watch.callback_url, source=f"of the running {watch.noun}")
+    trip = (
+        # A refusal would say nothing of the route.
+        _Trip(skipped("round trip", f"not tried: the token to sign it with is in question, see {route.doubted} above"))
+        if route.doubted
+        else await _round_trip_to(watch, settings)
+    )
+    findings = [
+        _watch_at_port(watch, settings),
+        *_beside(watches),
+        *_another_store(watches, settings),
+        *_impairments(watches, troubles),
+        public_url,
+        trip.finding,
+        *_misdirected(watch),
+    ]
+    lost, dead = _of_others(watches, troubles)
+    url, noun = watch.callback_url, watch.noun
+    if _refused(settings, url):
+        lost[url], dead[url] = f"Twilio does not request the address of the {noun}, see public URL", True
+    elif trip.finding.level is Level.WRONG:
+        lost[url] = f"nothing comes through to the {noun}, see round trip"
+        # One elsewhere may be cut off from here alone.
+        dead[url] = trip.is_certain and not (watch.host and troubles[0] != UNREACHED)
+    elif trip.finding.level is Level.FINE:
+        if dead.pop(url, None) is not None:
+            del lost[url]
+    elif url not in lost and not _vouched_for(settings, watch):
+        lost[url] = f"whether anything comes through to the {noun} is not known, see round trip"
+    return Examined(findings, lost, dead)
+
+
+def _of_others(
+    watches: Sequence[WatchRecord], troubles: Sequence[str | None]
+) -> tuple[dict[str, str], dict[str, bool]]:
+    """Return what they say themselves of their URLs; one of several at a URL that is in order is enough there."""
+    lost: dict[str, str] = {}
+    dead: dict[str, bool] = {}
+    for url in {watch.callback_url for watch in watches}:
+        here = [(watch, why) for watch, why in zip(watches, troubles, strict=True) if watch.callback_url == url]
+        watch, why = here[0]
+        if not why or not all(each for _, each in here):
+            continue
+        if why == UNREACHED:
+            lost[url], dead[url] = f"nothing comes through to the {watch.noun} at {watch.where}, see listener", True
+        else:
+            lost[url] = f"the {watch.noun} at {watch.where} can't store callbacks now, see listener"
+    return lost, dead
+
+
+def _vouched_for(settings: Settings, watch: WatchRecord) -> bool:
+    """Return whether a watch says that its own test came back, where there is no token here to sign another with."""
+    return (
+        not settings.signing_keys and not watch.host and (ask_health(watch.health_url) or {}).get("reachable") is True
+    )
+
+
+async def _without_watch(
+    settings: Settings, route: CallbackRoute, *, running: Running, now: Callable[[], datetime]
+) -> list[Finding]:
     listener = _listener(settings, route, now=now)
     stopped = _stopped(settings)
     try:
@@ -162,7 +251,7 @@ async def _through(
         awaited=listener.awaited_selftests,
         doubted=route.doubted,
     )
-    return [public_url, trip]
+    return [public_url, trip.finding]
 
 
 def _listener(settings: Settings, route: CallbackRoute, *, now: Callable[[], datetime]) -> Listener:
@@ -210,13 +299,17 @@ def _another_store(watches: Sequence[WatchRecord], settings: Settings) -> list[F
     return [warning("same store", what, fix=fix) for what, fix in texts]
 
 
-def _impairment(watch: WatchRecord) -> list[Finding]:
-    """Return a warning if the watch says that callbacks to it may be lost."""
-    why = trouble_of(watch)
-    if why is None:
-        return []
-    fix = f"see what the {watch.noun} says in its log or table"
-    return [warning("listener", f"the {watch.noun} says that {why}", fix=fix)]
+def _impairments(watches: Sequence[WatchRecord], troubles: Sequence[str | None]) -> list[Finding]:
+    """Return a warning for each watch that says that callbacks to it may be lost."""
+    impaired = [(watch, why) for watch, why in zip(watches, troubles, strict=True) if why]
+    return [
+        warning(
+            "listener",
+            f"the {watch.noun}{'' if len(watches) == 1 else f' at {_where(watch)}'} says that {why}",
+            fix=f"see what the {watch.noun} says in its log or table",
+        )
+        for watch, why in impaired
+    ]
 
 
 def _nobody(settings: Settings, running: Running) -> Finding:
@@ -328,10 +421,11 @@ def _refused(settings: Settings, url: str) -> str | None:
     return reason if not settings.is_loopback or "_" in (urlsplit(url).hostname or "") else None
 
 
-async def _round_trip_to(watch: WatchRecord, settings: Settings) -> Finding:
+async def _round_trip_to(watch: WatchRecord, settings: Settings) -> _Trip:
     url = watch.callback_url
     if settings.is_loopback and is_loopback_url(url) and not is_here(watch):
-        return skipped("round trip", f"not tried: {url} is an address of {watch.host} that only leads there from there")
+        why = f"not tried: {url} is an address of {watch.host} that only leads there from there"
+        return _Trip(skipped("round trip", why))
     others = registry.others(settings, watch)
     return await _round_trip(settings, url, nonce=watch.nonce, others=others, hint=_HINT_WATCH)
 
@@ -345,16 +439,18 @@ async def _round_trip(
     others: Callable[[], Collection[str]] = tuple,
     hint: str = _HINT_ROUTE,
     doubted: str | None = None,
-) -> Finding:
+) -> _Trip:
     if _refused(settings, url):
-        return skipped("round trip", "not tried: Twilio could not use this URL")
+        return _Trip(skipped("round trip", "not tried: Twilio could not use this URL"))
     keys = settings.signing_keys or None
     result = await selftest(url, keys=keys, nonce=nonce, awaited=awaited, others=others)
     if result.round_trip is not None:
         what, but = ("a request", f"; of signatures it says nothing, see {doubted} above") if doubted else (_SIGNED, "")
         text = f"{what} came back in {result.round_trip * 1000:.0f} ms{but}"
-        return fine("round trip", text, seconds=round(result.round_trip, 3))
-    return wrong("round trip", _lost(url, result, is_signed=keys is not None, hint=hint))
+        return _Trip(fine("round trip", text, seconds=round(result.round_trip, 3)))
+    # The watch may have the token that Twilio signs with, and Twilio may know the certificate's issuer.
+    is_certain = result.status != 403 and not (result.failure or "").startswith(CERTIFICATE_REFUSED)
+    return _Trip(wrong("round trip", _lost(url, result, is_signed=keys is not None, hint=hint)), is_certain)
 
 
 def _lost(url: str, result: SelftestResult, *, is_signed: bool, hint: str) -> CallctlError:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from callctl.api.client import ApiClient
@@ -27,6 +27,8 @@ class Listeners:
     ``without_twiml`` has those that answer requests for TwiML with 404, as far as that is known: each one's callback
     URL, and where it is.
     ``serves`` returns whether one of them has a document at a path of its host; None if that is not known.
+    ``lost`` has why callbacks may be lost, for each callback URL where they may. ``dead`` has those of them through
+    which nothing comes, and whether that is certain of Twilio's requests too.
     """
 
     callback_urls: Sequence[str]
@@ -34,6 +36,8 @@ class Listeners:
     forwards: bool
     without_twiml: Sequence[tuple[str, str]] = ()
     serves: Callable[[str], bool | None] = lambda _path: None
+    lost: Mapping[str, str] = field(default_factory=dict)
+    dead: Mapping[str, bool] = field(default_factory=dict)
 
     def has(self, url: str) -> bool:
         """Return whether a URL is one at which callbacks are taken in: with an application behind it, at any path."""
@@ -45,6 +49,16 @@ class Listeners:
         """Return whether a URL is one of ours only if all paths of its host lead here, which a proxy may not do."""
         own_paths = {_place(own)[:3] for own in (*self.callback_urls, self.to_paste)}
         return self.has(url) and _place(url)[:3] not in own_paths
+
+    def leads_to(self, url: str, callback_urls: Collection[str]) -> bool:
+        """Return whether a URL leads to a listener with one of these callback URLs, to a document or beside it too."""
+        if self.forwards and _is_below(url, self.to_paste):
+            return any(is_same_url(self.to_paste, own) for own in callback_urls)
+        return any(is_same_url(url, own) for own in callback_urls) or is_of_document(url, tuple(callback_urls))
+
+    def why_lost(self, url: str) -> str | None:
+        """Return why what is sent to a URL may be lost, if it leads to a listener of which that is known."""
+        return next((why for own, why in self.lost.items() if self.leads_to(url, [own])), None)
 
     def url_for(self, url: str, *, keeps_path: bool) -> str:
         """Return the URL here for an application's URL, with its query: that of callbacks, or at the same path."""
@@ -123,6 +137,8 @@ def number_findings(
 ) -> Iterator[Finding]:
     """Yield a warning for each number of which not all is reported here, one line for all others, and what is unknown.
 
+    Unknown are those that lead to a listener whose callbacks may be lost: nothing is to be sent to it.
+
     The number's status callback reports the end of a call. That it rings is seen only where the request for its
     TwiML comes here as well (docs/twilio.md, "Numbers and applications"). Calls of a trunk have neither.
 
@@ -136,13 +152,15 @@ def number_findings(
     handled, unknown = _handled(client, numbers)
     for each in handled:
         url = each.by.voice_url
-        if _fails(each, listeners.refuses_twiml):
+        if _fails(each, lambda url: listeners.leads_to(url, listeners.dead)):
+            yield _unreached(each, listeners)
+        elif _fails(each, listeners.refuses_twiml):
             hint = "start it with --forward-to and your application's URL, or set the voice URL back to that"
             is_document = listeners.is_of_document(url)
             if is_document:
                 hint = f"start it with --serve {_document(url)}=FILE, or set another voice URL"
             where = "the listener, which has no TwiML to give there"
-            yield _failing(each, where, hint=hint, is_document=is_document)
+            yield _failing(each, where, hint=hint, may_be_elsewhere=is_document)
         elif (silent := listeners.without_twiml_at(url)) and not listeners.refuses_twiml(url):
             what = (
                 f"calls of {each.name} fail, or begin with its fallback: of the listeners at its voice URL some have "
@@ -151,7 +169,7 @@ def number_findings(
             fix = "start all of them with the same --forward-to, or give the others another public URL"
             yield warning("number", what, fix=fix, numbers=list(each.numbers))
     keeps_path = len({path for each in handled if (path := _document_path(each, listeners)) is not None}) > 1
-    judged = [(each, _changes(each, listeners, keeps_path=keeps_path)) for each in handled]
+    judged, unjudged = _judged(handled, listeners, keeps_path=keeps_path)
     faults = [(each, changes) for each, changes in judged if changes]
     for each, changes in faults[:_SHOWN]:
         command = _command(settings, each.resource, changes)
@@ -172,7 +190,39 @@ def number_findings(
         if by_host is not None:
             where = f"here, if {without_secrets(by_host)} leads to the listener, as its host does{ring}"
         yield fine("numbers", f"of {_count(len(reported))} the end of calls is reported {where}", numbers=reported)
+    for why, numbers_so in unjudged.items():
+        yield _unknown(numbers_so, why)
     yield from unknown
+
+
+def _judged(
+    handled: Sequence[_Handled], listeners: Listeners, *, keeps_path: bool
+) -> tuple[list[tuple[_Handled, dict[str, str]]], dict[str, list[str]]]:
+    """Return what to set, and by reason the numbers that lead to a listener whose callbacks may be lost, or would."""
+    judged = []
+    unjudged: dict[str, list[str]] = {}
+    for each in handled:
+        changes = _changes(each, listeners, keeps_path=keeps_path)
+        urls = (each.by.status_callback, each.by.voice_url, *([listeners.to_paste] if changes else []))
+        why = next((why for url in urls if (why := listeners.why_lost(url)) is not None), None)
+        if why is None:
+            judged.append((each, changes))
+        else:
+            unjudged.setdefault(why, []).extend(each.numbers)
+    return judged, unjudged
+
+
+def _unreached(handled: _Handled, listeners: Listeners) -> Finding:
+    """Return that calls fail whose voice URL leads to a listener that nothing comes through to."""
+    hint = "see that its address leads to it again, or set another voice URL"
+    url = handled.by.voice_url
+    is_certain = any(is_known and listeners.leads_to(url, [own]) for own, is_known in listeners.dead.items())
+    if is_certain:
+        where = "the listener, to which nothing comes through"
+        may_be_elsewhere = listeners.is_of_document(url) or listeners.has_by_host_alone(url)
+        return _failing(handled, where, hint=hint, may_be_elsewhere=may_be_elsewhere)
+    what = f"the calls of {handled.name} fail if nothing comes through to the listener from Twilio either"
+    return warning("number", what, fix=hint, numbers=list(handled.numbers))
 
 
 def unanswered_findings(
@@ -192,7 +242,7 @@ def unanswered_findings(
         if _fails(each, leads_there):
             hint = "start it with what its calls need, --forward-to or --serve, or set the voice URL back"
             is_document = is_of_document(each.by.voice_url, [callback_url])
-            yield _failing(each, "the public URL, where no listener runs", hint=hint, is_document=is_document)
+            yield _failing(each, "the public URL, where no listener runs", hint=hint, may_be_elsewhere=is_document)
 
 
 def _fails(handled: _Handled, refuses: Callable[[str], bool]) -> bool:
@@ -201,9 +251,9 @@ def _fails(handled: _Handled, refuses: Callable[[str], bool]) -> bool:
     return refuses(handled.by.voice_url) and (not fallback or refuses(fallback))
 
 
-def _failing(handled: _Handled, where: str, *, hint: str, is_document: bool) -> Finding:
+def _failing(handled: _Handled, where: str, *, hint: str, may_be_elsewhere: bool) -> Finding:
     """Return that calls fail. Whether the path of a document leads to the listener is for a proxy in front to say."""
-    if is_document:
+    if may_be_elsewhere:
         what = f"the calls of {handled.name} fail if {without_secrets(handled.by.voice_url)} leads to {where}"
         return warning("number", what, fix=hint, numbers=list(handled.numbers))
     return wrong("number", CallctlError(f"the calls of {handled.name} fail: the voice URL leads to {where}", hint=hint))

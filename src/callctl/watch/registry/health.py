@@ -16,6 +16,8 @@ HEALTH_LIMIT = 1.0
 STARTING = "starting"
 # The field by which a `place --watch` names its world, as long as it listens for its call.
 PLACING = "placing"
+# Why callbacks may be lost where the URL of a watch leads nowhere, in words: others than that concern one watch alone.
+UNREACHED = "no request comes through to it now"
 _LONGEST_ANSWER = 65536  # bytes
 
 
@@ -52,7 +54,7 @@ def health_of(record: WatchRecord, *, timeout: float = HEALTH_LIMIT) -> dict[str
 def why_callbacks_may_be_lost(health: Mapping[str, object]) -> str | None:
     """Return why callbacks may be lost that are sent to a watch, by what it says of its health; None if none are."""
     if health.get("reachable") is False:
-        return "no request comes through to it now"
+        return UNREACHED
     if health.get("status") == "failing":
         # An older listener does not say with what.
         return f"it can't store callbacks now and answers with {503 if health.get('answers_with') == 503 else 500}"
