@@ -223,7 +223,37 @@ async def test_as_long_as_callbacks_are_not_stored_it_is_not_ready_and_does_not_
             await asyncio.to_thread(lambda: admin.execute(end.encode()))
         await view.until_noted("events are stored again")
         assert (await readiness(), await post(2), await post(3)) == (200, 204, 204)
-        assert [trouble.cause for trouble in (*view.troubles, *view.resolved)] == [Cause.STORE, Cause.STORE]
+        assert {trouble.cause for trouble in (*view.troubles, *view.resolved)} == {Cause.STORE}
+
+
+@pytest.mark.parametrize("function", ["recent_calls(text, timestamptz)", None], ids=["at the start", "what is new"])
+async def test_a_store_that_is_there_and_can_not_be_read_is_reported_as_long_as_that_is_so(
+    tmp_path: Path, own_shared_store: str, function: str | None
+) -> None:
+    """A right that a role lacks since a migration, say: no rule began, no leg was shown, and nothing was said."""
+    away, back = "RENAME TO missing", f"RENAME TO {'recent_calls' if function else 'stored_events'}"
+    settings = replace(settings_in(tmp_path), store_url=own_shared_store)
+    with closing(psycopg.connect(own_shared_store, autocommit=True)) as admin:
+
+        def alter(what: str, change: str) -> None:
+            admin.execute(f"ALTER {what} {change}".encode(), prepare=False)
+
+        if function is not None:
+            alter(f"FUNCTION callctl.{function}", away)
+        async with running_watch(settings, WatchOptions("127.0.0.1", 0)) as running:
+            view = running.view
+            if function is None:
+                await view.until(lambda seen: seen.header is not None and seen.header.events_read is None)
+                await asyncio.to_thread(alter, "TABLE callctl.stored_events", away)
+            await view.until(lambda seen: [one.cause for one in seen.troubles] == [Cause.STORE])
+            await view.until(lambda seen: seen.header is not None and seen.header.unreachable is not None)
+            assert view.header is not None
+            assert view.header.unreachable == "the event store can't be read"
+            what = "FUNCTION callctl.missing(text, timestamptz)" if function else "TABLE callctl.missing"
+            await asyncio.to_thread(alter, what, back)
+            await view.until_noted("the event store can be read again")
+            await view.until(lambda seen: seen.header is not None and seen.header.unreachable is None)
+            assert len(view.troubles) == 1
 
 
 def test_a_call_that_is_placed_and_watched_with_a_listener_of_its_own(

@@ -56,6 +56,8 @@ class BoardFeed:
         self._stop = asyncio.Event()
         self._drawn: WatchState | None = None
         self._rules_failed = self._actions_failed = False
+        # Why the store can't be read, as it was reported: what it had at the start, and what is new.
+        self._failures: dict[bool, str | None] = {False: None, True: None}
         self._pause = SHORTEST_FRAME
         self._stored: Iterator[CallEvent] = iter(())
         self._replay: Callable[[], Iterator[CallEvent]] = lambda: iter(())
@@ -111,6 +113,22 @@ class BoardFeed:
         """Add a line about something that went wrong, or about the end of that."""
         self._lines.append(trouble)
         self._wake.set()
+
+    def note_reading(self, failure: str | None, *, is_new: bool = True) -> None:
+        """Report why what is new in the store can't be read, once, and that it can be read again, where that is None.
+
+        ``is_new``: False for what the store had at the start.
+        """
+        before, self._failures[is_new] = self._failures[is_new], failure
+        if failure is not None and failure != before:
+            self.trouble(Trouble(failure, Cause.STORE))
+        elif failure is None and before is not None:
+            self.trouble(Trouble("the event store can be read again", Cause.STORE, is_over=True))
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether the store could be read when it was read last."""
+        return not any(self._failures.values())
 
     def store_reporter(self, *, is_over: bool = False) -> Callable[[str], None]:
         """Return what adds a line about trouble with the store, or the end of it, from any thread.
@@ -205,19 +223,16 @@ class BoardFeed:
             StoreError: It can't be read, and is a file that can't be repaired, or this is to stop.
             NoThreadError: The system has no thread left to read it; the same goes for this.
         """
-        failure: str | None = None
         while True:
             try:
                 result = await step()
             except (StoreError, NoThreadError) as error:
                 if self._stopping or not (self._is_shared or await self._is_mended(view)):
                     raise
-                if not self._is_shared and error.message != failure:  # a shared store reports by itself
-                    failure = error.message
-                    self.trouble(Trouble(failure, Cause.STORE))
+                if not isinstance(error, StoreAwayError):  # of which the store itself reports
+                    self.note_reading(error.message, is_new=False)
             else:
-                if failure is not None:
-                    self.trouble(Trouble("the event store can be read again", Cause.STORE, is_over=True))
+                self.note_reading(None, is_new=False)
                 return result
             self._pass_lines_to(view)
             self._draw(view)

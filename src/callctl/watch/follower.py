@@ -58,7 +58,6 @@ class Follower:
         self._callbacks = 0
         self._features: Counter[str] = Counter()
         self._last_at: datetime | None = None
-        self._trouble: str | None = None
         self._search_trouble: str | None = None
         self._gone: str | None = None  # why nothing new can come
         self._checks_awaited = 0  # until who listens has had time to announce it again in a store that was away
@@ -130,7 +129,7 @@ class Follower:
         try:
             return await run_in_thread(lambda: self._events(reader))  # which may take a while, or get no answer
         except NoThreadError as error:
-            self._report_store_trouble(error.message)
+            self._feed.note_reading(error.message)
             return None
 
     def _events(self, reader: EventStore) -> list[tuple[int, CallEvent]] | None:
@@ -139,9 +138,9 @@ class Follower:
         except StoreAwayError:
             return None  # the store says so itself, and it is read when it is there again
         except Exception as error:  # whatever it is, it is reported, and tried again
-            self._report_store_trouble(error.message if isinstance(error, StoreError) else type_and_message(error))
+            self._feed.note_reading(error.message if isinstance(error, StoreError) else type_and_message(error))
             return None
-        self._report_store_trouble(None)
+        self._feed.note_reading(None)
         return events
 
     def _show(self, event: CallEvent, *, is_fresh: bool) -> None:
@@ -311,13 +310,6 @@ class Follower:
             self._feed.trouble(Trouble(what, Cause.WATCH_GONE, is_over=True))
         self._search_trouble = text
 
-    def _report_store_trouble(self, text: str | None) -> None:
-        if text is not None and text != self._trouble:
-            self._feed.trouble(Trouble(text, Cause.STORE))
-        elif text is None and self._trouble is not None:
-            self._feed.trouble(Trouble("the event store can be read again", Cause.STORE, is_over=True))
-        self._trouble = text
-
     def note(self, text: str) -> None:
         """Have the view show a line that is no event."""
         self._feed.note(text)
@@ -343,7 +335,7 @@ class Follower:
         """Return what is wrong with the store, in so few words that the header has room for them."""
         if self._reader is not None and self._reader.away is not None:
             return "the event store is away"
-        return None if self._trouble is None else "the event store can't be read"
+        return None if self._feed.is_readable else "the event store can't be read"
 
     async def shut_down(self) -> None:
         """Close the view and the store."""

@@ -23,7 +23,7 @@ from callctl.calls.board import Arrival, Snapshot
 from callctl.calls.call import rank_of
 from callctl.calls.event import CALLBACK, MISSED, CallEvent
 from callctl.calls.watch_trouble import Cause, Trouble
-from callctl.errors import CallctlError, NoThreadError, PortTakenError, StoreError, type_and_message
+from callctl.errors import CallctlError, NoThreadError, PortTakenError, StoreAwayError, StoreError, type_and_message
 from callctl.settings import Settings
 from callctl.store.event_store import EventStore
 from callctl.store.opening import open_for_watch
@@ -446,7 +446,7 @@ class Session:
 
     async def _read_shared(self, store: EventStore) -> float:
         """Put on the board what was stored since, here or by others; return the seconds until it is due again."""
-        with contextlib.suppress(StoreError):  # reported by the store itself, and it is read when it is there again
+        try:
             began = self._clock.now()
             while events := await run_in_thread(partial(store.after, self._last_event)):
                 arrival = Arrival(self._read_at, self._clock.now())
@@ -455,7 +455,13 @@ class Session:
                     self._feed.event(event, arrival)
                 await asyncio.sleep(0)  # callbacks are answered meanwhile
                 began = self._clock.now()
-            self._read_at = began
+        except StoreAwayError:  # reported by the store itself, and it is read when it is there again
+            return READ_INTERVAL
+        except StoreError as error:
+            self._feed.note_reading(error.message)
+            return READ_INTERVAL
+        self._read_at = began
+        self._feed.note_reading(None)
         return READ_INTERVAL
 
     async def _read_missed_ends(self, store: EventStore) -> float:
@@ -680,7 +686,9 @@ class Session:
         )
 
     def _store_away(self) -> str | None:
-        return None if self._store is None or self._store.away is None else "the event store is away"
+        if self._store is not None and self._store.away is not None:
+            return "the event store is away"
+        return None if self._feed.is_readable else "the event store can't be read"
 
     def note(self, text: str) -> None:
         """Have the view show a line that is no event."""
