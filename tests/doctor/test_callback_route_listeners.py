@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 from announcements import LOCAL_URL, announce_at, record_of, settings_of, withdraw
-from doctor_runs import doctor, level
+from doctor_runs import doctor, level, with_key
 from processes import Piped
 from running import Callctl, env_for
+from twilio.rest import Client
 from web_site import closed_port
 
 from callctl.simulator import Simulator
@@ -88,3 +89,20 @@ def test_the_round_trip_goes_through_the_address_that_another_users_listener_ann
             assert findings["public URL"]["text"].startswith(f"{ready['callback_url']} (of the running listener)")
             assert level(findings, "round trip") == found
             withdraw(settings, record)
+
+
+def test_without_a_token_here_a_listener_elsewhere_that_is_in_order_is_believed(
+    callctl: Callctl, simulator: Simulator, home: Path, shared_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(simulator, home, shared_store)
+    client = Client(simulator.account_sid, simulator.auth_token)
+    client.api.base_url = simulator.url
+    client.incoming_phone_numbers.create(phone_number="+12025550142")
+    record = record_of(settings)
+    announce_at("web1", settings, record, monkeypatch)
+    env = with_key(simulator, TWILIO_AUTH_TOKEN="", CALLCTL_STORE=shared_store)
+    _, findings = doctor(callctl, env)
+    assert (level(findings, "round trip"), level(findings, "number")) == ("skipped", "warning")
+    announce_at("web1", settings, replace(record, trouble="no request comes through to it now"), monkeypatch)
+    _, findings = doctor(callctl, env)
+    assert (level(findings, "numbers"), "number" in findings) == ("skipped", False)
