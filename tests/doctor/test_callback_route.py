@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import ssl
 from pathlib import Path
 from urllib.error import HTTPError
@@ -78,6 +80,27 @@ class TestRoute:
             assert "see signing above" in findings["round trip"]["text"]
             code, findings = doctor(callctl, env | {"TWILIO_AUTH_TOKEN": OTHER})
             assert (level(findings, "credentials"), level(findings, "round trip")) == ("error", "skipped")
+
+    def test_a_watch_that_verifies_nothing_is_not_said_to(
+        self, callctl: Callctl, simulator: Simulator, home: Path
+    ) -> None:
+        env = env_for(simulator)
+        unverified = "callbacks without verifying them (--unverified): anybody who gets there can send some"
+        with Piped("watch", "--port", "0", "--no-poll", "--json", "--unverified", home=home, env=env) as watch:
+            port = watch.record()["port"]
+            for more in ({}, {"CALLCTL_SIGNING_TOKEN": OTHER}):
+                code, findings = doctor(callctl, env | more)
+                assert (code, level(findings, "signing")) == (0, "warning")
+                assert findings["signing"]["text"] == f"the running watch takes {unverified}"
+                assert findings["signing"]["fix"] == "start it without --unverified"
+                assert findings["round trip"]["text"].startswith("a request came back in ")
+                assert findings["round trip"]["text"].endswith("of signatures it says nothing, see signing above")
+            with Piped("listen", "--port", "0", home=home, env=env) as listener:
+                listener.until_said("statusCallbackMethod")
+                out = callctl("doctor", "--json", env=env | {"CALLCTL_PORT": str(port)}).out
+        signing = [one for one in json.loads(out)["checks"] if one["name"] == "signing"]
+        assert [one["level"] for one in signing] == ["ok", "warning"]  # of the listener, and of the watch
+        assert re.fullmatch(rf"the watch at {port} \(process \d+\) takes {re.escape(unverified)}", signing[1]["text"])
 
     def test_a_watch_tells_of_requests_that_came_to_another_path(
         self, callctl: Callctl, simulator: Simulator, home: Path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
@@ -76,13 +77,19 @@ def _checks(runtime: Runtime, settings: Settings) -> Iterator[Finding]:
 
     yield from settings_files(settings)
     account = []
-    for finding in account_findings(settings, runtime.client, unsigned=signing_trouble(settings), now=runtime.now):
+    look = cache(lambda: who_listens(settings))
+    for finding in account_findings(
+        settings,
+        runtime.client,
+        why_unverified=lambda: look().why_unverified or signing_trouble(settings),
+        now=runtime.now,
+    ):
         account.append(finding)
         yield finding
     yield store_finding(settings)
     yield from undelivered_findings(settings, now=runtime.now)
     yield from state_folder_findings(settings)
-    running = who_listens(settings)
+    running = look()
     route = _callback_route(runtime, settings, running, doubted=_doubted(settings, account))
     yield from route.findings
     if any(finding.name == "credentials" and finding.level is Level.FINE for finding in account):

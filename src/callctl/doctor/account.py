@@ -42,7 +42,7 @@ def account_findings(
     settings: Settings,
     open_client: Callable[[Settings], ApiClient],
     *,
-    unsigned: SettingsError | None,
+    why_unverified: Callable[[], CallctlError | None],
     now: Callable[[], datetime],
 ) -> Iterator[Finding]:
     """Yield what is found, one or two requests later.
@@ -50,7 +50,7 @@ def account_findings(
     Args:
         settings: The settings.
         open_client: Returns the API client for settings with credentials.
-        unsigned: Why no callback could be verified, if so.
+        why_unverified: Returns why no callback is verified, or could be, if so.
         now: The time.
     """
     client: ApiClient | None = None
@@ -71,8 +71,8 @@ def account_findings(
         yield _account(settings, opened)
         yield _key(settings, opened)
     yield _clock(server_time, at)
-    if unsigned is not None:
-        yield warning("signing", unsigned.message, fix=unsigned.hint)
+    if (why := why_unverified()) is not None:
+        yield warning("signing", why.message, fix=why.hint)
     else:
         yield _signing(settings, open_client, opened)
 

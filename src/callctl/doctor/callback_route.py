@@ -28,7 +28,7 @@ from callctl.watch.registry.health import (
     trouble_of,
 )
 from callctl.watch.registry.process import is_here, resume_hint, stopped_in_words
-from callctl.watch.registry.record import WatchRecord
+from callctl.watch.registry.record import NO, WatchRecord
 from callctl.watch.selftest import CERTIFICATE_REFUSED, SelftestResult, selftest, why_not_ours
 from callctl.watch.tunnel.ngrok import NGROK_AGENT, OthersAgentError, find_agent
 
@@ -45,6 +45,8 @@ _HINT_SIGN_IN = (
 )
 _HOST = "127.0.0.1"
 _SIGNED = "a signed request"
+_ANY_CALLBACK = "callbacks without verifying them (--unverified): anybody who gets there can send some"
+_HINT_VERIFY = "start it without --unverified"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,14 @@ class Running:
     def first(self) -> WatchRecord | None:
         """The one that is looked at."""
         return next(iter(self.watches), None)
+
+    @property
+    def why_unverified(self) -> CallctlError | None:
+        """Why callbacks need no signature, if all of them were started so."""
+        if not self.watches or not all(watch.verifies == NO for watch in self.watches):
+            return None
+        what = f"the running {self.watches[0].noun} takes" if len(self.watches) == 1 else "all that listen take"
+        return CallctlError(f"{what} {_ANY_CALLBACK}", hint=_HINT_VERIFY)
 
 
 def who_listens(settings: Settings) -> Running:
@@ -128,24 +138,26 @@ async def examine_route(
     """
     watch = running.first
     if watch is not None:
-        return await _examine_watches(settings, route, running.watches)
+        return await _examine_watches(settings, route, running)
     return Examined(await _without_watch(settings, route, running=running, now=now))
 
 
-async def _examine_watches(settings: Settings, route: CallbackRoute, watches: Sequence[WatchRecord]) -> Examined:
+async def _examine_watches(settings: Settings, route: CallbackRoute, running: Running) -> Examined:
+    watches = running.watches
     watch = watches[0]
     troubles = [trouble_of(each) for each in watches]
     public_url = await _public(settings, watch.callback_url, source=f"of the running {watch.noun}")
     trip = (
         # A refusal would say nothing of the route.
         _Trip(skipped("round trip", f"not tried: the token to sign it with is in question, see {route.doubted} above"))
-        if route.doubted
+        if route.doubted and watch.verifies != NO
         else await _round_trip_to(watch, settings)
     )
     findings = [
         _watch_at_port(watch, settings),
         *_beside(watches),
         *_another_store(watches, settings),
+        *(() if running.why_unverified else _unverified(watches)),
         *_impairments(watches, troubles),
         public_url,
         trip.finding,
@@ -315,6 +327,15 @@ def _impairments(watches: Sequence[WatchRecord], troubles: Sequence[str | None])
     ]
 
 
+def _unverified(watches: Sequence[WatchRecord]) -> list[Finding]:
+    """Return a warning for each watch that takes callbacks without a signature, beside others that don't."""
+    unverified = (watch for watch in watches if watch.verifies == NO)
+    return [
+        warning("signing", f"the {watch.noun} at {_where(watch)} takes {_ANY_CALLBACK}", fix=_HINT_VERIFY)
+        for watch in unverified
+    ]
+
+
 def _nobody(settings: Settings, running: Running) -> Finding:
     """Return that nobody listens; a warning where the settings are made for somebody who does."""
     if not running.is_known:
@@ -430,7 +451,8 @@ async def _round_trip_to(watch: WatchRecord, settings: Settings) -> _Trip:
         why = f"not tried: {url} is an address of {watch.host} that only leads there from there"
         return _Trip(skipped("round trip", why))
     others = registry.others(settings, watch)
-    return await _round_trip(settings, url, nonce=watch.nonce, others=others, hint=_HINT_WATCH)
+    doubted = "signing" if watch.verifies == NO else None
+    return await _round_trip(settings, url, nonce=watch.nonce, others=others, hint=_HINT_WATCH, doubted=doubted)
 
 
 async def _round_trip(

@@ -636,6 +636,7 @@ class Session:
             processes=process_space(),
             polls=NO if self._api is None else YES,
             forwards=YES if self._options.forward_to else NO,
+            verifies=NO if self._options.unverified else YES,
             keep_days=str(self._options.keep_days),
         )
 

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 # Fields that records of older versions lack.
-_ADDED = ("store", "command", "host", "processes", "trouble", "polls", "keep_days", "forwards")
+_ADDED = ("store", "command", "host", "processes", "trouble", "polls", "keep_days", "forwards", "verifies")
 # Whether it does something; a record of an older version does not say so.
 YES, NO = "yes", "no"
 # For how many days one keeps events whose record does not say so: what ``--keep-days`` is unless it is given.
@@ -22,9 +22,10 @@ class WatchRecord:
     ``command`` is the command that runs: ``watch`` or ``listen``. ``host`` is the machine of one that was announced in
     the store, where it is not known by a record here: it is on another machine, or another user's.
     ``processes`` is what ``process_space`` says, and ``trouble`` why callbacks may be lost, as it says itself.
-    ``polls`` says whether it compares with REST, ``forwards`` whether it passes requests on to an application; each is
-    empty where that is not known. ``keep_days`` is for how many days it keeps events. ``health_url`` is empty while it
-    starts: its store is open, but it may not listen yet; such a record is announced only.
+    ``polls`` says whether it compares with REST, ``forwards`` whether it passes requests on to an application, and
+    ``verifies`` whether callbacks need a signature; each is empty where that is not known. ``keep_days`` is for how
+    many days it keeps events. ``health_url`` is empty while it starts: its store is open, but it may not listen yet;
+    such a record is announced only.
     """
 
     callback_url: str
@@ -42,6 +43,7 @@ class WatchRecord:
     polls: str = ""
     keep_days: str = ""
     forwards: str = ""
+    verifies: str = ""
 
     @property
     def days_kept(self) -> int:
