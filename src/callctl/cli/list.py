@@ -129,7 +129,7 @@ def list_calls(
         history = stack.enter_context(History(runtime, settings, readonly=True))
         status_since: StatusSince | None = None
         if chosen.longer_than is not None:
-            status_since = StatusSince(history.leg)
+            status_since = StatusSince(history.leg, was_read=history.was_read)
             chosen = replace(chosen, status_since=status_since)
         limited = sort_key is None and not chosen.exceeds_rest
         matching = filters.find_calls(client, chosen, limit=upto if limited else None, reported=history.reported_calls)

@@ -291,6 +291,29 @@ def test_where_no_callback_reported_the_latest_of_rests_dates_counts_and_that_is
             assert ("of 1 call no callback reported since when" in outcome.err) == bool(count)
 
 
+@pytest.mark.parametrize(("started", "has_lasted"), [(9, False), (14, True)])
+def test_where_the_store_cannot_be_read_no_call_counts_as_answered_when_it_was_dialled(
+    callctl: Callctl, monkeypatch: pytest.MonkeyPatch, started: int, has_lasted: bool
+) -> None:
+    """It may have rung until just now, and REST may not show that."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise StoreError("can't reach the event store")
+
+    for opening in ("open_store_alone", "open_store_for_writing"):
+        monkeypatch.setattr(f"callctl.cli.options.history.{opening}", fail)
+    at = format_datetime(minutes_ago(started))
+    answered = rings(1) | {"status": "in-progress", "date_created": at, "start_time": at, "date_updated": at}
+    lasting = ("--status", "in-progress", "--for-longer-than", "3m")
+    with Server(reply(200, {"calls": [answered], "next_page_uri": None})) as server:
+        env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "fake", "CALLCTL_API_URL": server.url}
+        for command in (("list", "-q"), ("hangup", "--all", "--dry-run")):
+            outcome = callctl(*command, *lasting, env=env)
+            assert outcome.code == 0
+            assert (str(answered["sid"]) in outcome.out) is has_lasted
+            assert "the event store was not read: the latest of REST's dates counts" in outcome.err
+
+
 @pytest.mark.parametrize("option", ["--older-than", "--for-longer-than"])
 def test_a_date_of_the_api_that_is_ahead_of_this_clock_makes_no_call_old(setup: CliSetup, option: str) -> None:
     at = format_datetime(minutes_ago(9))

@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from callctl.errors import (
     NoLongerWantedError,
     OutcomeUnknownError,
     StoreAwayError,
+    StoreError,
     WrongCallStateError,
 )
 from callctl.settings import load
@@ -107,6 +109,31 @@ def test_without_any_date_nothing_is_known() -> None:
 def test_nor_is_it_without_the_last_change_for_the_status_may_be_newer_than_the_call(recorded_leg: Leg | None) -> None:
     undated = Call(sid(1), "in-progress", date_created=CREATED, start_time=DIALLED)
     assert StatusSince(lambda _: recorded_leg)(undated) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "dialled", "since"),
+    [
+        ("in-progress", DIALLED, moment(9 + 605)),
+        ("in-progress", None, None),
+        ("ringing", DIALLED, CHANGED),
+        ("ringing", None, None),
+        ("queued", None, CHANGED),
+    ],
+)
+def test_where_the_store_was_not_read_an_answer_may_be_newer_than_rests_dates(
+    status: str, dialled: datetime | None, since: datetime | None
+) -> None:
+    shown, is_read = replace(call(status), start_time=dialled), False
+    status_since = StatusSince(lambda _: None, was_read=lambda _: is_read)
+    assert status_since(shown) == since
+    assert "the event store was not read" in (status_since.in_words(()) or "")
+    is_read = True
+    assert status_since(shown) == CHANGED
+    assert status_since.in_words(()) is None
+    assert "no callback reported" in (status_since.in_words([sid(1)]) or "")
+    is_read = False
+    assert status_since(replace(shown, date_updated=None)) is None
 
 
 class Requests:
@@ -253,6 +280,30 @@ def test_a_hangup_waits_for_a_store_that_does_not_answer_no_longer_than_before(
         history.record_intent([sid(1)])
     assert families == ([[], []] if is_urgent else [[sid(1)], [sid(1)]])
     assert limits == ([1.0, 0.0] if is_urgent else [1.0])
+
+
+def test_a_call_without_callbacks_differs_from_one_that_could_not_be_read(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = Requests(home, has_store=False)
+    with History(requests.runtime, requests.settings, readonly=True) as history:
+        assert (history.leg(sid(1)), history.was_read(sid(1))) == (None, True)
+    requests = Requests(home, has_store=True)
+    with History(requests.runtime, requests.settings, readonly=True) as history:
+        assert (history.leg(sid(1)), history.was_read(sid(1))) == (None, True)
+        with monkeypatch.context() as patched:
+            patched.setattr(SqliteStore, "call", fail)
+            assert (history.leg(sid(1)), history.was_read(sid(1)), history.was_read(sid(2))) == (None, False, True)
+        assert (history.leg(sid(1)), history.was_read(sid(1))) == (None, True)
+    for opening_it in ("open_store_alone", "open_store_for_writing"):
+        monkeypatch.setattr(f"callctl.cli.options.history.{opening_it}", fail)
+    for readonly in (True, False):
+        with History(requests.runtime, requests.settings, readonly=readonly) as history:
+            assert (history.leg(sid(1)), history.was_read(sid(1))) == (None, False)
+
+
+def fail(*_: object, **__: object) -> None:
+    raise StoreError("can't read the event store: disk I/O error")
 
 
 def test_the_family_of_a_call_is_read_where_only_its_child_was_reported(home: Path) -> None:

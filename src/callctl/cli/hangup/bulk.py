@@ -193,7 +193,7 @@ class BulkHangup:
             chosen = without_answered(chosen)
         elif chosen.excludes_answered:
             self._options = self._options._replace(only_ringing=True)
-        since = StatusSince(self._history.leg)
+        since = StatusSince(self._history.leg, was_read=self._history.was_read)
         self._filter = chosen = replace(chosen, status_since=since, clock=self._runtime.now, matches_undated=False)
         if not self._dry_run:
             self._confirmation.check_flags(self._runtime)
@@ -201,11 +201,11 @@ class BulkHangup:
             self._client.load()
             self._begin(repeat)
         matching = self._matching(chosen)
+        if (words := since.in_words(call.sid for call in matching)) is not None:
+            self._runtime.say(f"callctl: {words}")
         if not matching:
             self._runtime.say("callctl: no live call matches")
             return
-        if (words := since.in_words(call.sid for call in matching)) is not None:
-            self._runtime.say(f"callctl: {words}")
         if self._dry_run:
             self._show_matching_dry(matching)
             return

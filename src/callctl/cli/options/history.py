@@ -50,6 +50,8 @@ _BUSY_LIMIT = 2.0
 _TRY_AGAIN = 5.0
 # How far apart two of Twilio's dates of one moment may be: they have whole seconds, and are not of one machine.
 _SAME_TIME = timedelta(seconds=2)
+# The longest that a call rings (docs/twilio.md, "Creating a call").
+_LONGEST_RING = timedelta(seconds=605)
 
 
 class History:
@@ -83,6 +85,8 @@ class History:
         self._pending: dict[str, tuple[str, Request]] = {}  # requests whose outcome is not shown yet, by SID
         self._attempts: dict[str, Attempt] = {}  # the latest of each call
         self._legs: dict[str, Leg | None] = {}  # as they were read last
+        self._is_unopened = False  # there is a store that could not be opened
+        self._unread: set[str] = set()  # the legs that could not be read last
         self._over: dict[str, Call] = {}  # calls that REST showed as over
 
     def __enter__(self) -> Self:
@@ -93,10 +97,10 @@ class History:
                 self._reader = self._store = open_store_for_writing(
                     self._runtime, self._settings, busy_timeout=_BUSY_LIMIT
                 )
-        except StoreAwayError as error:  # each further try to connect may last as long
-            self._try_again_at = elapsed() + _TRY_AGAIN
-            self._note_unread(error)
         except StoreError as error:
+            if isinstance(error, StoreAwayError):  # each further try to connect may last as long
+                self._try_again_at = elapsed() + _TRY_AGAIN
+            self._is_unopened = True
             self._note_unread(error)
         return self
 
@@ -161,9 +165,14 @@ class History:
         self._legs[sid] = leg = self._read_leg(sid)
         return leg
 
+    def was_read(self, sid: str) -> bool:
+        """Return whether None as what ``leg`` returned last means that no callback reported the leg."""
+        return not self._is_unopened and sid not in self._unread
+
     def _read_leg(self, sid: str) -> Leg | None:
         if self._reader is None:
             return None
+        self._unread.discard(sid)
         try:
             if self._reader.call(sid) is None:
                 return None
@@ -171,6 +180,7 @@ class History:
 
             return reported_leg(self._reader.family(sid), sid)
         except StoreError as error:
+            self._unread.add(sid)
             self._runtime.warn(error)
             return None
 
@@ -517,12 +527,23 @@ class History:
 
 
 class StatusSince:
-    """Since when calls have had their status; ``by_rest`` are the SIDs of those that no callback reported."""
+    """Since when calls have had their status.
 
-    def __init__(self, reported: Callable[[str], Leg | None]) -> None:
-        """``reported`` returns a leg as callbacks reported it, or None."""
-        self._reported = reported
+    ``by_rest`` are the SIDs of those that no callback reported, ``unread`` of those of which that is not known.
+    """
+
+    def __init__(
+        self, reported: Callable[[str], Leg | None], *, was_read: Callable[[str], bool] = lambda _sid: True
+    ) -> None:
+        """Prepare.
+
+        Args:
+            reported: Returns a leg as callbacks reported it, or None.
+            was_read: Returns whether None means that no callback reported it, and not that the store was not read.
+        """
+        self._reported, self._was_read = reported, was_read
         self.by_rest: set[str] = set()
+        self.unread: set[str] = set()
 
     def __call__(self, call: Call) -> datetime | None:
         """Return since when, as far as that is known; rather too late than too early, for calls are ended by it.
@@ -530,6 +551,9 @@ class StatusSince:
         REST says when a call was created, when it was dialled and when it was last changed, but not when it was
         answered. The latest of the three is what its status has lasted for at least. A callback without a Timestamp
         has the time at which it came, by a clock that may have been behind: then REST's dates count too.
+
+        Where the store was not read, a callback may have reported an answer that REST does not count as a change: it
+        came when the call had rung for as long as one can.
         """
         from callctl.calls.event import CALLBACK
 
@@ -538,10 +562,15 @@ class StatusSince:
         # A step that callbacks reported and REST does not show yet began later than REST's.
         is_reported = leg is not None and leg.verified and leg.source == CALLBACK
         if leg is not None and is_reported and rank_of(leg.status) >= rank_of(call.status):
-            self.by_rest.discard(call.sid)
+            self._note(call.sid)
             has_timestamp = leg.status_since.microsecond == 0  # RFC 2822 has whole seconds
             return leg.status_since if has_timestamp else max([leg.status_since, *filter(None, dates)])
-        self.by_rest.add(call.sid)
+        if leg is None and not self._was_read(call.sid):
+            self._note(call.sid, self.unread)
+            if call.date_updated is None or (call.start_time is None and call.status != CallStatus.QUEUED):
+                return None
+            return max(filter(None, dates)) + (_LONGEST_RING if call.status == CallStatus.IN_PROGRESS else timedelta())
+        self._note(call.sid, self.by_rest)
         # Without the last change, it may have got its status any time since it began. One from before it last rang, as
         # callbacks reported, is not that of its answer: a service may not count that as a change.
         is_answered_since = leg is not None and is_reported and call.status == CallStatus.IN_PROGRESS
@@ -550,8 +579,22 @@ class StatusSince:
             return None
         return max(filter(None, dates))
 
+    def _note(self, sid: str, those: set[str] | None = None) -> None:
+        self.by_rest.discard(sid)
+        self.unread.discard(sid)
+        if those is not None:
+            those.add(sid)
+
     def in_words(self, sids: Iterable[str]) -> str | None:
-        """Return a sentence on matching calls that no callback reported; None if all are reported."""
+        """Return a sentence on matching calls that no callback reported; None if all are reported.
+
+        If the store was not read, it is about all calls: some may not match for that reason alone.
+        """
+        if self.unread:
+            return (
+                "the event store was not read: the latest of REST's dates counts, and of a call in progress ten "
+                "minutes later, for it may have rung so long"
+            )
         count = sum(sid in self.by_rest for sid in sids)
         if not count:
             return None
