@@ -632,6 +632,41 @@ def test_each_of_two_watches_restores_its_own_events(path: Path, store: SqliteSt
         assert acknowledged <= {one.call_sid for one in other.replay(since=None)}
 
 
+# A listener or a command that begins a log of its own, for the former one was removed, and is killed.
+_WRITES_AND_DIES = """
+import os, sys
+from pathlib import Path
+from claims import claimed
+from events import START, event, sid
+from callctl.store.records import OpenClaim
+from callctl.store.sqlite.store import SqliteStore
+
+store = SqliteStore.open_for_watch(Path(sys.argv[1]), world=sys.argv[2])
+for number in range(700, 710):
+    store.append(event(number, "ringing"))
+claimed(store, OpenClaim("theirs", sid(700), sid(700), "hangup"), now=START, until=START)
+os._exit(9)
+"""
+
+
+@pytest.mark.parametrize("is_all_in_database", [False, True])
+def test_what_another_process_wrote_by_a_log_of_its_own_is_kept_though_it_was_killed(
+    path: Path, store: SqliteStore, troubles: list[str], is_all_in_database: bool
+) -> None:
+    acknowledged = fill(store)
+    if is_all_in_database:
+        checkpoint(path)
+    for suffix in ("-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink()
+    program, folders = [sys.executable, "-c", _WRITES_AND_DIES, str(path), WORLD], os.pathsep.join(sys.path)
+    assert subprocess.run(program, check=False, env={**os.environ, "PYTHONPATH": folders}).returncode == 9
+    store.append(event(98, "ringing"))
+    store.append(event(99, "ringing"))
+    assert acknowledged | {sid(99), *(sid(number) for number in range(700, 710))} <= kept(copy_of(path))
+    assert ("theirs", sid(700)) in store.claim_keys()
+    assert any("its log (-wal) was replaced" in trouble for trouble in troubles)
+
+
 @pytest.mark.parametrize("is_made_anew", [False, True])
 def test_a_purge_stays_one_and_no_rule_acts_twice(
     path: Path, store: SqliteStore, troubles: list[str], is_made_anew: bool

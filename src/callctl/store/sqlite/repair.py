@@ -26,7 +26,13 @@ from callctl.store.sqlite.file_identity import check_identity
 from callctl.store.sqlite.files import File, Files
 from callctl.store.sqlite.guarded_connection import ClaimKey, GuardedConnection, changed_from_outside
 from callctl.store.sqlite.location import check_single_name
-from callctl.store.sqlite.rescue.copying import copy_to_new_file, data_version, keep_rows_beside, remove_kept_rows
+from callctl.store.sqlite.rescue.copying import (
+    copy_to_new_file,
+    data_version,
+    keep_rows_beside,
+    open_copy,
+    remove_kept_rows,
+)
 from callctl.store.sqlite.rescue.leftovers import settle_leftovers
 from callctl.store.sqlite.rescue.recent_rows import RecentRows
 from callctl.store.sqlite.rescue.row_transfer import (
@@ -100,6 +106,7 @@ class RepairingConnection(GuardedConnection):
         """
         self._on_trouble, self._pause = on_trouble, pause
         self._unrescued: Path | None = None  # where damaged files were set aside of which nothing is copied yet
+        self._others: Path | None = None  # where files were set aside to which another process wrote by another log
         self._stray: Path | None = None  # where a log was set aside that does not belong to what was put at the path
         self._kept: list[Path] = []  # where rows are kept on the disk until they are in the store at the path
         self._recent = RecentRows()
@@ -272,6 +279,7 @@ class RepairingConnection(GuardedConnection):
         self._adopt(connection)
         former.close()
         checks.close()
+        self._add_others_rows()
         if self._stray is not None and not remove_lone_index(self._stray):
             report += f"; the log that lay beside it is now {self._stray.name}-wal"
         self._stray = None
@@ -289,6 +297,22 @@ class RepairingConnection(GuardedConnection):
         if state is _Files.EARLIER:
             merge(self.connection, connection)
         self._restore(connection)
+
+    def _add_others_rows(self) -> None:
+        """Add what another process wrote to files that were set aside, by a log that no connection here has read."""
+        aside, self._others = self._others, None
+        if aside is None:
+            return
+        with suppress(OSError, StoreError, sqlite3.Error), open_copy(aside, beside=self._path) as file:
+            if find_alteration(file) is not None or version_of(file) != newest_version():
+                return
+            rules = RecentRows()
+            rules.refresh(file, version=0)
+            with self.connection:
+                self.connection.execute("BEGIN IMMEDIATE")
+                after = last_common_event(self.connection, like=file, most=_MOST_LACKING)
+                add_newer_events(file, self.connection, after=after)
+                rules.restore(self.connection)
 
     def _begin_anew(self) -> None:
         """Begin the store anew after a purge, with the rows of rules; the id shows that what comes back is its own."""
@@ -388,7 +412,10 @@ class RepairingConnection(GuardedConnection):
         """Set damaged files aside and copy what can be read to a new one; return what was done, in words."""
 
         def move_away() -> None:
+            log = File.at(f"{path}-wal")
+            has_other_log = is_own and log is not None and log.size > 0 and not log.is_same(self._checks.files.log)
             self._unrescued = set_aside(path) or self._unrescued
+            self._others = self._unrescued if has_other_log else self._others
             if self._unrescued is not None:
                 set_log_aside(self._checks.real_path, self._checks.files, self._unrescued)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from callctl.errors import StoreError
 from callctl.store.sqlite.connection import link_or_copy, primary_code
 from callctl.store.sqlite.file_checks import NewestEvent
-from callctl.store.sqlite.file_identity import is_store
+from callctl.store.sqlite.file_identity import check_identity, is_store
 from callctl.store.sqlite.location import work_prefix
 from callctl.store.sqlite.rescue.row_transfer import add_rows, copy_table, row_count
 from callctl.store.sqlite.schema import (
@@ -74,6 +74,26 @@ def _work_folder(path: Path) -> Iterator[Path]:
         yield Path(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def open_copy(aside: Path, *, beside: Path) -> Iterator[sqlite3.Connection]:
+    """Open a copy, beside a store, of files that were set aside, until the block is left.
+
+    A process that still has the database open, with another index, could not open the files themselves.
+
+    Raises:
+        StoreError, sqlite3.Error: They are no event store.
+        OSError: They can't be copied.
+    """
+    path = Path(os.path.realpath(beside))
+    with _work_folder(path) as folder:
+        copy = folder / path.name
+        for suffix in ("", "-wal"):
+            shutil.copyfile(f"{aside}{suffix}", f"{copy}{suffix}")
+        check_identity(copy)
+        with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+            yield connection
 
 
 def keep_rows_beside(path: Path, restore: Callable[[sqlite3.Connection], None]) -> Path:
