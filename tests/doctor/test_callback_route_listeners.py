@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from announcements import LOCAL_URL, announce_at, record_of, settings_of, withdraw
+from api.scripted import Server
 from doctor_runs import doctor, level, with_key
 from processes import Piped
 from running import Callctl, env_for
 from twilio.rest import Client
-from web_site import closed_port
+from web_site import closed_port, free_port
 
+from callctl.settings import load
 from callctl.simulator import Simulator
+from callctl.watch.registry.process import process_space
+from callctl.watch.registry.registry import write_record
+
+
+def client_of(simulator: Simulator) -> Client:
+    client = Client(simulator.account_sid, simulator.auth_token)
+    client.api.base_url = simulator.url
+    return client
 
 
 def test_nobody_listens_though_the_settings_are_made_for_it(callctl: Callctl, simulator: Simulator) -> None:
@@ -95,9 +106,7 @@ def test_without_a_token_here_a_listener_elsewhere_that_is_in_order_is_believed(
     callctl: Callctl, simulator: Simulator, home: Path, shared_store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = settings_of(simulator, home, shared_store)
-    client = Client(simulator.account_sid, simulator.auth_token)
-    client.api.base_url = simulator.url
-    client.incoming_phone_numbers.create(phone_number="+12025550142")
+    client_of(simulator).incoming_phone_numbers.create(phone_number="+12025550142")
     record = record_of(settings)
     announce_at("web1", settings, record, monkeypatch)
     env = with_key(simulator, TWILIO_AUTH_TOKEN="", CALLCTL_STORE=shared_store)
@@ -106,3 +115,52 @@ def test_without_a_token_here_a_listener_elsewhere_that_is_in_order_is_believed(
     announce_at("web1", settings, replace(record, trouble="no request comes through to it now"), monkeypatch)
     _, findings = doctor(callctl, env)
     assert (level(findings, "numbers"), "number" in findings) == ("skipped", False)
+
+
+def test_a_listener_that_is_stopped_is_named_beside_one_that_runs(
+    callctl: Callctl, simulator: Simulator, home: Path
+) -> None:
+    env = env_for(simulator)
+    client = client_of(simulator)
+    arguments = ("watch", "--port", "0", "--no-poll", "--json")
+    with Piped(*arguments, home=home, env=env) as stopped, Piped(*arguments, home=home, env=env) as other:
+        port, url = other.record()["port"], stopped.record()["callback_url"]
+        env |= {"CALLCTL_PORT": str(port)}
+        client.incoming_phone_numbers.create(phone_number="+12025550142", voice_url=url, status_callback=url)
+        assert "watch" not in doctor(callctl, env)[1]
+        pid = stopped.stop(signal.SIGSTOP)
+        code, findings = doctor(callctl, env)
+        assert (code, level(findings, "round trip"), level(findings, "watch")) == (1, "ok", "warning")
+        assert findings["watch"]["text"].startswith(f"the watch (process {pid}) is stopped, as by Ctrl-Z")
+        assert findings["number"]["text"] == (
+            "the calls of +12025550142 fail: the voice URL leads to the listener, to which nothing comes through"
+        )
+        assert level(findings, "numbers") == "skipped"
+        assert "command" not in str(findings)
+        stopped.go_on()
+
+
+def test_one_that_does_not_answer_is_neither_another_program_nor_gone(
+    callctl: Callctl, simulator: Simulator, home: Path
+) -> None:
+    with closed_port() as closed, Server() as hanging:  # which answers nothing in order
+        url = f"http://127.0.0.1:{closed}/status"
+        client_of(simulator).incoming_phone_numbers.create(
+            phone_number="+12025550142", voice_url=url, status_callback=url
+        )
+        env = env_for(simulator) | {"CALLCTL_PUBLIC_URL": url}
+        port = hanging.server_port
+        settings = load({**env, "HOME": str(home)}, cwd=home)
+        health_url = f"http://127.0.0.1:{port}/healthz"
+        record = record_of(settings, callback_url=url, health_url=health_url, processes=process_space())
+        write_record(settings, replace(record, pid=os.getpid()))
+        text = f"the listener at {port} (process {os.getpid()}) does not answer: what is sent to it may be lost"
+        code, findings = doctor(callctl, env | {"CALLCTL_PORT": str(port)})
+        assert (code, findings["port"]["text"], "watch" in findings) == (1, f"{port} is taken: {text}", False)
+        _, findings = doctor(callctl, env | {"CALLCTL_PORT": str(free_port())})
+        assert (findings["watch"]["text"], "listener" in findings) == (text, False)
+        with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=env_for(simulator)) as watch:
+            watch.record()
+            code, findings = doctor(callctl, env)
+    assert (code, findings["watch"]["text"], level(findings, "numbers")) == (0, text, "skipped")
+    assert (level(findings, "number"), "command" in str(findings)) == ("warning", False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from urllib.parse import urlsplit
@@ -27,7 +27,7 @@ from callctl.watch.registry.health import (
     starting_in_words,
     trouble_of,
 )
-from callctl.watch.registry.process import is_here, resume_hint, stopped_in_words
+from callctl.watch.registry.process import has_stopped_process, is_here, resume_hint, stopped_in_words
 from callctl.watch.registry.record import NO, WatchRecord
 from callctl.watch.selftest import CERTIFICATE_REFUSED, SelftestResult, selftest, why_not_ours
 from callctl.watch.tunnel.ngrok import NGROK_AGENT, OthersAgentError, find_agent
@@ -64,10 +64,14 @@ class CallbackRoute:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """Who listens for an account and API address; ``is_known``: whether all could be looked for."""
+    """Who listens for an account and API address; ``is_known``: whether all could be looked for.
+
+    ``silent`` are those here whose process is there, stopped or not, and that do not answer.
+    """
 
     watches: Sequence[WatchRecord] = ()
     is_known: bool = True
+    silent: Sequence[WatchRecord] = ()
 
     @property
     def first(self) -> WatchRecord | None:
@@ -86,12 +90,14 @@ class Running:
 def who_listens(settings: Settings) -> Running:
     """Look for who listens: first those that have a record here, that at the port before the others."""
     watches: list[WatchRecord] = []
+    silent: list[WatchRecord] = []
     try:
         watches += sorted(registry.running(settings), key=lambda record: record.port != settings.port)
+        silent += registry.silent(settings, other_than=[watch.nonce for watch in watches])
         watches += registry.announced(settings)
     except CallctlError:  # a finding of its own
-        return Running(watches, is_known=False)
-    return Running(watches)
+        return Running(watches, is_known=False, silent=silent)
+    return Running(watches, silent=silent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +162,7 @@ async def _examine_watches(settings: Settings, route: CallbackRoute, running: Ru
     findings = [
         _watch_at_port(watch, settings),
         *_beside(watches),
+        *_silent_findings(running.silent),
         *_another_store(watches, settings),
         *(() if running.why_unverified else _unverified(watches)),
         *_impairments(watches, troubles),
@@ -164,6 +171,10 @@ async def _examine_watches(settings: Settings, route: CallbackRoute, running: Ru
         *_misdirected(watch),
     ]
     lost, dead = _of_others(watches, troubles)
+    for silent in running.silent:
+        if silent.callback_url not in {each.callback_url for each in watches}:
+            lost[silent.callback_url] = f"the {silent.noun} at {silent.where} does not answer, see watch"
+            dead[silent.callback_url] = has_stopped_process(silent)
     url, noun = watch.callback_url, watch.noun
     if _refused(settings, url):
         lost[url], dead[url] = f"Twilio does not request the address of the {noun}, see public URL", True
@@ -211,12 +222,11 @@ async def _without_watch(
     settings: Settings, route: CallbackRoute, *, running: Running, now: Callable[[], datetime]
 ) -> list[Finding]:
     listener = _listener(settings, route, now=now)
-    stopped = _stopped(settings)
     try:
         async with _listening(listener):
             return [
                 fine("port", f"{settings.port} is free" if settings.port else "any that is free"),
-                *(_stopped_finding(stopped) or [_nobody(settings, running)]),
+                *(_silent_findings(running.silent) or [_nobody(settings, running)]),
                 *await _through(settings, route, listener),
             ]
     except CallctlError as error:
@@ -224,13 +234,13 @@ async def _without_watch(
         if occupant is not None:
             return [
                 occupant.port,
-                *_stopped_finding(stopped),
+                *_silent_findings(running.silent),
                 await _public(settings, route.callback_url, source="of CALLCTL_PUBLIC_URL"),
                 skipped("round trip", f"not tried: {occupant.why_untried}"),
             ]
         return [
-            wrong("port", _explained(error, settings.port, stopped=stopped)),
-            *_stopped_finding(stopped if stopped is None or stopped.port != settings.port else None),
+            wrong("port", _explained(error, settings.port, running.silent)),
+            *_silent_findings([each for each in running.silent if each.port != settings.port]),
             await _public(settings, route.callback_url, source="of CALLCTL_PUBLIC_URL"),
             skipped("round trip", "not tried: nothing can listen at the port"),
         ]
@@ -366,12 +376,6 @@ def _misdirected(watch: WatchRecord) -> list[Finding]:
     ]
 
 
-def _stopped(settings: Settings) -> WatchRecord | None:
-    with suppress(CallctlError):  # a finding of its own
-        return registry.stopped(settings)
-    return None
-
-
 @dataclass(frozen=True, slots=True)
 class _PortUser:
     """A watch that is starting, or a ``place --watch``, of this account at the port; and why no request is tried."""
@@ -395,18 +399,27 @@ async def _port_user(settings: Settings) -> _PortUser | None:
     return None
 
 
-def _stopped_finding(stopped: WatchRecord | None) -> list[Finding]:
-    """Return a warning of a watch that is stopped: it keeps its port, and takes in no callbacks."""
-    if stopped is None:
-        return []
-    return [warning("watch", stopped_in_words(stopped), fix=resume_hint(stopped))]
+def _silent_findings(silent: Sequence[WatchRecord]) -> list[Finding]:
+    """Return a warning for each watch that keeps its port, and does not answer there."""
+    return [warning("watch", what, fix=fix) for what, fix in map(_silent_in_words, silent)]
 
 
-def _explained(error: CallctlError, port: int, *, stopped: WatchRecord | None) -> CallctlError:
+def _silent_in_words(watch: WatchRecord) -> tuple[str, str]:
+    """Say that a watch does not answer, and what mends that."""
+    if has_stopped_process(watch):
+        return stopped_in_words(watch), resume_hint(watch)
+    # A process that has ended without removing its record may have left its number to another one.
+    return (
+        f"the {watch.noun} at {_where(watch)} does not answer: what is sent to it may be lost",
+        f"see what it says in its log or table, and that process {watch.pid} is it: if it hangs, start it anew",
+    )
+
+
+def _explained(error: CallctlError, port: int, silent: Sequence[WatchRecord]) -> CallctlError:
     if not isinstance(error, PortTakenError):
         return error
-    if stopped is not None and stopped.port == port:
-        return PortTakenError(f"{port} is taken: {stopped_in_words(stopped)}", hint=resume_hint(stopped))
+    for what, fix in (_silent_in_words(each) for each in silent if each.port == port):
+        return PortTakenError(f"{port} is taken: {what}", hint=fix)
     answer = ask_health(health_url_at(port))
     who = "a watch of another account, API address or user" if answer and "nonce" in answer else "another program"
     return PortTakenError(

@@ -304,6 +304,18 @@ def stopped(settings: Settings) -> WatchRecord | None:
     return next((record for _, record in _records(settings) if has_stopped_process(record)), None)
 
 
+def silent(settings: Settings, *, other_than: Collection[str]) -> list[WatchRecord]:
+    """Return the records of those whose process is there, but for the nonces ``other_than``: of those that answer.
+
+    Of one in another container it is not known.
+
+    Raises:
+        CallctlError: The records can't be looked for or trusted.
+    """
+    records = (record for _, record in _records(settings) if record.nonce not in other_than)
+    return [record for record in records if is_in_own_space(record) and not is_gone(record)]
+
+
 def _records(settings: Settings) -> Iterator[tuple[Path, WatchRecord]]:
     """Yield the records of those that listen, or did, for this account and API address, the newest first."""
     own_url = without_edge(settings.api_url)  # through whichever edge: the files of one world are read here
