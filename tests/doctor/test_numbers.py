@@ -618,6 +618,32 @@ def test_without_a_token_here_what_the_listener_says_of_its_own_test_counts(
     )
 
 
+def test_a_number_is_not_taken_from_a_listener_that_could_not_be_looked_for(
+    simulator: Simulator, client: Client
+) -> None:
+    other = "https://other.example.com/status"
+    client.incoming_phone_numbers.create(phone_number="+12025550142", voice_url=OURS, status_callback=OURS)
+    client.incoming_phone_numbers.create(phone_number="+12025550143", voice_url=other, status_callback=other)
+    well, unknown = found(simulator, replace(FORWARDING, is_complete=False))
+    assert (well.level, well.facts["numbers"]) == ("ok", ["+12025550142"])
+    assert (unknown.level, unknown.text) == (
+        "skipped",
+        "not checked: +12025550143: who else listens is not known, see above",
+    )
+
+
+@pytest.mark.usefixtures("forwarding_watch")
+def test_beside_a_watch_while_the_shared_store_is_away_no_number_is_taken_from_others(
+    callctl: Callctl, simulator: Simulator, client: Client
+) -> None:
+    client.incoming_phone_numbers.create(phone_number="+12025550142", voice_url=THEIRS, status_callback=THEIRS)
+    with closed_port() as port:
+        env = env_for(simulator) | {"CALLCTL_STORE": f"postgresql://callctl@127.0.0.1:{port}/callctl"}
+        _, findings = doctor(callctl, env)
+    assert (findings["round trip"]["level"], findings["numbers"]["level"]) == ("ok", "skipped")
+    assert "number" not in findings
+
+
 LOST = "the listener at web2 can't store callbacks now, see listener"
 
 

@@ -168,6 +168,7 @@ def _listeners(running: Running, watch: WatchRecord, route: Examined) -> Listene
         serves=serves_document,
         lost=route.lost,
         dead=route.dead,
+        is_complete=running.is_known,
     )
 
 

@@ -28,7 +28,8 @@ class Listeners:
     URL, and where it is.
     ``serves`` returns whether one of them has a document at a path of its host; None if that is not known.
     ``lost`` has why callbacks may be lost, for each callback URL where they may. ``dead`` has those of them through
-    which nothing comes, and whether that is certain of Twilio's requests too.
+    which nothing comes, and whether that is certain of Twilio's requests too. ``is_complete`` is whether all that
+    listen are known: else a URL elsewhere may be that of another one.
     """
 
     callback_urls: Sequence[str]
@@ -38,6 +39,7 @@ class Listeners:
     serves: Callable[[str], bool | None] = lambda _path: None
     lost: Mapping[str, str] = field(default_factory=dict)
     dead: Mapping[str, bool] = field(default_factory=dict)
+    is_complete: bool = True
 
     def has(self, url: str) -> bool:
         """Return whether a URL is one at which callbacks are taken in: with an application behind it, at any path."""
@@ -198,13 +200,18 @@ def number_findings(
 def _judged(
     handled: Sequence[_Handled], listeners: Listeners, *, keeps_path: bool
 ) -> tuple[list[tuple[_Handled, dict[str, str]]], dict[str, list[str]]]:
-    """Return what to set, and by reason the numbers that lead to a listener whose callbacks may be lost, or would."""
+    """Return what to set, and by reason the numbers of which that is not known.
+
+    They lead to a listener whose callbacks may be lost, or would, or may lead to one that could not be looked for.
+    """
     judged = []
     unjudged: dict[str, list[str]] = {}
     for each in handled:
         changes = _changes(each, listeners, keeps_path=keeps_path)
         urls = (each.by.status_callback, each.by.voice_url, *([listeners.to_paste] if changes else []))
         why = next((why for url in urls if (why := listeners.why_lost(url)) is not None), None)
+        if why is None and changes and not listeners.is_complete:
+            why = "who else listens is not known, see above"
         if why is None:
             judged.append((each, changes))
         else:
