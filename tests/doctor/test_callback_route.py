@@ -56,7 +56,7 @@ class TestRoute:
             with Simulator(port=0, auth_token=TOKEN) as other:
                 code, findings = doctor(callctl, env_for(other) | {"CALLCTL_PORT": port})
                 assert (code, level(findings, "port")) == (1, "error")
-                assert "a watch of another account, API address or user" in findings["port"]["text"]
+                assert "a watch of another account, API address, user or state folder" in findings["port"]["text"]
             place.kill()
 
     def test_a_watch_at_the_port_takes_the_test(self, callctl: Callctl, simulator: Simulator, home: Path) -> None:
@@ -73,7 +73,7 @@ class TestRoute:
             with Simulator(port=0, auth_token=TOKEN) as other:
                 code, findings = doctor(callctl, env_for(other) | {"CALLCTL_PORT": port})
                 assert (code, level(findings, "port")) == (1, "error")
-                assert "a watch of another account, API address or user" in findings["port"]["text"]
+                assert "a watch of another account, API address, user or state folder" in findings["port"]["text"]
             wrong = env | {"CALLCTL_SIGNING_TOKEN": OTHER}
             code, findings = doctor(callctl, wrong)
             assert (code, level(findings, "signing"), level(findings, "round trip")) == (1, "error", "skipped")

@@ -421,7 +421,11 @@ def _explained(error: CallctlError, port: int, silent: Sequence[WatchRecord]) ->
     for what, fix in (_silent_in_words(each) for each in silent if each.port == port):
         return PortTakenError(f"{port} is taken: {what}", hint=fix)
     answer = ask_health(health_url_at(port))
-    who = "a watch of another account, API address or user" if answer and "nonce" in answer else "another program"
+    who = (
+        "a watch of another account, API address, user or state folder"
+        if answer and "nonce" in answer
+        else "another program"
+    )
     return PortTakenError(
         f"{port} is taken by {who}",
         hint="stop that, or choose another port with CALLCTL_PORT or `callctl watch --port`",

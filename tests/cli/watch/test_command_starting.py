@@ -111,7 +111,7 @@ def test_doctor_says_so(callctl: Callctl, home: Path, env: dict[str, str]) -> No
         with Simulator(port=0, auth_token="e" * 32) as other:
             code, findings = doctor(callctl, env_for(other) | {"CALLCTL_PORT": port})
         assert (code, level(findings, "port")) == (1, "error")
-        assert "a watch of another account, API address or user" in findings["port"]["text"]
+        assert "a watch of another account, API address, user or state folder" in findings["port"]["text"]
 
 
 @pytest.mark.parametrize("command", ["watch", "listen"])
