@@ -81,6 +81,21 @@ class TestRoute:
             code, findings = doctor(callctl, env | {"TWILIO_AUTH_TOKEN": OTHER})
             assert (level(findings, "credentials"), level(findings, "round trip")) == ("error", "skipped")
 
+    def test_a_public_url_that_is_not_the_watchs_is_not_said_to_be_tested(
+        self, callctl: Callctl, simulator: Simulator, home: Path
+    ) -> None:
+        env = env_for(simulator)
+        with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=env) as watch:
+            own = watch.record()["callback_url"]
+            elsewhere = "https://calls.example.com/status"
+            for given, expected in ((elsewhere, ["skipped", "ok"]), (own, ["ok"]), (f"{own}/", ["ok"])):
+                out = callctl("doctor", "--json", "--public-url", given, env=FREE | env).out
+                found = [one for one in json.loads(out)["checks"] if one["name"] == "public URL"]
+                assert [one["level"] for one in found] == expected
+                if given == elsewhere:
+                    assert found[0]["text"] == f"{elsewhere} is not tested: the running watch has another one"
+                assert found[-1]["text"].startswith(f"{own} (of the running watch)")
+
     def test_a_watch_that_verifies_nothing_is_not_said_to(
         self, callctl: Callctl, simulator: Simulator, home: Path
     ) -> None:
@@ -116,9 +131,12 @@ class TestRoute:
                 urlopen(request)
             assert watch.record()["text"].startswith("signed requests come to /voice, this watch listens at /status: ")
             code, findings = doctor(callctl, env)
-        assert (code, level(findings, "callback path")) == (0, "warning")
-        assert findings["callback path"]["text"] == "1 signed request came to /voice and found nothing there"
-        assert "/status instead" in findings["callback path"]["fix"]
+            assert (code, level(findings, "callback path")) == (0, "warning")
+            assert findings["callback path"]["text"] == "1 signed request came to /voice and found nothing there"
+            assert "/status instead" in findings["callback path"]["fix"]
+            with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=env) as other:
+                beside = doctor(callctl, env | {"CALLCTL_PORT": str(other.record()["port"])})[1]
+            assert beside["callback path"] == findings["callback path"]
 
     def test_the_public_url_is_gone_through(self, callctl: Callctl, simulator: Simulator) -> None:
         port = free_port()

@@ -9,6 +9,7 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 from callctl.calls.event import CallEvent
+from callctl.doctor.numbers import is_same_url
 from callctl.errors import CallctlError, NetworkError, PortTakenError, StoreError, without_secrets
 from callctl.settings import FLAG, Settings
 from callctl.support.threads import run_in_thread
@@ -166,9 +167,10 @@ async def _examine_watches(settings: Settings, route: CallbackRoute, running: Ru
         *_another_store(watches, settings),
         *(() if running.why_unverified else _unverified(watches)),
         *_impairments(watches, troubles),
+        *_untested(settings, route, watch),
         public_url,
         trip.finding,
-        *_misdirected(watch),
+        *(finding for each in watches for finding in _misdirected(each)),
     ]
     lost, dead = _of_others(watches, troubles)
     for silent in running.silent:
@@ -397,6 +399,15 @@ async def _port_user(settings: Settings) -> _PortUser | None:
             "nothing else can listen at the port",
         )
     return None
+
+
+def _untested(settings: Settings, route: CallbackRoute, watch: WatchRecord) -> list[Finding]:
+    """Return that a URL which was given to be tested is not: a watch takes what is signed over its own alone."""
+    url = route.callback_url
+    if url is None or settings.sources.get("CALLCTL_PUBLIC_URL") != FLAG or is_same_url(url, watch.callback_url):
+        return []
+    why = f"{url} is not tested: the running {watch.noun} has another one"
+    return [skipped("public URL", why)]
 
 
 def _silent_findings(silent: Sequence[WatchRecord]) -> list[Finding]:
