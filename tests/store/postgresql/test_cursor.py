@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from datetime import timedelta
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 from events import START, WORLD, event, moment, sid
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from psycopg.types.json import Jsonb
 
 from callctl.calls.action import ActionEvent
 from callctl.store.postgresql import cursor
@@ -24,7 +25,7 @@ _worlds = itertools.count(1)
 
 
 class Shared:
-    """A database, and what a restored backup does to it: rows after a position are gone, which is given anew."""
+    """A database, and what a restored backup does to it: it has the rows of then, and gives their positions on anew."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -51,6 +52,22 @@ class Shared:
             "DELETE FROM callctl.actions WHERE world = %(world)s AND position > %(actions)s",
         ):
             self._sql.execute(statement, values)
+
+    def backup(self, *, world: str = WORLD) -> Callable[[], None]:
+        """Return what puts the events of now back in the place of those of then."""
+        rows = self._sql.execute("SELECT * FROM callctl.stored_events WHERE world = %s", [world]).fetchall()
+        events = [(*row[:-1], Jsonb(row[-1])) for row in rows]
+        (last,) = self._sql.execute("SELECT last_event FROM callctl.worlds WHERE world = %s", [world]).fetchone() or (
+            0,
+        )
+
+        def restore() -> None:
+            self.put_back(world=world)
+            with self._sql.cursor() as cursor:
+                cursor.executemany("INSERT INTO callctl.stored_events VALUES (%s, %s, %s, %s, %s, %s, %s, %s)", events)
+            self._sql.execute("UPDATE callctl.worlds SET last_event = %s WHERE world = %s", [last, world])
+
+        return restore
 
     def execute(self, sql: str) -> None:
         self._sql.execute(sql.encode())
@@ -140,6 +157,53 @@ def test_of_a_much_older_state_is_new_what_came_since_the_last_that_was_read(
     assert read_on(reader, last)[1] == sids(9500, 9600)
 
 
+def test_what_is_there_again_in_a_later_backup_is_not_new(shared: Shared) -> None:
+    reader, writer = shared.open(), shared.open()
+    append(writer, *range(10))
+    last, _ = read_on(reader, 0)
+    later = shared.backup()
+    shared.put_back(events=5)
+    append(writer, 20)
+    last, found = read_on(reader, last)
+    assert found == sids(20)
+    later()
+    append(writer, 30)
+    assert read_on(reader, last)[1] == sids(30)
+
+
+def test_a_second_yet_older_backup_is_noticed_though_nothing_came_in_between(
+    shared: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cursor, "_MOST_KNOWN", 2)
+    reader, writer = shared.open(), shared.open()
+    append(writer, *range(0, 10_000, 1000))
+    last, _ = read_on(reader, 0)
+    shared.put_back(events=5)
+    assert read_on(reader, last)[1] == []
+    shared.put_back(events=3)
+    assert read_on(reader, last)[1] == []
+    append(writer, 9500)
+    assert read_on(reader, last)[1] == sids(9500)
+
+
+def test_one_that_comes_before_the_first_look_is_noticed(shared: Shared) -> None:
+    reader, writer = shared.open(), shared.open()
+    append(writer, *range(5))
+    last = reader.last_event_id()
+    shared.put_back(events=2)
+    append(writer, 7)
+    assert read_on(reader, last)[1] == sids(7)
+
+
+def test_who_has_a_position_of_before_gets_what_comes(shared: Shared) -> None:
+    reader, writer = shared.open(), shared.open()
+    append(writer, *range(5))
+    shared.put_back(events=2)
+    assert read_on(reader, 5)[1] == []
+    append(writer, 7)
+    assert read_on(reader, 5)[1] == sids(7)
+
+
 def test_a_database_that_was_emptied_is_read_from_its_beginning(shared: Shared) -> None:
     reader, writer = shared.open(), shared.open()
     append(writer, 1, 2, 3)
@@ -172,37 +236,45 @@ def test_actions_are_new_likewise(shared: Shared) -> None:
     assert reader.actions_after(found[-1][0]) == []
 
 
-# What is done in turn: so many events come, or the database loses so many of its newest, or it is read.
+# What is done in turn: so many events come, the database loses so many of its newest, it is read, a backup of it is
+# made, or put in its place.
 _STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("append"), st.integers(1, 6)),
         st.tuples(st.just("put back"), st.integers(1, 6)),
-        st.just(("read", 0)),
+        st.sampled_from([("read", 0), ("read", 0), ("back up", 0), ("restore", 0)]),
     ),
     max_size=14,
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=_STEPS)
 def test_whatever_is_there_at_a_look_is_read_once(shared: Shared, steps: list[tuple[str, int]]) -> None:
     there: list[int] = []  # the calls in the database
     read: list[str] = []
     calls, last, world = itertools.count(1), 0, f"{next(_worlds):016x}"
+    kept: tuple[list[int], Callable[[], None]] = [], shared.backup(world=world)
     with ExitStack() as stack:
         reader, writer = (stack.enter_context(closing(PostgresStore.open(shared.url, world=world))) for _ in range(2))
         for step, count in [*steps, ("read", 0)]:
-            if step == "append":
-                new = list(itertools.islice(calls, count))
-                append(writer, *new)
-                there += new
-            elif step == "put back":
-                there = there[: max(0, len(there) - count)]
-                shared.put_back(events=len(there), world=world)
-            else:
-                last, found = read_on(reader, last)
-                read += found
-                assert set(sids(*there)) <= set(read)
+            match step:
+                case "append":
+                    new = list(itertools.islice(calls, count))
+                    append(writer, *new)
+                    there = [*there, *new]
+                case "put back":
+                    there = there[: max(0, len(there) - count)]
+                    shared.put_back(events=len(there), world=world)
+                case "back up":
+                    kept = there, shared.backup(world=world)
+                case "restore":
+                    there, restore = kept
+                    restore()
+                case _:
+                    last, found = read_on(reader, last)
+                    read += found
+                    assert set(sids(*there)) <= set(read)
     assert len(read) == len(set(read))
 
 

@@ -93,7 +93,8 @@ def test_what_a_process_wrote_itself_is_neither_looked_up_nor_read_back(
 
         monkeypatch.setattr(Link, "read", noted)
         found = mine.after(0)
-        assert rows == [0, 2, 1]  # what was read before, the positions from the other's event on, and that event
+        # What was read before, whether that is still there, the positions from the other's event on, and that event.
+        assert rows == [0, 1, 2, 1]
         assert found == others.after(0)
         assert [number for number, _ in found] == [1, 2, 3, 4, 5]
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 # The most rows that are recognized in another state, and those of them that are read at first.
 _MOST_KNOWN = 8192
-_KNOWN_AT_FIRST = 1000
+_KNOWN_AT_FIRST = 200
 # How far the clocks of two listeners may be apart: rows of one that is behind are new all the same.
 _CLOCKS_APART = timedelta(minutes=5)
 
@@ -51,19 +51,28 @@ class RowCursor:
     def __init__(self, read: _Read, query: RowQuery, *, put_back: Callable[[], None]) -> None:
         """Prepare; ``put_back`` is called when an earlier state was found, before that is read."""
         self._read, self._query, self._put_back = read, query, put_back
-        self._known: deque[Row] | None = None  # the newest rows that were read, the newest of all last
-        self._read_before: frozenset[str] = frozenset()  # marks of those that were read before it was put back
+        self._known: deque[Row] | None = None  # the newest rows that were read in this state, the newest last
+        self._read_before: dict[str, None] = {}  # marks of rows that were read in former states, the newest last
+        self._newest_at: datetime | None = None  # the time of the newest row that was read
         self._moved_from: int | None = None  # the position that the caller has, and where to read on for that one
         self._moved_to = 0
 
+    def newest(self) -> int:
+        """Return the position after which new rows come; reading goes on from there."""
+        found = self._read(f"SELECT {self._query.last} FROM callctl.worlds WHERE world = %(world)s")
+        last = int(found[0][0]) if found else 0
+        self._begin(last)
+        return last
+
     def place_after(self, last: int) -> int:
         """Return the position after which rows are new to a caller who has read up to ``last``."""
-        if self._known is None:
-            self._known = deque(reversed(self._newest(_KNOWN_AT_FIRST, up_to=last)), maxlen=_MOST_KNOWN)
-        elif self._is_put_back(self._known, last):
+        known = self._known if self._known is not None else self._begin(last)
+        place = self._moved_to if last == self._moved_from else last
+        if self._is_put_back(known, place):
             self._put_back()
-            self._move_back(self._known, last)
-        return self._moved_to if last == self._moved_from else last
+            self._move_back(known, last)
+            return self._moved_to
+        return place
 
     def is_new(self, mark: str) -> bool:
         """Return whether a row was not read before the table was put back."""
@@ -73,12 +82,19 @@ class RowCursor:
         """Remember rows that were read."""
         if self._known is not None:
             self._known.extend(rows)
+            self._newest_at = self._known[-1].at if self._known else self._newest_at
 
     def note_place(self, last: int, *, returned: int) -> None:
         """Remember up to where was read, for a caller who has ``returned``."""
         self._moved_from, self._moved_to = returned, last
 
-    def _is_put_back(self, known: deque[Row], last: int) -> bool:
+    def _begin(self, last: int) -> deque[Row]:
+        known: deque[Row] = deque(maxlen=_MOST_KNOWN)
+        self._known = known
+        self.note(reversed(self._newest(_KNOWN_AT_FIRST, up_to=last)))
+        return known
+
+    def _is_put_back(self, known: deque[Row], place: int) -> bool:
         position, mark = (known[-1].position, known[-1].mark) if known else (0, "")
         found = self._read(
             f"SELECT {self._query.last}, (SELECT {self._query.mark} FROM {self._query.table} AS row"
@@ -87,22 +103,22 @@ class RowCursor:
             position=position,
         )
         newest, there = found[0] if found else (0, None)
-        if there is not None:
-            return bool(there != mark)
-        return int(newest) < max(position, 0 if last == self._moved_from else last)  # else it was deleted
+        # A row that is not there, though newer ones are, was deleted.
+        return int(newest) < max(place, position) or there not in (None, mark)
 
     def _move_back(self, known: deque[Row], last: int) -> None:
         """Go to the first row that is known; without one, to those that came since the last that was read."""
-        marks = frozenset(row.mark for row in known)
+        self._read_before |= dict.fromkeys(row.mark for row in known)
+        while len(self._read_before) > 4 * _MOST_KNOWN:
+            del self._read_before[next(iter(self._read_before))]
+        known.clear()
         rows = self._newest(2 * _MOST_KNOWN)
-        since = known[-1].at - _CLOCKS_APART if known else None
-        first = min((row.position for row in rows if row.mark in marks), default=None)
+        first = min((row.position for row in rows if row.mark in self._read_before), default=None)
         if first is None:
+            since = None if self._newest_at is None else self._newest_at - _CLOCKS_APART
             first = min((row.position for row in rows if since is None or row.at >= since), default=None)
         newest = rows[0].position if rows else 0
-        self._read_before, self._moved_from = marks, last
-        self._moved_to = newest if first is None else first - 1
-        known.clear()
+        self._moved_from, self._moved_to = last, newest if first is None else first - 1
 
     def _newest(self, most: int, *, up_to: int = 2**63 - 1) -> list[Row]:
         rows = self._read(

@@ -350,7 +350,8 @@ class PostgresStore:
 
     def missed_after(self, event_id: int) -> tuple[int, list[CallEvent]]:
         """Return the id of the newest event, and those of the kind ``missed`` that came after the one with this id."""
-        newest = self.last_event_id()
+        rows = self._read("SELECT last_event FROM callctl.worlds WHERE world = %(world)s")
+        newest = int(rows[0][0]) if rows else 0
         sql = f"SELECT {_EVENT} FROM callctl.stored_events WHERE world = %(world)s AND position > %(last)s"
         sql += " AND position <= %(newest)s AND kind = 'missed' ORDER BY position"
         rows = self._read(sql, last=event_id, newest=newest)
@@ -359,7 +360,8 @@ class PostgresStore:
 
     def last_event_id(self) -> int:
         """Return the id after which new events come, or 0."""
-        return self._last("last_event")
+        with self._reading_on:
+            return self._new_events.newest()
 
     # Calls
 
@@ -589,7 +591,8 @@ class PostgresStore:
 
     def last_action_id(self) -> int:
         """Return the id after which new actions come, or 0."""
-        return self._last("last_action")
+        with self._reading_on:
+            return self._new_actions.newest()
 
     def add_intents(self, call_sids: Iterable[str], *, now: datetime, until: datetime) -> set[str]:
         """Store that a command is about to change calls, for a while; return those that had an intent before."""
@@ -752,10 +755,6 @@ class PostgresStore:
 
     def _write(self, sql: str, **values: Any) -> list[tuple[Any, ...]]:
         return self._writing.write(sql, {"world": self._world, **values})
-
-    def _last(self, column: str) -> int:
-        rows = self._read(f"SELECT {column} FROM callctl.worlds WHERE world = %(world)s")
-        return int(rows[0][0]) if rows else 0
 
     def _records(self, call_sid: str) -> list[Any]:
         sql = "SELECT record FROM callctl.actions WHERE world = %(world)s AND sid = %(sid)s ORDER BY position"
