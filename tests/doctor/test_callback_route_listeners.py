@@ -112,9 +112,14 @@ def test_without_a_token_here_a_listener_elsewhere_that_is_in_order_is_believed(
     env = with_key(simulator, TWILIO_AUTH_TOKEN="", CALLCTL_STORE=shared_store)
     _, findings = doctor(callctl, env)
     assert (level(findings, "round trip"), level(findings, "number")) == ("skipped", "warning")
-    announce_at("web1", settings, replace(record, trouble="no request comes through to it now"), monkeypatch)
-    _, findings = doctor(callctl, env)
-    assert (level(findings, "numbers"), "number" in findings) == ("skipped", False)
+    for trouble, why in (
+        ("no request comes through to it now", "nothing comes through to the listener at web1, see listener"),
+        ("it can't store callbacks now and answers with 500", "the listener at web1 can't store callbacks now, see"),
+    ):
+        announce_at("web1", settings, replace(record, trouble=trouble), monkeypatch)
+        _, findings = doctor(callctl, env)
+        assert (level(findings, "numbers"), "number" in findings) == ("skipped", False)
+        assert findings["numbers"]["text"].startswith(f"not checked: +12025550142: {why}")
 
 
 def test_a_listener_that_is_stopped_is_named_beside_one_that_runs(

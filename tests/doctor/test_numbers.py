@@ -167,6 +167,17 @@ def test_where_the_listener_is_gone_twilio_requests_the_application(simulator: S
     assert fallbacks == [(THEIRS, "GET"), (other, "POST"), ("", "POST"), ("", "POST")]
 
 
+@pytest.mark.parametrize("listeners", [HERE, FORWARDING])
+def test_the_url_of_an_earlier_watch_is_called_no_application(
+    simulator: Simulator, client: Client, listeners: Listeners
+) -> None:
+    tunnel = "https://old.example.net/status#rc=5&rp=5xx,ct,rt"
+    client.incoming_phone_numbers.create(phone_number="+12025550142", voice_url=tunnel, status_callback=tunnel)
+    (finding,) = found(simulator, listeners)
+    assert str(finding.fix).endswith(f"; Twilio then no longer requests {tunnel}")
+    assert "must be the same application" not in str(finding.fix)
+
+
 def test_numbers_with_different_documents_keep_their_paths_and_all_keep_their_queries(
     simulator: Simulator, client: Client
 ) -> None:

@@ -359,12 +359,10 @@ def _fix(handled: _Handled, changes: Mapping[str, str], listeners: Listeners) ->
     """Return what the request does: it names each URL that is replaced, and says what becomes of it."""
     parts = ["this sets both" if {"StatusCallback", "VoiceUrl"} <= changes.keys() else "this sets it"]
     if "VoiceUrl" in changes and not listeners.has_but_for(handled.by.voice_url):
-        path = urlsplit(changes["VoiceUrl"]).path
+        path, replaced = urlsplit(changes["VoiceUrl"]).path, handled.by.voice_url
         at_path = "" if path == urlsplit(listeners.to_paste).path else f", at its path {path}"
-        parts.append(
-            f"its calls are then answered by what --forward-to names{at_path}, in place of {handled.by.voice_url}, so "
-            "that must be the same application"
-        )
+        same = "" if _PRINTED in replaced else ", so that must be the same application"
+        parts.append(f"its calls are then answered by what --forward-to names{at_path}, in place of {replaced}{same}")
     if "VoiceFallbackUrl" in changes:
         parts.append(
             "where the listener is gone, or any document of a call fails, Twilio requests the application itself anew "
@@ -372,7 +370,8 @@ def _fix(handled: _Handled, changes: Mapping[str, str], listeners: Listeners) ->
         )
     replaced = handled.by.status_callback if "StatusCallback" in changes else ""
     if replaced and not listeners.has_but_for(replaced):
-        parts.append(f"Twilio then no longer requests {replaced}{_instead(listeners)}")
+        instead = "" if _PRINTED in replaced else _instead(listeners)  # no application is there
+        parts.append(f"Twilio then no longer requests {replaced}{instead}")
         if handled.by.status_callback_method == "GET":
             parts.append("callbacks come by POST then, not by GET")
     if listeners.has_password:
