@@ -61,6 +61,7 @@ def spelled_numbers(draw: st.DrawFn) -> str:
 # What foreign texts are made of, so that the forms meet each other in every order.
 PIECES = st.lists(
     st.sampled_from(["sip:", "sips:", "client:", "sim:", "@", "+", "%2B", "%3A", "%40", "<Client>", "</", "***", " "])
+    | st.sampled_from(['"', '"caller_name":"', '"from": "', '", "', '" <sip:', "Ann <tel:", ",", "\\", "<sip:"])
     | st.sampled_from(["-", " 0", "(", ")", ".", "_", "_CA", "a", "x", "\u2011", "202-555-", "01 55 ", "2026-01-05T"])
     | DIGITS
     | spelled_numbers()
@@ -130,6 +131,17 @@ def test_one_end_of_a_call(party: str, shown: str) -> None:
         ("a12025550142 UK442079460018 12025550142x9", "a1202***42 UK4420***18 1202***42x9"),
         ("tel%3A12025550142 to_sip:agent@example.com", "tel%3A1202***42 to_sip:a***t@example.com"),
         ("+12025550142 404 20429", "+1202***42 404 20429"),
+        ('{"phone_number":"+12025550142", "caller_name" : {"caller_name":"ANN LEE","caller_type":"CONSUMER","n":1.50}}',
+         '{"phone_number":"+1202***42", "caller_name" : {"caller_name":"A***E","caller_type":"CONSUMER","n":1.50}}'),
+        ('{"CallerName":"", "toName":null, "identity":"ann", "client":\n"bob-7", "digits":"4000000000000002#1"}',
+         '{"CallerName":"", "toName":null, "identity":"a***", "client":\n"b***7", "digits":"4000***02#1"}'),
+        (r'{"caller_name":"Zo\u00eb \"Z\" Lee","from":"\u002b12025550142","x":"y"}',
+         '{"caller_name":"***","from":"***","x":"y"}'),
+        ('{"stirPassportToken":"eyJ.eyJ"}, {"from":"Ann <sip:ann@example.com>", "caller_name":"Ann Le',
+         '{"stirPassportToken":"***"}, {"from":"A*** <sip:a***@example.com>", "caller_name":"A***e'),
+        ('"Ann Lee" <sip:+12025550142@example.com>;tag=1', '"A***e" <sip:+1202***42@example.com>;tag=1'),
+        ('Ann Lee <sips:ann@example.com>, Zoë  <tel:+12025550142>, "12025550142"<sip:bob-7@example.com>',
+         'A***e <sips:a***@example.com>, Z***  <tel:+1202***42>, "1202***42"<sip:b***7@example.com>'),
     ],
 )  # fmt: skip
 def test_within_a_text(text: str, shown: str) -> None:
@@ -232,6 +244,8 @@ def test_masking_twice_is_masking_once(text: str) -> None:
 
 def test_a_long_text_is_no_trouble() -> None:
     assert masked("sip:" * 20_000)
+    for piece in ('"', ",", '"a" <', ", a <", '"to":"', '"to":"\\', "\\"):
+        assert masked(piece * 20_000)
     assert masked_party("a:" * 20_000 + "@")
     nested: list[Any] = []
     for _ in range(5000):
@@ -257,6 +271,7 @@ def test_an_event_has_masks_in_its_form_too() -> None:
         To="client:ann", Called="client:ann", FromCity="WASHINGTON", StirPassportToken="eyJ.eyJ",
         Digits="4000000000000002#1", ErrorCode="13224",
         ErrorMessage="no route to 12025550142",
+        AddOns='{"results":{"twilio_caller_name":{"result":{"caller_name":{"caller_name":"Ann Lee"}}}}}',
     )  # fmt: skip
     shown = masked_event(reported)
     assert (shown.key, shown.order, shown.moment) == (reported.key, reported.order, reported.moment)

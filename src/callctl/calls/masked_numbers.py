@@ -48,6 +48,21 @@ _BREAK = rf"(?:[{_DASH}{_SPACE})]|%20|%29)"
 # What stands for a caller without a number (docs/twilio.md, "Addresses").
 _NOBODY = frozenset({"anonymous", "restricted", "private", "unknown", "unavailable", "blocked"})
 
+# The fields of replies and callbacks, in small letters and without underscores.
+_PARTIES = frozenset(
+    {
+        *("from", "to", "caller", "called", "fromformatted", "toformatted", "forwardedfrom", "calledvia"),
+        *("callerid", "phonenumber", "client"),
+    }
+)
+_NAMES = frozenset({"callername", "calleridname", "fromname", "toname", "identity"})
+_KEYS = frozenset({"digits"})  # that were pressed: a menu's may be seen, a number of any length not
+_WHOLLY_HIDDEN = frozenset({"stirpassporttoken"})  # it holds both numbers, encoded
+# Within JSON, as in AddOns, a field of such a name is masked by it; one with an escape in it is hidden.
+_FIELD = "|".join("_?".join(name) for name in sorted(_PARTIES | _NAMES | _KEYS | _WHOLLY_HIDDEN))
+# What stands before an address in a SIP header: in quotes, or at the beginning and behind a comma.
+_DISPLAYED = r"(?=[ \t]{0,8}<(?:sips?|tel):)"
+
 # Within a sentence, a URL or a document. What comes first is left alone: the host of a URL, a date, a time, a UUID, a
 # SID, the start of one, and a hexadecimal text. One with a digit before a letter is such, and a long one; a short one
 # with a number behind its letters is a word and a number. An underscore is no part of a word. Behind three stars is the
@@ -62,6 +77,10 @@ _IN_TEXT = rf"""(?xi)
             | (?<![^\W_]) (?<!\+) [0-9]{{4}}-[01][0-9]-[0-3][0-9] (?![0-9\-])
               (?: [T\ ] [0-9]{{2}}:[0-9]{{2}} (?: :[0-9]{{2}} (?:[.,][0-9]+)? )?
                   (?: Z | [+\-][0-9]{{2}}:?[0-9]{{2}} )? )? )
+  | (?P<key> "(?P<field> {_FIELD})" [ \t\r\n]{{0,8}} : [ \t\r\n]{{0,8}} ")
+    (?P<value> (?:[^"\\<]|\\[^<])*) (?=["<]|\\?(?:<|\Z))
+  | (?<=") (?P<quoted> [^"<>]{{1,128}}) (?="{_DISPLAYED})
+  | (?P<before> (?<![^,]) [ \t]{{0,8}}) (?P<unquoted> [^\s",:;<>@] [^",:;<>@\r\n]{{0,128}}) {_DISPLAYED}
   | (?P<scheme> (?<![^\W_]) (?:sips?|client)) (?P<colon> :|%3a) (?P<address> [^\s<>"'(),;&]* [^\s<>"'(),;&.:!?])
   | (?P<tag> <(?:client|identity)\b[^<>]*>) (?P<name> [^<]+) (?= </ | <parameter\b | \Z )
   | (?P<plus> \+|%2b) (?P<dialled> [0-9]{{7,}})
@@ -75,16 +94,6 @@ _IN_TEXT = rf"""(?xi)
   | (?<![0-9]) (?<![0-9][.]) (?<!\*{{3}}) (?P<digits> [0-9]{{7,15}}) (?= x[0-9] | ext | [\W_] | \Z ) (?!\*{{3}})
 """
 
-# The fields of replies and callbacks, in small letters and without underscores.
-_PARTIES = frozenset(
-    {
-        *("from", "to", "caller", "called", "fromformatted", "toformatted", "forwardedfrom", "calledvia"),
-        *("callerid", "phonenumber", "client"),
-    }
-)
-_NAMES = frozenset({"callername", "calleridname", "fromname", "toname", "identity"})
-_KEYS = frozenset({"digits"})  # that were pressed: a menu's may be seen, a number of any length not
-_WHOLLY_HIDDEN = frozenset({"stirpassporttoken"})  # it holds both numbers, encoded
 # Times may be written as seconds since 1970. An application's own fields have any names, so these are whole ones.
 _KEPT_FIELDS = frozenset({"timestamp", "starttime", "endtime", "datecreated", "dateupdated"})
 
@@ -118,6 +127,8 @@ def masked_name(text: str) -> str:
 def masked(text: str) -> str:
     """Return a sentence, URL or document with each number, SIP user and client in it masked.
 
+    So are the fields of JSON that ``masked_field`` masks by their names, and the names before addresses of SIP headers.
+
     A number is a plus, or its escape in URLs, and at least seven digits, also in groups; seven to fifteen digits that
     stand alone or behind letters or an underscore; groups of three, three and four; or groups of which the first
     begins with 0. A name that stands in a text by itself can't be recognized.
@@ -128,6 +139,15 @@ def masked(text: str) -> str:
 def _masked_match(match: re.Match[str]) -> str:
     if match["kept"] is not None:
         return match[0]
+    if match["field"] is not None:
+        value = match["value"].rstrip()
+        shown = HIDDEN if "\\" in value else (_mask_of(match["field"]) or masked)(value)
+        return match["key"] + shown + match["value"][len(value) :]
+    if match["quoted"] is not None:
+        return masked_party(match["quoted"])
+    if match["unquoted"] is not None:
+        name = match["unquoted"].rstrip()
+        return match["before"] + masked_party(name) + match["unquoted"][len(name) :]
     if match["scheme"] is not None:
         is_escaped = match["colon"] != ":"
         address = match["address"].replace("%40", "@") if is_escaped else match["address"]
