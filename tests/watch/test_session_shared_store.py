@@ -226,6 +226,18 @@ async def test_as_long_as_callbacks_are_not_stored_it_is_not_ready_and_does_not_
         assert {trouble.cause for trouble in (*view.troubles, *view.resolved)} == {Cause.STORE}
 
 
+async def test_one_fault_of_a_store_that_is_there_is_reported_once(tmp_path: Path, own_shared_store: str) -> None:
+    settings = replace(settings_in(tmp_path), store_url=own_shared_store)
+    with closing(psycopg.connect(own_shared_store, autocommit=True)) as admin:
+        admin.execute("ALTER TABLE callctl.stored_events RENAME TO missing")
+        async with running_watch(settings, WatchOptions("127.0.0.1", 0)) as running:
+            await running.view.until_noted("stored_events")
+            await asyncio.to_thread(admin.execute, b"ALTER TABLE callctl.missing RENAME TO stored_events")
+            await running.view.until(lambda seen: seen.header is not None and seen.header.unreachable is None)
+            await running.view.until_noted("can be read again")
+        assert (len(running.view.troubles), len(running.view.resolved)) == (1, 1)
+
+
 @pytest.mark.parametrize("function", ["recent_calls(text, timestamptz)", None], ids=["at the start", "what is new"])
 async def test_a_store_that_is_there_and_can_not_be_read_is_reported_as_long_as_that_is_so(
     tmp_path: Path, own_shared_store: str, function: str | None

@@ -119,10 +119,11 @@ class BoardFeed:
 
         ``is_new``: False for what the store had at the start.
         """
-        before, self._failures[is_new] = self._failures[is_new], failure
-        if failure is not None and failure != before:
+        before, others = self._failures[is_new], self._failures[not is_new]
+        self._failures[is_new] = failure
+        if failure is not None and failure not in (before, others):
             self.trouble(Trouble(failure, Cause.STORE))
-        elif failure is None and before is not None:
+        elif failure is None and before is not None and others is None:
             self.trouble(Trouble("the event store can be read again", Cause.STORE, is_over=True))
 
     @property

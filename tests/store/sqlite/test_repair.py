@@ -635,16 +635,20 @@ def test_each_of_two_watches_restores_its_own_events(path: Path, store: SqliteSt
 # A listener or a command that begins a log of its own, for the former one was removed, and is killed.
 _WRITES_AND_DIES = """
 import os, sys
+from datetime import timedelta
 from pathlib import Path
 from claims import claimed
 from events import START, event, sid
-from callctl.store.records import OpenClaim
+from callctl.store.records import OpenClaim, Undelivered
 from callctl.store.sqlite.store import SqliteStore
 
 store = SqliteStore.open_for_watch(Path(sys.argv[1]), world=sys.argv[2])
 for number in range(700, 710):
     store.append(event(number, "ringing"))
 claimed(store, OpenClaim("theirs", sid(700), sid(700), "hangup"), now=START, until=START)
+last = event(709, "ringing")
+kept = Undelivered(last.call_sid, last.key, "http://127.0.0.1:5000/", last.received_at, "no answer", timedelta())
+store.keep_undelivered([kept], now=START)
 os._exit(9)
 """
 
@@ -664,6 +668,7 @@ def test_what_another_process_wrote_by_a_log_of_its_own_is_kept_though_it_was_ki
     store.append(event(99, "ringing"))
     assert acknowledged | {sid(99), *(sid(number) for number in range(700, 710))} <= kept(copy_of(path))
     assert ("theirs", sid(700)) in store.claim_keys()
+    assert [one.call_sid for one, _ in store.undelivered(now=START)] == [sid(709)]
     assert any("its log (-wal) was replaced" in trouble for trouble in troubles)
 
 

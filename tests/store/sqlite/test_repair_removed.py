@@ -426,6 +426,47 @@ def test_another_store_that_is_put_at_the_path_after_a_kill_gets_no_event_of_the
     assert list(path.parent.glob(".*")) == []
 
 
+# A watch whose store is replaced by another one, into which events come, and that by the first one; it is killed then.
+_KILLED_ON_THE_WAY_BACK = """
+import os, sys
+from pathlib import Path
+from events import event
+from callctl.store.sqlite import repair
+from callctl.store.sqlite.store import SqliteStore
+
+path, other, back = map(Path, sys.argv[1:4])
+store = SqliteStore.open_for_watch(path, world=sys.argv[4])
+
+def put(file):
+    for one in path.parent.iterdir():
+        one.unlink()
+    file.replace(path)
+
+put(other)
+for number in (10, 11):
+    store.append(event(number, "ringing"))
+repair.RepairingConnection._compare = lambda *_, **__: os._exit(9)
+put(back)
+store.append(event(12, "ringing"))
+"""
+
+
+def test_what_came_while_another_store_was_used_is_in_the_first_one_that_was_put_back_before_a_kill(
+    path: Path, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "other" / "events.db"
+    with closing(SqliteStore.open_for_watch(elsewhere, world=WORLD)) as store:
+        store.append(event(50, "ringing"))
+        other = backup_of(elsewhere, elsewhere.parent)
+    with closing(SqliteStore.open_for_watch(path, world=WORLD)) as store:
+        store.append(event(1, "ringing"))
+        back = backup_of(path, tmp_path)
+    program = [sys.executable, "-c", _KILLED_ON_THE_WAY_BACK, str(path), str(other), str(back), WORLD]
+    folders = os.pathsep.join(sys.path)
+    assert subprocess.run(program, check=False, env={**os.environ, "PYTHONPATH": folders}).returncode == 9
+    assert set(kept_after_a_kill(path, WORLD)) >= {sid(1), sid(10), sid(11)}
+
+
 def test_rows_that_are_kept_beside_a_store_stay_there_until_they_are_in_it(
     path: Path, store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

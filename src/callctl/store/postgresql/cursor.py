@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
+
+from callctl.errors import StoreError
 
 # The most rows that are recognized in another state, and those of them that are read at first.
 _MOST_KNOWN = 8192
@@ -61,7 +64,8 @@ class RowCursor:
         """Return the position after which new rows come; reading goes on from there."""
         found = self._read(f"SELECT {self._query.last} FROM callctl.worlds WHERE world = %(world)s")
         last = int(found[0][0]) if found else 0
-        self._begin(last)
+        with suppress(StoreError):  # then with the next look
+            self._begin(last)
         return last
 
     def place_after(self, last: int) -> int:
@@ -89,9 +93,9 @@ class RowCursor:
         self._moved_from, self._moved_to = returned, last
 
     def _begin(self, last: int) -> deque[Row]:
-        known: deque[Row] = deque(maxlen=_MOST_KNOWN)
-        self._known = known
-        self.note(reversed(self._newest(_KNOWN_AT_FIRST, up_to=last)))
+        rows = self._newest(_KNOWN_AT_FIRST, up_to=last)
+        self._known = known = deque[Row](maxlen=_MOST_KNOWN)
+        self.note(reversed(rows))
         return known
 
     def _is_put_back(self, known: deque[Row], place: int) -> bool:

@@ -653,14 +653,15 @@ class PostgresStore:
     def lead(self, holder: str, *, lasting: timedelta) -> bool:
         """Return whether one of those that share the store is to do what one alone does, for a while from now on.
 
-        A term that ends later than one that begins now is from before the server's clock was set back.
+        A term that ends much later than one that begins now is from before the server's clock was set back.
         """
         rows = self._write(
             """
             INSERT INTO callctl.leaders AS l (world, holder, until)
             VALUES (%(world)s, %(holder)s, clock_timestamp() + %(lasting)s)
             ON CONFLICT (world) DO UPDATE SET holder = excluded.holder, until = excluded.until
-            WHERE l.holder = excluded.holder OR l.until <= clock_timestamp() OR l.until > excluded.until
+            WHERE l.holder = excluded.holder OR l.until <= clock_timestamp()
+                OR l.until > excluded.until + interval '1 minute'
             RETURNING holder
             """,
             holder=holder,

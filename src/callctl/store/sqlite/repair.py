@@ -106,7 +106,8 @@ class RepairingConnection(GuardedConnection):
         """
         self._on_trouble, self._pause = on_trouble, pause
         self._unrescued: Path | None = None  # where damaged files were set aside of which nothing is copied yet
-        self._others: Path | None = None  # where files were set aside to which another process wrote by another log
+        # Where files were set aside to which another process may have written: another database, or by another log.
+        self._others: Path | None = None
         self._stray: Path | None = None  # where a log was set aside that does not belong to what was put at the path
         self._kept: list[Path] = []  # where rows are kept on the disk until they are in the store at the path
         self._recent = RecentRows()
@@ -299,12 +300,13 @@ class RepairingConnection(GuardedConnection):
         self._restore(connection)
 
     def _add_others_rows(self) -> None:
-        """Add what another process wrote to files that were set aside, by a log that no connection here has read."""
+        """Add what another process wrote to files that were set aside, of which no connection here has read it."""
         aside, self._others = self._others, None
         if aside is None:
             return
         with suppress(OSError, StoreError, sqlite3.Error), open_copy(aside, beside=self._path) as file:
-            if find_alteration(file) is not None or version_of(file) != newest_version():
+            is_current = find_alteration(file) is None and version_of(file) == newest_version()
+            if not (is_current and is_same_store(file, like=self.connection, ids=self._ids)):
                 return
             rules = RecentRows()
             rules.refresh(file, version=0)
@@ -312,6 +314,7 @@ class RepairingConnection(GuardedConnection):
                 self.connection.execute("BEGIN IMMEDIATE")
                 after = last_common_event(self.connection, like=file, most=_MOST_LACKING)
                 add_newer_events(file, self.connection, after=after)
+                copy_table(file, self.connection, "undelivered")
                 rules.restore(self.connection)
 
     def _begin_anew(self) -> None:
@@ -361,11 +364,12 @@ class RepairingConnection(GuardedConnection):
                 if not is_same_store(file, like=self.connection, ids=self._ids):
                     return _Files.DAMAGED if is_mixed else _Files.OTHER
                 after = last_common_event(file, like=self.connection, most=_MOST_LACKING)
+                number = store_id(file)
         except (StoreError, sqlite3.Error):
             return _Files.DAMAGED
         # The database that is open has no name any more, and the log is about to lose its own: this process alone has
         # what is in them, until it is in the file at the path. To see whether that is whole may take minutes.
-        self._keep_rows(path, after=after)
+        self._keep_rows(path, after=after, number=number)
         try:
             if is_mixed:  # SQLite would take the former log, or its index, for that of the file
                 self._stray = free_name(path)
@@ -374,19 +378,27 @@ class RepairingConnection(GuardedConnection):
         except (StoreError, sqlite3.Error):
             return _Files.DAMAGED
 
-    def _keep_rows(self, path: Path, *, after: int) -> None:
-        """Keep on the disk what is in memory and the events that came after one: a killed process leaves them there."""
+    def _keep_rows(self, path: Path, *, after: int, number: str | None) -> None:
+        """Keep on the disk what is in memory and the events that came after one: a killed process leaves them there.
+
+        They are for the store with the id ``number``: that at the path, which may be one that was used there before.
+        """
+
+        def write_held(target: sqlite3.Connection) -> None:
+            self._restore(target)
+            if number is not None:
+                set_store_id(target, number)
 
         def write_all(target: sqlite3.Connection) -> None:
             add_newer_events(self.connection, target, after=after)
             copy_table(self.connection, target, "undelivered")
-            self._restore(target)
+            write_held(target)
 
         with suppress(sqlite3.DatabaseError):  # else what is in memory is kept, and compared
             self._recent.connection_changed()
             self._recent.refresh(self.connection, data_version(self.connection))
         if not self._kept:  # at once: the others may be many, where an old backup lies at the path
-            self._kept.append(keep_rows_beside(path, self._restore))
+            self._kept.append(keep_rows_beside(path, write_held))
         self._kept.append(keep_rows_beside(path, write_all))
         self._drop_kept_rows(but=1)
 
@@ -413,9 +425,10 @@ class RepairingConnection(GuardedConnection):
 
         def move_away() -> None:
             log = File.at(f"{path}-wal")
-            has_other_log = is_own and log is not None and log.size > 0 and not log.is_same(self._checks.files.log)
+            has_other_log = log is not None and log.size > 0 and not log.is_same(self._checks.files.log)
             self._unrescued = set_aside(path) or self._unrescued
-            self._others = self._unrescued if has_other_log else self._others
+            if has_other_log or (database is not None and not is_own):
+                self._others = self._unrescued
             if self._unrescued is not None:
                 set_log_aside(self._checks.real_path, self._checks.files, self._unrescued)
 

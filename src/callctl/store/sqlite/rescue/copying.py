@@ -90,7 +90,8 @@ def open_copy(aside: Path, *, beside: Path) -> Iterator[sqlite3.Connection]:
     with _work_folder(path) as folder:
         copy = folder / path.name
         for suffix in ("", "-wal"):
-            shutil.copyfile(f"{aside}{suffix}", f"{copy}{suffix}")
+            if os.path.exists(f"{aside}{suffix}"):  # noqa: PTH110 - with the end of a name
+                shutil.copyfile(f"{aside}{suffix}", f"{copy}{suffix}")
         check_identity(copy)
         with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
             yield connection
