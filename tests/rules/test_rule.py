@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from events import event, event_of, form, sid
+from hypothesis import example, given
+from hypothesis import strategies as st
 from legs import board_of
 
 from callctl.calls.leg import Leg
@@ -86,6 +89,42 @@ def test_all_conditions_must_hold_together(tmp_path: Path, wrong: Fields) -> Non
     when = condition(tmp_path, ALL)
     assert when.matches(leg_of(FITS_ALL))
     assert not when.matches(leg_of(FITS_ALL | wrong))
+
+
+def written_as(pattern: str, party: str) -> bool:
+    """Return whether a party is written as a pattern has it, by the plainest expression for that."""
+    expression = ".*".join(re.escape(part) for part in pattern.split("*"))
+    return re.fullmatch(expression, party, re.IGNORECASE | re.DOTALL) is not None
+
+
+# Characters that stand for themselves in any case, that have several forms, and that mean something in an expression.
+CHARACTERS = "abAB.\n@sS\u017fiI\u0131\u0130kK\u212aß\u1e9e"
+
+
+@given(st.text(f"**{CHARACTERS}", max_size=9), st.text(f"*{CHARACTERS}", max_size=12))
+@example("*", "")
+@example("**", "a")
+@example("a*a", "a")
+@example("*a*ab", "aab")
+@example("a*b*b", "ab")
+@example("*.*", "a")
+def test_a_star_stands_for_any_text_and_case_makes_no_difference(pattern: str, party: str) -> None:
+    when = When(statuses=frozenset({"in-progress"}), from_=pattern)
+    assert when.matches(leg_of({"From": party})) == written_as(pattern, leg_of({"From": party}).from_)
+
+
+@given(st.lists(st.text(CHARACTERS, max_size=4), min_size=1, max_size=5), st.text(CHARACTERS, max_size=4))
+def test_a_party_fits_a_pattern_that_it_was_made_from(parts: list[str], text: str) -> None:
+    when = When(statuses=frozenset({"in-progress"}), to="*".join(parts))
+    assert when.matches(leg_of({"To": text.join(parts)}))
+
+
+@pytest.mark.timeout(60, method="signal")  # a thread would not run: a regular expression lets none
+def test_many_stars_and_a_long_address_that_a_caller_chose_are_decided_at_once() -> None:
+    when = When(statuses=frozenset({"in-progress"}), from_="sip:" + "*a" * 40 + "*b")
+    assert not when.matches(leg_of({"From": "sip:" + "a" * 5000}))
+    assert when.matches(leg_of({"From": "sip:" + "a" * 5000 + "b"}))
+    assert not when.matches(leg_of({"From": "sip:" + "a" * 39 + "b"}))
 
 
 def test_a_leg_was_answered_if_it_was_in_progress_or_completed() -> None:
