@@ -333,6 +333,48 @@ def test_where_a_proxy_routes_a_part_of_a_host_here_the_rest_is_elsewhere() -> N
     assert [behind.has(f"https://calls.example.com/{url}") for url in urls] == [True, True, False, False, False]
 
 
+BESIDE = "https://other.example.com"
+TWO = replace(HERE, callback_urls=[OURS, f"{BESIDE}/status"], forwarding=[f"{BESIDE}/status"])
+
+
+@pytest.mark.parametrize(
+    ("url", "is_here"),
+    [
+        (f"{BESIDE}/status", True),
+        (f"{BESIDE}/voice", True),
+        (OURS, True),
+        ("https://calls.example.com/voice", False),  # that listener passes nothing on
+    ],
+)
+def test_each_listener_that_forwards_has_all_paths_of_its_host(url: str, *, is_here: bool) -> None:
+    assert (TWO.has(url), TWO.answers(url)) == (is_here, is_here)
+
+
+BELOW = "https://calls.example.com/a/status"
+LOST_BELOW = replace(FORWARDING, callback_urls=[OURS, BELOW], lost={BELOW: "below"})
+LOST_ABOVE = replace(FORWARDING, callback_urls=[OURS, BELOW], lost={OURS: "above"})
+
+
+@pytest.mark.parametrize(
+    ("listeners", "url", "why"),
+    [
+        (LOST_BELOW, BELOW, "below"),
+        (LOST_BELOW, OURS, None),
+        (LOST_BELOW, "https://calls.example.com/a/voice", None),  # the other one passes nothing on
+        (replace(LOST_BELOW, forwarding=[OURS, BELOW]), "https://calls.example.com/a/voice", "below"),
+        (replace(LOST_BELOW, forwarding=[OURS, BELOW]), "https://calls.example.com/voice", None),
+        (LOST_ABOVE, BELOW, None),
+        (LOST_ABOVE, OURS, "above"),
+        (LOST_ABOVE, "https://calls.example.com/voice", "above"),
+        (replace(LOST_ABOVE, forwarding=[OURS, BELOW]), "https://calls.example.com/a/voice", None),
+    ],
+)
+def test_a_url_leads_to_the_listener_whose_own_it_is_or_whose_path_it_is_below(
+    listeners: Listeners, url: str, why: str | None
+) -> None:
+    assert listeners.why_lost(url) == why
+
+
 SECRET = "fake-Word"
 WITH_PASSWORD = f"https://tw:{SECRET}@calls.example.com/status"
 SIGNED_IN = Listeners([WITH_PASSWORD], f"{WITH_PASSWORD}#rc=5&rp=5xx,ct,rt", forwards=True)
@@ -505,6 +547,22 @@ def test_beside_a_watch(
     assert (code, findings["numbers"]["text"]) == (0, "of 1 number the end of calls is reported here")
     done = callctl("doctor", env=env | {"CALLCTL_PORT": "0"})
     assert "warning" not in done.out.splitlines()[-1]
+
+
+def test_beside_a_watch_a_number_may_lead_to_another_one_that_forwards(
+    callctl: Callctl, simulator: Simulator, client: Client, home: Path, forwarding_watch: dict[str, Any]
+) -> None:
+    env = env_for(simulator)
+    there = forwarding_watch["callback_url"].removesuffix("status")
+    client.incoming_phone_numbers.create(
+        phone_number="+12025550142", voice_url=f"{there}voice", status_callback=f"{there}done"
+    )
+    port = str(free_port())
+    with Piped("watch", "--port", port, "--no-poll", "--json", home=home, env=env) as watch:
+        watch.record()
+        code, findings = doctor(callctl, env | {"CALLCTL_PORT": port})
+    assert findings["port"]["text"].startswith(f"a watch of this account listens at {port} ")
+    assert (code, "number" in findings, findings["numbers"]["numbers"]) == (0, False, ["+12025550142"])
 
 
 def test_beside_a_watch_that_passes_nothing_on_its_url_is_none_for_twiml(

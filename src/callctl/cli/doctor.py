@@ -164,6 +164,7 @@ def _listeners(running: Running, watch: WatchRecord, route: Examined) -> Listene
         [each.callback_url for each in running.watches],
         to_paste,
         forwards=watch.forwards == YES,
+        forwarding=[each.callback_url for each in running.watches if each.forwards == YES],
         without_twiml=[(each.callback_url, each.where) for each in silent],
         serves=serves_document,
         lost=route.lost,

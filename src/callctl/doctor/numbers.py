@@ -22,8 +22,9 @@ _PRINTED = f"{_PATH}#rc="  # the end of a URL that a watch has printed: its tunn
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """The listeners that run: their callback URLs, that to give to Twilio, and whether requests for TwiML go on.
+    """The listeners that run: their callback URLs, that to give to Twilio, and whether requests for TwiML go on there.
 
+    ``forwarding`` has the callback URLs of all that pass requests on, the one to give to Twilio among them or not.
     ``without_twiml`` has those that answer requests for TwiML with 404, as far as that is known: each one's callback
     URL, and where it is.
     ``serves`` returns whether one of them has a document at a path of its host; None if that is not known.
@@ -35,6 +36,7 @@ class Listeners:
     callback_urls: Sequence[str]
     to_paste: str
     forwards: bool
+    forwarding: Sequence[str] = ()
     without_twiml: Sequence[tuple[str, str]] = ()
     serves: Callable[[str], bool | None] = lambda _path: None
     lost: Mapping[str, str] = field(default_factory=dict)
@@ -43,9 +45,7 @@ class Listeners:
 
     def has(self, url: str) -> bool:
         """Return whether a URL is one at which callbacks are taken in: with an application behind it, at any path."""
-        if self.forwards and _is_below(url, self.to_paste):
-            return True
-        return any(is_same_url(url, own) for own in self.callback_urls)
+        return any(is_same_url(url, own) for own in self.callback_urls) or bool(self._forwarding_at(url))
 
     def has_by_host_alone(self, url: str) -> bool:
         """Return whether a URL is one of ours only if all paths of its host lead here, which a proxy may not do."""
@@ -53,10 +53,24 @@ class Listeners:
         return self.has(url) and _place(url)[:3] not in own_paths
 
     def leads_to(self, url: str, callback_urls: Collection[str]) -> bool:
-        """Return whether a URL leads to a listener with one of these callback URLs, to a document or beside it too."""
-        if self.forwards and _is_below(url, self.to_paste):
-            return any(is_same_url(self.to_paste, own) for own in callback_urls)
-        return any(is_same_url(url, own) for own in callback_urls) or is_of_document(url, tuple(callback_urls))
+        """Return whether a URL leads to a listener with one of these callback URLs, to a document or beside it too.
+
+        A listener's own callback URL leads to no other one, though it may be below that of one that forwards.
+        """
+        if any(is_same_url(url, own) for own in callback_urls):
+            return True
+        if any(is_same_url(url, own) for own in (*self.callback_urls, *self.lost)):
+            return False
+        if nearest := self._forwarding_at(url):
+            return any(is_same_url(forwarding, own) for forwarding in nearest for own in callback_urls)
+        return is_of_document(url, tuple(callback_urls))
+
+    def _forwarding_at(self, url: str) -> list[str]:
+        """Return the callback URLs of those that forward and that a URL is beside, the longest path alone."""
+        forwarding = [*([self.to_paste] if self.forwards else []), *self.forwarding]
+        beside = [own for own in forwarding if _is_below(url, own)]
+        longest = max((len(_base(own)) for own in beside), default=0)
+        return [own for own in beside if len(_base(own)) == longest]
 
     def why_lost(self, url: str) -> str | None:
         """Return why what is sent to a URL may be lost, if it leads to a listener of which that is known."""
@@ -420,8 +434,11 @@ def _place(url: str) -> tuple[str, str, str, str]:
 
 def _is_below(url: str, callback_url: str) -> bool:
     """Return whether a URL is beside a callback URL: a proxy may route no other path of the host to a listener."""
-    base = _parts(base_of(callback_url, _PATH)).path.rstrip("/")
-    return _origin(url) == _origin(callback_url) and _parts(url).path.startswith(f"{base}/")
+    return _origin(url) == _origin(callback_url) and _parts(url).path.startswith(f"{_base(callback_url)}/")
+
+
+def _base(callback_url: str) -> str:
+    return _parts(base_of(callback_url, _PATH)).path.rstrip("/")
 
 
 def _origin(url: str) -> tuple[str, str, tuple[str, str]]:
