@@ -16,9 +16,9 @@ from typing import Any
 
 import aiohttp
 import pytest
-from events import form, moment, sid
+from events import ACCOUNT, form, moment, sid
 from listeners import sign
-from watches import RecordingView, running_watch, settings_in, until
+from watches import RecordingView, RunningWatch, running_watch, settings_in, until
 
 from callctl.calls.action import DONE, DRY_RUN, ActionEvent
 from callctl.calls.board import Change, Snapshot
@@ -30,6 +30,7 @@ from callctl.store.opening import open_store
 from callctl.store.sqlite.store import SqliteStore
 from callctl.support.clock import Clock
 from callctl.support.threads import run_in_thread
+from callctl.watch.board_feed import BoardFeed
 from callctl.watch.options import WatchAtPortError, WatchOptions
 from callctl.watch.registry import registry
 from callctl.watch.registry.health import HEALTH_LIMIT
@@ -309,3 +310,50 @@ async def test_an_end_that_a_command_stored_comes_on_the_board_of_a_watch_that_a
             await run_in_thread(lambda: other.append(missed))
             await view.until(lambda view: view.snapshot is not None and view.snapshot.live == 0)
             assert [(one.kind, one.status) for one in view.events] == [(MISSED, "no-answer")]
+
+
+async def test_two_listeners_on_one_file_have_what_both_took_in_on_their_boards_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rule spares who is in a conference, though the other listener was told of it."""
+    monkeypatch.setattr("callctl.watch.session.MISSED_INTERVAL", 0.05)
+    put: list[tuple[BoardFeed, str]] = []
+    put_on_board = BoardFeed._put_on_board
+
+    def noted(feed: BoardFeed, event: CallEvent) -> Change | None:
+        put.append((feed, event.key))
+        return put_on_board(feed, event)
+
+    monkeypatch.setattr(BoardFeed, "_put_on_board", noted)
+    settings = settings_in(tmp_path)
+    async with (
+        running_watch(settings, WatchOptions("127.0.0.1", 0)) as first,
+        running_watch(settings, WatchOptions("127.0.0.1", 0)) as second,
+        aiohttp.ClientSession() as http,
+    ):
+
+        async def send(to: RunningWatch, fields: dict[str, str]) -> None:
+            url = to.ready.callback_url
+            async with http.post(url, data=fields, headers=sign(url, fields)) as answer:
+                assert answer.status == 204
+
+        for call in range(20):
+            for number, status in enumerate(("initiated", "ringing", "in-progress")):
+                await send((first, second)[(call + number) % 2], form(call, status, number=number, at=number))
+        conference = {
+            "ConferenceSid": "CF" + "0" * 32,
+            "FriendlyName": "room",
+            "StatusCallbackEvent": "participant-join",
+        }
+        joined = {"CallSid": sid(1), "AccountSid": ACCOUNT, "SequenceNumber": "1"} | conference
+        await send(second, joined)
+        for one in (first, second):
+            await one.view.until(
+                lambda seen: (
+                    seen.snapshot is not None
+                    and seen.snapshot.live == 20
+                    and all(leg.status == "in-progress" for leg in seen.snapshot.legs.values())
+                    and any(leg.conference is not None for leg in seen.snapshot.legs.values())
+                )
+            )
+    assert len(put) == len(set(put)) == 2 * 61

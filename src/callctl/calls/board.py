@@ -296,6 +296,11 @@ class Board:
         before = self._legs.get(event.call_sid)
         return Change(event, before, self._renew(event.call_sid, fold), late)
 
+    def has(self, event: CallEvent) -> bool:
+        """Return whether an event was taken in, as far as those of its call are remembered."""
+        fold = self._folds.get(event.call_sid)
+        return fold is not None and fold.knows(event)
+
     def _renew(self, sid: str, fold: Fold) -> Leg:
         before = self._legs.get(sid)
         after = self._legs[sid] = fold.leg(sid)

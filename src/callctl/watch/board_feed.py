@@ -50,6 +50,7 @@ class BoardFeed:
         self._last_action = 0
         self._unreadable = (0, 0)  # events and actions of the store, as far as that was reported
         self._queue: deque[tuple[CallEvent, Arrival | None]] = deque()
+        self._queued: set[str] = set()  # the keys of the events in it
         self._lines: deque[str | Trouble] = deque()
         self._for_rules: list[Change] = []  # what the rules have not seen
         self._wake = asyncio.Event()
@@ -98,7 +99,12 @@ class BoardFeed:
     def event(self, event: CallEvent, arrival: Arrival | None = None) -> None:
         """Add an event; it comes on the board with the next frame. ``arrival`` is as in ``Change``."""
         self._queue.append((event, arrival))
+        self._queued.add(event.key)
         self._wake.set()
+
+    def has(self, event: CallEvent) -> bool:
+        """Return whether an event is on the board, or is to come there with the next frame."""
+        return event.key in self._queued or self.board.has(event)
 
     def is_pending(self, call_sid: str) -> bool:
         """Whether an event of a call waits to be put on the board."""
@@ -321,6 +327,7 @@ class BoardFeed:
             self._draw(view)
 
     def _put_on_board(self, event: CallEvent) -> Change | None:
+        self._queued.discard(event.key)
         self.last_timestamp = event.timestamp or self.last_timestamp
         try:
             return self.board.apply(event)

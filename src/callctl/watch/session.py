@@ -155,6 +155,7 @@ class Session:
         self._store: EventStore | None = None
         self._last_event = 0  # as far as the store was read
         self._read_at = clock.now()  # when nothing more was in it
+        self._has_company = False  # whether others listen, too, and store in the same file
         self._own_ends: set[str] = set()  # keys of the ends that were found here and not read back yet
         self._listener: Listener | None = None
         self._reachability: Reachability | None = None
@@ -404,7 +405,7 @@ class Session:
         # These compare with the board, so they begin when it is loaded.
         on_board: dict[str, Work] = {"deleting what is old": retention.run}
         if not store.is_shared:
-            on_board["reading which ends others found"] = lambda: repeat(partial(self._read_missed_ends, store))
+            on_board["reading what others store"] = lambda: repeat(partial(self._read_others, store))
         if self._api is not None:
             poll_loop = PollLoop(
                 Poller(self._api, world=self._settings.world, clock=self._clock),
@@ -447,38 +448,55 @@ class Session:
     async def _read_shared(self, store: EventStore) -> float:
         """Put on the board what was stored since, here or by others; return the seconds until it is due again."""
         try:
-            began = self._clock.now()
-            while events := await run_in_thread(partial(store.after, self._last_event)):
-                arrival = Arrival(self._read_at, self._clock.now())
-                for number, event in events:
-                    self._last_event = number
-                    self._feed.event(event, arrival)
-                await asyncio.sleep(0)  # callbacks are answered meanwhile
-                began = self._clock.now()
+            await self._read_on(store)
         except StoreAwayError:  # reported by the store itself, and it is read when it is there again
             return READ_INTERVAL
         except StoreError as error:
             self._feed.note_reading(error.message)
             return READ_INTERVAL
-        self._read_at = began
         self._feed.note_reading(None)
         return READ_INTERVAL
 
-    async def _read_missed_ends(self, store: EventStore) -> float:
-        """Put on the board the ends that commands and keys found in REST; return the seconds until it is due again.
+    async def _read_others(self, store: EventStore) -> float:
+        """Put on the board what others stored in a file; return the seconds until it is due again.
 
-        It is for a file: nothing else in it that is new comes from elsewhere.
+        As long as nobody else listens and stores there, that is the ends that commands and keys found in REST.
         """
         with contextlib.suppress(StoreError):  # what can't be read now is read the next time
             began = self._clock.now()
-            self._last_event, events = store.missed_after(self._last_event)
+            newest, missed = store.missed_after(self._last_event)
+            # Looked at in this order: who listens announces that before the first event is stored.
+            self._has_company = bool(registry.keepers(store, other_than=self.listener_config.nonce))
+            if self._has_company:
+                await self._read_on(store)
+                return READ_INTERVAL
+            self._last_event = newest
             arrival, self._read_at = Arrival(self._read_at, self._clock.now()), began
-            for event in events:
+            for event in missed:
                 leg = self._feed.board.snapshot().leg(event.call_sid)
                 if event.key not in self._own_ends and leg is not None and leg.is_live:
                     self._feed.event(event, arrival)
                 self._own_ends.discard(event.key)
         return MISSED_INTERVAL
+
+    async def _read_on(self, store: EventStore) -> None:
+        """Put on the board what was stored after what was read last, and is not there yet.
+
+        Raises:
+            StoreError: It can't be read.
+        """
+        began = self._clock.now()
+        while events := await run_in_thread(partial(store.after, self._last_event)):
+            arrival = Arrival(self._read_at, self._clock.now())
+            for number, event in events:
+                self._last_event = number
+                # In a file there is what this one stored too, and has put on its board.
+                if store.is_shared or not self._feed.has(event):
+                    self._feed.event(event, arrival)
+                self._own_ends.discard(event.key)
+            await asyncio.sleep(0)  # callbacks are answered meanwhile
+            began = self._clock.now()
+        self._read_at = began
 
     async def _announce(self, store: EventStore) -> float:
         """Say in the store that this one keeps events there, and where it listens; return the seconds until it is due.
@@ -512,8 +530,7 @@ class Session:
             self._own_ends.add(event.key)
         # Whether it is new to the store says nothing: another watch may have put it there, or a failed write.
         await self._store.append_async(event)
-        if not self._store.is_shared:
-            self._feed.event(event)
+        self._show_own(self._store, event)
 
     def _stored_by_others(self, store: EventStore, event: CallEvent) -> list[CallEvent] | None:
         """Return what a file has of a call that the board lacks; None where REST's word on the call is news to both.
@@ -535,11 +552,18 @@ class Session:
             self._check_clock(event.call_sid, event.timestamp, now=event.received_at)
             if is_new:  # one that is sent once more may be as old as one likes
                 self._clock_offset.add_callback(event.call_sid, event.timestamp, received_at=event.received_at)
-        # What is in a shared store is read there, with what others put into it: each event once, in one order.
-        if is_new and self._store is not None and not self._store.is_shared:
+        if is_new and self._store is not None:
+            self._show_own(self._store, event)
+        self._feed.wake()
+
+    def _show_own(self, store: EventStore, event: CallEvent) -> None:
+        """Put on the board what this one stored.
+
+        What is in a shared store is read there, with what others put into it: each event once, in one order. Where
+        others store in a file as well, it may have been read there before its commit was reported here.
+        """
+        if not (store.is_shared or (self._has_company and self._feed.has(event))):
             self._feed.event(event)
-        else:
-            self._feed.wake()
 
     def _on_ambiguous(self, call_sids: Sequence[str], sender: str | None) -> None:
         if self._ambiguous is not None:

@@ -15,7 +15,7 @@ from callctl.errors import StoreError
 
 # The most rows that are recognized in another state, and those of them that are read at first.
 _MOST_KNOWN = 8192
-_KNOWN_AT_FIRST = 200
+_KNOWN_AT_FIRST = 1000
 # How far the clocks of two listeners may be apart: rows of one that is behind are new all the same.
 _CLOCKS_APART = timedelta(minutes=5)
 
