@@ -1,10 +1,5 @@
-"""Figures of a large store: the time of the whole command, and its memory against that of a tenth of the events.
+"""Figures of a large store: the time of the whole command, and its memory against that of a tenth of the events."""
 
-The stores are made by a process of its own, `python benchmarks/counting.py FILE EVENTS`: a process that starts another
-lends it its own peak of memory.
-"""
-
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -32,7 +27,7 @@ def measure(*, quick: bool) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as name:
         large, small = Path(name) / "large.db", Path(name) / "small.db"
         for path, events in ((large, many), (small, many // 10)):
-            subprocess.run([sys.executable, __file__, str(path), str(events)], check=True)
+            make(path, events)
         ours, theirs = (own_environment(Path(name), path) for path in (large, small))
         long, short = in_turns(lambda: run(OURS, env=ours), lambda: run(OURS, env=theirs), rounds=1 if quick else 3)
     yield within(5.0, f"`stats --by to` of {many:,} events", long.seconds)
@@ -68,7 +63,3 @@ def event(number: int, *, began: datetime, apart: timedelta) -> "CallEvent":
         marks = ("CallbackSource", "SequenceNumber", "Timestamp")
         pairs = [pair for pair in pairs if pair[0] not in marks]
     return CallEvent.from_form(pairs, received_at=fired + DELAY, world="", verified=True)
-
-
-if __name__ == "__main__":
-    make(Path(sys.argv[1]), int(sys.argv[2]))
