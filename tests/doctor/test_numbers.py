@@ -289,6 +289,18 @@ def test_some_listeners_at_a_voice_url_without_twiml_are_named(simulator: Simula
     assert [one.level for one in found(simulator, none)] == ["error", "ok"]
 
 
+def test_of_two_at_one_url_the_one_without_twiml_is_named_for_other_paths_too(
+    simulator: Simulator, client: Client
+) -> None:
+    beside = OURS.replace("/status", "/voice")
+    client.incoming_phone_numbers.create(phone_number="+12025550142", voice_url=beside, status_callback=OURS)
+    silent = [(OURS, "127.0.0.1:8767")]
+    mixed = Listeners([OURS, OURS], PASTED, forwards=False, forwarding=[OURS], without_twiml=silent)
+    assert any("127.0.0.1:8767" in finding.text for finding in found(simulator, mixed))
+    all_forward = Listeners([OURS, OURS], PASTED, forwards=True, forwarding=[OURS, OURS])
+    assert [finding.level for finding in found(simulator, all_forward)] == ["ok"]
+
+
 def test_a_url_of_the_other_scheme_is_another_one(simulator: Simulator, client: Client) -> None:
     """A proxy that redirects http to https loses the form, and with it the callback."""
     plain = "http://calls.example.com/status"

@@ -96,8 +96,9 @@ class Listeners:
         return bool(silent) and len(silent) == sum(is_same_url(url, own) for own in self.callback_urls)
 
     def without_twiml_at(self, url: str) -> list[str]:
-        """Return where those listeners are, of the ones at this URL, that have no TwiML to give."""
-        return [where for own, where in self.without_twiml if is_same_url(url, own)]
+        """Return where those listeners are, of the ones at this URL or beside it, that have no TwiML to give."""
+        urls = [url, *self._forwarding_at(url)]
+        return [where for own, where in self.without_twiml if any(is_same_url(each, own) for each in urls)]
 
     def is_of_document(self, url: str) -> bool:
         """Return whether a URL is one at which a listener may serve a document, unless it passes requests on there."""
