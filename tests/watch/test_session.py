@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,8 @@ from callctl.calls.call import Call
 from callctl.calls.event import MISSED, CallEvent
 from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import PortTakenError
-from callctl.store.opening import open_store
+from callctl.store.event_store import EventStore
+from callctl.store.opening import open_for_watch, open_store
 from callctl.store.sqlite.store import SqliteStore
 from callctl.support.clock import Clock
 from callctl.support.threads import run_in_thread
@@ -357,3 +360,30 @@ async def test_two_listeners_on_one_file_have_what_both_took_in_on_their_boards_
                 )
             )
     assert len(put) == len(set(put)) == 2 * 61
+
+
+async def test_what_another_listener_stored_last_is_on_the_board_though_it_has_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was jumped over with the first look at which nobody else was there."""
+    monkeypatch.setattr("callctl.watch.session.MISSED_INTERVAL", 0.02)
+    monkeypatch.setattr("callctl.watch.session.READ_INTERVAL", 0.02)
+    monkeypatch.setattr("callctl.watch.session.COMPANY_LASTS", timedelta())
+    settings = settings_in(tmp_path)
+    async with running_watch(settings, WatchOptions("127.0.0.1", 0)) as one:
+        for call in range(10):
+            record = WatchRecord("", "", ACCOUNT, settings.api_url, os.getpid(), f"n{call}", "0")
+            with closing(open_for_watch(settings, on_trouble=print)) as other:
+                await run_in_thread(partial(registry.announce, other, record))
+                await until(lambda: one.session._has_company)
+
+                def store_and_go(call: int = call, other: EventStore = other, nonce: str = record.nonce) -> None:
+                    fields, now = form(call, "in-progress", number=0, at=call), datetime.now(UTC)
+                    other.append(
+                        CallEvent.from_form(fields.items(), received_at=now, world=settings.world, verified=True)
+                    )
+                    other.withdraw(nonce)
+
+                await run_in_thread(store_and_go)
+                await until(lambda: not one.session._has_company)
+        await one.view.until(lambda seen: seen.snapshot is not None and seen.snapshot.live == 10)

@@ -76,6 +76,8 @@ RECORD_INTERVAL = 5.0
 READ_INTERVAL = 0.25
 # Seconds from one look for the ends that commands stored in a file to the next.
 MISSED_INTERVAL = 1.0
+COMPANY_LASTS = timedelta(seconds=10)  # twice the time from one announcement to the next
+_READ_AT_ONCE = 1000  # events
 # Seconds from one test of a store that can't be written to the next.
 STORE_TEST_INTERVAL = 5.0
 # Seconds from one check of the clock to the next, and the least step of it that is reported.
@@ -155,7 +157,10 @@ class Session:
         self._store: EventStore | None = None
         self._last_event = 0  # as far as the store was read
         self._read_at = clock.now()  # when nothing more was in it
-        self._has_company = False  # whether others listen, too, and store in the same file
+        # Whether others listen, too, and store in the same file, and when that was seen last. It is taken for so until
+        # the first look, and for a while after the last: in a file that was put there they have yet to say so.
+        self._has_company = True
+        self._company_at: datetime | None = None
         self._own_ends: set[str] = set()  # keys of the ends that were found here and not read back yet
         self._listener: Listener | None = None
         self._reachability: Reachability | None = None
@@ -464,11 +469,13 @@ class Session:
         """
         with contextlib.suppress(StoreError):  # what can't be read now is read the next time
             began = self._clock.now()
-            newest, missed = store.missed_after(self._last_event)
+            newest, missed = (0, []) if self._has_company else store.missed_after(self._last_event)
             # Looked at in this order: who listens announces that before the first event is stored.
-            self._has_company = bool(registry.keepers(store, other_than=self.listener_config.nonce))
-            if self._has_company:
+            if registry.keepers(store, other_than=self.listener_config.nonce):
+                self._company_at = began
+            if self._has_company or self._company_at == began:
                 await self._read_on(store)
+                self._has_company = self._company_at is not None and began - self._company_at <= COMPANY_LASTS
                 return READ_INTERVAL
             self._last_event = newest
             arrival, self._read_at = Arrival(self._read_at, self._clock.now()), began
@@ -485,8 +492,10 @@ class Session:
         Raises:
             StoreError: It can't be read.
         """
-        began = self._clock.now()
-        while events := await run_in_thread(partial(store.after, self._last_event)):
+        is_more = True
+        while is_more:
+            began = self._clock.now()
+            events = await run_in_thread(partial(store.after, self._last_event, limit=_READ_AT_ONCE))
             arrival = Arrival(self._read_at, self._clock.now())
             for number, event in events:
                 self._last_event = number
@@ -494,9 +503,10 @@ class Session:
                 if store.is_shared or not self._feed.has(event):
                     self._feed.event(event, arrival)
                 self._own_ends.discard(event.key)
+            is_more = len(events) == _READ_AT_ONCE
+            if not is_more:
+                self._read_at = began
             await asyncio.sleep(0)  # callbacks are answered meanwhile
-            began = self._clock.now()
-        self._read_at = began
 
     async def _announce(self, store: EventStore) -> float:
         """Say in the store that this one keeps events there, and where it listens; return the seconds until it is due.
@@ -524,7 +534,8 @@ class Session:
             known = await run_in_thread(partial(self._stored_by_others, self._store, event))
             if known is not None:
                 for stored in known:
-                    self._feed.event(stored, Arrival(None, self._clock.now()))
+                    if not self._feed.has(stored):
+                        self._feed.event(stored, Arrival(None, self._clock.now()))
                 return
         if event.kind == MISSED:
             self._own_ends.add(event.key)
@@ -562,7 +573,7 @@ class Session:
         What is in a shared store is read there, with what others put into it: each event once, in one order. Where
         others store in a file as well, it may have been read there before its commit was reported here.
         """
-        if not (store.is_shared or (self._has_company and self._feed.has(event))):
+        if not (store.is_shared or self._feed.has(event)):
             self._feed.event(event)
 
     def _on_ambiguous(self, call_sids: Sequence[str], sender: str | None) -> None:

@@ -426,6 +426,33 @@ def test_another_store_that_is_put_at_the_path_after_a_kill_gets_no_event_of_the
     assert list(path.parent.glob(".*")) == []
 
 
+@pytest.mark.parametrize("has_former_log", [False, True])
+def test_nothing_comes_back_from_a_backup_that_is_not_used(
+    path: Path, store: SqliteStore, tmp_path: Path, troubles: list[str], has_former_log: bool
+) -> None:
+    """One with a second name, say: what it holds was in the store, and what of it is gone is over."""
+    first = event(1, "ringing")
+    store.append(first)
+    kept = Undelivered(first.call_sid, first.key, "http://127.0.0.1:5000/", START, "no answer", timedelta())
+    store.keep_undelivered([kept], now=START)
+    store.add_intents([sid(1)], now=START, until=START)
+    backup = backup_of(path, tmp_path)
+    store.forget_undelivered([kept])
+    store.remove_intents([sid(1)])
+    store.append(event(2, "ringing"))
+    os.link(backup, tmp_path / "linked.db")
+    if not has_former_log:
+        purge(path, "events.db*")
+    backup.replace(path)
+    with suppress(StoreError):
+        store.append(event(3, "ringing"))
+    store.append(event(4, "ringing"))
+    assert {one.call_sid for one in store.replay(since=None)} >= set(map(sid, (1, 2, 4)))
+    assert "is not used" in troubles[0]
+    assert store.undelivered(now=START) == []
+    assert not store.had_intent(sid(1))
+
+
 # A watch whose store is replaced by another one, into which events come, and that by the first one; it is killed then.
 _KILLED_ON_THE_WAY_BACK = """
 import os, sys

@@ -60,6 +60,10 @@ class RowCursor:
             self._position = self._position_at(connection, last)
             return last
 
+    def skip(self) -> None:
+        """Take what comes before the next look for read: the caller has got its position elsewhere."""
+        self._position = None
+
     def after(self, last: int, read: Callable[[Any], T], *, limit: int) -> tuple[list[tuple[int, T]], int]:
         """Return the records with higher ids than ``last``; if that id is of a former file, those not read there.
 

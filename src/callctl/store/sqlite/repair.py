@@ -20,6 +20,7 @@ from callctl.store.sqlite.file_checks import (
     has_newest_event,
     is_same_store,
     last_common_event,
+    newest_shared_event,
     open_found,
 )
 from callctl.store.sqlite.file_identity import check_identity
@@ -38,12 +39,14 @@ from callctl.store.sqlite.rescue.recent_rows import RecentRows
 from callctl.store.sqlite.rescue.row_transfer import (
     RuleRows,
     add_newer_events,
+    add_newer_undelivered,
     carry_over,
     copy_table,
     merge,
     rule_rows,
 )
 from callctl.store.sqlite.rescue.set_aside import free_name, is_set_aside, remove_lone_index, set_aside, set_log_aside
+from callctl.store.sqlite.rows import last_number
 from callctl.store.sqlite.schema import find_alteration, has_tables, newest_version, set_store_id, store_id, version_of
 
 if TYPE_CHECKING:
@@ -308,13 +311,16 @@ class RepairingConnection(GuardedConnection):
             is_current = find_alteration(file) is None and version_of(file) == newest_version()
             if not (is_current and is_same_store(file, like=self.connection, ids=self._ids)):
                 return
+            after = newest_shared_event(file, within=self.connection, most=_MOST_LACKING)
+            has_actions = last_number(file, "actions") > last_number(self.connection, "actions")
+            if after == last_number(file, "events") and not has_actions:  # a backup, say: all of it is there
+                return
             rules = RecentRows()
             rules.refresh(file, version=0)
             with self.connection:
                 self.connection.execute("BEGIN IMMEDIATE")
-                after = last_common_event(self.connection, like=file, most=_MOST_LACKING)
                 add_newer_events(file, self.connection, after=after)
-                copy_table(file, self.connection, "undelivered")
+                add_newer_undelivered(file, self.connection, after=after)
                 rules.restore(self.connection)
 
     def _begin_anew(self) -> None:

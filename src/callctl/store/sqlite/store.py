@@ -377,6 +377,7 @@ class SqliteStore:
         from callctl.calls.event import MISSED, CallEvent
 
         newest = int(self._rows("SELECT coalesce(max(id), 0) FROM events")[0][0])
+        self._new_events.skip()
         rows = self._rows(_MISSED_AFTER, after=event_id, up_to=newest)
         events = (readable(CallEvent.from_record, row[0]) for row in rows)
         return newest, [event for event in events if event is not None and event.kind == MISSED]

@@ -71,6 +71,15 @@ def add_newer_events(source: sqlite3.Connection, target: sqlite3.Connection, *, 
     _add_events(source, target, f"events.id > {after}")
 
 
+def add_newer_undelivered(source: sqlite3.Connection, target: sqlite3.Connection, *, after: int) -> None:
+    """Add the requests that applications had not taken, of the events whose ids come after another one."""
+    names = ", ".join(_columns(target, "undelivered"))
+    of_newer = (
+        "(world, sid, key) IN (SELECT world, sid, key FROM events JOIN calls ON calls.id = call_id WHERE events.id >"
+    )
+    add_to_table(target, "undelivered", _readable(source, f"SELECT {names} FROM undelivered WHERE {of_newer} {after})"))
+
+
 def _add_calls(source: sqlite3.Connection, target: sqlite3.Connection, sql: str) -> None:
     columns = "world, sid, parent_sid, status, standing, is_final, last_at"
     target.executemany(
