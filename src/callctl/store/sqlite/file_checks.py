@@ -384,20 +384,6 @@ def last_common_event(connection: sqlite3.Connection, *, like: sqlite3.Connectio
     return max(0, last_number(like, "events") - most)
 
 
-def newest_shared_event(connection: sqlite3.Connection, *, within: sqlite3.Connection, most: int) -> int:
-    """Return the id of the newest event of a store that another one holds too, whatever id it has there.
-
-    Where there is none among the newest, return that of the last but so many events.
-    """
-    newest = (
-        "SELECT events.id, world, sid, key FROM events JOIN calls ON calls.id = call_id ORDER BY events.id DESC LIMIT ?"
-    )
-    for number, *event in connection.execute(newest, (most,)):
-        if within.execute(_EVENT_OF_CALL, event).fetchone() is not None:
-            return int(number)
-    return max(0, last_number(connection, "events") - most)
-
-
 def open_found(path: Path, *, without_log: bool = False) -> sqlite3.Connection:
     """Open the file that somebody put at a store's path, for reading."""
     options = "?mode=ro&immutable=1" if without_log else "?mode=ro"

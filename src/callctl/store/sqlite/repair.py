@@ -20,7 +20,6 @@ from callctl.store.sqlite.file_checks import (
     has_newest_event,
     is_same_store,
     last_common_event,
-    newest_shared_event,
     open_found,
 )
 from callctl.store.sqlite.file_identity import check_identity
@@ -39,9 +38,10 @@ from callctl.store.sqlite.rescue.recent_rows import RecentRows
 from callctl.store.sqlite.rescue.row_transfer import (
     RuleRows,
     add_newer_events,
-    add_newer_undelivered,
+    add_some_events,
     carry_over,
     copy_table,
+    lacking_events,
     merge,
     rule_rows,
 )
@@ -311,16 +311,15 @@ class RepairingConnection(GuardedConnection):
             is_current = find_alteration(file) is None and version_of(file) == newest_version()
             if not (is_current and is_same_store(file, like=self.connection, ids=self._ids)):
                 return
-            after = newest_shared_event(file, within=self.connection, most=_MOST_LACKING)
+            lacking = lacking_events(file, self.connection, most=_MOST_LACKING)
             has_actions = last_number(file, "actions") > last_number(self.connection, "actions")
-            if after == last_number(file, "events") and not has_actions:  # a backup, say: all of it is there
+            if not (lacking or has_actions):  # a backup, say: all of it is there
                 return
             rules = RecentRows()
             rules.refresh(file, version=0)
             with self.connection:
                 self.connection.execute("BEGIN IMMEDIATE")
-                add_newer_events(file, self.connection, after=after)
-                add_newer_undelivered(file, self.connection, after=after)
+                add_some_events(file, self.connection, lacking)
                 rules.restore(self.connection)
 
     def _begin_anew(self) -> None:

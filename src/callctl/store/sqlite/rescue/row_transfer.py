@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -71,13 +72,40 @@ def add_newer_events(source: sqlite3.Connection, target: sqlite3.Connection, *, 
     _add_events(source, target, f"events.id > {after}")
 
 
-def add_newer_undelivered(source: sqlite3.Connection, target: sqlite3.Connection, *, after: int) -> None:
-    """Add the requests that applications had not taken, of the events whose ids come after another one."""
-    names = ", ".join(_columns(target, "undelivered"))
-    of_newer = (
-        "(world, sid, key) IN (SELECT world, sid, key FROM events JOIN calls ON calls.id = call_id WHERE events.id >"
+# In microseconds: events are kept for as long at least, by ``--keep-days``.
+_DAY = 86_400_000_000
+
+
+def lacking_events(source: sqlite3.Connection, target: sqlite3.Connection, *, most: int) -> list[int]:
+    """Return the ids of the newest events that another store lacks, of calls that were touched on the last day.
+
+    So what was deleted as old is not taken for lacking.
+    """
+    touched = "SELECT coalesce(max(last_at), 0) FROM calls"
+    since = max(store.execute(touched).fetchone()[0] for store in (source, target)) - _DAY
+    newest = (
+        "SELECT events.id, world, sid, key FROM events JOIN calls ON calls.id = call_id WHERE last_at >= ?"
+        " ORDER BY events.id DESC LIMIT ?"
     )
-    add_to_table(target, "undelivered", _readable(source, f"SELECT {names} FROM undelivered WHERE {of_newer} {after})"))
+    there = "SELECT 1 FROM calls JOIN events ON call_id = calls.id WHERE world = ? AND sid = ? AND key = ?"
+    return [
+        number
+        for number, *event in source.execute(newest, (since, most))
+        if target.execute(there, event).fetchone() is None
+    ]
+
+
+def add_some_events(source: sqlite3.Connection, target: sqlite3.Connection, numbers: Iterable[int]) -> None:
+    """Add the events with these ids, with their calls and the requests that applications have not taken of them."""
+    chosen = f"SELECT value FROM json_each('{json.dumps(list(numbers))}')"
+    _add_calls(
+        source, target, f"SELECT {{}} FROM calls WHERE id IN (SELECT call_id FROM events WHERE id IN ({chosen}))"
+    )
+    _add_events(source, target, f"events.id IN ({chosen})")
+    names = ", ".join(_columns(target, "undelivered"))
+    keys = f"SELECT world, sid, key FROM events JOIN calls ON calls.id = call_id WHERE events.id IN ({chosen})"
+    rows = _readable(source, f"SELECT {names} FROM undelivered WHERE (world, sid, key) IN ({keys})")
+    add_to_table(target, "undelivered", rows)
 
 
 def _add_calls(source: sqlite3.Connection, target: sqlite3.Connection, sql: str) -> None:
