@@ -116,6 +116,8 @@ function draw() {
   const family = sid ? store.familyOf(sid) ?? null : null;
   page.open(family, sid, family ? "" : absence(sid));
   page.draw(at, store.completeSince);
+  if (document.activeElement !== page.pane) isEntering = false;
+  if (isEntering) focusSequence();
   list.select(sid);
   const all = [...store.families.values()];
   const live = all.filter((family) => family.isLive).length;
@@ -144,6 +146,8 @@ function onAddress() {
 }
 
 // Keys
+
+let isEntering = false; // a call was entered by the key, and none of its requests is there yet
 
 function move(items, step) {
   const here = items.indexOf(document.activeElement);
@@ -185,13 +189,19 @@ function fold(target, expanded) {
   return true;
 }
 
-/** A call that is entered by the key has the focus go to its sequence. */
+/** A call that is entered by the key has the focus go to its sequence, which may come a moment later. */
 function enter(target) {
   if (!target.matches?.("#calls a")) return false;
   location.hash = target.hash; // at once, as a click need not be
   onAddress();
-  (page.buttons()[0] ?? page.pane).focus({ preventScroll: true });
+  focusSequence();
   return true;
+}
+
+function focusSequence() {
+  const [first] = page.buttons();
+  (first ?? page.pane).focus({ preventScroll: true });
+  isEntering = !first;
 }
 
 function escape(isTyping) {

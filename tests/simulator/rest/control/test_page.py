@@ -362,6 +362,32 @@ async def test_keys(setup: SimulatorSetup, page: Page) -> None:
     assert await page.ask(focused) == f"#{sid}"
 
 
+WITHHOLD_REQUESTS = """
+window.given = window.fetch;
+window.fetch = async (path, how) => {
+  const reply = await given(path, how);
+  if (!path.startsWith("requests")) return reply;
+  const last = Number(new URLSearchParams(path.split("?")[1]).get("after"));
+  return new Response(JSON.stringify({ ...(await reply.json()), requests: [], last }));
+};
+true
+"""
+
+
+async def test_a_call_whose_requests_come_after_it_was_entered_has_the_focus_go_to_them(
+    setup: SimulatorSetup, page: Page
+) -> None:
+    await page.ask(WITHHOLD_REQUESTS)
+    await call_in(setup)
+    await setup.advance(5)
+    await page.until("facts.textContent.startsWith('1 call, 1 live, at 5.0 s')")
+    await page.press("ArrowDown")
+    await page.press("Enter")
+    await page.until("document.activeElement.id === 'call'")
+    await page.ask("(window.fetch = given, true)")
+    await page.until("document.activeElement.matches('button.open')")
+
+
 async def test_the_first_call_is_let_in_by_the_command_that_the_page_shows(page: Page, tmp_path: Path) -> None:
     await page.until("!empty.hidden")
     program, *arguments = shlex.split((await page.ask("empty.querySelector('code').textContent")).replace("\\\n", ""))
