@@ -62,11 +62,15 @@ class RowCursor:
 
     def newest(self) -> int:
         """Return the position after which new rows come; reading goes on from there."""
-        found = self._read(f"SELECT {self._query.last} FROM callctl.worlds WHERE world = %(world)s")
-        last = int(found[0][0]) if found else 0
+        last = self.last_position()
         with suppress(StoreError):  # then with the next look
             self._begin(last)
         return last
+
+    def last_position(self) -> int:
+        """Return the position after which new rows come, or 0."""
+        found = self._read(f"SELECT {self._query.last} FROM callctl.worlds WHERE world = %(world)s")
+        return int(found[0][0]) if found else 0
 
     def place_after(self, last: int) -> int:
         """Return the position after which rows are new to a caller who has read up to ``last``."""

@@ -350,8 +350,7 @@ class PostgresStore:
 
     def missed_after(self, event_id: int) -> tuple[int, list[CallEvent]]:
         """Return the id of the newest event, and those of the kind ``missed`` that came after the one with this id."""
-        rows = self._read("SELECT last_event FROM callctl.worlds WHERE world = %(world)s")
-        newest = int(rows[0][0]) if rows else 0
+        newest = self._new_events.last_position()
         sql = f"SELECT {_EVENT} FROM callctl.stored_events WHERE world = %(world)s AND position > %(last)s"
         sql += " AND position <= %(newest)s AND kind = 'missed' ORDER BY position"
         rows = self._read(sql, last=event_id, newest=newest)

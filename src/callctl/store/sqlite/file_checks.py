@@ -17,7 +17,7 @@ from callctl.store.sqlite.file_identity import check_identity
 from callctl.store.sqlite.files import File, Files, Log
 from callctl.store.sqlite.guarded_connection import changed_from_outside
 from callctl.store.sqlite.log_index import LogIndex
-from callctl.store.sqlite.rows import last_number
+from callctl.store.sqlite.rows import EVENT_OF_CALL, last_number
 from callctl.store.sqlite.schema import find_alteration, has_tables, newest_version, store_id, version_of
 
 # A check of the whole database is not repeated for so many times what it took, where another process writes to it too.
@@ -25,7 +25,6 @@ _CHECK_PAUSE = 20
 _LONGEST_CHECK = 0.5  # seconds that callbacks may have to wait for the check of a whole database
 RESTORED = "an older state was restored into it"
 _NEWEST_OF_CALL = "SELECT world, sid, key FROM events JOIN calls ON calls.id = call_id ORDER BY events.id DESC LIMIT 1"
-_EVENT_OF_CALL = "SELECT 1 FROM calls JOIN events ON call_id = calls.id WHERE world = ? AND sid = ? AND key = ?"
 _LOG_DAMAGE, _INDEX_DAMAGE = "its log (-wal) was overwritten", "its index (-shm) was overwritten"
 
 
@@ -370,7 +369,7 @@ def is_same_store(connection: sqlite3.Connection, *, like: sqlite3.Connection, i
 def has_newest_event(connection: sqlite3.Connection, *, of: sqlite3.Connection) -> bool:
     """Return whether an open file holds the newest event that another connection reads, whatever id it has there."""
     newest = of.execute(_NEWEST_OF_CALL).fetchone()
-    return newest is None or connection.execute(_EVENT_OF_CALL, newest).fetchone() is not None
+    return newest is None or connection.execute(EVENT_OF_CALL, newest).fetchone() is not None
 
 
 def last_common_event(connection: sqlite3.Connection, *, like: sqlite3.Connection, most: int) -> int:

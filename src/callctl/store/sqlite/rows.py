@@ -30,6 +30,8 @@ _UPSERT_CALLS = """
     SELECT ?, column1, column2, column3, column4, column5, column6
     FROM (VALUES {rows}) WHERE column1 IS NOT NULL
 """
+# Whether a store holds an event, whatever id it has there.
+EVENT_OF_CALL = "SELECT 1 FROM calls JOIN events ON call_id = calls.id WHERE world = ? AND sid = ? AND key = ?"
 # Completes a statement that inserts calls.
 MERGE_CALLS = """
     ON CONFLICT (world, sid) DO UPDATE SET

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from callctl.store.sqlite.rows import MERGE_CALLS
+from callctl.store.sqlite.rows import EVENT_OF_CALL, MERGE_CALLS
 
 # What keeps rules from acting twice, and on calls that are not theirs: tables, with the column of their time.
 RULE_TABLES = {"claims": "at", "placed_calls": "at", "placed": "at", "intents": "until"}
@@ -68,8 +68,7 @@ def add_rows(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
 
 def add_newer_events(source: sqlite3.Connection, target: sqlite3.Connection, *, after: int) -> None:
     """Add the events whose ids come after another one, with their calls."""
-    _add_calls(source, target, f"SELECT {{}} FROM calls WHERE id IN (SELECT call_id FROM events WHERE id > {after})")
-    _add_events(source, target, f"events.id > {after}")
+    _add_events_with_calls(source, target, f"events.id > {after}")
 
 
 # In microseconds: events are kept for as long at least, by ``--keep-days``.
@@ -87,25 +86,26 @@ def lacking_events(source: sqlite3.Connection, target: sqlite3.Connection, *, mo
         "SELECT events.id, world, sid, key FROM events JOIN calls ON calls.id = call_id WHERE last_at >= ?"
         " ORDER BY events.id DESC LIMIT ?"
     )
-    there = "SELECT 1 FROM calls JOIN events ON call_id = calls.id WHERE world = ? AND sid = ? AND key = ?"
     return [
         number
         for number, *event in source.execute(newest, (since, most))
-        if target.execute(there, event).fetchone() is None
+        if target.execute(EVENT_OF_CALL, event).fetchone() is None
     ]
 
 
 def add_some_events(source: sqlite3.Connection, target: sqlite3.Connection, numbers: Iterable[int]) -> None:
     """Add the events with these ids, with their calls and the requests that applications have not taken of them."""
-    chosen = f"SELECT value FROM json_each('{json.dumps(list(numbers))}')"
-    _add_calls(
-        source, target, f"SELECT {{}} FROM calls WHERE id IN (SELECT call_id FROM events WHERE id IN ({chosen}))"
-    )
-    _add_events(source, target, f"events.id IN ({chosen})")
+    chosen = f"events.id IN (SELECT value FROM json_each('{json.dumps(list(numbers))}'))"
+    _add_events_with_calls(source, target, chosen)
     names = ", ".join(_columns(target, "undelivered"))
-    keys = f"SELECT world, sid, key FROM events JOIN calls ON calls.id = call_id WHERE events.id IN ({chosen})"
+    keys = f"SELECT world, sid, key FROM events JOIN calls ON calls.id = call_id WHERE {chosen}"
     rows = _readable(source, f"SELECT {names} FROM undelivered WHERE (world, sid, key) IN ({keys})")
     add_to_table(target, "undelivered", rows)
+
+
+def _add_events_with_calls(source: sqlite3.Connection, target: sqlite3.Connection, condition: str) -> None:
+    _add_calls(source, target, f"SELECT {{}} FROM calls WHERE id IN (SELECT call_id FROM events WHERE {condition})")
+    _add_events(source, target, condition)
 
 
 def _add_calls(source: sqlite3.Connection, target: sqlite3.Connection, sql: str) -> None:
