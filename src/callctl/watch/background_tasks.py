@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from callctl.support.clock import elapsed
+from callctl.support.tasks import cancel_until_done
 
 
 @asynccontextmanager
@@ -17,9 +18,7 @@ async def background_tasks(*works: Coroutine[Any, Any, None]) -> AsyncIterator[N
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_until_done(tasks)
 
 
 async def pause(seconds: float, *, tick: float = 1.0, elapsed: Callable[[], float] = elapsed) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from callctl.errors import StoreError
 from callctl.store.event_store import EventStore
+from callctl.support.tasks import cancel_until_done
 from callctl.support.threads import run_in_thread
 
 # Seconds for which one leads, and from one renewal to the next.
@@ -51,6 +52,4 @@ class Leadership:
                 if working.done():
                     return working.result()
             finally:
-                for task in (working, following):
-                    task.cancel()
-                await asyncio.gather(working, following, return_exceptions=True)
+                await cancel_until_done((working, following))

@@ -25,6 +25,7 @@ from callctl.simulator.outgoing.cookies import CookieJars
 from callctl.simulator.outgoing.websocket import WebSockets
 from callctl.simulator.records import Records
 from callctl.simulator.sockets import Socket, SocketEvents, SocketRequest
+from callctl.support.tasks import cancel_until_done
 from callctl.support.urls import without_user_and_fragment
 
 MAX_REPLY_BYTES = 256 * 1024
@@ -187,10 +188,7 @@ class Web:
     async def close(self) -> None:
         """Give up what is under way and close the connections."""
         self._is_closed = True
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_until_done(self._tasks)
         await self._sockets.close()
         await self._session.close()
 

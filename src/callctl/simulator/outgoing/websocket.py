@@ -23,6 +23,7 @@ from callctl.simulator.sockets import (
     SocketEvents,
     SocketRequest,
 )
+from callctl.support.tasks import cancel_until_done
 from callctl.support.urls import without_user_and_fragment
 
 # All in real seconds.
@@ -247,9 +248,7 @@ class _Connection:
     async def drop(self) -> None:
         """Close it, whatever was to be sent."""
         self._is_over = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel_until_done(self._tasks)
         if self._websocket is not None:
             with suppress(TimeoutError, ConnectionError, aiohttp.ClientError):
                 async with asyncio.timeout(CLOSES_WITHIN):  # it has a limit of its own for the answer alone

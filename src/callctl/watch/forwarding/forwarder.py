@@ -28,6 +28,7 @@ from callctl.calls.watch_trouble import Cause, Forwarded, Trouble
 from callctl.errors import type_and_message
 from callctl.store.records import Undelivered
 from callctl.support.backoff import Backoff
+from callctl.support.tasks import cancel_until_done
 from callctl.support.urls import is_loopback_url
 from callctl.watch.counts import is_to_be_reported
 from callctl.watch.forwarding.application import Answer, Application
@@ -313,9 +314,7 @@ class _Delivery:
         """Send nothing more, and note what is left as failed; it is not written yet."""
         for timer in self._pausing.values():
             timer.cancel()
-        for worker in self._workers:
-            worker.cancel()
-        await asyncio.gather(*self._workers, return_exceptions=True)
+        await cancel_until_done(self._workers)
         await self.application.close()
         if not self._unsent:
             self._unsent = [(waiting, self._give_up(waiting)) for waiting in self._waiting]

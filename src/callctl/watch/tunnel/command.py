@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from callctl.errors import CallctlError, UsageError
 from callctl.settings import environ_for_others
+from callctl.support.tasks import cancel_until_done
 from callctl.watch.tunnel.address import AddressFinder
 
 SHORT_NAMES: Mapping[str, str] = MappingProxyType(
@@ -249,9 +250,7 @@ class Tunnel:
         """Have the guard end it, with the processes that it started; a guard that takes longer is left to it."""
         self._connection.close()
         await asyncio.wait({self._gone}, timeout=_STOP_LIMIT)
-        for waiting in (self._gone, *self._readers):
-            waiting.cancel()
-        await asyncio.gather(self._gone, *self._readers, return_exceptions=True)
+        await cancel_until_done((self._gone, *self._readers))
         if self._guard.returncode is not None:
             # What it left running may hold the pipes open; asyncio has no public way to let go of them. While the guard
             # is at work this would kill it.
