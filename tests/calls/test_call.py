@@ -166,6 +166,32 @@ def test_json_has_rests_own_names_and_every_field() -> None:
     json.dumps(record, allow_nan=False)
 
 
+def test_each_field_is_read_from_its_own() -> None:
+    texts = {
+        "account_sid": "AC1",
+        "answered_by": "human",
+        "caller_name": "Ann",
+        "direction": "inbound",
+        "forwarded_from": "+12025550101",
+        "from": "+12025550102",
+        "parent_call_sid": "CA2",
+        "price_unit": "USD",
+        "sid": "CA1",
+        "status": "completed",
+        "to": "+12025550103",
+    }
+    numbers = {"duration": 7, "queue_time": 8, "price": -0.25}
+    days = {"date_created": 1, "date_updated": 4, "end_time": 3, "start_time": 2}
+    dates = {name: f"2026-01-0{day}T10:00:00Z" for name, day in days.items()}
+    call = Call.from_resource(texts | numbers | dates, as_of=MOMENT)
+    names = {name: "from_" if name == "from" else name for name in texts}
+    assert {name: getattr(call, field) for name, field in names.items()} == texts
+    assert {name: float(getattr(call, name)) for name in numbers} == numbers
+    assert {name: getattr(call, name).day for name in dates} == days
+    assert call.as_of == MOMENT
+    assert Call.from_resource(call.to_json()).to_json() == texts | numbers | dates
+
+
 def test_the_dialects_of_compatible_services() -> None:
     call = Call.from_resource(
         {

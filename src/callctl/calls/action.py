@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from callctl.errors import without_secrets
-from callctl.support.dates import format_date, parse_date
+from callctl.support.dates import format_date, parse_written_date
 
 if TYPE_CHECKING:
     from callctl.calls.event import CallEvent
@@ -68,7 +68,7 @@ class ActionEvent:
         Raises:
             ValueError: It is no record of an action.
         """
-        at = parse_date(record.get("at"))
+        at = parse_written_date(record.get("at"))
         if at is None:
             raise ValueError("not the record of an action")
         return cls(

@@ -248,27 +248,28 @@ class Call:
         sid, status, direction, from_, to, account_sid, parent, unit, answered_by, caller_name, forwarded_from = texts
         if not sid:
             raise ValueError("a call resource without a sid")
+        # In the order of the fields above: by their names it would take twice as long to make one.
         return cls(
-            sid=sid,
-            status=status,
-            direction=direction,
-            from_=from_,
-            to=to,
-            account_sid=account_sid,
-            parent_call_sid=parent or None,
-            date_created=parse_date(get("date_created")),
-            date_updated=parse_date(get("date_updated")),
-            start_time=parse_date(get("start_time")),
-            end_time=parse_date(get("end_time")),
-            duration=parse_int(get("duration")),
-            price=parse_price(get("price")),
-            price_unit=unit or None,
-            answered_by=answered_by or None,
-            caller_name=caller_name or None,
-            forwarded_from=forwarded_from or None,
-            queue_time=parse_int(get("queue_time")),
-            resource=resource,
-            as_of=as_of,
+            sid,
+            status,
+            direction,
+            from_,
+            to,
+            account_sid,
+            parent or None,
+            parse_date(get("date_created")),
+            parse_date(get("date_updated")),
+            parse_date(get("start_time")),
+            parse_date(get("end_time")),
+            parse_int(get("duration")),
+            parse_price(get("price")),
+            unit or None,
+            answered_by or None,
+            caller_name or None,
+            forwarded_from or None,
+            parse_int(get("queue_time")),
+            resource,
+            as_of,
         )
 
     @property

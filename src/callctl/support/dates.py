@@ -13,9 +13,13 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TWILIO_DATE = re.compile(
     r"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) ((?:[01]\d|2[0-3]):\d\d:\d\d) \+0000", re.ASCII
 )
-_YEARS = (1970, 3000)
+_YEARS = (1970, 3000)  # of what is stored
+_FIRST_YEAR = 2000  # of calls: no service is older
+# A year of which the email package would make one of this century.
+_YEAR_OF_ZERO = re.compile(r"(?<![\d+-])0\d{3}(?!\d)", re.ASCII)
 _LATEST = (datetime(_YEARS[1], 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1) - 1
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTHS = {name: f"{number:02}" for number, name in enumerate(_MONTH_NAMES, 1)}
 
 
 def parse_date(text: object) -> datetime | None:
@@ -47,8 +51,9 @@ def _plausible(moment: datetime) -> datetime | None:
     """Return a time that can be one of a call's, else None.
 
     The years 1 and 9999 stand for no date where .NET writes them, and have no equal in other zones, and no neighbours.
+    So does 1970 where a service keeps seconds since then.
     """
-    return moment if _YEARS[0] <= moment.year < _YEARS[1] else None
+    return moment if _FIRST_YEAR <= moment.year < _YEARS[1] else None
 
 
 def _parse_twilio(text: str) -> datetime:
@@ -56,7 +61,7 @@ def _parse_twilio(text: str) -> datetime:
     if match is None:
         raise ValueError(text)
     day, month, year, hours = match.groups()
-    return datetime.fromisoformat(f"{year}-{_MONTHS.index(month) + 1:02}-{day} {hours}+00:00")
+    return datetime.fromisoformat(f"{year}-{_MONTHS[month]}-{day} {hours}+00:00")
 
 
 def _parse_iso(text: str) -> datetime:
@@ -68,6 +73,8 @@ def _parse_iso(text: str) -> datetime:
 def _parse_rfc2822(text: str) -> datetime:
     from email.utils import parsedate_to_datetime
 
+    if _YEAR_OF_ZERO.search(text):
+        raise ValueError(text)
     return parsedate_to_datetime(text)
 
 
@@ -89,6 +96,15 @@ def format_date(moment: datetime | None) -> str | None:
     if moment is None:
         return None
     return (moment if moment.tzinfo is UTC else moment.astimezone(UTC)).isoformat().removesuffix("+00:00") + "Z"
+
+
+def parse_written_date(text: object) -> datetime | None:
+    """Read what :func:`format_date` wrote, by whatever clock; None for what is not one."""
+    try:
+        moment = datetime.fromisoformat(str(text))
+        return None if moment.tzinfo is None else from_microseconds(microseconds(moment))
+    except (ValueError, OverflowError):
+        return None
 
 
 def local_time(moment: datetime | None) -> str:
