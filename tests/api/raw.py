@@ -17,15 +17,18 @@ Answer = Callable[[], Iterator[bytes]]
 
 
 class RawServer:
-    """Answers each request on each connection with some bytes. ``speaks_first`` does so without waiting for one."""
+    """Answers a request on each connection with some bytes. ``speaks_first`` does so without waiting for one.
+
+    With ``first`` that is the second one, and those are the answer to the first.
+    """
 
     PAUSE = 0.02
 
-    def __init__(self, answer: Answer, *, speaks_first: bool = False) -> None:
+    def __init__(self, answer: Answer, *, first: bytes = b"", speaks_first: bool = False) -> None:
         self.answer = answer
         self.requests: list[bytes] = []
         self.ended = threading.Semaphore(0)  # one for each connection that is over
-        self._speaks_first = speaks_first
+        self._first, self._speaks_first = first, speaks_first
         self._stopped = threading.Event()
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port = self._listening.getsockname()[1]
@@ -53,6 +56,10 @@ class RawServer:
         with connection, contextlib.suppress(OSError):
             if not self._speaks_first and not self._read(connection):
                 return
+            if self._first:
+                connection.sendall(self._first)
+                if not self._read(connection):
+                    return
             for piece in self.answer():
                 connection.sendall(piece)
                 if self._stopped.wait(self.PAUSE):
@@ -69,7 +76,10 @@ class RawServer:
         head, _, body = request.partition(b"\r\n\r\n")
         length = re.search(rb"(?i)content-length: *(\d+)", head)
         while length is not None and len(body) < int(length[1]):
-            body += connection.recv(65536)
+            piece = connection.recv(65536)
+            if not piece:
+                return False
+            body += piece
         self.requests.append(head + b"\r\n\r\n" + body)
         return True
 

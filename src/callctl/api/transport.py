@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import codecs
 import http.client
+import io
 import os
 import socket
 import threading
+import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import wait
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import requests
 from requests import ConnectTimeout, ReadTimeout
 from requests.adapters import HTTPAdapter
 from requests.exceptions import InvalidProxyURL
 from requests.structures import CaseInsensitiveDict
+from requests.utils import get_environ_proxies
 
 # The SDK's base client signs requests in, names itself and encodes; nothing of it knows the resources. The full
 # client's Calls resource would load a hundred modules more, and parse replies into objects that lose the time zone of
@@ -37,6 +40,7 @@ from callctl import __version__
 from callctl.api.failures import TRANSPORT_ERRORS, TooLargeError
 from callctl.api.replies import Reply
 from callctl.errors import SettingsError
+from callctl.support.clock import elapsed
 from callctl.support.threads import start_in_thread
 
 # Bytes of a reply, as sent and decompressed. The largest is a page of 1,000 calls, about 1.2 kB each and 4 kB with long
@@ -48,36 +52,57 @@ _SALVAGED = 64 * 1024
 # At least as many as threads may send requests at once: `show` for five parts of 21 calls. Beyond it urllib3 would
 # throw connections away, and log that.
 _POOL_SIZE = 128
+# Seconds after which a connection that was not used is given up. An address translation on the way forgets one after
+# some minutes, without a word; a redirect that is lost with it may not be sent again.
+_KEPT_FOR = 60.0
 
 
 class Exchange:
     """One request and its reply, which ends as a whole when its time is over.
 
-    It runs in a thread of its own. The caller can abandon it: then nothing more is sent, and reading ends. ``sent`` is
-    whether anything of the request may have been sent; ``reply`` and ``body`` are what has come of the reply.
+    What is received has the time that is left. To connect may take longer, since the lookup of a name has no limit: it
+    runs in a thread of its own then, and the caller can abandon it, so that nothing more is sent, and reading ends.
+    ``may_connect`` is whether that is so. ``sent`` is whether anything of the request may have been sent; ``reply`` and
+    ``body`` are what has come of the reply.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, timeout: float) -> None:
+        self._until = time.monotonic() + timeout  # not counted in suspension: the reply may be there after it
         self._lock = threading.Lock()
         self._connection: Any = None
         self._socket: Any = None
         self._abandoned = False
+        self.may_connect = False
         self.sent = False
         self.reply: Any = None
         self.body = bytearray()
 
     def on_connect(self, connection: Any) -> None:
-        """Take notice of the connection that is about to be made; raise ConnectTimeout if it was abandoned."""
+        """Take notice of the connection that is about to be made.
+
+        Raises:
+            ConnectTimeout: The exchange was abandoned.
+            _NoConnectionError: It may not connect.
+        """
+        if not self.may_connect:
+            raise _NoConnectionError
         with self._lock:
             self._check_abandoned()
             self._connection = connection
 
     def on_send(self, connection: Any) -> None:
         """Take notice that the request is about to be sent; raise ConnectTimeout if it was abandoned."""
+        connection.used_at = elapsed()
         with self._lock:
             self._check_abandoned()
             self._socket = connection.sock
             self.sent = True
+
+    def limit(self, sock: Any) -> None:
+        """Give what is received next the time that is left; raise TimeoutError where none is."""
+        if (left := self._until - time.monotonic()) <= 0:
+            raise TimeoutError
+        sock.settimeout(left)
 
     def _check_abandoned(self) -> None:
         if self._abandoned:
@@ -100,12 +125,41 @@ class Exchange:
 _running = threading.local()  # .exchange: the one that runs in this thread
 
 
+class _NoConnectionError(Exception):
+    """No connection is left from an earlier exchange; nothing was sent."""
+
+
+class _InTime(io.RawIOBase):
+    """What comes from a socket, as long as the running exchange has time."""
+
+    def __init__(self, raw: io.RawIOBase, sock: Any) -> None:
+        super().__init__()
+        self._raw, self._socket = raw, sock
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        _running.exchange.limit(self._socket)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        try:
+            self._raw.close()
+        finally:
+            super().close()
+
+
 class _Response(http.client.HTTPResponse):
-    """A response that passes over every interim one before it: the library's passes over 100 alone.
+    """A response that is read in time, and passes over every interim one before it: the library's over 100 alone.
 
     What is where the size of a chunk should be is kept: it may be a body that was not cut into chunks. Source: RFC
     9110, 15.2.
     """
+
+    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_InTime(self.fp.detach(), sock))
 
     def _read_status(self) -> tuple[str, int, str]:
         version, status, reason = super()._read_status()  # type: ignore[misc] # not in the stubs
@@ -126,6 +180,7 @@ class _Tracked:
 
     response_class = _Response
     sock: Any
+    used_at = 0.0  # when something was last sent over it, by ``elapsed``
     _is_connecting = False
 
     def connect(self) -> None:
@@ -148,12 +203,22 @@ class _Tracked:
         super().send(data)  # type: ignore[misc]
 
 
+class _TrackedPool:
+    """A pool that gives up connections which were not used for long."""
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        connection = super()._get_conn(timeout)  # type: ignore[misc] # that of the class it is mixed with
+        if connection.sock is not None and elapsed() - connection.used_at > _KEPT_FOR:
+            connection.close()  # as one is that the server has closed: it connects anew
+        return connection
+
+
 def _track(manager: Any) -> None:
     """Have a pool manager make connections that report to the running exchange."""
     manager.pool_classes_by_scheme = {
         scheme: type(
             f"Tracked{pool.__name__}",
-            (pool,),
+            (_TrackedPool, pool),
             {"ConnectionCls": type("TrackedConnection", (_Tracked, pool.ConnectionCls), {})},
         )
         for scheme, pool in manager.pool_classes_by_scheme.items()
@@ -210,10 +275,10 @@ class TimeLimitedHttpClient(TwilioHttpClient):  # type: ignore[misc] # the libra
 
     def __init__(self, *, timeout: float, loopback: bool, encrypted: bool) -> None:
         super().__init__(timeout=timeout)
-        self.session.verify = _certificates(os.environ) if encrypted else True
-        # A proxy can't reach this machine's loopback, and .netrc has no credentials for it.
-        self.session.trust_env = not loopback
+        self._verify = _certificates(os.environ) if encrypted else True
+        self._uses_proxies = not loopback  # they can't reach this machine's loopback
         self._adapter = _Adapter(pool_connections=4, pool_maxsize=_POOL_SIZE)
+        self._idle = threading.Semaphore(0)  # connections that an exchange has left; some may have been closed
 
     def request(
         self,
@@ -229,7 +294,8 @@ class TimeLimitedHttpClient(TwilioHttpClient):  # type: ignore[misc] # the libra
         """Send one request and read its reply, all of it within the time limit.
 
         ``requests`` limits the wait for each piece alone, so that a server that sends a byte now and then, or a name
-        with several addresses, would hold a command for ever. Hence all of it runs in another thread.
+        with several addresses, would hold a command for ever. Where a connection must be made, all of it runs in
+        another thread, which takes as much processor time as the rest of a request.
 
         Raises:
             ExchangeError: No whole reply came.
@@ -238,15 +304,26 @@ class TimeLimitedHttpClient(TwilioHttpClient):  # type: ignore[misc] # the libra
         headers = {**(headers or {}), "Accept-Encoding": "gzip, deflate"}
         request_values = {"method": method.upper(), "url": url, "params": params, "headers": headers}
         self.log_request(request_values)
-        exchange = Exchange()
-        request = requests.Request(**request_values, data=data, auth=auth)
+        exchange = Exchange(timeout=self.timeout)
         try:
-            self._in_time(exchange, lambda: self._exchange(exchange, request))
+            prepared = _prepared(method, url, params=params, data=data, headers=headers, auth=auth)
+            if not self._is_done_without_connecting(exchange, prepared):
+                exchange.may_connect = True
+                self._in_time(exchange, lambda: self._exchange(exchange, prepared))
             response = _response(exchange, decompressed(exchange.body, exchange.reply.headers))
         except TRANSPORT_ERRORS as error:
             raise ExchangeError(sent=exchange.sent, partial=_partial(exchange)) from error
         self.log_response(response.status_code, response)
         return response
+
+    def _is_done_without_connecting(self, exchange: Exchange, prepared: requests.PreparedRequest) -> bool:
+        if not self._idle.acquire(blocking=False):
+            return False
+        try:
+            self._exchange(exchange, prepared)
+        except _NoConnectionError:  # it was closed, by the server or since it was not used for long
+            return False
+        return True
 
     def _in_time(self, exchange: Exchange, work: Callable[[], None]) -> None:
         future = start_in_thread(work)
@@ -260,16 +337,28 @@ class TimeLimitedHttpClient(TwilioHttpClient):  # type: ignore[misc] # the libra
             raise ReadTimeout("the reply did not end")
         future.result()
 
-    def _exchange(self, exchange: Exchange, request: requests.Request) -> None:
+    def _exchange(self, exchange: Exchange, prepared: requests.PreparedRequest) -> None:
+        proxies = get_environ_proxies(prepared.url or "") if self._uses_proxies else {}
         _running.exchange = exchange
-        prepared = self.session.prepare_request(request)
-        environment = self.session.merge_environment_settings(prepared.url or "", {}, True, None, None)
-        # Not the session's own send: it reads cookies and the target of a redirection, and fails on odd ones.
-        with self._adapter.send(prepared, timeout=self.timeout, **environment) as reply:
+        with self._adapter.send(prepared, timeout=self.timeout, verify=self._verify, proxies=proxies) as reply:
             if reply.status_code < 200:  # 101: it goes on in another protocol
                 raise requests.ConnectionError("the reply broke off")
             exchange.reply = reply
             _read(reply.raw, exchange.body)
+        self._idle.release()
+
+
+def _prepared(
+    method: str, url: str, *, params: Any, data: Any, headers: dict[str, str], auth: tuple[str, str] | None
+) -> requests.PreparedRequest:
+    """Return a request as ``requests`` prepares it, without a session's defaults and cookies."""
+    prepared = requests.PreparedRequest()
+    prepared.prepare_method(method)
+    prepared.prepare_url(url, params)
+    prepared.prepare_headers(headers)
+    prepared.prepare_body(data, files=None)
+    prepared.prepare_auth(auth, url)
+    return prepared
 
 
 def _partial(exchange: Exchange) -> Response | None:
@@ -352,8 +441,7 @@ def _certificates(environ: Mapping[str, str]) -> str | bool:
     Raises:
         SettingsError: A variable names one that is not there.
     """
-    # requests honours the first two by itself, but not where the environment is not to be trusted (a loopback
-    # address); the third, which OpenSSL and most tools honour, it ignores.
+    # A session of requests honours the first two; OpenSSL and most tools honour the third.
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         if path := environ.get(name):
             if os.path.exists(path):  # noqa: PTH110 - Path's raises where one may not look
@@ -387,7 +475,7 @@ class Client:
 
     def post(self, url: str, form: Sequence[tuple[str, str]]) -> Reply:
         """Send a form, in which a name may be repeated."""
-        return _reply(self._sdk.request("POST", url, data=list(form)), url=url)
+        return _reply(self._sdk.request("POST", url, data=urlencode(form)), url=url)
 
 
 def partial_reply(error: Exception, *, url: str) -> Reply | None:
