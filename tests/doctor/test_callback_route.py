@@ -88,12 +88,20 @@ class TestRoute:
         with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=env) as watch:
             own = watch.record()["callback_url"]
             elsewhere = "https://calls.example.com/status"
-            for given, expected in ((elsewhere, ["skipped", "ok"]), (own, ["ok"]), (f"{own}/", ["ok"])):
+            slashed = f"{own}/"  # what is signed over it is refused
+            why = {
+                elsewhere: f"{elsewhere} is not tested: the running watch has another one",
+                slashed: (
+                    f"{slashed} is not tested: the running watch has another one, for this is spelled with a slash at "
+                    "the end, unlike the listener's"
+                ),
+            }
+            for given, expected in ((elsewhere, ["skipped", "ok"]), (own, ["ok"]), (slashed, ["skipped", "ok"])):
                 out = callctl("doctor", "--json", "--public-url", given, env=FREE | env).out
                 found = [one for one in json.loads(out)["checks"] if one["name"] == "public URL"]
                 assert [one["level"] for one in found] == expected
-                if given == elsewhere:
-                    assert found[0]["text"] == f"{elsewhere} is not tested: the running watch has another one"
+                if given in why:
+                    assert found[0]["text"] == why[given]
                 assert found[-1]["text"].startswith(f"{own} (of the running watch)")
 
     def test_a_watch_that_verifies_nothing_is_not_said_to(

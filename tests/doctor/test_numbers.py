@@ -27,6 +27,7 @@ from callctl.doctor.numbers import Listeners, number_findings
 from callctl.settings import Settings
 from callctl.simulator import Simulator
 from callctl.views.doctor_finding import Finding
+from callctl.watch.listener.signature import SignatureCheck, SignedRequest, signature_of
 
 OURS = "https://calls.example.com/status"
 PASTED = f"{OURS}#rc=5&rp=5xx,ct,rt"
@@ -109,7 +110,7 @@ def test_where_requests_are_passed_on_the_voice_url_can_come_here_too(simulator:
 
 ANSWERED = (
     "its calls are then answered by what --forward-to names, "
-    f"in place of {THEIRS}, so that must be the same application; where the listener is gone, or any document of a "
+    f"in place of {THEIRS}, so that must be the same document; where the listener is gone, or any document of a "
     "call fails, Twilio requests the application itself anew (VoiceFallbackUrl)"
 )
 
@@ -159,7 +160,9 @@ def test_where_the_listener_is_gone_twilio_requests_the_application(simulator: S
     tunnel = "https://old.example.net/status#rc=5&rp=5xx,ct,rt"  # a watch's, of yesterday
     of_a_watch = numbers.create(phone_number="+12025550145", voice_url=tunnel, status_callback=OURS).sid
     for finding in found(simulator, FORWARDING):
-        assert "fake-Word" not in str(finding.facts["command"])
+        assert "fake-Word" not in str(finding.facts["command"]) + str(finding.fix)
+        signs_in = "; the URL of --forward-to needs that one's user and password too" in str(finding.fix)
+        assert signs_in is (finding.facts["numbers"] == ["+12025550144"])
         typed(str(finding.facts["command"]), env_for(simulator))
     set_now = {sid: numbers(sid).fetch() for sid in (plain, with_own, with_password, of_a_watch)}
     assert {number.voice_url for number in set_now.values()} == {PASTED}
@@ -175,7 +178,7 @@ def test_the_url_of_an_earlier_watch_is_called_no_application(
     client.incoming_phone_numbers.create(phone_number="+12025550142", voice_url=tunnel, status_callback=tunnel)
     (finding,) = found(simulator, listeners)
     assert str(finding.fix).endswith(f"; Twilio then no longer requests {tunnel}")
-    assert "must be the same application" not in str(finding.fix)
+    assert "must be the same" not in str(finding.fix)
 
 
 def test_numbers_with_different_documents_keep_their_paths_and_all_keep_their_queries(
@@ -197,6 +200,13 @@ def test_numbers_with_different_documents_keep_their_paths_and_all_keep_their_qu
     # What was set keeps the others' paths: its fallback says which document it was.
     (support, status, _) = found(simulator, FORWARDING)
     assert [one.facts["command"] for one in (support, status)] == [one.facts["command"] for one in rest]
+    assert "in place of https://app.example.com/support, so that must be the same application; where" in str(
+        support.fix
+    )
+    assert (
+        "names, in place of https://app.example.com/status, so that must be the same document; if it is not, give the "
+        "listener a path that the application does not have, by --public-url; where" in str(status.fix)
+    )
     for one in (support, status):
         typed(str(one.facts["command"]), env_for(simulator))
     end = "#rc=5&rp=5xx,ct,rt"
@@ -213,6 +223,66 @@ def test_numbers_with_different_documents_keep_their_paths_and_all_keep_their_qu
 
 
 @pytest.mark.parametrize(
+    ("queries", "there"),
+    [
+        (("?lang=de&x=", "?lang=de"), ("/voice?lang=de&x=", "/voice?lang=de")),
+        (("?lang=de", ""), ("/voice?lang=de", "/voice")),
+        (("?lang=de", "?lang=fr"), ("/status?lang=de", "/status?lang=fr")),  # that of --forward-to gives way
+    ],
+)
+def test_a_parameter_that_one_number_has_alone_is_no_others(
+    simulator: Simulator, client: Client, queries: tuple[str, str], there: tuple[str, str]
+) -> None:
+    """An application gets the query of --forward-to as well, but for the names that the request's has."""
+    sids = [
+        client.incoming_phone_numbers.create(
+            phone_number=f"+1202555014{n}", voice_url=THEIRS + query, status_callback=OURS
+        ).sid
+        for n, query in enumerate(queries)
+    ]
+    for _ in sids:  # what was set first keeps the other's path
+        typed(str(found(simulator, FORWARDING)[0].facts["command"]), env_for(simulator))
+    set_now = [client.incoming_phone_numbers(sid).fetch().voice_url for sid in sids]
+    assert set_now == [f"https://calls.example.com{url}#rc=5&rp=5xx,ct,rt" for url in there]
+
+
+@pytest.mark.parametrize(("query", "is_twice"), [("key=2", True), ("key=1&a=b", False), ("k%65y=", True), ("", False)])
+def test_a_parameter_that_the_public_url_has_too_comes_twice(
+    simulator: Simulator, client: Client, query: str, *, is_twice: bool
+) -> None:
+    own = f"{OURS}?key=1"
+    url = f"{THEIRS}?{query}"
+    client.incoming_phone_numbers.create(phone_number="+12025550142", voice_url=url, status_callback=own)
+    (finding,) = found(simulator, Listeners([own], own, forwards=True))
+    says = "a parameter in its query is in the public URL's too: the application gets both, the public URL's first"
+    assert (says in str(finding.fix)) is is_twice
+
+
+@pytest.mark.parametrize("own", [OURS, "https://calls.example.com/callctl/status?key=1"])
+@pytest.mark.parametrize(
+    ("first", "fallback"),
+    [
+        ("https://u:p@app.example.com/voice?lang=de", ""),
+        ("https://app.example.com/support", THEIRS),
+        ("https://app.example.com/voice?key=2", THEIRS),
+    ],
+)
+def test_what_was_set_first_says_itself_which_document_it_was(
+    simulator: Simulator, client: Client, own: str, first: str, fallback: str
+) -> None:
+    """The request sets no fallback where there is one, or where the URL has a password."""
+    listeners = Listeners([own], f"{own}#rc=5&rp=5xx,ct,rt", forwards=True)
+    create = client.incoming_phone_numbers.create
+    create(phone_number="+12025550141", voice_url=THEIRS, status_callback=own)
+    create(phone_number="+12025550142", voice_url=first, voice_fallback_url=fallback, status_callback=own)
+    one, other = found(simulator, listeners)
+    assert one.facts["numbers"] == ["+12025550142"]
+    typed(str(one.facts["command"]), env_for(simulator))
+    assert found(simulator, listeners)[0] == other
+    assert "/voice" in str(other.facts["command"]).partition("VoiceUrl=")[2].partition(" ")[0]
+
+
+@pytest.mark.parametrize(
     ("to_paste", "keeps_path", "there"),
     [
         (PASTED, False, "https://calls.example.com/status?tenant=7#rc=5&rp=5xx,ct,rt"),
@@ -220,7 +290,11 @@ def test_numbers_with_different_documents_keep_their_paths_and_all_keep_their_qu
         ("https://calls.example.com/hooks/status", True, "https://calls.example.com/hooks/sales?tenant=7"),
         ("https://calls.example.com/voice?a=b", True, "https://calls.example.com/sales?a=b&tenant=7"),
         ("https://calls.example.com/sales", True, "https://calls.example.com/sales?tenant=7"),
+        ("https://calls.example.com/status?tenant=7", False, "https://calls.example.com/status?tenant=7"),
         ("https://u:p@calls.example.com/voice?a=b", False, "https://u:p@calls.example.com/voice?a=b&tenant=7"),
+        # What a proxy in front wants stays, also by a name that the application has.
+        ("https://calls.example.com/status?tenant=p", True, "https://calls.example.com/sales?tenant=p&tenant=7"),
+        ("https://calls.example.com/status?tenant=p&a", False, "https://calls.example.com/status?tenant=p&a&tenant=7"),
     ],
 )
 def test_the_url_here_for_one_of_an_application(to_paste: str, *, keeps_path: bool, there: str) -> None:
@@ -228,21 +302,91 @@ def test_the_url_here_for_one_of_an_application(to_paste: str, *, keeps_path: bo
     assert listeners.url_for("https://app.example.com/sales?tenant=7#rc=1", keeps_path=keeps_path) == there
 
 
+@pytest.mark.parametrize("voice_url", [PASTED, f"{OURS}?tenant=7#rc=5&rp=5xx,ct,rt", f"{OURS}?tenant=7"])
 def test_a_number_whose_voice_url_leads_to_a_listener_without_twiml_is_a_fault(
-    simulator: Simulator, client: Client
+    simulator: Simulator, client: Client, voice_url: str
 ) -> None:
-    client.incoming_phone_numbers.create(phone_number="+12025550142", voice_url=PASTED, status_callback=OURS)
+    client.incoming_phone_numbers.create(phone_number="+12025550142", voice_url=voice_url, status_callback=OURS)
     silent = Listeners([OURS], PASTED, forwards=False, without_twiml=[(OURS, "127.0.0.1:8765")])
-    (fault, _) = found(simulator, silent)
+    (fault,) = found(simulator, silent)
     assert (fault.name, fault.level) == ("number", "error")
     assert fault.text == (
         "the calls of +12025550142 fail: the voice URL leads to the listener, which has no TwiML to give there"
     )
     assert "--forward-to" in (fault.fix or "")
     assert [finding.level for finding in found(simulator, HERE)] == ["ok"]  # it is not known of one elsewhere
+    # Beside those that fail, the line of what is in order has the others alone.
+    client.incoming_phone_numbers.create(phone_number="+12025550143", voice_url=THEIRS, status_callback=OURS)
+    well, _ = sorted(found(simulator, silent), key=lambda finding: finding.level != "ok")
+    assert well.facts["numbers"] == ["+12025550143"]
+    client.incoming_phone_numbers.list()[0].delete()
     (number,) = client.incoming_phone_numbers.list()
     number.update(voice_fallback_url=THEIRS)  # which answers instead
     assert [finding.level for finding in found(simulator, silent)] == ["ok"]
+
+
+def test_a_url_that_was_set_beside_a_listener_which_forwarded_may_have_no_twiml_now(
+    simulator: Simulator, client: Client
+) -> None:
+    url = "https://calls.example.com/sales?tenant=7#rc=5&rp=5xx,ct,rt"  # as doctor has it set
+    number = client.incoming_phone_numbers.create(phone_number="+12025550142", voice_url=url, status_callback=OURS)
+    silent = Listeners([OURS], PASTED, forwards=False, without_twiml=[(OURS, "127.0.0.1:8765")])
+    (fault,) = found(simulator, silent)
+    assert (fault.level, fault.text) == (
+        "warning",
+        f"the calls of +12025550142 fail if {url} leads to the listener, which has no TwiML to give there",
+    )
+    for listeners in (FORWARDING, HERE):
+        assert [finding.level for finding in found(simulator, listeners)] == ["ok"]
+    number.update(voice_url=url.partition("#")[0])  # an application's own, which a proxy routes
+    assert [finding.level for finding in found(simulator, silent)] == ["ok"]
+
+
+@pytest.mark.parametrize(
+    "own",
+    ["http://calls.example.com/status", "https://tw:x@calls.example.com/status", "https://old.example.net/status"],
+)
+def test_a_query_is_kept_where_a_url_of_a_watch_is_replaced(simulator: Simulator, client: Client, own: str) -> None:
+    number = client.incoming_phone_numbers.create(
+        phone_number="+12025550142", voice_url=f"{own}?tenant=7#rc=5&rp=5xx,ct,rt", status_callback=OURS
+    )
+    (finding,) = found(simulator, FORWARDING)
+    assert "must be the same" not in str(finding.fix)
+    typed(str(finding.facts["command"]), env_for(simulator))
+    set_now = number.fetch()
+    assert (set_now.voice_url, set_now.voice_fallback_url or "") == (f"{OURS}?tenant=7#rc=5&rp=5xx,ct,rt", "")
+
+
+@pytest.mark.parametrize("forwards", [False, True])
+def test_a_query_that_the_listeners_own_url_has_is_missed(*, forwards: bool) -> None:
+    keyed = Listeners([f"{OURS}?key=1"], f"{OURS}?key=1", forwards=forwards)
+    assert (keyed.has(f"{OURS}?tenant=7&key=1"), keyed.has_but_for(f"{OURS}?tenant=7&key=1")) == (True, None)
+    assert (keyed.has(OURS), keyed.has_but_for(OURS)) == (False, "without the query of the listener's")
+
+
+@pytest.mark.parametrize("url", [OURS, f"{OURS}?tenant=7", f"{OURS}/", "https://Calls.example.com/status"])
+def test_without_that_query_calls_fail_all_the_same_where_the_listener_gives_no_twiml(
+    simulator: Simulator, client: Client, url: str
+) -> None:
+    own = f"{OURS}?key=1"
+    client.incoming_phone_numbers.create(phone_number="+12025550142", voice_url=url, status_callback=own)
+    silent = Listeners([own], own, forwards=False, without_twiml=[(own, "127.0.0.1:8765")])
+    (fault,) = found(simulator, silent)
+    assert fault.text == (
+        "the calls of +12025550142 fail: the voice URL leads to the listener, which has no TwiML to give there"
+    )
+    dead = Listeners([own], own, forwards=True, lost={own: "cut off"}, dead={own: True})
+    fault, unknown = found(simulator, dead)
+    assert fault.text.endswith("leads to the listener, to which nothing comes through")
+    assert unknown.text == "not checked: +12025550142: cut off"
+
+
+def test_without_their_queries_a_url_leads_to_none_of_two_for_certain() -> None:
+    one, other = f"{OURS}?key=1", f"{OURS}?key=2"
+    both = Listeners([one, other], one, forwards=False, without_twiml=[(one, "here")], lost={other: "cut off"})
+    for url, why, lacks in ((OURS, None, False), (one, None, True), (f"{OURS}?key=2&a", "cut off", False)):
+        assert (both.why_lost(url), both.has_no_twiml(url)) == (why, lacks)
+    assert replace(both, without_twiml=[(one, "here"), (other, "there")]).has_no_twiml(OURS)
 
 
 def test_of_an_application_its_own_urls_count_and_one_request_sets_all_its_numbers(
@@ -279,14 +423,14 @@ def test_of_many_numbers_five_are_shown_and_all_are_in_json(simulator: Simulator
 def test_some_listeners_at_a_voice_url_without_twiml_are_named(simulator: Simulator, client: Client) -> None:
     client.incoming_phone_numbers.create(phone_number="+12025550142", voice_url=PASTED, status_callback=OURS)
     mixed = Listeners([OURS, OURS], PASTED, forwards=True, without_twiml=[(OURS, "127.0.0.1:8767")])
-    (some, _) = found(simulator, mixed)
+    (some,) = found(simulator, mixed)
     assert (some.name, some.level) == ("number", "warning")
     assert some.text == (
         "calls of +12025550142 fail, or begin with its fallback: of the listeners at its voice URL some have no TwiML "
         "to give there: 127.0.0.1:8767"
     )
     none = Listeners([OURS, OURS], PASTED, forwards=False, without_twiml=[(OURS, "a:1"), (OURS, "a:2")])
-    assert [one.level for one in found(simulator, none)] == ["error", "ok"]
+    assert [one.level for one in found(simulator, none)] == ["error"]
 
 
 def test_of_two_at_one_url_the_one_without_twiml_is_named_for_other_paths_too(
@@ -318,25 +462,319 @@ def test_a_url_of_the_other_scheme_is_another_one(simulator: Simulator, client: 
     ("url", "is_here", "answers"),
     [
         (OURS, True, True),
-        (f"{OURS}/", True, True),
         (PASTED, True, True),
-        ("https://CALLS.example.com:443/status", True, True),
+        ("https://calls.example.com:443/status", True, True),
         ("http://calls.example.com/status", False, False),
         ("http://calls.example.com/twiml/survey", False, False),
         ("https://calls.example.com/twiml/survey", False, True),
         ("https://calls.example.com/other", False, False),
         ("https://app.example.com/twiml/survey", False, False),
         ("https://calls.example.com/app/twiml/survey", False, False),
+        (f"{OURS}?tenant=7#rc=5", True, True),  # any query is taken: Twilio signs what it sends
+        ("https://calls.example.com/other?tenant=7", False, False),
         ("https://[/", False, False),
         ("", False, False),
     ],
 )
 def test_what_leads_here(url: str, *, is_here: bool, answers: bool) -> None:
     assert (HERE.has(url), HERE.answers(url)) == (is_here, answers)
-    at_our_host = url.lower().startswith(
-        "https://calls.example.com"
-    )  # what comes to another path goes to the application
+    # What comes to another path goes to the application.
+    at_our_host = url.startswith("https://calls.example.com")
     assert (FORWARDING.has(url), FORWARDING.answers(url)) == (at_our_host, at_our_host)
+
+
+CAPITALS = "with other capitals in scheme or host, unlike the listener's"
+DOT = "with a dot after the host, unlike the listener's"
+SLASH = "with a slash at the end, unlike the listener's"
+DOCUMENT = "https://calls.example.com/twiml/survey"
+
+
+@pytest.mark.parametrize(
+    ("url", "own", "but"),
+    [
+        (f"{OURS}/", OURS, SLASH),
+        (f"{OURS}/#rc=1", f"{OURS}#rc=1", SLASH),
+        (f"{OURS}/?a=b#rc=1", f"{OURS}?a=b#rc=1", SLASH),
+        ("https://CALLS.example.com/status?a=b", f"{OURS}?a=b", CAPITALS),
+        ("https://CALLS.example.com/status", OURS, CAPITALS),
+        ("https://Calls.example.com:443/status", OURS, CAPITALS),
+        ("HTTPS://calls.example.com/status", OURS, CAPITALS),
+        ("https://calls.example.com./status", OURS, DOT),
+        (
+            "https://Calls.example.com./status/",
+            OURS,
+            "with other capitals in scheme or host and a dot after the host and a slash at the end, unlike the "
+            "listener's",
+        ),
+        ("https://calls.example.com:0443/status", OURS, "with another spelling, unlike the listener's"),
+        (f"{DOCUMENT}/", DOCUMENT, SLASH),
+        ("https://CALLS.example.com/twiml/survey?a=b", f"{DOCUMENT}?a=b", CAPITALS),
+        ("https://calls.example.com./twiml/survey#rc=1", f"{DOCUMENT}#rc=1", DOT),
+    ],
+)
+def test_what_leads_here_by_another_spelling_is_refused_for_what_is_signed(url: str, own: str, but: str) -> None:
+    def is_accepted(signed: str, expected: str) -> bool:
+        target = "/" + signed.partition("#")[0].split("/", 3)[3]
+        request = SignedRequest(target, signature=signature_of(signed, (), key=TOKEN))
+        return SignatureCheck([expected], keys=[TOKEN]).accepts(request)
+
+    assert (is_accepted(url, own), is_accepted(own, own)) == (False, True)
+    assert (HERE.has(url), HERE.answers(url), HERE.is_misspelled(url)) == (False, False, True)
+    assert (HERE.spelled(url), HERE.has_but_for(url)) == (own, but)
+    assert (HERE.answers(own), HERE.is_misspelled(own), HERE.has_but_for(own)) == (True, False, None)
+    assert HERE.leads_to(url, [OURS])
+    anything = replace(HERE, unverified=[OURS])
+    assert (anything.answers(url), anything.is_misspelled(url), anything.has_but_for(url)) == (True, False, None)
+
+
+@pytest.mark.parametrize(
+    ("own", "url", "but"),
+    [
+        ("https://Calls.example.com/hook/", "https://Calls.example.com/hook", "no slash at the end"),
+        ("https://Calls.example.com/hook/", "https://calls.example.com/hook/", "other capitals in scheme or host"),
+        ("https://calls.example.com./hook", "https://calls.example.com/hook", "no dot after the host"),
+    ],
+)
+def test_the_listeners_own_spelling_counts_whatever_it_is(own: str, url: str, but: str) -> None:
+    for forwards in (False, True):
+        listeners = Listeners([own], own, forwards=forwards)
+        is_of_application = forwards and "slash" in but
+        assert (listeners.has(own), listeners.has(url)) == (True, is_of_application)
+        assert listeners.has_but_for(url) == (None if is_of_application else f"with {but}, unlike the listener's")
+
+
+def test_beside_an_application_any_path_is_taken_at_the_host_as_it_is_spelled() -> None:
+    host = "https://calls.example.com"
+    for path in ("/voice", "/voice/", "/status/", "/twiml/survey", "/twiml/survey/", "/"):
+        assert (FORWARDING.has(host + path), FORWARDING.is_misspelled(host + path)) == (True, False)
+        url = f"https://Calls.example.com{path}"
+        assert (FORWARDING.has(url), FORWARDING.has_but_for(url)) == (False, CAPITALS)
+        assert FORWARDING.corrected(url) == host + path
+    assert FORWARDING.spelled("https://Calls.example.com./status/?a=b#rc=1") == f"{OURS}/?a=b#rc=1"
+    assert (FORWARDING.has_by_host_alone(f"{OURS}/"), FORWARDING.has_by_host_alone(OURS)) == (True, False)
+    assert FORWARDING.leads_to(f"{OURS}/", [OURS])
+
+
+@pytest.mark.parametrize("end", ["", "?a=b", "#rc=5&rp=5xx,ct,rt"])
+def test_beside_an_application_a_url_without_a_path_stands_for_the_listeners_own(
+    simulator: Simulator, client: Client, end: str
+) -> None:
+    """Twilio signs it as it was given. At "/" the application would have its home page; --public-url means none too."""
+    url, own = f"https://calls.example.com{end}", f"{OURS}{end}" if end else PASTED
+    number = client.incoming_phone_numbers.create(phone_number="+12025550142", voice_url=url, status_callback=url)
+    fails, unreported = found(simulator, FORWARDING)
+    but = "with no path, unlike the listener's"
+    assert (fails.level, fails.fix) == ("warning", f"set the voice URL to {own}")
+    assert f"fail if {url} leads to the listener, which refuses it: it is spelled and signed {but}" in fails.text
+    assert f"its status callback goes to {url}, {but}; that they ring" in unreported.text
+    assert unreported.fix == "this sets both"
+    typed(str(unreported.facts["command"]), env_for(simulator))
+    set_now = number.fetch()
+    assert (set_now.voice_url, set_now.voice_fallback_url or "", set_now.status_callback) == (own, "", own)
+    assert [one.level for one in found(simulator, FORWARDING)] == ["ok"]
+
+
+def test_a_url_without_a_path_stands_for_the_listener_whose_folder_is_the_whole_host() -> None:
+    keyed = Listeners(["https://calls.example.com/hook?key=1"], "https://calls.example.com/hook?key=1", forwards=True)
+    bare = "https://Calls.example.com?tenant=7"
+    assert (keyed.corrected(bare), keyed.is_misspelled(bare)) == (
+        "https://calls.example.com/hook?key=1&tenant=7",
+        True,
+    )
+    assert keyed.has_but_for(bare) == "with other capitals in scheme or host and no path, unlike the listener's"
+    anything = replace(FORWARDING, unverified=[OURS])
+    assert not anything.has("https://calls.example.com")
+    own = "https://calls.example.com/callctl/status"
+    assert Listeners([own], own, forwards=True).spelled("https://calls.example.com") == "https://calls.example.com"
+    assert HERE.has_but_for("https://calls.example.com") is None  # where nothing is
+
+
+def test_of_two_listeners_that_differ_in_spelling_each_has_its_own() -> None:
+    both = replace(HERE, callback_urls=[OURS, f"{OURS}/"], lost={f"{OURS}/": "cut off"})
+    for url, why in ((OURS, None), (f"{OURS}/", "cut off")):
+        assert (both.has(url), both.is_misspelled(url), both.why_lost(url)) == (True, False, why)
+
+
+@pytest.mark.parametrize(
+    ("listeners", "url", "but"),
+    [
+        (HERE, f"{OURS}/", SLASH),
+        (HERE, "https://Calls.example.com/status#rc=5&rp=5xx,ct,rt", CAPITALS),
+        (FORWARDING, "https://Calls.example.com/status#rc=5&rp=5xx,ct,rt", CAPITALS),
+    ],
+)
+def test_the_calls_of_a_number_whose_url_is_spelled_otherwise_fail(
+    simulator: Simulator, client: Client, listeners: Listeners, url: str, but: str
+) -> None:
+    number = client.incoming_phone_numbers.create(phone_number="+12025550142", voice_url=url, status_callback=url)
+    fault, unreported = found(simulator, listeners)
+    assert (fault.name, fault.level) == ("number", "error")
+    assert fault.text == (
+        "the calls of +12025550142 fail: the voice URL leads to the listener, which refuses it: it is spelled and "
+        f"signed {but}"
+    )
+    assert fault.fix == f"set the voice URL to {PASTED}"
+    assert unreported.text == (
+        f"+12025550142: the end of calls is not reported here: its status callback goes to {url}, {but}; that they "
+        f"ring is not seen: its voice URL goes to {url}, {but}"
+    )
+    assert unreported.fix == "this sets both"
+    typed(str(unreported.facts["command"]), env_for(simulator))
+    set_now = client.incoming_phone_numbers(number.sid).fetch()
+    assert (set_now.voice_url, set_now.voice_fallback_url or "", set_now.status_callback) == (PASTED, "", PASTED)
+    assert [one.name for one in found(simulator, listeners)] == ["numbers"]
+    set_now.update(voice_url=url, voice_fallback_url=THEIRS)  # which answers instead
+    assert [one.level for one in found(simulator, listeners)] == ["warning"]
+    set_now.update(voice_fallback_url=url)
+    assert [one.level for one in found(simulator, listeners)] == ["error", "warning"]
+
+
+def test_so_do_those_of_an_application_and_what_is_beside_the_callback_url(
+    simulator: Simulator, client: Client
+) -> None:
+    url = "https://Calls.example.com/sales?tenant=7#rc=1"
+    app = client.applications.create(voice_url=url, status_callback="https://Calls.example.com/status").sid
+    client.incoming_phone_numbers.create(phone_number="+12025550142", voice_application_sid=app)
+    fault, unreported = found(simulator, FORWARDING)
+    assert (fault.name, fault.level) == ("number", "warning")  # a proxy may lead it elsewhere
+    assert fault.text == (
+        f"the calls of +12025550142 (application {app}) fail if {url} leads to the listener, which refuses it: it is "
+        f"spelled and signed {CAPITALS}"
+    )
+    typed(str(unreported.facts["command"]), env_for(simulator))
+    set_now = client.applications(app).fetch()
+    assert (set_now.voice_url, set_now.voice_fallback_url or "", set_now.status_callback) == (
+        "https://calls.example.com/sales?tenant=7#rc=1",
+        "",
+        PASTED,
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "own", "path"),
+    [
+        (f"{OURS}/", PASTED, "/status/"),
+        (f"{OURS}/?tenant=7#rc=1", f"{OURS}?tenant=7#rc=1", "/status/"),
+        (f"{DOCUMENT}/?a=b", f"{DOCUMENT}?a=b", "/twiml/survey/"),
+    ],
+)
+def test_beside_an_application_a_slash_at_the_end_may_be_a_slip(
+    simulator: Simulator, client: Client, url: str, own: str, path: str
+) -> None:
+    number = client.incoming_phone_numbers.create(phone_number="+12025550142", voice_url=url, status_callback=OURS)
+    serving = replace(FORWARDING, serves=lambda asked: asked == DOCUMENT or None)
+    (slip,) = found(simulator, serving)
+    assert (slip.name, slip.level) == ("number", "warning")
+    assert slip.text == (
+        f"the calls of +12025550142 fail unless the application has TwiML at its path {path}, to which the voice URL "
+        f"leads: it is spelled {SLASH}"
+    )
+    assert slip.fix == f"set the voice URL to {own}, unless that path is meant"
+    for meant in ({"voice_url": own}, {"voice_url": url, "voice_fallback_url": THEIRS}):
+        number.update(**meant)
+        assert [one.name for one in found(simulator, serving)] == ["numbers"]
+    number.update(voice_url=f"{DOCUMENT}/", voice_fallback_url="")  # of which there is none without the slash
+    assert [one.name for one in found(simulator, FORWARDING)] == ["numbers"]
+
+
+def test_so_may_one_of_a_status_callback(simulator: Simulator, client: Client) -> None:
+    """Its callbacks are stored; what --forward-to names does not get them."""
+    client.incoming_phone_numbers.create(phone_number="+12025550142", voice_url=OURS, status_callback=f"{OURS}/?a=b")
+    slip, well = found(simulator, FORWARDING)
+    assert (slip.name, slip.level, well.level) == ("number", "warning", "ok")
+    assert slip.text == (
+        "the application gets the callbacks of +12025550142 at its path /status/, to which the status callback leads: "
+        f"it is spelled {SLASH}"
+    )
+    assert slip.fix == f"set the status callback to {OURS}?a=b, unless that path is meant"
+    (unknown,) = found(simulator, replace(FORWARDING, lost={OURS: "cut off"}))  # the application gets none for certain
+    assert unknown.text == "not checked: +12025550142: cut off"
+
+
+def test_the_folder_of_the_public_url_is_none_of_the_applications_path(simulator: Simulator, client: Client) -> None:
+    own = "https://calls.example.com/callctl/status"
+    behind = Listeners([own], own, forwards=True)
+    create = client.incoming_phone_numbers.create
+    for last, path in ((1, "/app/voice"), (2, "/app/other?l=de"), (4, "/callctl/voice")):
+        create(phone_number=f"+1202555014{last}", voice_url=f"https://app.example.com{path}")
+    findings = {str(one.facts["numbers"]): one for one in found(simulator, behind)}
+    for last, path, which in (
+        (1, "/app/voice", "/app/voice (/callctl/app/voice if --forward-to is below /callctl/ too)"),
+        (2, "/app/other", "/app/other (/callctl/app/other if --forward-to is below /callctl/ too)"),
+        (4, "/callctl/voice", "/callctl/voice"),  # the folder comes twice in the URL here, and is left out once
+    ):
+        finding = findings[f"['+1202555014{last}']"]
+        assert f"answered by what --forward-to names, at its path {which}, in place of" in str(finding.fix)
+        assert f"https://calls.example.com/callctl{path}" in str(finding.facts["command"])
+    create(phone_number="+12025550143", voice_url=f"{own}/", status_callback=own)
+    slip = next(one for one in found(simulator, behind) if one.facts["numbers"] == ["+12025550143"])
+    which = "/status/ (/callctl/status/ if --forward-to is below /callctl/ too)"
+    assert f"unless the application has TwiML at its path {which}, to which the voice URL leads" in slip.text
+
+
+def test_a_path_of_the_application_that_is_the_listeners_but_for_a_slash_is_kept() -> None:
+    def path(theirs: str, own: str = OURS, document: str = DOCUMENT) -> str:
+        listeners = Listeners([], own, forwards=True, serves=lambda asked: asked == document)
+        return urlsplit(listeners.url_for(f"https://app.example.com{theirs}", keeps_path=True)).path
+
+    own_paths = ("/status", "/healthz", "/twiml/survey")
+    assert [path(each) for each in own_paths] == ["/status"] * 3
+    assert [path(f"{each}/") for each in own_paths] == [f"{each}/" for each in own_paths]
+    slashed = "https://calls.example.com/hook/"
+    assert [path(each, slashed) for each in ("/hook/", "/hook", "/voice/")] == ["/hook/", "/hook", "/voice/"]
+    in_folder, document = "https://calls.example.com/callctl/status", "https://calls.example.com/callctl/twiml/survey"
+    for each in (*own_paths, "/callctl/status"):
+        assert path(each, in_folder, document) == "/callctl/status"
+    assert path("/twiml/survey", in_folder) == "/callctl/twiml/survey"  # which is served elsewhere
+
+
+def test_the_path_of_callbacks_is_the_applications_where_the_public_url_has_another() -> None:
+    for own in ("https://calls.example.com/hook", "https://calls.example.com/callctl/hook"):
+        listeners = Listeners([own], own, forwards=True)
+        kept = listeners.url_for("https://app.example.com/status", keeps_path=True)
+        assert kept == "https://calls.example.com/status"
+
+
+@pytest.mark.parametrize(
+    ("own", "theirs", "helps"),
+    [
+        (OURS, "/status", True),
+        (OURS, "/healthz", False),
+        ("https://calls.example.com/hook", "/hook", True),
+        ("https://calls.example.com/callctl/status", "/status", False),
+        ("https://calls.example.com/callctl/status", "/callctl/status", False),
+    ],
+)
+def test_another_public_url_is_advised_where_that_keeps_the_path(
+    simulator: Simulator, client: Client, own: str, theirs: str, *, helps: bool
+) -> None:
+    for last, path in ((1, theirs), (2, "/voice")):
+        client.incoming_phone_numbers.create(
+            phone_number=f"+1202555014{last}", voice_url=f"https://app.example.com{path}", status_callback=own
+        )
+    _, finding = found(simulator, Listeners([own], own, forwards=True))
+    assert "so that must be the same document" in str(finding.fix)
+    assert ("give the listener a path that the application does not have, by" in str(finding.fix)) is helps
+
+
+@pytest.mark.parametrize("url", [f"{DOCUMENT}/", "https://Calls.example.com/twiml/survey"])
+def test_a_document_whose_url_is_spelled_otherwise_is_refused_too(
+    simulator: Simulator, client: Client, url: str
+) -> None:
+    number = client.incoming_phone_numbers.create(phone_number="+12025550142", voice_url=url, status_callback=OURS)
+    serving = replace(HERE, serves=lambda asked: asked == DOCUMENT)
+    fault, unreported = found(simulator, serving)
+    assert (fault.level, fault.fix) == ("warning", f"set the voice URL to {DOCUMENT}")
+    assert f"fail if {url} leads to the listener, which refuses it: it is spelled and signed with " in fault.text
+    assert unreported.fix == "this sets it"
+    typed(str(unreported.facts["command"]), env_for(simulator))
+    assert client.incoming_phone_numbers(number.sid).fetch().voice_url == DOCUMENT
+    assert [one.level for one in found(simulator, serving)] == ["ok"]
+    # One that is not served is missing, however it is spelled.
+    number.update(voice_url=url)
+    (missing,) = found(simulator, replace(HERE, serves=lambda _url: False))
+    assert missing.fix == "start it with --serve survey=FILE, or set another voice URL"
+    assert "command" not in str(missing.facts)
 
 
 def test_where_a_proxy_routes_a_part_of_a_host_here_the_rest_is_elsewhere() -> None:
@@ -396,7 +834,7 @@ SIGNED_IN = Listeners([WITH_PASSWORD], f"{WITH_PASSWORD}#rc=5&rp=5xx,ct,rt", for
     ("url", "is_here"),
     [
         (WITH_PASSWORD, True),
-        ("https://tw:fake%2DWord@CALLS.example.com/status#rc=5", True),
+        ("https://tw:fake%2DWord@calls.example.com/status#rc=5", True),
         (WITH_PASSWORD.replace(SECRET, "***"), False),
         (WITH_PASSWORD.replace(SECRET, "wrong"), False),
         (WITH_PASSWORD.replace(SECRET, SECRET.lower()), False),
@@ -419,6 +857,35 @@ def test_the_request_holds_the_password_of_the_url_and_says_so(simulator: Simula
     set_now = client.incoming_phone_numbers(number.sid).fetch()
     assert (set_now.voice_url, set_now.status_callback) == (SIGNED_IN.to_paste, SIGNED_IN.to_paste)
     assert [one.name for one in found(simulator, SIGNED_IN)] == ["numbers"]
+
+
+@pytest.mark.parametrize("listeners", [FORWARDING, SIGNED_IN])
+def test_the_request_keeps_a_password_in_the_query_of_a_voice_url_and_says_so(
+    simulator: Simulator, client: Client, listeners: Listeners
+) -> None:
+    query = "url=https%3A%2F%2Fann%3As3cret%40x.example.com"
+    number = client.incoming_phone_numbers.create(phone_number="+12025550142", voice_url=f"{THEIRS}?{query}")
+    (finding,) = found(simulator, listeners)
+    assert str(finding.fix).endswith("the command holds a password in clear, in the query of the voice URL")
+    assert ("the public URL's password" in str(finding.fix)) is (listeners is SIGNED_IN)
+    assert "s3cret" not in finding.text + str(finding.fix)
+    typed(str(finding.facts["command"]), env_for(simulator))
+    assert f"?{query}#" in client.incoming_phone_numbers(number.sid).fetch().voice_url
+
+
+def test_so_it_does_with_one_in_the_query_of_a_status_callback_that_is_spelled_otherwise(
+    simulator: Simulator, client: Client
+) -> None:
+    query = "?url=https%3A%2F%2Fann%3As3cret%40x.example.com"
+    number = client.incoming_phone_numbers.create(
+        phone_number="+12025550142", voice_url=OURS, status_callback=f"https://Calls.example.com/done{query}"
+    )
+    (finding,) = found(simulator, FORWARDING)
+    assert finding.fix == "this sets it; the command holds a password in clear, in the query of the status callback"
+    assert "s3cret" not in finding.text
+    typed(str(finding.facts["command"]), env_for(simulator))
+    set_now = client.incoming_phone_numbers(number.sid).fetch()
+    assert set_now.status_callback == f"https://calls.example.com/done{query}"
 
 
 def test_a_number_with_another_password_is_named_and_neither_is_shown(simulator: Simulator, client: Client) -> None:
@@ -624,6 +1091,61 @@ def test_beside_a_watch_a_document_that_is_not_served_is_none(
         assert "trouble" not in "".join(watch.lines())  # it has no word on what was looked at
 
 
+@pytest.mark.parametrize("more", [(), ("--forward-to", "http://127.0.0.1:9/voice")], ids=["alone", "forwarding"])
+def test_beside_a_watch_a_document_whose_file_is_no_good_any_more_is_none(
+    callctl: Callctl, simulator: Simulator, client: Client, home: Path, document: Path, more: tuple[str, ...]
+) -> None:
+    env = env_for(simulator)
+    arguments = ("watch", "--port", "0", "--no-poll", "--json", "--serve", f"survey={document}", *more)
+    with Piped(*arguments, home=home, env=env) as watch:
+        url = watch.record()["callback_url"]
+        voice_url = url.removesuffix("status") + "twiml/survey"
+        client.incoming_phone_numbers.create(
+            phone_number="+12025550142", voice_url=f"{voice_url}?a=b", status_callback=url
+        )
+        assert "number" not in doctor(callctl, env)[1]
+        document.write_text("<Response><Say>Hel")
+        code, findings = doctor(callctl, env)
+        assert (code, findings["number"]["level"]) == (0, "warning")
+        assert findings["number"]["text"] == (
+            f"the calls of +12025550142 fail if {voice_url}?a=b leads to the listener, which can't give that document "
+            "now: the file of --serve survey can't be read or is no TwiML"
+        )
+        assert findings["number"]["fix"] == "mend the file that --serve survey names, or set another voice URL"
+        document.unlink()
+        assert doctor(callctl, env)[1]["number"]["text"] == findings["number"]["text"]
+        document.write_text("<Response><Say>Hello</Say></Response>")
+        assert "number" not in doctor(callctl, env)[1]
+        watch.interrupt()
+        assert "trouble" not in "".join(watch.lines())
+
+
+def test_beside_two_watches_a_document_that_the_other_one_has_is_none(
+    callctl: Callctl, simulator: Simulator, client: Client, home: Path, document: Path, forwarding_watch: dict[str, Any]
+) -> None:
+    env = env_for(simulator)
+    elsewhere = forwarding_watch["callback_url"].removesuffix("status") + "twiml/survey"
+    arguments = ("--serve", f"survey={document}")
+    with (
+        Piped("watch", "--port", "0", "--no-poll", "--json", *arguments, home=home, env=env) as watch,
+        Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=env) as without,
+    ):
+        url, silent = watch.record()["callback_url"], without.record()["callback_url"]
+        voice_url = silent.removesuffix("status") + "twiml/survey"
+        number = client.incoming_phone_numbers.create(
+            phone_number="+12025550142", voice_url=voice_url, status_callback=url
+        )
+        (finding,) = findings_of(callctl, env, "number")
+        assert finding["text"].startswith(f"the calls of +12025550142 fail if {voice_url} leads to the listener")
+        for known in (url.removesuffix("status") + "twiml/survey", elsewhere):  # which the application may have
+            number.update(voice_url=known)
+            assert findings_of(callctl, env, "number") == []
+        # What one has that can't be given is not there by that of another one.
+        document.unlink()
+        number.update(voice_url=url.removesuffix("status") + "twiml/survey")
+        assert len(findings_of(callctl, env, "number")) == 1
+
+
 def findings_of(callctl: Callctl, env: dict[str, str], name: str) -> list[dict[str, Any]]:
     """Run doctor, and return all of its findings of this name."""
     out = callctl("doctor", "--json", env={"CALLCTL_PORT": "0"} | env).out
@@ -754,7 +1276,7 @@ def test_of_several_listeners_one_whose_callbacks_may_be_lost_reports_nothing_fo
     assert sorted(counted) == sorted(expected)
 
 
-@pytest.mark.parametrize("path", ["status", "twiml/survey"])
+@pytest.mark.parametrize("path", ["status", "status/", "status?tenant=7", "twiml/survey", "sales#rc=5"])
 def test_without_a_watch_a_number_whose_voice_url_is_the_public_url_is_a_fault(
     callctl: Callctl, simulator: Simulator, client: Client, path: str
 ) -> None:
@@ -762,7 +1284,7 @@ def test_without_a_watch_a_number_whose_voice_url_is_the_public_url_is_a_fault(
     number = client.incoming_phone_numbers.create(phone_number="+12025550142", voice_url=f"{base}/{path}")
     env = env_for(simulator) | {"CALLCTL_PORT": str(port), "CALLCTL_PUBLIC_URL": f"{base}/status"}
     code, findings = doctor(callctl, env)
-    if path == "status":
+    if path.startswith("status"):
         expected, why = (1, "error"), ": the voice URL leads"
     else:  # a proxy may lead it to an application
         expected, why = (0, "warning"), f" if {base}/{path} leads"

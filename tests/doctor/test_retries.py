@@ -52,10 +52,12 @@ def found(server: Server, *, callback_url: str = OURS) -> list[tuple[str, str | 
 
 
 def test_numbers_whose_callbacks_come_here_and_are_not_tried_again_are_named() -> None:
-    listed = numbers(OURS, f"{OURS}#{RETRIES}", "https://elsewhere.example.com/status", "", f"{OURS}#rc=1")
+    listed = numbers(
+        OURS, f"{OURS}#{RETRIES}", "https://elsewhere.example.com/status", "", f"{OURS}/#rc=1", f"{OURS}?a=b"
+    )
     with Server(reply(200, listed)) as server:
         ((text, fix),) = found(server)
-        assert text == "the status callback of +12025550100, +12025550104 does not have Twilio try again"
+        assert text == "the status callback of +12025550100, +12025550104, +12025550105 does not have Twilio try again"
         assert fix is not None
         assert f"#{RETRIES}" in fix
         assert "/IncomingPhoneNumbers.json" in server.received[0].path

@@ -11,8 +11,11 @@ from callctl.support.urls import (
     is_http_url,
     is_loopback_host,
     is_loopback_url,
+    is_same_address,
+    joined_queries,
     scheme_hint,
     why_unreachable,
+    with_fragment,
     without_user_and_fragment,
 )
 
@@ -134,6 +137,25 @@ def test_any_text_can_be_asked_about(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "is_same"),
+    [
+        ("https://example.com/status", True),
+        ("https://u:p@example.com/status#rc=5", True),
+        ("HTTPS://Example.com.:443/status/", True),
+        ("http://example.com/status", False),
+        ("https://example.com/Status", False),
+        ("https://example.com/status?a=b", False),
+        ("https://example.com:8443/status", False),
+        ("", False),
+        ("/status", False),
+        ("https://[/status", False),
+    ],
+)
+def test_what_leads_to_the_same_address(url: str, *, is_same: bool) -> None:
+    assert is_same_address(url, "https://example.com/status") is is_same
+
+
+@pytest.mark.parametrize(
     "url", ["https://example.com/status", "https://8.8.8.8/x", "https://example.com.:8443/", "https://[2606:4700::1]/"]
 )
 def test_what_twilio_may_reach(url: str) -> None:
@@ -176,6 +198,17 @@ def test_as_it_goes_over_the_wire(url: str, wire: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "whole"),
+    [
+        ("https://example.com/status", "https://example.com/status#rc=5"),
+        ("https://example.com/status#rp=all", "https://example.com/status#rp=all"),
+    ],
+)
+def test_a_fragment_is_added_where_there_is_none(url: str, whole: str) -> None:
+    assert with_fragment(url, "rc=5") == whole
+
+
+@pytest.mark.parametrize(
     ("text", "hint"),
     [
         ("example.com/x.xml", "https:// is missing: https://example.com/x.xml"),
@@ -203,3 +236,21 @@ def test_as_it_goes_over_the_wire(url: str, wire: str) -> None:
 )
 def test_a_missing_scheme_is_named(text: str, hint: str) -> None:
     assert scheme_hint(text, otherwise="else") == hint
+
+
+@pytest.mark.parametrize(
+    ("own", "query", "joined"),
+    [
+        ("", "", ""),
+        ("a=1", "", "a=1"),
+        ("", "b=2", "b=2"),
+        ("a=1", "b=2", "a=1&b=2"),
+        ("a=1", "a=1", "a=1"),
+        ("a=1&c=3", "b=2&a=2", "c=3&b=2&a=2"),
+        ("a=1&a=2&b", "a=3&a=4", "b&a=3&a=4"),
+        ("%61+b=1&&c", "a%20b=2", "c&a%20b=2"),
+        ("a=1", "b=%C3%A9&c=x+y%2B", "a=1&b=%C3%A9&c=x+y%2B"),  # as they are written
+    ],
+)
+def test_of_two_queries_the_second_one_counts_for_a_name_that_both_have(own: str, query: str, joined: str) -> None:
+    assert joined_queries(own, query) == joined

@@ -50,6 +50,14 @@ async def test_a_watch_that_can_be_reached_shows_the_round_trip(tmp_path: Path) 
         reader.close()
 
 
+@pytest.mark.parametrize("target", ["/status?key=a%2Fb%7E%c3%bc", "/a%7Eb%3A/status", "/a/../b"])
+async def test_a_public_url_is_requested_as_it_is_spelled(tmp_path: Path, target: str) -> None:
+    url = f"http://127.0.0.1:{(port := free_port())}{target}"
+    async with running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", port, public_url=url)) as watch:
+        nonce = watch.session.listener_config.nonce
+        assert (await selftest(url, keys=(TOKEN,), nonce=nonce)).failure is None
+
+
 async def test_the_probe_measures_and_reports_what_is_wrong(tmp_path: Path, application: Application) -> None:
     async with running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0)) as watch:
         url, nonce = watch.ready.callback_url, watch.session.listener_config.nonce

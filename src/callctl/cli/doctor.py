@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
@@ -142,31 +142,34 @@ def _numbers(runtime: Runtime, settings: Settings, running: Running, route: Exam
     if watch is None and running.is_known and route.came_back and numbers:
         yield from unanswered_findings(settings, runtime.client, numbers=numbers, callback_url=url)
     if watch is not None and numbers and (settings.is_loopback or not is_loopback_url(url)):
-        yield from number_findings(
-            settings, runtime.client, numbers=numbers, listeners=_listeners(running, watch, route)
-        )
+        yield from number_findings(settings, runtime.client, numbers=numbers, listeners=_listeners(running, route))
 
 
-def _listeners(running: Running, watch: WatchRecord, route: Examined) -> Listeners:
+def _listeners(running: Running, route: Examined) -> Listeners:
     """Return what is known of who listens, by their records and the route, and of the paths of those here."""
-    from callctl.doctor.numbers import Listeners
-    from callctl.watch.registry.health import serves
-    from callctl.watch.registry.record import NO, YES
+    from callctl.doctor.numbers import Listeners, is_of_document
+    from callctl.watch.registry.health import cannot_give, serves
+    from callctl.watch.registry.record import NO
 
-    to_paste = watch.callback_url if urlsplit(watch.callback_url).fragment else f"{watch.callback_url}#{RETRIES}"
-    silent = [each for each in running.watches if each.forwards == NO]
+    @cache
+    def served(url: str) -> list[tuple[WatchRecord, bool | None]]:
+        at_url = [each for each in running.watches if is_of_document(url, [each.callback_url])]
+        return [(each, None if each.host else serves(each, urlsplit(url).path)) for each in at_url]
 
-    def serves_document(path: str) -> bool | None:
-        known = {None if each.host or each.forwards != NO else serves(each, path) for each in running.watches}
+    def serves_document(url: str) -> bool | None:
+        # What it has not itself, one that passes requests on may get from the application.
+        known = {None if is_there is False and each.forwards != NO else is_there for each, is_there in served(url)}
         return True if True in known else None if None in known else False
 
-    return Listeners(
-        [each.callback_url for each in running.watches],
-        to_paste,
-        forwards=watch.forwards == YES,
-        forwarding=[each.callback_url for each in running.watches if each.forwards == YES],
-        without_twiml=[(each.callback_url, each.where) for each in silent],
+    @cache
+    def lacks_document(url: str) -> bool:
+        there = [each for each, is_there in served(url) if is_there]
+        return bool(there) and all(cannot_give(each, urlsplit(url).path) for each in there)
+
+    return replace(
+        Listeners.of(running.watches, retries=RETRIES),
         serves=serves_document,
+        lacks=lacks_document,
         lost=route.lost,
         dead=route.dead,
         is_complete=running.is_known,

@@ -9,7 +9,7 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 from callctl.calls.event import CallEvent
-from callctl.doctor.numbers import is_same_url
+from callctl.doctor.spelling import difference, is_same_url, leads_to_same
 from callctl.errors import CallctlError, NetworkError, PortTakenError, StoreError, without_secrets
 from callctl.settings import FLAG, Settings
 from callctl.support.threads import run_in_thread
@@ -407,6 +407,8 @@ def _untested(settings: Settings, route: CallbackRoute, watch: WatchRecord) -> l
     if url is None or settings.sources.get("CALLCTL_PUBLIC_URL") != FLAG or is_same_url(url, watch.callback_url):
         return []
     why = f"{url} is not tested: the running {watch.noun} has another one"
+    if leads_to_same(url, watch.callback_url):
+        why += f", for this is spelled {difference(url, watch.callback_url)}"
     return [skipped("public URL", why)]
 
 

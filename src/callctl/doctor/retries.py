@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import parse_qs, urlsplit
 
 from callctl.api.resources import PhoneNumber
-from callctl.doctor.numbers import is_same_url
+from callctl.doctor.spelling import leads_to
 from callctl.views.doctor_finding import Finding, warning
 
 # The failures after which a callback is lost unless Twilio tries again (docs/twilio.md, "Delivery").
@@ -39,7 +39,7 @@ def retry_findings(numbers: Sequence[PhoneNumber], *, callback_url: str, retries
     without_retries = [
         number.number
         for number in numbers
-        if is_same_url(number.status_callback, callback_url) and not has_retries(number.status_callback)
+        if leads_to(number.status_callback, callback_url) and not has_retries(number.status_callback)
     ]
     if without_retries:
         more = "" if len(without_retries) <= _SHOWN else f" and {len(without_retries) - _SHOWN} more"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from urllib.parse import urlsplit
+from functools import lru_cache
+from urllib.parse import SplitResult, unquote_plus, urlsplit
 
 from callctl.errors import without_secrets
 
@@ -20,12 +21,17 @@ def is_loopback_host(host: str) -> bool:
         return False
 
 
+def hostname_of(url: str) -> str | None:
+    """Return the host of a URL in lower case, without its port; None if it has none or is no URL."""
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
+
+
 def is_loopback_url(url: str) -> bool:
     """Return whether a URL points to this machine."""
-    try:
-        return is_loopback_host(urlsplit(url).hostname or "")
-    except ValueError:
-        return False
+    return is_loopback_host(hostname_of(url) or "")
 
 
 def is_unencrypted(url: str) -> bool:
@@ -74,6 +80,24 @@ def one_spelling(url: str) -> str:
     return f"{parts.scheme}://{host}{url[url.index('//') + 2 + len(parts.netloc) :]}"
 
 
+def is_same_address(url: str, other: str) -> bool:
+    """Return whether requests to two URLs go to the same place, though they may be signed otherwise.
+
+    User, fragment and a slash at the end are left out. What is no URL is at no address.
+    """
+    address = _address(url)
+    return address is not None and address == _address(other)
+
+
+@lru_cache
+def _address(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(one_spelling(without_user_and_fragment(url)))
+    except ValueError:
+        return None
+    return parts._replace(path=parts.path.rstrip("/"))
+
+
 def scheme_hint(text: str, *, otherwise: str) -> str:
     """Return what to do about a text that is no http or https URL: to add the scheme, where that makes it one.
 
@@ -107,6 +131,22 @@ def why_unreachable(url: str) -> str | None:
             return "its host is an IP address in an unusual spelling"  # 127.1 and 0x7f.1 are loopback to many programs
         return None if "." in host else "its host name has no domain"
     return None if address.is_global else "it is a private address"
+
+
+def joined_queries(own: str, query: str) -> str:
+    """Return two queries as one. Of a name that both have, what the second one says counts alone."""
+    names = {_name(pair) for pair in query.split("&")}
+    kept = (pair for pair in own.split("&") if pair and _name(pair) not in names)
+    return "&".join((*kept, query) if query else kept)
+
+
+def _name(pair: str) -> str:
+    return unquote_plus(pair.partition("=")[0])
+
+
+def with_fragment(url: str, fragment: str) -> str:
+    """Return a URL with a fragment, or as it is where it has one of its own."""
+    return url if "#" in url else f"{url}#{fragment}"
 
 
 def without_user_and_fragment(url: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 import aiohttp
+from yarl import URL
 
 from callctl.support.connection_errors import reason_of, tls_reason
 from callctl.support.parsing import read_json
@@ -107,7 +108,11 @@ def _awaiting(awaited: set[SelftestId] | None, own: SelftestId) -> Iterator[Call
 
 
 async def _ask(url: str, method: str, *, limit: float, **request: Any) -> tuple[str | None, str | None, int | None]:
-    """Return why there is no answer, else the nonce in it, if it has one, and its status."""
+    """Return why there is no answer, else the nonce in it, if it has one, and its status.
+
+    The URL is requested as it is spelled, for so it is signed, unless it has letters that can't be sent.
+    """
+    bare = without_user_and_fragment(url)
     try:
         async with (
             aiohttp.ClientSession(
@@ -115,7 +120,7 @@ async def _ask(url: str, method: str, *, limit: float, **request: Any) -> tuple[
             ) as http,
             http.request(
                 method,
-                without_user_and_fragment(url),
+                URL(bare, encoded=bare.isascii()),
                 proxy=None if is_loopback_url(url) else await run_in_thread(lambda: _proxy_to(url)),
                 allow_redirects=False,
                 **request,

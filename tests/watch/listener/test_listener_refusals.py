@@ -53,6 +53,17 @@ async def test_a_form_changed_on_the_way_is_refused(start: Start, http: aiohttp.
         ("https://old.example.com/status", "wrong host"),
         ("https://example.com:8443/status", "wrong port"),
         ("http://old.example.com/status", "wrong host and scheme"),
+        ("https://EXAMPLE.com/status", "capitals in the host"),
+        ("https://eXample.com/status", "capitals in the host"),
+        ("http://Example.com/status", "capitals in the host and scheme"),
+        ("https://Example.com/status/", "capitals in the host"),
+        ("https://Example.com.:8443/status", "wrong port"),
+        ("https://example.com./status", "dot after the host"),
+        ("https://Example.com./status", "dot after the host"),
+        ("http://example.com:443/status", "wrong scheme"),  # the port is that of the listener's URL
+        ("http://Example.com:443/status", "capitals in the host and scheme"),
+        ("HTTPS://example.com/status", "capitals in the scheme"),
+        ("HTTPS://example.com/status/", "capitals in the scheme"),
     ],
 )
 async def test_a_refusal_is_explained_once_per_cause(
@@ -71,6 +82,42 @@ async def test_a_refusal_is_explained_once_per_cause(
     assert url in text
     assert PUBLIC in text
     assert TOKEN not in text
+
+
+@pytest.mark.parametrize(
+    ("url", "cause"),
+    [
+        ("https://EXAMPLE.COM/status", "capitals in the host"),
+        ("https://Example.com/status/", "capitals in the host"),
+        ("https://Example.Com/status", "capitals in the host"),
+        ("https://example.com./status", "dot after the host"),
+    ],
+)
+async def test_the_usual_spellings_of_the_host_are_tried_where_its_header_has_the_listeners(
+    start: Start, reports: Reports, http: aiohttp.ClientSession, url: str, cause: str
+) -> None:
+    listener = await start()
+    fields = form(1, "ringing")
+    headers = sign(url, fields) | {"Host": "example.com"}
+    async with http.post(listener.url + "/status", data=fields, headers=headers) as answer:
+        assert answer.status == 403
+    (text,) = reports.troubles
+    assert text == f"refused a request: {cause}: signed over {url}, while this listener expects {PUBLIC}"
+
+
+async def test_another_url_with_the_same_fault_is_explained_too_up_to_a_number(
+    start: Start, reports: Reports, http: aiohttp.ClientSession
+) -> None:
+    listener = await start()
+    fields = form(1, "ringing")
+    hosts = ["Example.com", "EXAMPLE.com", "Example.com", *(f"host{number}.example.com" for number in range(40))]
+    for host in [*hosts, *hosts, "example.com."]:
+        headers = sign(f"https://{host}/status", fields) | {"Host": host}
+        async with http.post(listener.url + "/status", data=fields, headers=headers) as answer:
+            assert answer.status == 403
+    said = [text.partition("signed over ")[2].partition(",")[0] for text in reports.troubles]
+    # The last one has a cause of its own.
+    assert said == [f"https://{host}/status" for host in [*hosts[:2], *hosts[3:17], "example.com."]]
 
 
 async def test_a_path_that_was_signed_otherwise_is_explained(

@@ -177,6 +177,25 @@ def test_a_forged_form_of_thousands_of_fields_is_put_in_order_once_and_not_expla
     assert check.refusals.explain(few, requested=RequestedUrl()).startswith("wrong scheme: ")
 
 
+@pytest.mark.parametrize(
+    ("own", "signed", "host", "cause"),
+    [
+        ("https://example.com", "http://example.com:443", "example.com:443", "wrong scheme"),
+        ("https://example.com:443", "http://example.com:80", "example.com", "wrong scheme"),
+        ("http://example.com", "https://example.com:80", "example.com:80", "wrong scheme"),
+        ("https://Example.com", "http://Example.com:443", "Example.com:443", "wrong scheme"),
+        ("https://example.com", "http://Example.com:443", "Example.com:443", "capitals in the host and scheme"),
+        ("https://example.com:443", "https://Example.com", "Example.com", "capitals in the host"),
+        ("https://example.com", "http://example.com:8443", "example.com:8443", "wrong port and scheme"),
+    ],
+)
+def test_the_usual_port_alone_is_no_other_host(own: str, signed: str, host: str, cause: str) -> None:
+    check = SignatureCheck([f"{own}/status"], keys=["12345"])
+    request = SignedRequest("/status", (), signature=signature_of(f"{signed}/status", (), key="12345"))
+    said = check.refusals.explain(request, requested=RequestedUrl(((host, "Host"),)))
+    assert said.partition(":")[0] == cause
+
+
 URL = "https://example.com/status"
 
 

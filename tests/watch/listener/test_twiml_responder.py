@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from pathlib import Path
+from unittest.mock import Mock
 
+import aiohttp
 import pytest
+from aiohttp.test_utils import make_mocked_request
 from events import ACCOUNT, form, sid
 from listeners import PUBLIC, VOICE_DOCUMENT, FailingStore, Reports, Start, post, sign, twiml_form
 from watches import running_watch, settings_in
 
 from callctl.errors import StoreAwayError, StoreError, UsageError
 from callctl.store.sqlite.store import SqliteStore
-from callctl.watch.listener.server import Limits
+from callctl.watch.listener.server import Limits, is_from_here
 from callctl.watch.listener.twiml_responder import Documents, TwimlResponder
 from callctl.watch.options import WatchOptions
 
@@ -44,6 +49,88 @@ async def test_a_document_is_served_to_verified_requests_alone(tmp_path: Path) -
         file.write_text("<Response>")
         assert (await post(url, twiml_form(4)))[0] == 500
         assert "not well-formed" in await watch.view.until_noted("answered with 500")
+
+
+async def test_only_doctor_hears_that_a_documents_file_is_no_good_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "survey.xml"
+    file.write_text(DOCUMENT)
+    documents = Documents.read_options(["survey=survey.xml"], folder=tmp_path)
+    readers: list[threading.Thread] = []
+    read = Documents.text
+
+    def text(documents: Documents, name: str) -> str:
+        readers.append(threading.current_thread())
+        return read(documents, name)
+
+    monkeypatch.setattr(Documents, "text", text)
+    async with running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0, documents=documents)) as watch:
+        url = watch.ready.documents["survey"]
+        assert await head(url) == 405
+        file.unlink()
+        assert await head(url) == 410
+        assert len(readers) == 2
+        assert threading.current_thread() not in readers  # that of the event loop, for which callbacks wait
+        for name, value in (
+            ("Host", "calls.example.com"),
+            ("Host", ""),
+            ("Host", "["),
+            ("Forwarded", "for=192.0.2.1"),
+            ("X-Forwarded-For", "192.0.2.1"),
+            ("X-Forwarded-Host", "calls.example.com"),
+            ("Via", "1.1 proxy"),
+        ):
+            assert await head(url, **{name: value}) == 405
+        assert len(readers) == 2
+
+
+async def test_a_document_whose_file_is_being_read_is_not_read_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    goes_on = threading.Event()
+    readers: list[str] = []
+
+    def text(_documents: Documents, name: str) -> str:
+        readers.append(name)
+        assert goes_on.wait(60)
+        raise UsageError("can't read it")
+
+    monkeypatch.setattr(Documents, "text", text)
+    responder = TwimlResponder(Documents({"one": Path("one.xml")}), forwarder=None, trouble=lambda _trouble: None)
+    looks = [asyncio.create_task(responder.lacks("/twiml/one")) for _ in range(3)]
+    looks[0].cancel()
+    await asyncio.wait(looks[:1])
+    goes_on.set()
+    assert await asyncio.gather(*looks[1:]) == [True, True]
+    assert readers == ["one"]
+    assert await responder.lacks("/twiml/one")
+    assert readers == ["one", "one"]
+
+
+@pytest.mark.parametrize(
+    ("peer", "own", "url", "is_here"),
+    [
+        ("127.0.0.1", "127.0.0.1", "http://127.0.0.1:8765", True),
+        ("127.0.0.1", "127.0.0.5", "http://127.0.0.5:8765", True),
+        ("::1", "::1", "http://[::1]:8765", True),
+        ("192.0.2.1", "192.0.2.1", "http://192.0.2.1:8765", True),
+        ("fe80::1%eth0", "fe80::1%eth0", "http://[fe80::1%eth0]:8765", True),
+        ("192.0.2.7", "192.0.2.1", "http://192.0.2.1:8765", False),
+        ("192.0.2.7", "192.0.2.1", "http://127.0.0.1:8765", False),
+    ],
+)
+def test_a_request_is_from_here_whose_other_end_is_here(peer: str, own: str, url: str, *, is_here: bool) -> None:
+    ends = {"peername": (peer, 50000), "sockname": (own, 8765)}
+    transport = Mock(get_extra_info=ends.get)
+    host = url.removeprefix("http://").replace("%eth0", "")
+    request = make_mocked_request("HEAD", "/twiml/one", headers={"Host": host}, transport=transport)
+    assert is_from_here(request, url) is is_here
+    assert not is_from_here(make_mocked_request("HEAD", "/twiml/one", headers={"Host": host}), url)
+
+
+async def head(url: str, **headers: str) -> int:
+    """Return the status of the answer to a HEAD."""
+    async with aiohttp.ClientSession() as http, http.head(url, headers=headers) as answer:
+        return answer.status
 
 
 async def test_a_document_is_served_as_it_is_checked(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -10,7 +11,7 @@ from callctl.cli.options.another_store import say_another_store
 from callctl.cli.options.checks import check_reachable
 from callctl.errors import CallctlError, UsageError, without_secrets, without_user_info
 from callctl.settings import Settings
-from callctl.support.urls import is_http_url, is_loopback_url, scheme_hint
+from callctl.support.urls import is_http_url, is_loopback_url, scheme_hint, with_fragment
 
 if TYPE_CHECKING:
     from callctl.watch.options import Ready
@@ -34,7 +35,7 @@ def find_callback(runtime: Runtime, settings: Settings, given: str | None) -> st
         UsageError: The URL that was given can't work.
     """
     if given is not None:
-        return _as_given(settings, given)
+        return _as_given(runtime, settings, given)
     record, is_known = look_for_watch(runtime, settings)
     if record is not None:
         return _of_watch(runtime, settings, record)
@@ -59,7 +60,7 @@ def find_callback_of_live(runtime: Runtime, settings: Settings, given: str | Non
             hint="give --url; `callctl watch --serve NAME=FILE` serves a file of TwiML at a URL",
         )
     if given.lower() != "watch":
-        return _as_given(settings, given)
+        return _as_given(runtime, settings, given)
     record, is_known = look_for_watch(runtime, settings)
     if record is not None:
         return _of_watch(runtime, settings, record)
@@ -69,7 +70,7 @@ def find_callback_of_live(runtime: Runtime, settings: Settings, given: str | Non
     raise UsageError(f"--status-callback watch: {why}", hint=f"{start}, or give a URL")
 
 
-def _as_given(settings: Settings, given: str) -> str | None:
+def _as_given(runtime: Runtime, settings: Settings, given: str) -> str | None:
     if given.lower() == "none":
         return None
     if not is_http_url(given):
@@ -78,7 +79,35 @@ def _as_given(settings: Settings, given: str) -> str | None:
             hint=scheme_hint(given, otherwise="an absolute http or https URL; none means no callbacks"),
         )
     check_reachable(settings, given, what="--status-callback")
+    _warn_of_another_spelling(runtime, settings, given)
     return given
+
+
+def _warn_of_another_spelling(runtime: Runtime, settings: Settings, given: str) -> None:
+    """Say that a URL is that of a watch or listener here but for its spelling: callbacks are signed with that."""
+    from callctl.watch.registry.registry import running
+
+    try:
+        watches = list(running(settings))
+    except CallctlError:
+        return
+    if not watches:
+        return
+    from callctl.doctor.numbers import Listeners
+    from callctl.doctor.spelling import difference
+
+    listeners = Listeners.of(watches, retries=RETRIES)
+    but, what = listeners.has_but_for(given), "callbacks may be lost"
+    own = listeners.corrected(given)
+    own = own if listeners.has(own) else listeners.to_paste
+    if (slashed_like := listeners.slashed_like(given)) is not None:
+        but, what, own = difference(given, slashed_like), "the application gets callbacks at that path", slashed_like
+    if but is not None:
+        own = without_secrets(own if _understands_retries(settings) else own.partition("#")[0])
+        runtime.say(
+            f"callctl: warning: --status-callback is the URL of a running listener, but {but}: {what}\n"
+            f"hint: give {shlex.quote(own)}"
+        )
 
 
 def look_for_watch(runtime: Runtime, settings: Settings) -> tuple[WatchRecord | None, bool]:
@@ -159,22 +188,26 @@ def why_none(settings: Settings, *, is_known: bool) -> tuple[str, str]:
 
 
 def with_status_path(url: str) -> str:
-    """Return a public URL with ``/status`` appended if it has no path of its own."""
+    """Return a public URL with ``/status`` appended if it has no path of its own, and no ``#`` with nothing behind."""
     parts = urlsplit(url)
-    return parts._replace(path=STATUS_PATH).geturl() if parts.path in ("", "/") else url
+    return parts._replace(path=STATUS_PATH).geturl() if parts.path in ("", "/") else url.removesuffix("#")
 
 
 def with_retries(settings: Settings, url: str) -> str:
     """Return a callback URL of callctl's own with the fragment that makes Twilio try again.
 
-    A fragment that is there is left alone. Another service would not understand it, and might sign it.
+    A fragment that is there is left alone.
     """
-    understood = settings.is_twilio or settings.is_loopback
-    return f"{url}#{RETRIES}{_EARLY}" if understood and not urlsplit(url).fragment else url
+    return with_fragment(url, f"{RETRIES}{_EARLY}") if _understands_retries(settings) else url
+
+
+def _understands_retries(settings: Settings) -> bool:
+    """Return whether the API takes a fragment for what it is: another service might sign it."""
+    return settings.is_twilio or settings.is_loopback
 
 
 def with_retries_to_paste(ready: Ready) -> str:
     """Return the callback URL of a listener as people paste it elsewhere: shorter, and to the same effect."""
     url = ready.callback_url
     understood = ready.is_twilio or is_loopback_url(ready.api_url)
-    return f"{url}#{RETRIES}" if understood and not urlsplit(url).fragment else url
+    return with_fragment(url, RETRIES) if understood else url

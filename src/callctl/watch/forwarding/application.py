@@ -16,7 +16,7 @@ from yarl import URL
 
 from callctl.errors import SettingsError, without_secrets
 from callctl.support.connection_errors import reason_of, tls_reason
-from callctl.support.urls import is_loopback_url
+from callctl.support.urls import is_loopback_url, joined_queries
 from callctl.watch.forwarding.name_lookup import NameLookup
 from callctl.watch.listener.server import ReceivedRequest
 
@@ -130,16 +130,29 @@ class Application:
             await self._http.close()
 
     def target_of(self, received: ReceivedRequest) -> URL:
-        """Return where a request goes that was received here: to the URL, with the request's own query."""
+        """Return where a request goes that was received here: to the URL, with the request's own query.
+
+        The URL's query is there too, but for names that the request's has: a number's URL here keeps the query of the
+        application's own, which is often the one that was given.
+        """
         path, _, query = received.target.partition("?")
         if self._is_at_path(received):
+            path = self._without_folder(path, received.folder)
             root = str(self.url.with_path("/")).removesuffix("/")
             return URL(f"{root}{path}?{query}" if query else root + path, encoded=True)
         if not query:
             return self.url
-        own = self.url.raw_query_string
         text = str(self.url.with_query(None).with_fragment(None))
-        return URL(f"{text}?{own}&{query}" if own else f"{text}?{query}", encoded=True)
+        return URL(f"{text}?{joined_queries(self.url.raw_query_string, query)}", encoded=True)
+
+    def _without_folder(self, path: str, folder: str) -> str:
+        """Return a path as the application has it: without the folder of the public URL, unless it is below that too.
+
+        There it is left out where it comes twice, as in the URL that ``doctor`` has a number keep its path in.
+        """
+        rest = path.removeprefix(folder)
+        is_below = self.url.raw_path.startswith(f"{folder}/")
+        return rest if folder and (not is_below or rest.startswith(f"{folder}/")) else path
 
     def name_of(self, received: ReceivedRequest) -> str:
         """Return where a request goes, for a message: the URL as it was given, or with the request's own path."""

@@ -65,8 +65,17 @@ class Address:
 
     def urls_at(self, path: str) -> list[str]:
         """Return the URLs that this path has below any address of ours, whether it is served here or not."""
-        origins = [urlsplit(url)._replace(path="", query="", fragment="").geturl() for url in self._callback_urls]
+        origins = [_origin(url) for url in self._callback_urls]
         return [base + path for base in (*origins, base_of(self.callback_url, self.path))]
+
+    def public_url_at(self, path: str) -> str:
+        """Return the URL that this path has where it comes as it was requested."""
+        return _origin(self.callback_url) + path
+
+    @property
+    def folder(self) -> str:
+        """The path that the public URL has before ours; a proxy may take it away, and a tunnel does not."""
+        return urlsplit(base_of(self.callback_url, self.path)).path
 
     def misdirected_urls(self, path: str) -> list[str]:
         """Return the URLs over which a request may be signed that came to a path that is not served here.
@@ -87,6 +96,10 @@ class Address:
             for path, urls in self.signed_urls.items()
             for requested in (urlsplit(urls[0]).path, path)
         }
+
+
+def _origin(url: str) -> str:
+    return urlsplit(url)._replace(path="", query="", fragment="").geturl()
 
 
 def base_of(callback_url: str, path: str) -> str:

@@ -32,6 +32,7 @@ from callctl.errors import (
 )
 from callctl.settings import Settings, may_be_token
 from callctl.support.server import TcpServer
+from callctl.support.tasks import cancel_until_done
 from callctl.watch.counts import Counts, is_to_be_reported
 from callctl.watch.forwarding.forwarder import Forwarder
 from callctl.watch.listener.address import Address
@@ -45,6 +46,7 @@ from callctl.watch.listener.server import (
     Limits,
     ReceivedRequest,
     SelftestId,
+    is_from_here,
     most_connections,
     no_content,
     not_allowed,
@@ -158,7 +160,7 @@ class Listener:
         self.health["callback_url"] = address.shown_url
         self._paths, self._https_hosts = address.paths, address.https_hosts
         self._signs_in = without_secrets(address.callback_url) != address.callback_url
-        self._public_paths = {urlsplit(urls[0]).path.rstrip("/") for urls in address.signed_urls.values()}
+        self._public_paths = {urlsplit(urls[0]).path or "/" for urls in address.signed_urls.values()}
         self._selftest_text = _selftest_text(address.callback_url)
         self._checks: dict[str, SignatureCheck] = {}  # by path; empty where nothing is verified
         if (keys := self.config.keys) is not None:
@@ -201,9 +203,7 @@ class Listener:
         if keeping := list(self._keeping):
             _, unfinished = await asyncio.wait(keeping, timeout=self.config.limits.stop_seconds)
             unstored = len(unfinished)
-            for task in keeping:
-                task.cancel()
-            await asyncio.gather(*keeping, return_exceptions=True)
+            await cancel_until_done(keeping)
         if unstored := unstored + self.failed - failed:
             events = "1 event" if unstored == 1 else f"{unstored} events"
             self._on_trouble(Trouble(f"{events} that came last may be missing from the event store", Cause.STORE))
@@ -236,7 +236,8 @@ class Listener:
         if own_path is None and (request.method not in ("GET", "POST") or not _says_it_is_signed(request)):
             return web.Response(status=404)
         if request.method not in ("GET", "POST"):
-            return not_allowed("GET, POST")
+            is_lacking = own_path is not None and await self._lacks_document(own_path, request)
+            return web.Response(status=410) if is_lacking else not_allowed("GET, POST")
         try:
             received = await receive(request, target, limits=self.config.limits)
         except BodyRefusedError as error:
@@ -250,16 +251,23 @@ class Listener:
         if own_path is not None and not self._may_be_elsewhere(path, own, received):
             return await self._accept(own_path, received, own)
         if (check := self._check_elsewhere(path, received)) is not None and check.accepts(received.signed):
-            received.is_elsewhere = True
+            received.is_elsewhere, received.folder = True, self._folder_in(path, received)
             return await self._accept(path, received, check)
         return self._misdirected(path, received) if own_path is None else await self._accept(own_path, received, own)
+
+    async def _lacks_document(self, path: str, request: web.BaseRequest) -> bool:
+        """Return whether the document at a path can't be given now; False to all but `doctor`, which is here."""
+        if self._responder is None or not is_from_here(request, self.url):
+            return False
+        return await self._responder.lacks(path)
 
     def _may_be_elsewhere(self, path: str, own: SignatureCheck | None, received: ReceivedRequest) -> bool:
         """Return whether a request to a path of ours may be for the application's own path of that name.
 
-        At the public URL's host it is, where the public URL has another path.
+        At the public URL's host it is, where the public URL has another path. With a slash more or less at the end it
+        is another one: an application's paths may all end with a slash.
         """
-        if self._forwarder is None or own is None or path.rstrip("/") in self._public_paths:
+        if self._forwarder is None or own is None or path in self._public_paths:
             return False
         return not own.accepts(received.signed)
 
@@ -277,6 +285,14 @@ class Listener:
         if not received.has_no_form and ACCOUNT_FIELD not in {name for name, _ in received.pairs}:
             return None
         return SignatureCheck(self.address.urls_at(path), keys=keys)
+
+    def _folder_in(self, path: str, received: ReceivedRequest) -> str:
+        """Return what of a path of the application is the public URL's folder, which no proxy has taken away."""
+        folder, keys = self.address.folder, self.config.keys
+        if not keys or not folder or not path.startswith(f"{folder}/"):
+            return ""
+        check = SignatureCheck([self.address.public_url_at(path)], keys=keys)
+        return folder if check.accepts(received.signed) else ""
 
     def _misdirected(self, path: str, received: ReceivedRequest) -> web.Response:
         """Answer a request to a path that is not served here, and report it if Twilio sent it: it is lost."""

@@ -20,6 +20,7 @@ from aiohttp.http import SERVER_SOFTWARE
 from callctl.errors import CallctlError, PortTakenError
 from callctl.support.connection_errors import reason_of
 from callctl.support.server import ANSWER_SECONDS, OpenConnections, TcpServer, room_for_connections
+from callctl.support.urls import hostname_of, is_loopback_host
 from callctl.watch.listener.signature import SignedRequest
 
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -32,6 +33,7 @@ SELFTEST_FIELD: Final = "CallctlProbe"
 SELFTEST_BYTES: Final = 16  # of its value, which is random, in hexadecimal
 SelftestId = tuple[str, str]  # a self-test's method and random value
 ACCOUNT_FIELD: Final = "AccountSid"  # in all that Twilio signs, near the beginning of the form
+_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "Via")  # what a proxy or a tunnel adds
 _MOST_FIELDS = 2000  # Twilio sends about thirty
 _OWN_FILES = 96  # kept free for the store, the tunnel, requests, and connections that were accepted but not counted yet
 _LAST_WORDS = 0.5  # seconds in which answers must be written once the server has stopped
@@ -68,8 +70,9 @@ class ReceivedRequest:
     """One request as it came. ``headers`` keep their order and case; ``pairs`` is the form, blanks included.
 
     ``is_usual`` is whether it is of HTTP/1.1 and others may follow on its connection; ``is_elsewhere`` whether it came
-    to a path of the application, which the listener itself does not serve; ``is_https`` whether its Host is that of an
-    https URL of ours, before which a proxy or a tunnel takes the TLS away.
+    to a path of the application, which the listener itself does not serve; ``folder`` is what that path begins with of
+    the public URL's, and the application's may not; ``is_https`` is whether its Host is that of an https URL of ours,
+    before which a proxy or a tunnel takes the TLS away.
     """
 
     method: str
@@ -80,6 +83,7 @@ class ReceivedRequest:
     signed: SignedRequest
     is_usual: bool = False
     is_elsewhere: bool = False
+    folder: str = ""
     is_https: bool = False
 
     @property
@@ -265,6 +269,20 @@ def target_of(request: web.BaseRequest) -> str:
     """Return path and query as they were in the request line, where a proxy may have put scheme and host too."""
     target = str(request.raw_path)
     return target if target.startswith("/") else "/" + target.partition("://")[2].partition("/")[2]
+
+
+def is_from_here(request: web.BaseRequest, url: str) -> bool:
+    """Return whether a request was sent from this machine to a URL on it, and not to another one by a proxy here."""
+    if request.transport is None or any(name in request.headers for name in _FORWARDED):
+        return False
+    peer, own = (request.transport.get_extra_info(name) for name in ("peername", "sockname"))
+    if not peer or not (is_loopback_host(peer[0]) or (own and peer[0] == own[0])):
+        return False
+    # Without the zone of an IPv6 address, which is not sent.
+    host, own_host = (
+        (hostname_of(each) or "").partition("%")[0] for each in (f"//{request.headers.get('Host', '')}", url)
+    )
+    return bool(host) and host == own_host
 
 
 async def receive(request: web.BaseRequest, target: str, *, limits: Limits) -> ReceivedRequest:

@@ -25,10 +25,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
-from urllib.parse import parse_qs, parse_qsl, urlsplit
+from urllib.parse import parse_qs, parse_qsl
 
 from callctl.calls.event_record import signed_form
 from callctl.errors import SettingsError
+from callctl.support.urls import hostname_of
 
 # SignalWire signs alike under a name of its own (docs/twilio.md, "Compatible services").
 SIGNATURE_HEADERS = ("X-Twilio-Signature", "X-SignalWire-Signature")
@@ -42,6 +43,8 @@ _LONGEST_EXPLAINED = 8192
 _HOST_HEADERS = ("Host", "X-Forwarded-Host", "X-Original-Host", "X-Forwarded-Server")
 _PATH_HEADERS = ("X-Forwarded-Uri", "X-Original-Uri", "X-Original-Url", "X-Rewrite-Url", "X-Envoy-Original-Path")
 _MOST = 4
+# The most refusals that are reported of one path, beside the first of each cause.
+_MOST_REPORTED = 16
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -282,11 +285,12 @@ class Refusals:
         self._urls, self._keys, self._other_keys, self._account_sid = urls, keys, other_keys, account_sid
         self._explained_at: datetime | None = None
         self.causes: Counter[str] = Counter()
+        self._said: set[str] = set()
 
     def explain_once(self, request: SignedRequest, *, requested: RequestedUrl, now: datetime) -> str | None:
-        """Explain a refusal if its cause is a new one; explain one a second at most.
+        """Explain a refusal if its cause is a new one, or another URL was signed; explain one a second at most.
 
-        Finding the cause takes many computations, and any client may send a request.
+        Finding the cause takes many computations, and any client may send a request. So not all URLs are said either.
         """
         if self._explained_at is not None and timedelta() <= now - self._explained_at < timedelta(seconds=1):
             return None
@@ -294,7 +298,10 @@ class Refusals:
         text = self.explain(request, requested=requested)
         cause = text.partition(":")[0]
         self.causes[cause] += 1
-        return f"refused a request: {text}" if self.causes[cause] == 1 else None
+        if self.causes[cause] > 1 and (text in self._said or len(self._said) >= _MOST_REPORTED):
+            return None
+        self._said.add(text)
+        return f"refused a request: {text}"
 
     def explain(self, request: SignedRequest, *, requested: RequestedUrl) -> str:
         """Say the likely cause of a wrong signature in one sentence, by trying what usually goes wrong.
@@ -338,17 +345,56 @@ class Refusals:
             own = slash + own
             slashed = own.rstrip("/") if own.endswith("/") else own + "/"
             yield "wrong scheme", f"{other}://{rest}", None
+            yield from _other_spellings(scheme, netloc, (own, slashed))
             yield "trailing slash", f"{scheme}://{netloc}{slashed}", None
             yield "trailing slash and wrong scheme", f"{other}://{netloc}{slashed}", None
             for tried, by in ((path, None), *requested.paths):
                 yield "wrong path", f"{scheme}://{netloc}{tried}", by
                 yield "wrong path and scheme", f"{other}://{netloc}{tried}", by
             for seen, header in requested.hosts:
-                cause = "wrong port" if _hostname(seen) == _hostname(netloc) else "wrong host"
+                usual_port = ":443" if scheme.lower() == "https" else ":80"
+                cause = _why_other_host(seen, netloc, usual_port=usual_port)
                 by = None if header == "Host" else header
                 for tried in dict.fromkeys((own, path, slashed, *(other_path for other_path, _ in requested.paths))):
-                    yield cause, f"{scheme}://{seen}{tried}", by
-                    yield f"{cause} and scheme", f"{other}://{seen}{tried}", by
+                    yield cause or "wrong path", f"{scheme}://{seen}{tried}", by
+                    yield f"{cause} and scheme" if cause else "wrong scheme", f"{other}://{seen}{tried}", by
+
+
+def _other_spellings(scheme: str, netloc: str, paths: Sequence[str]) -> Iterator[tuple[str, str, str | None]]:
+    """Yield the usual other spellings of scheme and host, with what is wrong; a Host header shows few of them."""
+    user, at, location = netloc.rpartition("@")
+    host, _, _ = location.partition(":")
+    if host.startswith("["):
+        return
+    rest = location[len(host) :]
+    dotted = host.removesuffix(".") if host.endswith(".") else f"{host}."
+    for path in paths:
+        for other in _other_capitals(scheme):
+            yield "capitals in the scheme", f"{other}://{netloc}{path}", None
+        for other in _other_capitals(host):
+            yield "capitals in the host", f"{scheme}://{user}{at}{other}{rest}{path}", None
+        yield "dot after the host", f"{scheme}://{user}{at}{dotted}{rest}{path}", None
+
+
+def _other_capitals(text: str) -> list[str]:
+    spelled = (text.lower(), text.upper(), text.capitalize(), text.title())
+    return [other for other in dict.fromkeys(spelled) if other != text]
+
+
+def _why_other_host(seen: str, expected: str, *, usual_port: str) -> str:
+    """Return what is wrong with a host and port that were signed, in place of those that were expected; "" if nothing.
+
+    The usual port of the scheme that was expected may be named by one of them alone.
+    """
+    signed, own = (text.rpartition("@")[2].removesuffix(usual_port) for text in (seen, expected))
+    if signed.lower() == own.lower():
+        return "" if signed == own else "capitals in the host"
+    signed, own = signed.lower(), own.lower()
+    host, own_host = ((hostname_of(f"//{text}") or "").removesuffix(".") for text in (signed, own))
+    if host != own_host:
+        return "wrong host"
+    has_same_port = signed.rpartition(host)[2].removeprefix(".") == own.rpartition(host)[2].removeprefix(".")
+    return "dot after the host" if has_same_port else "wrong port"
 
 
 def _about_json(request: SignedRequest) -> str:
@@ -370,11 +416,5 @@ def _path_in(url: str) -> str:
 
 def _is_host(text: str) -> bool:
     """Return whether a header's text can stand for a host in a URL; any client may have sent it."""
-    return bool(_hostname(text)) and text.isascii() and all(char.isalnum() or char in ".-:[]_" for char in text)
-
-
-def _hostname(netloc: str) -> str | None:
-    try:
-        return urlsplit(f"//{netloc}").hostname
-    except ValueError:
-        return None
+    is_plain = text.isascii() and all(char.isalnum() or char in ".-:[]_" for char in text)
+    return is_plain and bool(hostname_of(f"//{text}"))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +15,7 @@ from aiohttp import web
 
 from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import UsageError, why_unreadable
+from callctl.support.threads import start_in_thread
 from callctl.watch.forwarding.forwarder import Forwarder
 from callctl.watch.listener.address import DOCUMENTS
 from callctl.watch.listener.server import ReceivedRequest
@@ -33,6 +37,7 @@ class TwimlResponder:
     ) -> None:
         self._documents, self._forwarder, self._trouble = documents, forwarder, trouble
         self._reported: set[str] = set()
+        self._looks: dict[str, Future[bool]] = {}  # the last look at each document's file
 
     async def answer(self, path: str, received: ReceivedRequest, event: CallEvent | None = None) -> web.Response:
         """Answer with the document at this path, else with what the first application answers."""
@@ -45,6 +50,29 @@ class TwimlResponder:
         what = "a request for TwiML was answered with 404: this URL is for status callbacks; give --serve"
         self._report_once(Trouble(what, Cause.TWIML, url=received.target, status=404))
         return web.Response(status=404, text=NOT_FOR_TWIML)
+
+    async def lacks(self, path: str) -> bool:
+        """Return whether the document at this path can't be given now, since its file can't be read or is no TwiML.
+
+        It is read in a thread, one for each document: the file may be on a disk that does not answer.
+
+        Raises:
+            NoThreadError: The system has no thread left.
+        """
+        if not path.startswith(DOCUMENTS):
+            return False
+        name = path.removeprefix(DOCUMENTS)
+        look = self._looks.get(name)
+        if look is None or look.done():
+            look = self._looks[name] = start_in_thread(partial(self._lacks, name))
+        return await asyncio.wrap_future(look)
+
+    def _lacks(self, name: str) -> bool:
+        try:
+            self._documents.text(name)
+        except UsageError:
+            return True
+        return False
 
     def _document(self, name: str) -> web.Response:
         try:

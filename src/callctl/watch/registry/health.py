@@ -85,12 +85,22 @@ def serves(record: WatchRecord, path: str, *, timeout: float = HEALTH_LIMIT) -> 
 
     It takes a HEAD nowhere, and says which paths are its own by how it refuses one. Nothing is reported of that.
     """
+    status = _status_of_head(record, path, timeout=timeout)
+    return None if status is None else {405: True, 410: True, 404: False}.get(status)
+
+
+def cannot_give(record: WatchRecord, path: str, *, timeout: float = HEALTH_LIMIT) -> bool:
+    """Return whether a watch of this machine says that it can't give the document at a path now."""
+    return _status_of_head(record, path, timeout=timeout) == 410
+
+
+def _status_of_head(record: WatchRecord, path: str, *, timeout: float) -> int | None:
     try:
         url = urlsplit(record.health_url)._replace(path=path, query="", fragment="").geturl()
     except ValueError:
         return None
     reply = _ask("HEAD", url, timeout=timeout)
-    return None if reply is None else {405: True, 404: False}.get(reply[0])
+    return None if reply is None else reply[0]
 
 
 def _ask(method: str, url: str, *, timeout: float) -> tuple[int, bytes] | None:
