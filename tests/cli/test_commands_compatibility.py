@@ -84,7 +84,7 @@ def test_refusals_keep_their_code_and_their_exit_code(callctl: Callctl, service:
 def test_filters_that_the_server_ignores_are_checked_here(callctl: Callctl, somleng: Simulator) -> None:
     command = commands(callctl, somleng)
     busy, ringing = place(command, "+12025550102"), place(command, "+12025550103")
-    parent = place(command, "+12025550100", "--dial", "client:no-answer")
+    parent = place(command, "+12025550100", "--dial", "client:no-answer", "--dial-timeout", "10m")
     assert command("wait", busy, "--for", "ended").code == 0
     assert command("wait", ringing, "--for", "ringing").code == 0
     assert command("wait", parent, "--for", "answered").code == 0

@@ -383,21 +383,91 @@ def test_what_waited_when_a_listener_was_killed_is_there(
                 assert kept(settings) == []
 
 
-def test_a_password_is_not_kept_so_the_url_is_to_be_given(replay: Replaying, settings: Settings) -> None:
+def keep(settings: Settings, *urls: str) -> None:
+    """Keep one callback that was to go to these URLs."""
     one = callback(settings, 1, "ringing", at=0)
     stored(settings, one)
     with closing(opened(settings)) as store:
-        row = Undelivered(
-            one.call_sid, one.key, "http://ann:***@127.0.0.1:1/", one.received_at, "no answer", timedelta()
-        )
-        store.keep_undelivered([row, row._replace(url="http://127.0.0.1:1/")], now=NOW)
+        row = Undelivered(one.call_sid, one.key, "", one.received_at, "no answer", timedelta())
+        store.keep_undelivered([row._replace(url=url) for url in urls], now=NOW)
+
+
+def urls_kept(settings: Settings) -> list[str]:
+    return [row.url for row, _ in kept(settings)]
+
+
+@pytest.mark.parametrize(
+    "url", ["http://ann:***@127.0.0.1:1/", "http://127.0.0.1:1/cb?next=https%3A%2F%2Fann%3A***%40example.com"]
+)
+def test_a_password_is_not_kept_so_the_url_is_to_be_given(replay: Replaying, settings: Settings, url: str) -> None:
+    keep(settings, url)
     outcome = replay("--failed")
     assert outcome.code == 2
-    assert "the password in http://ann:***@127.0.0.1:1/ is not stored" in outcome.err
+    assert f"the password in {url} is not stored" in outcome.err
     with Server(reply(204)) as application:
-        assert replay("--failed", "--to", application.url).code == 0
-        assert len(application.received) == 1  # though it was to go to two
+        outcome = replay("--failed", "--to", application.url)
+        assert outcome.code == 0
+        assert f"--to replaces {url}" in outcome.err
+        assert len(application.received) == 1
     assert kept(settings) == []
+
+
+def test_what_has_a_whole_url_is_sent_and_the_rest_is_named_and_stays_kept(
+    replay: Replaying, settings: Settings
+) -> None:
+    lost = "http://ann:***@127.0.0.1:1/crm"
+    unsent = f"1 callback not sent: the password in {lost} is not stored"
+    with Server(reply(503), reply(204)) as application:
+        keep(settings, lost, f"{application.url}/audit")
+        preview = replay("--failed", "--dry-run")
+        assert (preview.code, preview.out.count("\n")) == (8, 1)
+        assert unsent in preview.err
+        refused = replay("--failed")
+        assert refused.code == 8
+        assert f"1 of 1 callback refused or not answered; {unsent}" in refused.err
+        sent = replay("--failed")
+        assert sent.code == 8
+        assert f"error: {unsent}\nhint: --to names the whole URL" in sent.err
+        assert [request.target for request in application.received] == ["/audit"] * 2
+    assert urls_kept(settings) == [lost]
+
+
+@pytest.mark.parametrize(
+    ("urls", "to", "sent"),
+    [
+        (["http://HOST/crm", "http://127.0.0.1:1/audit"], "http://HOST/crm", 0),
+        (["http://127.0.0.1:1/audit", "http://HOST/crm?order=17"], "http://HOST/crm", 1),
+        (["http://ann:***@HOST/crm", "http://127.0.0.1:1/audit"], "http://ann:secret@HOST/crm", 0),
+        (["http://ann:***@HOST/crm", "http://127.0.0.1:1/audit"], "http://HOST/crm", 0),
+        (["http://ann:***@HOST/crm", "http://bob:***@HOST/crm"], "http://bob:secret@HOST/crm", 1),
+        (["http://ann:***@HOST/crm", "http://HOST/crm"], "http://HOST/crm", 1),
+        (["http://HOST/crm?tenant=7", "http://HOST/crm?tenant=8&order=17"], "http://HOST/crm?tenant=8", 1),
+        (["http://HOST", "http://127.0.0.1:1/"], "http://HOST/", 0),
+        (["http://127.0.0.1:1/crm?order=17"], "http://HOST/crm", 0),
+        (["http://127.0.0.1:1/crm", "http://127.0.0.1:1/audit"], "http://HOST/crm", None),
+        (["http://ann:***@127.0.0.1:1/crm", "http://bob:***@127.0.0.1:1/crm"], "http://HOST/crm", None),
+        (["http://HOST/crm?tenant=7", "http://HOST/crm?tenant=8"], "http://HOST/crm", None),
+        (["http://HOST/crm?tenant=7", "http://HOST/crm?tenant=8"], "http://HOST/crm?tenant=9", None),
+    ],
+)
+def test_of_several_urls_the_one_is_chosen_that_is_given_and_the_rest_stays_kept(
+    replay: Replaying, settings: Settings, urls: list[str], to: str, sent: int | None
+) -> None:
+    with Server(reply(204)) as application:
+        host = application.url.removeprefix("http://")
+        urls = [url.replace("HOST", host) for url in urls]
+        keep(settings, *urls)
+        outcome = replay("--failed", "--to", to.replace("HOST", host))
+        assert len(application.received) == (0 if sent is None else 1)
+    left = [url for number, url in enumerate(urls) if number != sent]
+    assert sorted(urls_kept(settings)) == sorted(left)
+    assert all(url in outcome.err for url in left)
+    if sent is None:
+        assert outcome.code == 2
+        assert "they were to go to several URLs, and --to does not say which is meant" in outcome.err
+    else:
+        assert outcome.code == 0
+        assert ("1 callback left out that were to go to" in outcome.err) == bool(left)
 
 
 def test_a_request_for_twiml_that_failed_is_sent_too(replay: Replaying, settings: Settings) -> None:

@@ -14,7 +14,7 @@ from callctl.calls.event import CALLBACK, TWIML_REQUEST, CallEvent
 from callctl.calls.other_callbacks import FEATURES
 from callctl.cli.io.dry_run import say_nothing_was_sent
 from callctl.cli.io.event_loop import run_loop
-from callctl.cli.io.results import counted
+from callctl.cli.io.results import counted, name_some
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.options import common, completion, filters
 from callctl.cli.options.calls import calls_in_store
@@ -34,7 +34,9 @@ SENDING = "How they are sent"
 # What callctl itself found in REST was never sent. A request for TwiML goes to another URL, and wants TwiML.
 KINDS = (CALLBACK, *FEATURES)
 
-_Rows = dict[tuple[str, str], list["Undelivered"]]  # by an event's key and the URL that it is sent to
+_Kept = Sequence[tuple["Undelivered", "CallEvent"]]
+_Rows = dict[tuple[str, str], "Undelivered"]  # by an event's key and the URL that it is sent to
+_WHOLE_URL = "--to names the whole URL, and then only what was to go there is sent"
 
 
 def replay(
@@ -53,7 +55,8 @@ def replay(
             "--to",
             metavar="URL",
             help="The URL of your application; here it is no filter by number.\n\n"
-            "The callbacks are signed for it. With --failed it replaces the URLs to which they were to go.",
+            "The callbacks are signed for it. With --failed it replaces the URL to which they were to go; of several "
+            "it chooses one.",
             rich_help_panel=SENDING,
         ),
     ] = None,
@@ -63,7 +66,7 @@ def replay(
             "--failed",
             help="What --forward-to could not pass on.\n\n"
             "It is sent to the URL to which it was to go, unless --to names another. What is accepted is forgotten. "
-            "Where a .env that was found names the store, --to is needed.",
+            "Where the URL had a password, or a .env that was found names the store, --to is needed.",
             rich_help_panel=WHICH,
         ),
     ] = False,
@@ -151,7 +154,7 @@ def replay(
     Each has the form that was stored and a new signature for the URL. They are sent in the order and at the pace in
     which they once came. No request is sent to Twilio.
 
-    Exit code 8: one was refused (HTTP 400 and above), or not answered.
+    Exit code 8: one was refused (HTTP 400 and above), not answered or, with --failed, not sent for want of a password.
     """
     runtime = common.runtime_of(ctx, json=json, debug=debug)
     now = runtime.now()
@@ -180,12 +183,18 @@ def replay(
         chosen.whole_families = family
         callbacks: Iterable[Replay]
         rows: _Rows = {}
+        unsent: Sequence[str] = ()
         if failed:
-            rows, callbacks = _failed(runtime, store, chosen, target, allow_remote=allow_remote, now=now)
+            kept = _kept(runtime, store, chosen, now=now)
+            if target is None:
+                kept, unsent = _with_whole_urls(kept, allow_remote=allow_remote)
+            else:
+                kept = _meant_by(runtime, kept, target)
+            rows, callbacks = _failed(kept, target)
         else:
             callbacks = _stored(store, chosen, str(target))
         _check_certificates(insecure, [target] if target else [url for _, url in rows])
-        run = _Run(runtime, store, rows)
+        run = _Run(runtime, store, rows, unsent)
         if dry_run:
             _show(runtime, callbacks, pace)
         else:
@@ -343,12 +352,8 @@ def _of_calls(store: EventStore, calls: Sequence[str], *, whole_families: bool) 
     return in_order_of_arrival([event for event in store.family(sid) if event.call_sid == sid] for sid in calls)
 
 
-def _failed(
-    runtime: Runtime, store: EventStore, chosen: _Chosen, target: str | None, *, allow_remote: bool, now: datetime
-) -> tuple[_Rows, list[Replay]]:
-    """Return what was not passed on: the rows by event and URL, and the callbacks to be sent."""
-    from callctl.watch.forwarding.replay import Replay
-
+def _kept(runtime: Runtime, store: EventStore, chosen: _Chosen, *, now: datetime) -> _Kept:
+    """Return what was not passed on and is meant, each with its event."""
     kept = store.undelivered(now=now)
     if chosen.calls is not None:
         family = _of_calls(store, chosen.calls, whole_families=True) if chosen.whole_families else []
@@ -365,21 +370,67 @@ def _failed(
     sids_kept = dict.fromkeys(event.call_sid for _, event in kept)
     matching = chosen.fits(event for sid in sids_kept for event in store.family(sid) if event.call_sid == sid)
     meant = {event.key for event in chosen.of((event for _, event in kept), matching=matching)}
-    rows: _Rows = {}
-    callbacks: list[Replay] = []
-    for row, event in kept:
-        if event.key in meant:
-            url = target or _where(row.url, allow_remote=allow_remote)
-            if (event.key, url) not in rows:
-                callbacks.append(Replay(event, url))
-            rows.setdefault((event.key, url), []).append(row)
-    return rows, callbacks
+    return [(row, event) for row, event in kept if event.key in meant]
 
 
-def _where(url: str, *, allow_remote: bool) -> str:
-    if f"{REDACTED}@" in url:
-        raise UsageError(f"the password in {url} is not stored", hint="--to names the whole URL")
-    return _checked_url(url, "where it was to go", allow_remote=allow_remote)
+def _with_whole_urls(kept: _Kept, *, allow_remote: bool) -> tuple[_Kept, list[str]]:
+    """Return what can be sent to where it was to go, and the URLs of the rest, whose passwords are not stored.
+
+    Raises:
+        UsageError: Nothing of it can be sent, or it was to go to another machine.
+    """
+    # It is maybe within its query, where what follows is percent-encoded.
+    unsent = [row.url for row, _ in kept if REDACTED in row.url]
+    whole = [(row, event) for row, event in kept if REDACTED not in row.url]
+    if unsent and not whole:
+        raise UsageError(_why_unsent(unsent), hint=_WHOLE_URL)
+    for url in dict.fromkeys(row.url for row, _ in whole):
+        _checked_url(url, "where it was to go", allow_remote=allow_remote)
+    return whole, unsent
+
+
+def _meant_by(runtime: Runtime, kept: _Kept, target: str) -> _Kept:
+    """Return what --to means of what was to go to one URL or several; the rest stays kept.
+
+    Raises:
+        UsageError: That is not clear.
+    """
+    from callctl.watch.forwarding.kept_for import is_same_location, kept_for
+
+    found = kept_for(kept, target)
+    if found is None:
+        raise UsageError(
+            "they were to go to several URLs, and --to does not say which is meant: "
+            f"{_named(row.url for row, _ in kept)}",
+            hint="--to names one of them; without --failed, calls or --since are sent to any URL",
+        )
+    others = [row.url for row, _ in found if not is_same_location(row.url, target)]
+    if others:
+        runtime.say(f"callctl: --to replaces {_named(others)}")
+    taken = {row.key_of_row for row, _ in found}
+    left = [row.url for row, _ in kept if row.key_of_row not in taken]
+    if left:
+        runtime.say(f"callctl: {counted(len(left), 'callback')} left out that were to go to {_named(left)}")
+    return found
+
+
+def _failed(kept: _Kept, target: str | None) -> tuple[_Rows, list[Replay]]:
+    """Return what was not passed on: the rows by event and URL, and the callbacks to be sent."""
+    from callctl.watch.forwarding.replay import Replay
+
+    rows = {(event.key, target or row.url): row for row, event in kept}
+    return rows, [Replay(event, target or row.url) for row, event in kept]
+
+
+def _why_unsent(urls: Sequence[str]) -> str:
+    return f"the password in {_named(urls)} is not stored"
+
+
+def _named(urls: Iterable[str]) -> str:
+    """Name a few URLs, without their queries unless they differ by them alone."""
+    given = dict.fromkeys(urls)
+    short = dict.fromkeys(url.partition("?")[0] for url in given)
+    return name_some(list(short if len(short) > 1 else given))
 
 
 # Output
@@ -425,10 +476,13 @@ def _say_if_none(runtime: Runtime, count: int) -> None:
 
 
 class _Run:
-    """Sends callbacks, and writes how each was answered. Of ``rows`` what is accepted is forgotten."""
+    """Sends callbacks, and writes how each was answered. Of ``rows`` what is accepted is forgotten.
 
-    def __init__(self, runtime: Runtime, store: EventStore, rows: _Rows) -> None:
-        self._runtime, self._store, self._rows = runtime, store, rows
+    ``unsent`` are URLs, one for each callback that can't be sent.
+    """
+
+    def __init__(self, runtime: Runtime, store: EventStore, rows: _Rows, unsent: Sequence[str]) -> None:
+        self._runtime, self._store, self._rows, self._unsent = runtime, store, rows, unsent
         self._count = self._failures = 0
 
     def send(self, callbacks: Iterable[Replay], sending: Sending) -> None:
@@ -444,13 +498,21 @@ class _Run:
         """Make sure that all were accepted.
 
         Raises:
-            PartlyFailedError: One was refused, or not answered.
+            PartlyFailedError: One was refused, or not answered, or can't be sent.
         """
+        unsent = (
+            f"{counted(len(self._unsent), 'callback')} not sent: {_why_unsent(self._unsent)}" if self._unsent else ""
+        )
         if self._failures:
-            raise PartlyFailedError(
+            error = PartlyFailedError(
                 f"{self._failures} of {counted(self._count, 'callback')} refused or not answered",
                 hint="what --failed sends stays kept until it is accepted" if self._rows else None,
             )
+            if unsent:
+                error.add(unsent, hint=_WHOLE_URL)
+            raise error
+        if unsent:
+            raise PartlyFailedError(unsent, hint=_WHOLE_URL)
         if self._count and self._runtime.form is not Form.JSON:
             self._runtime.say(f"callctl: {counted(self._count, 'callback')} sent and accepted")
 
@@ -464,9 +526,9 @@ class _Run:
                 self._count += 1
                 self._failures += not replayed.is_accepted
                 self._write(replayed)
-                rows = self._rows.get((replayed.event.key, replayed.given))
-                if rows and replayed.is_accepted:
-                    self._store.forget_undelivered(rows)
+                row = self._rows.get((replayed.event.key, replayed.given))
+                if row and replayed.is_accepted:
+                    self._store.forget_undelivered([row])
 
     def _say_gap(self, seconds: float, event: CallEvent) -> None:
         from callctl.views.table import clock

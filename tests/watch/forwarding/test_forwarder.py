@@ -20,6 +20,7 @@ from watches import Application, running_watch, settings_in
 from web_site import free_port
 
 from callctl.calls.watch_trouble import Trouble
+from callctl.doctor.numbers import Listeners
 from callctl.errors import SettingsError
 from callctl.support.server import TcpServer
 from callctl.watch.forwarding import application as module
@@ -33,6 +34,7 @@ from callctl.watch.options import WatchOptions
 KEYS = TESTS / "api"
 CERTIFICATE = KEYS / "certificate.pem"
 DOCUMENT = "<Response><Say>Hello</Say></Response>"
+KINDS = ("callback", "twiml-request")
 
 
 async def test_a_verified_request_is_passed_on_unchanged(tmp_path: Path, application: Application) -> None:
@@ -62,6 +64,23 @@ async def test_a_callback_by_get_keeps_its_query(tmp_path: Path, application: Ap
         (sent,) = await application.requests(1)
         assert sent.target.partition("?")[2] == url.partition("?")[2]
         assert f"{sid(1)} busy" in await watch.view.until_noted(application.url)
+
+
+async def test_a_parameter_of_a_request_comes_once_and_in_place_of_the_urls_own(
+    tmp_path: Path, application: Application
+) -> None:
+    """A number's URL keeps the query of the application's, as ``doctor`` has it set, and so may --forward-to."""
+    options = WatchOptions("127.0.0.1", 0, forward_to=(f"{application.url}/voice?key=1&tenant=7",))
+    async with running_watch(settings_in(tmp_path), options) as watch:
+        for call, query in enumerate(("?tenant=7", "?tenant=8", "?lang=de", ""), start=1):
+            assert (await post(watch.ready.callback_url + query, form(call, "ringing")))[0] == 204
+        sent = await application.requests(4)
+        assert sorted(one.target.partition("?")[2] for one in sent) == [
+            "key=1&tenant=7",
+            "key=1&tenant=7",
+            "key=1&tenant=7&lang=de",
+            "key=1&tenant=8",
+        ]
 
 
 async def test_what_has_no_status_is_counted_in_the_header_and_passed_on(
@@ -554,6 +573,120 @@ async def test_beside_a_public_url_of_another_path_status_is_the_applications(
             assert (answer.status, await answer.text()) == (application.status, DOCUMENT)
         await watch.view.until(lambda view: {event.call_sid for event in view.events} == {sid(n) for n in range(4)})
         assert watch.session.header().refused == 1
+
+
+@pytest.mark.parametrize(
+    ("public_path", "own", "applications"),
+    [
+        ("/status", ["/status"], ["/status/", "/status//", "/healthz/", "/twiml/survey/"]),
+        ("/voice", ["/voice"], ["/voice/", "/status", "/status/"]),
+        ("/voice/", ["/voice/"], ["/voice", "/status", "/status/"]),
+    ],
+)
+async def test_what_is_signed_over_an_own_path_with_a_slash_more_is_the_applications(
+    tmp_path: Path, application: Application, public_path: str, own: list[str], applications: list[str]
+) -> None:
+    """An application's paths may all end with a slash, as Django's do; doctor calls those URLs well."""
+    application.text, application.content_type = DOCUMENT, "text/xml"
+    survey = tmp_path / "survey.xml"
+    survey.write_text("<Response/>")
+    public = f"https://calls.example.com{public_path}"
+    options = WatchOptions(
+        "127.0.0.1",
+        0,
+        public_url=public,
+        forward_to=(f"{application.url}/given/",),
+        documents=Documents({"survey": survey}),
+    )
+    listeners = Listeners([public], public, forwards=True)
+    async with running_watch(settings_in(tmp_path), options) as watch, aiohttp.ClientSession() as http:
+        local = f"http://127.0.0.1:{watch.ready.port}"
+        for number, path in enumerate([*own, *applications]):
+            url, target = f"https://calls.example.com{path}", path if path in applications else "/given/"
+            assert listeners.has(url)
+            room = {"AccountSid": ACCOUNT, "ConferenceSid": "CF" + "1" * 32, "StatusCallbackEvent": "conference-end"}
+            action = twiml_form(number) | {"DialCallStatus": "completed"}
+            for fields, status in ((form(number, "ringing"), 204), (room, 204), (action, 200)):
+                async with http.post(local + path, data=fields, headers=sign(url, fields)) as answer:
+                    assert (path, answer.status) == (path, status)
+            by_get = f"{path}?{urlencode(action)}"
+            headers = sign(f"https://calls.example.com{by_get}")
+            async with http.get(local + by_get, headers=headers) as answer:
+                assert (path, answer.status, await answer.text()) == (path, 200, DOCUMENT)
+            sent = await application.requests(4 * (number + 1))
+            assert [one.target.partition("?")[0] for one in sent[-4:]] == [target] * 4
+            for signed in (f"https://example.org{path}", f"{url}x"):
+                async with http.post(local + path, data=room, headers=sign(signed, room)) as answer:
+                    assert (path, answer.status) in ((path, 403), (path, 404))
+        expected = {(sid(number), kind) for number in range(len(own + applications)) for kind in KINDS}
+        await watch.view.until(lambda view: {(event.call_sid, event.kind) for event in view.events} >= expected)
+        assert len(application.sent) == 4 * len(own + applications)
+
+
+@pytest.mark.parametrize(
+    ("given", "path", "signed", "target"),
+    [
+        ("/voice", "/callctl/gather", "/callctl/gather", "/gather"),
+        ("/voice", "/callctl/app/other", "/callctl/app/other", "/app/other"),
+        ("/voice", "/callctl/status/", "/callctl/status/", "/status/"),
+        ("/voice", "/callctl/twiml/survey/", "/callctl/twiml/survey/", "/twiml/survey/"),
+        ("/voice", "/callctl/", "/callctl/", "/"),
+        ("/voice", "/callctl/callctl/gather", "/callctl/callctl/gather", "/callctl/gather"),
+        ("/voice", "/gather", "/gather", "/gather"),
+        ("/voice", "/callctls/gather", "/callctls/gather", "/callctls/gather"),
+        ("/voice", "/gather", "/callctl/gather", "/gather"),  # by a proxy that takes it away
+        ("/voice", "/callctl/gather", "/callctl/callctl/gather", "/callctl/gather"),
+        ("/callctl/voice", "/callctl/gather", "/callctl/gather", "/callctl/gather"),
+        ("/callctl/voice", "/callctl/callctl/other", "/callctl/callctl/other", "/callctl/other"),
+    ],
+)
+async def test_the_folder_of_the_public_url_is_none_of_the_application_whoever_takes_it_away(
+    tmp_path: Path, application: Application, given: str, path: str, signed: str, target: str
+) -> None:
+    survey = tmp_path / "survey.xml"
+    survey.write_text("<Response/>")
+    options = WatchOptions(
+        "127.0.0.1",
+        0,
+        public_url="https://calls.example.com/callctl/status",
+        forward_to=(f"{application.url}{given}", f"{application.url}/audit"),
+        documents=Documents({"survey": survey}),
+    )
+    async with running_watch(settings_in(tmp_path), options) as watch, aiohttp.ClientSession() as http:
+        fields = form(1, "ringing")
+        url = f"http://127.0.0.1:{watch.ready.port}{path}?step=2"
+        headers = sign(f"https://calls.example.com{signed}?step=2", fields)
+        async with http.post(url, data=fields, headers=headers) as answer:
+            assert answer.status == 204
+        sent = await application.requests(2)
+        assert {one.target for one in sent} == {f"{target}?step=2", "/audit?step=2"}
+
+
+async def test_a_path_that_begins_as_the_public_urls_folder_is_kept_where_it_was_signed_over_a_local_url(
+    tmp_path: Path, application: Application
+) -> None:
+    public = "https://calls.example.com/callctl/status"
+    options = WatchOptions("127.0.0.1", 0, public_url=public, forward_to=(f"{application.url}/voice",))
+    async with running_watch(settings_in(tmp_path), options) as watch:
+        url = f"http://127.0.0.1:{watch.ready.port}/callctl/gather"
+        assert (await post(url, form(1, "ringing")))[0] == 204
+        (sent,) = await application.requests(1)
+        assert sent.target == "/callctl/gather"
+
+
+async def test_a_slash_that_a_proxy_adds_makes_no_path_of_the_application(
+    tmp_path: Path, application: Application
+) -> None:
+    options = WatchOptions(
+        "127.0.0.1", 0, public_url="https://calls.example.com/status", forward_to=(f"{application.url}/given",)
+    )
+    async with running_watch(settings_in(tmp_path), options) as watch, aiohttp.ClientSession() as http:
+        fields = form(1, "ringing")
+        headers = sign("https://calls.example.com/status", fields)
+        async with http.post(f"http://127.0.0.1:{watch.ready.port}/status/", data=fields, headers=headers) as answer:
+            assert answer.status == 204
+        (sent,) = await application.requests(1)
+        assert sent.target == "/given"
 
 
 @pytest.mark.parametrize("has_token", [True, False])

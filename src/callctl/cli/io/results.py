@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FAILED = "failed"
 STILL_RINGING = "still-ringing"
 DRY_RUN = "dry-run"
-_NAMED = 5  # calls that a summary names one by one
+_NAMED = 5  # calls or URLs that a summary names one by one
 
 Request = tuple[tuple[str, str], ...]
 
@@ -161,10 +161,10 @@ class OutcomeWriter:
             raise self._fault
 
 
-def name_some(sids: Sequence[str]) -> str:
-    """Name a few calls, and say how many more there are."""
-    more = f" and {len(sids) - _NAMED} more" if len(sids) > _NAMED else ""
-    return ", ".join(sids[:_NAMED]) + more
+def name_some(names: Sequence[str]) -> str:
+    """Name a few of calls or URLs, and say how many more there are."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def calls(count: int) -> str:
