@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -22,14 +23,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from paths import TESTS
 
-from callctl.calls.action import LATE, REFUSED, UNKNOWN, ActionEvent
+from callctl.calls.action import DECLINED, LATE, REFUSED, UNKNOWN, ActionEvent
 from callctl.calls.board import Board
 from callctl.calls.call import Call, is_final
 from callctl.calls.event import MISSED, CallEvent
 from callctl.errors import StoreError
 from callctl.store.event_store import EventStore
 from callctl.store.postgresql.store import PostgresStore
-from callctl.store.records import ActionLimit, OpenClaim, Refusal, Undelivered
+from callctl.store.records import ActionLimit, OpenClaim, Refusal, Undelivered, declined_rule
 from callctl.store.sqlite.store import SqliteStore
 
 CLAIM = OpenClaim("after-dial", sid(1), sid(2), "redirect")
@@ -577,7 +578,8 @@ def test_who_listens_is_known_for_a_while(store: EventStore, opens: Opens) -> No
     store.announce("gone", {}, lasting=-LEASE)
     found = opens().announced()
     assert found == {"two": {"callback_url": "\0"}, "one": {"callback_url": "https://example.com/status"}}
-    store.withdraw("two")
+    assert list(opens().announced(limit=1)) == ["two"]
+    store.withdraw("two", "gone")
     assert opens(world="fedcba9876543210").announced() == {}
     assert list(opens().announced()) == ["one"]
     store.announce("one", {"callback_url": "https://example.com/other"}, lasting=LEASE)
@@ -730,12 +732,84 @@ def test_a_stale_fence_can_neither_renew_nor_settle_nor_release(store: EventStor
 def test_a_claim_that_is_released_is_free_and_has_another_fence_then(store: EventStore, now: Now) -> None:
     held = claimed(store, CLAIM, now=now(), until=now() + LEASE)
     assert store.action_in_progress(sid(1), other_than="another") == "redirect"
+    claimed(store, replace(CLAIM, rule="hangs-up", action="hangup"), now=now(), until=now() + LEASE)
+    in_progress = [
+        store.action_in_progress(sid(1), other_than=CLAIM.rule, action=what) for what in ("hangup", "redirect", "")
+    ]
+    assert in_progress == ["hangup", None, "hangup"]
     store.release(held)
     anew = claimed(store, CLAIM, now=now(), until=now() + LEASE)
     assert not store.renew(held, now=now(), until=now() + LEASE)
     assert store.renew(anew, now=now(), until=now() + LEASE)
     assert store.expired_claims(is_over=lambda claim: claim.lease is not None and claim.lease <= now()) == []
-    assert store.open_claims() == 1
+    assert store.open_claims() == 2
+
+
+def declined_about(number: int) -> ActionEvent:
+    return replace(DONE, outcome="too old", result=DECLINED, about=sid(number))
+
+
+def test_what_was_declined_because_of_one_leg_may_be_claimed_because_of_another(
+    store: EventStore, opens: Opens, now: Now
+) -> None:
+    other, of_next = opens(), replace(CLAIM, about=sid(3))
+    assert store.decline(CLAIM, declined_about(2))
+    assert not other.decline(CLAIM, declined_about(2))
+    assert other.claim(CLAIM, now=now(), until=now() + LEASE) is Refusal.CLAIMED_BEFORE
+    assert (store.open_claims(), store.action_in_progress(sid(1), other_than="another")) == (0, None)
+    assert (other.is_settled(CLAIM), store.is_settled(of_next)) == (True, False)
+    held = claimed(other, of_next, now=now(), until=now() + LEASE)
+    assert not store.decline(replace(CLAIM, about=sid(4)), declined_about(4))
+    assert not store.is_settled(of_next)  # it may yet be let go of
+    assert other.settle(held, DONE)
+    assert store.is_settled(of_next)
+    assert store.claim(replace(CLAIM, about=sid(5)), now=now(), until=now() + LEASE) is Refusal.CLAIMED_BEFORE
+    assert not store.decline(replace(CLAIM, about=sid(5)), declined_about(5))
+    assert store.all_actions(sid(1)) == [declined_about(2), DONE]
+    keys = {(declined_rule("after-dial", sid(1), about=sid(2)), sid(1)), ("after-dial", sid(1))}
+    assert store.claim_keys() == other.claim_keys() == keys
+
+
+def test_a_claim_that_is_declined_is_free_for_another_leg(store: EventStore, now: Now) -> None:
+    held = claimed(store, CLAIM, now=now(), until=now() + LEASE)
+    assert store.decline(held, declined_about(2))
+    assert not store.decline(held, declined_about(2))
+    assert not store.settle(held, DONE)
+    assert store.open_claims() == 0
+    assert store.claim(CLAIM, now=now(), until=now() + LEASE) is Refusal.CLAIMED_BEFORE
+    assert store.claim(replace(CLAIM, about=sid(3)), now=now(), until=now() + LEASE)
+    assert store.all_actions(sid(1)) == [declined_about(2)]
+
+
+@pytest.mark.parametrize("is_claimed", [True, False])
+def test_what_was_declined_of_a_leg_itself_is_not_claimed_again(store: EventStore, now: Now, is_claimed: bool) -> None:
+    mine, event = replace(CLAIM, about=sid(1)), replace(declined_about(1), about=None)
+    held = claimed(store, mine, now=now(), until=now() + LEASE) if is_claimed else mine
+    assert store.decline(held, event)
+    assert not store.decline(mine, event)
+    assert store.claim(mine, now=now(), until=now() + LEASE) is Refusal.CLAIMED_BEFORE
+    assert store.all_actions(sid(1)) == [event]
+
+
+def test_who_stood_still_declines_nothing_that_another_took_over(store: EventStore, opens: Opens, now: Now) -> None:
+    held = claimed(store, CLAIM, now=now(), until=now() - LEASE)
+    other = opens()
+    taken = other.take_over(other.expired_claims(is_over=lambda _: True)[0], now=now(), until=now() + LEASE)
+    assert taken is not None
+    assert not store.decline(held, declined_about(2))
+    assert store.all_actions(sid(1)) == []
+    assert other.settle(taken, DONE)
+
+
+def test_of_eight_who_decline_at_once_one_says_so(opens: Opens) -> None:
+    stores, outcomes = [opens() for _ in range(8)], list[bool]()
+
+    def decline(mine: EventStore) -> None:
+        outcomes.append(mine.decline(CLAIM, declined_about(2)))
+
+    in_threads([partial(decline, mine) for mine in stores])
+    assert sorted(outcomes) == [False] * 7 + [True]
+    assert stores[0].all_actions(sid(1)) == [declined_about(2)]
 
 
 def test_actions_are_limited_for_all_who_share_the_store(store: EventStore, opens: Opens, now: Now) -> None:
@@ -748,7 +822,10 @@ def test_actions_are_limited_for_all_who_share_the_store(store: EventStore, open
     released = claim(store, 1)
     assert isinstance(released, OpenClaim)
     store.release(released)
-    assert all(claim(mine, number) for number, mine in enumerate([store, other] * 2))
+    declined = claim(store, 2)
+    assert isinstance(declined, OpenClaim)
+    assert store.decline(declined, replace(declined_about(2), call_sid=sid(2), about=None))
+    assert all(claim(mine, number) for number, mine in enumerate([store, other] * 2, start=3))
     assert claim(store, 10)
     assert claim(store, 11) is claim(other, 12) is Refusal.MINUTE_IS_FULL
     assert store.claim(OpenClaim("rule", sid(13), sid(13), "hangup"), now=now(), until=now() + LEASE)  # a refusal

@@ -234,11 +234,14 @@ class EventStore(Protocol):
     def announce(self, nonce: str, record: Mapping[str, Any], *, lasting: timedelta) -> None:
         """Store that a listener is there for a while, with what others have to know of it."""
 
-    def withdraw(self, nonce: str) -> None:
-        """Store that a listener is gone."""
+    def withdraw(self, *nonces: str) -> None:
+        """Store that listeners are gone."""
 
-    def announced(self) -> dict[str, Mapping[str, Any]]:
-        """Return what listeners that are there said of themselves, by nonce, the one that was started last first."""
+    def announced(self, *, limit: int | None = None) -> dict[str, Mapping[str, Any]]:
+        """Return what listeners that are there said of themselves, by nonce, the one that was started last first.
+
+        At most ``limit``, if that is given.
+        """
 
     def lead(self, holder: str, *, lasting: timedelta) -> bool:
         """Return whether one of those that share the store is to do what one alone does, for a while from now on.
@@ -267,7 +270,7 @@ class EventStore(Protocol):
             until: When the lease ends by that. Where a store has a clock of its own, it lasts as long by that one.
             exclusive: Whether to refuse while another rule's action on the leg is in progress: of two that claim at
                 once, one wins.
-            limit: How many claims that named a limit there may be; what is released does not count.
+            limit: How many claims that named a limit there may be; what is released or declined does not count.
         """
 
     def renew(self, claim: OpenClaim, *, now: datetime, until: datetime) -> bool:
@@ -279,6 +282,16 @@ class EventStore(Protocol):
     def settle(self, claim: OpenClaim, event: ActionEvent) -> bool:
         """Close a claim and store the action's result; return False, with neither, if it was taken over or settled."""
 
+    def decline(self, claim: OpenClaim, event: ActionEvent) -> bool:
+        """Store that an action was declined, and the event of it, once for each leg that the rule looked at.
+
+        A rule that acts on a leg because of others, as on a parent, may still act because of another one; not because
+        of the same (``declined_rule``). If the claim has a fence it is open, and is deleted in the same step.
+
+        Return False, with neither, if this was stored before, if the claim was taken over or settled, or, of a claim
+        without a fence, if the action is done or in progress.
+        """
+
     def release(self, claim: OpenClaim) -> None:
         """Delete a claim, because nothing was sent and the rule no longer proposes the action."""
 
@@ -288,11 +301,17 @@ class EventStore(Protocol):
         A store with a clock of its own returns them by that one.
         """
 
+    def is_settled(self, claim: OpenClaim) -> bool:
+        """Return whether an action is done, or was declined because of the same leg, by anybody."""
+
     def open_claims(self) -> int:
         """Return how many claims are open."""
 
     def claim_keys(self) -> set[tuple[str, str]]:
-        """Return rule and leg of all claims, open and settled."""
+        """Return rule and leg of all claims, open and settled; of what was declined the ``declined_rule``."""
 
-    def action_in_progress(self, call_sid: str, *, other_than: str) -> str | None:
-        """Return the action of an open claim on a leg that belongs to another rule than ``other_than``."""
+    def action_in_progress(self, call_sid: str, *, other_than: str, action: str = "") -> str | None:
+        """Return the action of an open claim on a leg that belongs to another rule than ``other_than``.
+
+        With ``action``, only a claim of that action counts.
+        """

@@ -58,10 +58,18 @@ class OpenClaim:
     fence: int = field(default=0, compare=False)
 
 
+def declined_rule(rule: str, call_sid: str, *, about: str) -> str:
+    """Return the rule under which it is stored that an action on a leg was declined because of the leg ``about``.
+
+    Where that is another leg, it is none that acts: the rule may still act once because of a third one.
+    """
+    return rule if about == call_sid else f"{rule}, declined about {about}"
+
+
 class Refusal(Enum):
     """Why an action can't be claimed. It is false, so that what ``claim`` returns is true where that was done."""
 
-    CLAIMED_BEFORE = "claimed-before"  # it is done, or in progress
+    CLAIMED_BEFORE = "claimed-before"  # it is done, in progress, or was declined because of the same leg
     OTHER_IN_PROGRESS = "other-in-progress"  # another rule's action on the same leg
     SECOND_IS_FULL = "second-is-full"  # as many actions as are allowed in a second
     MINUTE_IS_FULL = "minute-is-full"

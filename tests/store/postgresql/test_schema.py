@@ -63,6 +63,7 @@ def test_a_schema_of_version_1_is_brought_up_to_date_with_what_it_holds(
             assert store.append(one)
             assert migrate_to(2, url) == (1, 2)
             assert store.delete_older_than(one.received_at) == 0  # a listener of the version before goes on
+    assert migrate(url) == (2, schema.VERSION)
     with closing(PostgresStore.open(url, world=WORLD)) as store:
         request = Undelivered(one.call_sid, one.key, "http://127.0.0.1:5000/", one.received_at, "", timedelta())
         store.keep_undelivered([request], now=one.received_at)
@@ -105,14 +106,14 @@ def test_the_commands_make_and_check_a_schema(callctl: Callctl, postgresql: Post
     env = {"CALLCTL_STORE": url.replace("callctl@", "callctl:fake-password@")}
     unmade = callctl("store", "check", env=env)
     assert (unmade.code, "there is no schema" in unmade.out) == (1, True)
-    assert "is made: version 2" in callctl("store", "migrate", env=env).out
+    assert "is made: version 3" in callctl("store", "migrate", env=env).out
     assert "was up to date" in callctl("store", "migrate", env=env).out
     for arguments in (("store",), ("store", "check"), ("store", "check", "--json"), ("doctor",)):
         outcome = callctl(*arguments, env=env)
         assert "fake-password" not in outcome.out + outcome.err
         assert "can be read and written" in outcome.out or '"troubles": []' in outcome.out
-    assert "its schema is of version 2" in callctl("store", "check", env=env).out
-    assert json.loads(callctl("store", "check", "--json", env=env).out)["version"] == 2
+    assert "its schema is of version 3" in callctl("store", "check", env=env).out
+    assert json.loads(callctl("store", "check", "--json", env=env).out)["version"] == 3
 
 
 PAGE = (ROOT / "docs" / "postgresql.md").read_text(encoding="utf-8")
@@ -138,7 +139,7 @@ def test_the_page_leads_from_no_role_to_a_store_that_is_used(callctl: Callctl, p
     refused = callctl("store", "migrate", env={"CALLCTL_STORE": as_user})
     assert refused.code == 1
     assert "the database's owner makes the schema: have CALLCTL_STORE name that role" in refused.err
-    assert "is made: version 2" in callctl("store", "migrate", env={"CALLCTL_STORE": as_owner}).out
+    assert "is made: version 3" in callctl("store", "migrate", env={"CALLCTL_STORE": as_owner}).out
     without = callctl("store", "check", env={"CALLCTL_STORE": as_user})
     assert (without.code, f"the role {user}" in without.out) == (1, True)
     with closing(psycopg.connect(as_owner, autocommit=True)) as connection:

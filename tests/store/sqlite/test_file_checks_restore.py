@@ -16,13 +16,14 @@ from events import START, WORLD, event, sid
 
 from callctl.calls.action import ActionEvent
 from callctl.errors import StoreError
-from callctl.store.records import OpenClaim
+from callctl.store.records import OpenClaim, Undelivered
 from callctl.store.sqlite.schema import TABLES
 from callctl.store.sqlite.store import SqliteStore
 
 CLAIM = OpenClaim("rule", sid(2), sid(2), "hangup")
 UNTIL = START + timedelta(minutes=1)
 EVENTS = 20
+URL = "http://127.0.0.1:5000/"
 
 Restore = Callable[[Path], None]  # puts what was in the store when it was made back into it, whatever has come since
 
@@ -159,6 +160,29 @@ def test_a_claim_that_a_restore_took_away_is_written_once_more(
     assert len(troubles) == 1
 
 
+def test_what_an_application_has_not_taken_is_kept_once_more_after_a_restore(
+    path: Path, store: SqliteStore, troubles: list[str]
+) -> None:
+    restore = by_backup(path)
+    events = [event(number, "ringing") for number in range(5)]
+    for one in events:
+        store.append(one)
+    requests = [Undelivered(one.call_sid, one.key, URL, START, "HTTP 503", timedelta()) for one in events]
+    store.keep_undelivered(requests[:4], now=START)
+    store.keep_undelivered([requests[0]._replace(why="no answer")], now=START)
+    store.forget_undelivered([requests[1]])
+    with closing(SqliteStore.open(path, world=WORLD)) as other:
+        other.forget_undelivered([requests[2]])
+        other.keep_undelivered([requests[4]], now=START)
+    store.append(event(99, "ringing"))  # at which it sees what others wrote
+    restore(path)
+    store.append(event(100, "ringing"))
+    found = {(one.call_sid, one.why) for one, _ in store.undelivered(now=START)}
+    assert found == {(sid(0), "no answer"), (sid(3), "HTTP 503"), (sid(4), "HTTP 503")}
+    (trouble,) = troubles
+    assert "lost" not in trouble
+
+
 @pytest.mark.parametrize("is_own", [True, False])
 def test_what_the_owner_deletes_stays_deleted(
     path: Path, store: SqliteStore, troubles: list[str], is_own: bool
@@ -212,10 +236,16 @@ def test_what_is_in_no_memory_is_said_to_be_lost(
     with closing(SqliteStore.open_for_watch(path, world=WORLD, on_trouble=troubles.append)) as store:
         fill(store)
         restore = by_backup(path)
-        fill(store, EVENTS)
+        for number in range(EVENTS, 2 * EVENTS):
+            store.append(one := event(number, "ringing"))
+            store.keep_undelivered(
+                [Undelivered(one.call_sid, one.key, URL, START, "no answer", timedelta())], now=START
+            )
         restore(path)
         store.append(event(99, "ringing"))
+        assert [one.call_sid for one, _ in store.undelivered(now=START)] == list(map(sid, range(35, 40)))
     assert f"up to {EVENTS - 5} events that came since could not be written once more" in troubles[0]
+    assert f"; of requests that an application has not taken, {EVENTS - 5} are lost with their events" in troubles[0]
 
 
 def test_two_watches_on_one_store_each_write_their_own_events_once_more(

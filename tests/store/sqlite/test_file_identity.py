@@ -114,9 +114,9 @@ def test_a_new_store_is_marked_from_its_first_byte_on(path: Path) -> None:
     assert marks(path) == (APPLICATION_ID, len(MIGRATIONS))
 
 
-@pytest.mark.parametrize("version", range(1, 7))
+@pytest.mark.parametrize("version", range(1, len(MIGRATIONS) + 1))
 @pytest.mark.parametrize("is_killed", [False, True])
-def test_a_store_from_before_the_mark_is_known_and_marked_when_it_is_written(
+def test_a_store_without_the_mark_is_known_and_marked_when_it_is_written(
     tmp_path: Path, version: int, is_killed: bool
 ) -> None:
     path = tmp_path / "events.db"

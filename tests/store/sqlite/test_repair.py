@@ -7,6 +7,7 @@ import errno
 import os
 import shutil
 import sqlite3
+import stat
 import subprocess
 import sys
 import time
@@ -70,6 +71,23 @@ def fill(store: SqliteStore) -> set[str]:
     return {sid(number) for number in range(EVENTS)}
 
 
+def fill_on(store: SqliteStore) -> set[str]:
+    """Store as many events again, where the files may be damaged; return the calls of those that were acknowledged."""
+    acknowledged = set[str]()
+    for number in range(EVENTS, 2 * EVENTS):
+        with suppress(StoreError):
+            store.append(event(number, "ringing"))
+            acknowledged.add(sid(number))
+    return acknowledged
+
+
+def put_link(path: Path, target: Path) -> None:
+    """Put a link in the place of a store, in one step."""
+    link = path.with_name("link")
+    link.symlink_to(target)
+    link.replace(path)
+
+
 def copy_of(path: Path) -> Path:
     """Return what a crash would leave of a store: its files, as they lie on the disk now."""
     copy = path.parent.with_name(f"{path.parent.name}-after-a-crash")
@@ -121,10 +139,7 @@ def test_all_that_was_acknowledged_is_there_after_a_crash(
         checkpoint(path)
         store.append(event(0, "in-progress"))
     damage(path)
-    for number in range(EVENTS, 2 * EVENTS):
-        with suppress(StoreError):
-            store.append(event(number, "ringing"))
-            acknowledged.add(sid(number))
+    acknowledged |= fill_on(store)
     assert len(acknowledged) >= 2 * EVENTS - 1
     assert acknowledged <= kept(copy_of(path))
     if damage is copy_store_over and not is_checkpointed:
@@ -164,10 +179,7 @@ def test_all_that_was_acknowledged_is_at_the_path_where_a_link_leads_to_the_same
         if is_linked and move is not link_folder_with_second_name:  # this link leads where the other one does
             opened.unlink()
             opened.symlink_to(path.resolve())
-        for number in range(EVENTS, 2 * EVENTS):
-            with suppress(StoreError):
-                store.append(event(number, "ringing"))
-                acknowledged.add(sid(number))
+        acknowledged |= fill_on(store)
         assert len(acknowledged) >= 2 * EVENTS - 1
         assert acknowledged <= kept(copy_of_linked(opened))
         (trouble,) = troubles
@@ -180,6 +192,62 @@ def test_all_that_was_acknowledged_is_at_the_path_where_a_link_leads_to_the_same
     assert acknowledged <= kept(opened)
 
 
+@pytest.mark.parametrize("kind", ["text", "folder", "device", "pipe", "database"])
+def test_what_a_link_leads_to_that_took_the_stores_place_stays_as_it_is(
+    path: Path, store: SqliteStore, troubles: list[str], tmp_path: Path, kind: str
+) -> None:
+    target = tmp_path / "theirs" / "notes"
+    target.parent.mkdir()
+    if kind == "text":
+        target.write_text("notes")
+    elif kind == "folder":
+        target.mkdir()
+    elif kind == "device":
+        try:
+            os.mknod(target, stat.S_IFCHR | 0o666, Path("/dev/null").stat().st_rdev)
+        except PermissionError:
+            pytest.skip("only root makes devices")
+    elif kind == "pipe":
+        os.mkfifo(target)
+    else:
+        with closing(sqlite3.connect(target)) as database:
+            database.execute("CREATE TABLE note (text)")
+
+    def state() -> tuple[int, ...]:
+        now = target.lstat()
+        return now.st_ino, now.st_mode, now.st_size, now.st_mtime_ns, now.st_nlink
+
+    before = state()
+    acknowledged = fill(store)
+    put_link(path, target)
+    acknowledged |= fill_on(store)
+    assert acknowledged <= kept(copy_of_linked(path))
+    assert len(acknowledged) >= 2 * EVENTS - 1
+    assert [entry.name for entry in target.parent.iterdir()] == [target.name]
+    assert state() == before
+    (trouble,) = troubles
+    assert "what was put there is not used, and is beside it as events.db.damaged-1*" in trouble
+    assert not path.is_symlink()
+    assert path.with_name("events.db.damaged-1").readlink() == target
+
+
+@pytest.mark.parametrize("is_moved", [False, True], ids=["replaced", "moved"])
+def test_a_link_that_leads_nowhere_is_no_purge(
+    path: Path, store: SqliteStore, troubles: list[str], tmp_path: Path, is_moved: bool
+) -> None:
+    """It has a typo, or leads to a disk that is not mounted yet."""
+    acknowledged = fill(store)
+    if is_moved:
+        path.rename(tmp_path / "moved.db")
+    put_link(path, tmp_path / "not" / "there" / path.name)
+    acknowledged |= fill_on(store)
+    assert acknowledged <= kept(copy_of_linked(path))
+    assert len(acknowledged) >= 2 * EVENTS - 1
+    assert not (tmp_path / "not").exists()
+    (trouble,) = troubles
+    assert "all that was in it was copied to a new file" in trouble
+
+
 def test_a_folder_that_is_moved_while_a_link_leads_to_it_loses_nothing(path: Path, troubles: list[str]) -> None:
     folder, moved = path.parent.with_name("one"), path.parent.with_name("other")
     folder.mkdir()
@@ -189,10 +257,7 @@ def test_a_folder_that_is_moved_while_a_link_leads_to_it_loses_nothing(path: Pat
         folder.rename(moved)
         path.parent.unlink()
         path.parent.symlink_to(moved)
-        for number in range(EVENTS, 2 * EVENTS):
-            with suppress(StoreError):
-                store.append(event(number, "ringing"))
-                acknowledged.add(sid(number))
+        acknowledged |= fill_on(store)
         assert acknowledged <= kept(copy_of_linked(path))
     (trouble,) = troubles
     assert "its folder was moved; all that was in it was copied to a new file" in trouble

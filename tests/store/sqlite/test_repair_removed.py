@@ -9,12 +9,12 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing, suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from claims import claimed
-from events import START, WORLD, event, sid
+from events import START, WORLD, event, moment, sid
 
 from callctl.calls.action import ActionEvent
 from callctl.errors import StoreError
@@ -290,7 +290,7 @@ def test_a_purge_makes_room_for_the_new_store_on_a_full_disk(
 
 _KILLED_WHILE_MERGING = """
 import os, sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from events import START, event, sid
 from callctl.store.sqlite import repair
@@ -333,7 +333,7 @@ def test_a_watch_that_is_killed_while_it_brings_a_backup_up_to_date_loses_nothin
 # A watch that is killed at a step of what it does where another state of its store was put in place of its file.
 _KILLED_AT_STEP = """
 import os, sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from events import START, event, sid
 from callctl.store.records import Undelivered
@@ -527,3 +527,82 @@ def test_rows_that_are_kept_beside_a_store_stay_there_until_they_are_in_it(
     store.append(event(4, "ringing"))
     assert list(path.parent.glob(".*")) == []
     assert kept(path) == [sid(4)]
+
+
+def test_who_reads_on_takes_nothing_of_another_store_for_news_that_was_before(path: Path, tmp_path: Path) -> None:
+    """Also where little was read until then."""
+    archive = tmp_path / "archive.db"
+    for where, first, count in ((archive, 100, 20), (path, 9000, 2)):
+        with closing(SqliteStore.open_for_watch(where, world=WORLD)) as store:
+            for number in range(first, first + count):
+                store.append(event(number, "ringing", at=number))
+    with closing(SqliteStore.open_readonly(path, world=WORLD)) as reader:
+        last = reader.last_event_id()
+        purge(path, "events.db*")
+        archive.replace(path)
+        with closing(SqliteStore.open_for_watch(path, world=WORLD)) as store:
+            for number in (8000, 8999, 9003):  # the second one came to another listener whose clock is behind
+                store.append(event(number, "ringing", at=number))
+            found = list[str]()
+            for _ in range(5):
+                with suppress(StoreError):
+                    found += [one.call_sid for _, one in reader.after(last)]
+                    break
+    assert found == [sid(8999), sid(9003)]
+
+
+def test_who_reads_on_takes_what_comes_to_another_store_for_news_though_a_clock_was_ahead(
+    path: Path, tmp_path: Path
+) -> None:
+    archive, now = tmp_path / "archive.db", (datetime.now(UTC) - START).total_seconds()
+    for where, number, at in ((archive, 1, now - 7200), (path, 2, now + 86400)):
+        with closing(SqliteStore.open_for_watch(where, world=WORLD)) as store:
+            store.append(event(number, "ringing", at=at))
+    with closing(SqliteStore.open_readonly(path, world=WORLD)) as reader:
+        last = reader.last_event_id()
+        purge(path, "events.db*")
+        archive.replace(path)
+        with suppress(StoreError):
+            assert reader.after(last) == []
+        assert reader.after(last) == []
+        with closing(SqliteStore.open_for_watch(path, world=WORLD)) as store:
+            store.append(event(3, "ringing", at=now))
+        assert [one.call_sid for _, one in reader.after(last)] == [sid(3)]
+
+
+@pytest.mark.parametrize("looks_first", [True, False])
+def test_who_reads_on_takes_nothing_of_an_old_backup_for_news(
+    path: Path, store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looks_first: bool
+) -> None:
+    """More has come since than a reader knows again."""
+    monkeypatch.setattr("callctl.store.sqlite.cursor._MOST_KNOWN", 5)
+    monkeypatch.setattr("callctl.store.sqlite.cursor._MOST_PAGES", 1)
+    backup = None
+    for number in range(40):
+        store.append(event(number, "ringing", at=100 * number))
+        store.record_actions([ActionEvent(moment(100 * number), sid(number), "hangup", (), "done")])
+        if number == 10:
+            backup = backup_of(path, tmp_path)
+    assert backup is not None
+    with closing(SqliteStore.open_readonly(path, world=WORLD)) as reader:
+        last, last_action = reader.last_event_id(), reader.last_action_id()
+        purge(path, "events.db*")
+        backup.replace(path)
+        if looks_first:
+            with suppress(StoreError):
+                assert (reader.after(last), reader.actions_after(last_action)) == ([], [])
+        with suppress(StoreError):
+            store.append(event(50, "ringing", at=4100))
+        store.append(event(51, "ringing", at=4100))
+        store.append(event(50, "ringing", at=4100))
+        store.record_actions([ActionEvent(moment(4100), sid(50), "hangup", (), "done")])
+        found, acted = list[str](), list[str]()
+        for _ in range(20):
+            with suppress(StoreError):
+                events = reader.after(last, limit=10)
+                last = events[-1][0] if events else last
+                actions = reader.actions_after(last_action, limit=10)
+                last_action = actions[-1][0] if actions else last_action
+                found += [one.call_sid for _, one in events]
+                acted += [action.call_sid for _, action in actions]
+        assert (sorted(found), acted) == ([sid(50), sid(51)], [sid(50)])

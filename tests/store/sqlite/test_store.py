@@ -473,7 +473,7 @@ def test_a_retry_across_the_update_of_a_store_of_0_1_0_counts_once(path: Path, m
     with monkeypatch.context() as before:
         before.setattr("callctl.store.sqlite.schema.MIGRATIONS", MIGRATIONS[:6])
         before.setattr("callctl.store.sqlite.rows._stored_before", lambda *_args, **_more: set())
-        old = SqliteStore.open_for_watch(path, world=WORLD)
+        old = SqliteStore.open(path, world=WORLD)
         assert old.append(as_before(known))
         old.close()
     store = SqliteStore.open_for_watch(path, world=WORLD)

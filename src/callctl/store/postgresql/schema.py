@@ -14,7 +14,7 @@ from callctl.errors import StoreError
 if TYPE_CHECKING:
     from psycopg import Connection
 
-VERSION = 2
+VERSION = 3
 _MIGRATE = "`callctl store migrate` makes it"
 # "callctl" in ASCII, cut to eight bytes: no other program that follows this rule takes the same lock.
 _LOCK = 0x63616C6C63746C00 >> 8

@@ -25,6 +25,7 @@ from callctl.store.records import (
     PlacedCall,
     Refusal,
     Undelivered,
+    declined_rule,
 )
 from callctl.support.dates import microseconds, nearest_time
 from callctl.support.identity import user_at_host
@@ -637,15 +638,20 @@ class PostgresStore:
             lasting=lasting,
         )
 
-    def withdraw(self, nonce: str) -> None:
-        """Store that a listener is gone."""
-        self._write("DELETE FROM callctl.listeners WHERE world = %(world)s AND nonce = %(nonce)s", nonce=nonce)
+    def withdraw(self, *nonces: str) -> None:
+        """Store that listeners are gone."""
+        sql = "DELETE FROM callctl.listeners WHERE world = %(world)s AND nonce = ANY (%(nonces)s::text[])"
+        self._write(sql, nonces=list(nonces))
 
-    def announced(self) -> dict[str, Mapping[str, Any]]:
-        """Return what listeners that are there said of themselves, by nonce, the one that was started last first."""
+    def announced(self, *, limit: int | None = None) -> dict[str, Mapping[str, Any]]:
+        """Return what listeners that are there said of themselves, by nonce, the one that was started last first.
+
+        At most ``limit``, if that is given.
+        """
         rows = self._read(
             "SELECT nonce, record FROM callctl.listeners WHERE world = %(world)s AND until > clock_timestamp()"
-            f" AND until < clock_timestamp() + interval '{_LONGEST_ANNOUNCED}' ORDER BY since DESC"
+            f" AND until < clock_timestamp() + interval '{_LONGEST_ANNOUNCED}' ORDER BY since DESC LIMIT %(limit)s",
+            limit=limit,
         )
         return {nonce: unfit(record) for nonce, record in rows if isinstance(record, dict)}
 
@@ -687,8 +693,12 @@ class PostgresStore:
             until: When the lease ends by that: it lasts as long by the server's clock.
             exclusive: Whether to refuse while another rule's action on the leg is in progress: of two that claim at
                 once, one wins.
-            limit: How many claims that named a limit there may be; what is released does not count.
+            limit: How many claims that named a limit there may be; what is released or declined does not count.
         """
+        # Another listener may decline it between this and the claim, as it may just after: this one has looked too.
+        sql = "SELECT 1 FROM callctl.claims WHERE world = %(world)s AND rule = %(declined)s AND sid = %(sid)s"
+        if self._read(sql, **self._claim_values(claim)):
+            return Refusal.CLAIMED_BEFORE
         ((refusal, fence, lease),) = self._write(
             "SELECT * FROM callctl.claim(%(world)s, %(rule)s, %(sid)s, %(about)s, %(action)s, %(lasting)s,"
             " %(exclusive)s, %(per_second)s, %(per_minute)s)",
@@ -716,6 +726,19 @@ class PostgresStore:
         ((is_settled,),) = self._write(sql, **self._claim_values(claim), event=action_json(event))
         return bool(is_settled)
 
+    def decline(self, claim: OpenClaim, event: ActionEvent) -> bool:
+        """Store that an action was declined, and the event of it, once for each leg that the rule looked at.
+
+        Return False, with neither, if this was stored before, if the claim was taken over or settled, or, of a claim
+        without a fence, if the action is done or in progress.
+        """
+        sql = (
+            "SELECT callctl.decline(%(world)s, %(rule)s, %(declined)s, %(sid)s, %(about)s, %(action)s, %(fence)s,"
+            " %(events)s::jsonb)"
+        )
+        ((is_declined,),) = self._write(sql, **self._claim_values(claim), events=actions_json([event]))
+        return bool(is_declined)
+
     def release(self, claim: OpenClaim) -> None:
         """Delete a claim, because nothing was sent and the rule no longer proposes the action."""
         self._write(f"DELETE FROM callctl.claims WHERE {_CLAIM}", **self._claim_values(claim))
@@ -728,23 +751,32 @@ class PostgresStore:
         )
         return [OpenClaim(*row) for row in rows]
 
+    def is_settled(self, claim: OpenClaim) -> bool:
+        """Return whether an action is done, or was declined because of the same leg, by anybody."""
+        sql = (
+            "SELECT 1 FROM callctl.claims WHERE world = %(world)s AND sid = %(sid)s"
+            " AND rule IN (%(rule)s, %(declined)s) AND lease IS NULL"
+        )
+        return bool(self._read(sql, **self._claim_values(claim)))
+
     def open_claims(self) -> int:
         """Return how many claims are open."""
         rows = self._read("SELECT count(*) FROM callctl.claims WHERE world = %(world)s AND lease IS NOT NULL")
         return int(rows[0][0])
 
     def claim_keys(self) -> set[tuple[str, str]]:
-        """Return rule and leg of all claims, open and settled."""
+        """Return rule and leg of all claims, open and settled; of what was declined the ``declined_rule``."""
         rows = self._read("SELECT rule, sid FROM callctl.claims WHERE world = %(world)s")
         return {(rule, sid) for rule, sid in rows}
 
-    def action_in_progress(self, call_sid: str, *, other_than: str) -> str | None:
+    def action_in_progress(self, call_sid: str, *, other_than: str, action: str = "") -> str | None:
         """Return the action of an open claim on a leg that belongs to another rule than ``other_than``."""
         rows = self._read(
             "SELECT action FROM callctl.claims WHERE world = %(world)s AND sid = %(sid)s AND rule <> %(rule)s"
-            " AND lease IS NOT NULL AND action <> 'limit'",
+            " AND lease IS NOT NULL AND action <> 'limit' AND %(action)s IN ('', action)",
             sid=plain(call_sid),
             rule=other_than,
+            action=action,
         )
         return str(rows[0][0]) if rows else None
 
@@ -794,6 +826,7 @@ class PostgresStore:
             "about": plain(claim.about),
             "action": claim.action,
             "fence": claim.fence,
+            "declined": declined_rule(claim.rule, plain(claim.call_sid), about=plain(claim.about)),
         }
 
 

@@ -16,10 +16,10 @@ from callctl.errors import StoreError
 from callctl.store.sqlite.location import check_journal
 from callctl.store.sqlite.schema import (
     APPLICATION_ID,
-    LAST_UNMARKED,
     MIGRATIONS,
     application_id_of,
     find_alteration,
+    newest_version,
     version_by_tables,
     version_of,
 )
@@ -81,11 +81,14 @@ def _has_code(database: sqlite3.Connection) -> bool:
 
 
 def is_store(database: sqlite3.Connection) -> bool:
-    """Return whether an open database is an event store, by its mark or, of callctl 0.1.0, by its tables."""
+    """Return whether an open database is an event store: by its mark, or by its tables where it has none.
+
+    callctl 0.1.0 made none, and another program may have set it to 0.
+    """
     if _has_code(database):
         return False
     marked, version = application_id_of(database), version_of(database)
-    if marked or not 0 < version <= LAST_UNMARKED:
+    if marked or not 0 < version <= newest_version():
         return marked == APPLICATION_ID
     with closing(sqlite3.connect(":memory:")) as model:
         model.executescript(";".join(MIGRATIONS[:version]))

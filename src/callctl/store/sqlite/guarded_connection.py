@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from callctl.errors import StoreError
 from callctl.store.sqlite.connection import DAMAGED, explained, primary_code
@@ -25,6 +25,7 @@ _HINT = "a watch that uses it mends it"
 
 
 ClaimKey = tuple[str, str, str]  # world, rule and SID
+UndeliveredKey = tuple[str, str, str, str]  # world, SID, the event's key and URL
 
 
 class GuardedConnection:
@@ -72,11 +73,11 @@ class GuardedConnection:
 
     @contextmanager
     def transaction(
-        self, *, claim: ClaimKey | None = None, follows_commit: bool = False
+        self, *, claims: Iterable[ClaimKey] = (), follows_commit: bool = False
     ) -> Iterator[sqlite3.Connection]:
         """Yield a connection in a transaction that is committed when the block is left, or rolled back if it fails.
 
-        ``claim`` is the claim that it changes, if it changes one; ``follows_commit`` is as in ``use``.
+        ``claims`` are those that it changes; ``follows_commit`` is as in ``use``.
 
         Raises:
             StoreError: It can't be opened or locked for writing, or what is done with it fails, or the files were
@@ -90,7 +91,7 @@ class GuardedConnection:
                 yield connection
             self._check_after_commit()
             self._is_checked = True
-            if claim is not None:
+            for claim in claims:
                 self._note_claim(claim)
 
     def check(self) -> None:
@@ -161,6 +162,9 @@ class GuardedConnection:
 
     def rows_deleted(self) -> None:
         """Take note that rows are deleted, in a transaction: none of them may be held in memory."""
+
+    def note_undelivered(self, changed: Mapping[UndeliveredKey, tuple[Any, ...] | None]) -> None:
+        """Take note, in a transaction, of requests that applications have not taken: rows, None for one deleted."""
 
     def _note_claim(self, claim: ClaimKey) -> None:
         """Take note of a claim that was committed."""

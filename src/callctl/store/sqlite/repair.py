@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from callctl.errors import StoreError
 from callctl.store.sqlite.connection import DAMAGED, locked_folder, primary_code
@@ -24,7 +24,12 @@ from callctl.store.sqlite.file_checks import (
 )
 from callctl.store.sqlite.file_identity import check_identity
 from callctl.store.sqlite.files import File, Files
-from callctl.store.sqlite.guarded_connection import ClaimKey, GuardedConnection, changed_from_outside
+from callctl.store.sqlite.guarded_connection import (
+    ClaimKey,
+    GuardedConnection,
+    UndeliveredKey,
+    changed_from_outside,
+)
 from callctl.store.sqlite.location import check_single_name
 from callctl.store.sqlite.rescue.copying import (
     copy_to_new_file,
@@ -214,6 +219,10 @@ class RepairingConnection(GuardedConnection):
         """Have what is held in memory read anew with the next use."""
         self._recent.connection_changed()
 
+    def note_undelivered(self, changed: Mapping[UndeliveredKey, tuple[Any, ...] | None]) -> None:
+        """Hold the requests in memory, too, that applications have not taken."""
+        self._recent.note_undelivered(changed)
+
     def _note_claim(self, claim: ClaimKey) -> None:
         with suppress(sqlite3.DatabaseError):  # the claim is committed, so that none may take it for failed
             self._recent.note_claim(self.connection, claim)
@@ -247,6 +256,7 @@ class RepairingConnection(GuardedConnection):
         self._recent.restore(connection)
         if self._writer is not None:
             self._writer.restore(connection)
+        self._recent.restore_undelivered(connection)
 
     def _repair(self, damage: str) -> None:
         """Open a whole store at the path: a copy of what can be read, or what somebody put there.
@@ -255,14 +265,19 @@ class RepairingConnection(GuardedConnection):
             StoreError, OSError, sqlite3.Error: It could not be done; the next check tries again.
         """
         path = Path(os.path.realpath(self._path))
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not self._leads_elsewhere(path):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._carried is not None:
             self._begin_anew()
             return
-        with locked_folder(path.parent):
+        name = Path(os.path.realpath(self._path.parent), self._path.name)
+        with locked_folder(name.parent if self._leads_elsewhere(path) else path.parent):
+            path = Path(os.path.realpath(self._path))  # another watch may have put a store in the place of a link
             state = self._look_at_files(path)
             # By another watch, which has said so.
             is_mended = state is _Files.COMPLETE and is_set_aside(path, self._checks.files)
+            if state is _Files.DAMAGED and self._leads_elsewhere(path):
+                path = name
             report = self._rescue(path, damage) if state is _Files.DAMAGED else _REPORTS[state].format(self._path)
         if state is _Files.NOTHING:
             self._carried = rule_rows(self.connection)
@@ -276,6 +291,7 @@ class RepairingConnection(GuardedConnection):
                 self._bring_up_to_date(connection, state)
                 if state is _Files.DAMAGED and damage == RESTORED:
                     report += _lost_count(self._checks.newest, NewestEvent.of(connection))
+                    report += _lost_requests(self._recent.undelivered_not_in(connection))
         except BaseException:
             connection.close()
             raise
@@ -341,6 +357,13 @@ class RepairingConnection(GuardedConnection):
         self._adopt(connection)
         self._on_trouble(_REPORTS[_Files.NOTHING].format(self._path))
 
+    def _leads_elsewhere(self, path: Path) -> bool:
+        """Return whether a link was put at the store's path that leads to what may be somebody else's."""
+        if not self._path.is_symlink() or str(path) == self._checks.real_path:
+            return False
+        database = File.at(str(path))
+        return database is None or not database.is_same(self._checks.files.database)
+
     def _close_former(self) -> None:
         self.connection.close()
         self._checks.close()
@@ -353,10 +376,14 @@ class RepairingConnection(GuardedConnection):
         if before.database is not None and (now.database is None or not before.database.is_same(now.database)):
             self._pause(_SETTLE)
             now = self._current_files()
+        if now.are_gone and self._leads_elsewhere(path):  # a link with a typo, or to a disk that is not there yet
+            return _Files.DAMAGED
         if now.are_gone:
             self._drop_kept_rows()  # what was purged does not come back
             return _Files.NOTHING
         if now.database is None or now.database.is_same(before.database):
+            return _Files.DAMAGED
+        if not path.is_file():  # a device, a pipe: to open it may do something, or take for ever
             return _Files.DAMAGED
         try:
             check_single_name(path)
@@ -432,12 +459,12 @@ class RepairingConnection(GuardedConnection):
             log = File.at(f"{path}-wal")
             has_other_log = log is not None and log.size > 0 and not log.is_same(self._checks.files.log)
             self._unrescued = set_aside(path) or self._unrescued
-            if has_other_log or (database is not None and not is_own):
+            if not is_link and (has_other_log or (database is not None and not is_own)):
                 self._others = self._unrescued
             if self._unrescued is not None:
                 set_log_aside(self._checks.real_path, self._checks.files, self._unrescued)
 
-        database = File.at(str(path))
+        database, is_link = File.at(str(path)), path.is_symlink()
         is_own = database is not None and database.is_same(self._checks.files.database)
         whole = copy_to_new_file(
             self.connection,
@@ -467,3 +494,8 @@ def _lost_count(before: NewestEvent | None, now: NewestEvent | None) -> str:
     """Return what is to be said of events that a restore took away and that were not written once more."""
     count = (before.id if before else 0) - (now.id if now else 0)
     return f"; up to {count} events that came since could not be written once more" if count > 0 else ""
+
+
+def _lost_requests(count: int) -> str:
+    """Return what is to be said of requests that ``replay --failed`` does not know any more."""
+    return f"; of requests that an application has not taken, {count} are lost with their events" if count else ""

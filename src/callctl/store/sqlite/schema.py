@@ -13,8 +13,6 @@ from callctl.errors import StoreError
 
 # "CCTL": marks a SQLite file as a store. It is at byte 68 of the file, as of "Database File Format".
 APPLICATION_ID = 0x4343544C
-# The newest version that stores without it have: those of callctl 0.1.0.
-LAST_UNMARKED = 6
 
 # One entry per version, in order; never changed once released. A store's ``user_version`` counts those it has had.
 #

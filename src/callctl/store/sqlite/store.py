@@ -21,9 +21,10 @@ from callctl.store.records import (
     PlacedCall,
     Refusal,
     Undelivered,
+    declined_rule,
 )
 from callctl.store.sqlite.connection import connect, connect_existing, connect_readonly
-from callctl.store.sqlite.guarded_connection import GuardedConnection
+from callctl.store.sqlite.guarded_connection import GuardedConnection, UndeliveredKey
 from callctl.store.sqlite.rows import INSERT_ACTION, action_row, read_action, readable, try_insert
 from callctl.store.sqlite.schema import plain, short_key
 from callctl.support.dates import microseconds, nearest_time
@@ -115,6 +116,7 @@ _UNDELIVERED = """
 _DELETE_INTENT = "DELETE FROM intents WHERE world = :world AND sid = :sid"
 _THIS_CLAIM = "world = :world AND rule = :rule AND sid = :sid"
 _THIS_OPEN_CLAIM = f"{_THIS_CLAIM} AND fence = :fence AND lease > 0"
+_THIS_SETTLED_CLAIM = "world = :world AND sid = :sid AND rule IN (:rule, :declined) AND lease = 0"
 _INSERT_CLAIM = """
     INSERT INTO claims (world, rule, sid, about, action, at, lease, fence, counted)
     VALUES (:world, :rule, :sid, :about, :action, :at, :lease, :fence, :counted)
@@ -557,7 +559,7 @@ class SqliteStore:
 
         They stay as long as their calls, and the newest ``MOST_UNDELIVERED`` at most. ``now`` is the caller's time.
         """
-        rows = [
+        rows: list[dict[str, str | int]] = [
             {
                 **self._undelivered_key(request),
                 "at": microseconds(request.at),
@@ -569,12 +571,14 @@ class SqliteStore:
         with self._writing.transaction() as connection:
             connection.executemany(_KEEP_UNDELIVERED, rows)
             connection.execute(_FORGET_OLDEST_UNDELIVERED, {"world": self._world, "most": MOST_UNDELIVERED})
+            self._writing.note_undelivered({_key_of(row): tuple(row.values()) for row in rows})
 
     def forget_undelivered(self, requests: Iterable[Undelivered]) -> None:
         """Delete requests that were taken."""
         rows = [self._undelivered_key(request) for request in requests]
         with self._writing.transaction() as connection:
             connection.executemany(_FORGET_UNDELIVERED, rows)
+            self._writing.note_undelivered({_key_of(row): None for row in rows})
 
     def undelivered(self, *, now: datetime) -> list[tuple[Undelivered, CallEvent]]:
         """Return the requests that were not taken, each with its event, in the order in which the events arrived."""
@@ -689,15 +693,21 @@ class SqliteStore:
             connection.execute(_FORGET_LISTENERS, values)
             connection.execute(_ANNOUNCE, values)
 
-    def withdraw(self, nonce: str) -> None:
-        """Store that a listener is gone."""
+    def withdraw(self, *nonces: str) -> None:
+        """Store that listeners are gone."""
+        rows = [(self._world, nonce) for nonce in nonces]
         with self._writing.transaction() as connection:
-            connection.execute("DELETE FROM listeners WHERE world = ? AND nonce = ?", (self._world, nonce))
+            connection.executemany("DELETE FROM listeners WHERE world = ? AND nonce = ?", rows)
 
-    def announced(self) -> dict[str, Mapping[str, Any]]:
-        """Return what listeners that are there said of themselves, by nonce, the one that was started last first."""
+    def announced(self, *, limit: int | None = None) -> dict[str, Mapping[str, Any]]:
+        """Return what listeners that are there said of themselves, by nonce, the one that was started last first.
+
+        At most ``limit``, if that is given.
+        """
         rows = self._rows(
-            f"SELECT nonce, record FROM listeners WHERE world = :world AND until > {_NOW} ORDER BY since DESC"
+            f"SELECT nonce, record FROM listeners WHERE world = :world AND until > {_NOW}"
+            " ORDER BY since DESC LIMIT :limit",
+            limit=-1 if limit is None else limit,
         )
         records = {str(nonce): readable(read_json, record) for nonce, record in rows}
         return {nonce: record for nonce, record in records.items() if isinstance(record, dict)}
@@ -726,7 +736,7 @@ class SqliteStore:
             until: When the lease ends by that. Where a store has a clock of its own, it lasts as long by that one.
             exclusive: Whether to refuse while another rule's action on the leg is in progress: of two that claim at
                 once, one wins.
-            limit: How many claims that named a limit there may be; what is released does not count.
+            limit: How many claims that named a limit there may be; what is released or declined does not count.
         """
         fenced = replace(claim, fence=_new_fence(), lease=until)
         with self._claiming(fenced) as connection:
@@ -763,6 +773,25 @@ class SqliteStore:
                 connection.execute(INSERT_ACTION, action_row(event, world=self._world))
         return is_open
 
+    def decline(self, claim: OpenClaim, event: ActionEvent) -> bool:
+        """Store that an action was declined, and the event of it, once for each leg that the rule looked at.
+
+        Return False, with neither, if this was stored before, if the claim was taken over or settled, or, of a claim
+        without a fence, if the action is done or in progress.
+        """
+        declined = replace(claim, rule=declined_rule(claim.rule, claim.call_sid, about=claim.about), fence=_new_fence())
+        with self._claiming(claim, declined) as connection:
+            values = self._claim_values(claim)
+            if claim.fence:
+                is_free = connection.execute(f"DELETE FROM claims WHERE {_THIS_OPEN_CLAIM}", values).rowcount > 0
+            else:
+                is_free = connection.execute(f"SELECT 1 FROM claims WHERE {_THIS_CLAIM}", values).fetchone() is None
+            row = {**self._claim_values(declined), "at": microseconds(event.at), "lease": 0, "counted": 0}
+            is_new = is_free and connection.execute(f"{_INSERT_CLAIM} ON CONFLICT DO NOTHING", row).rowcount > 0
+            if is_new:
+                connection.execute(INSERT_ACTION, action_row(event, world=self._world))
+        return is_new
+
     def release(self, claim: OpenClaim) -> None:
         """Delete a claim, because nothing was sent and the rule no longer proposes the action."""
         with self._claiming(claim) as connection:
@@ -778,18 +807,24 @@ class SqliteStore:
         )
         return [claim for claim in claims if is_over(claim)]
 
+    def is_settled(self, claim: OpenClaim) -> bool:
+        """Return whether an action is done, or was declined because of the same leg, by anybody."""
+        sql = f"SELECT 1 FROM claims WHERE {_THIS_SETTLED_CLAIM}"
+        return bool(self._rows(sql, **self._claim_values(claim)))
+
     def open_claims(self) -> int:
         """Return how many claims are open."""
         return int(self._rows("SELECT count(*) FROM claims WHERE world = :world AND lease > 0")[0][0])
 
     def claim_keys(self) -> set[tuple[str, str]]:
-        """Return rule and leg of all claims, open and settled."""
+        """Return rule and leg of all claims, open and settled; of what was declined the ``declined_rule``."""
         rows = self._rows("SELECT rule, sid FROM claims WHERE world = :world")
         return {(str(rule), str(sid)) for rule, sid in rows}
 
-    def action_in_progress(self, call_sid: str, *, other_than: str) -> str | None:
+    def action_in_progress(self, call_sid: str, *, other_than: str, action: str = "") -> str | None:
         """Return the action of an open claim on a leg that belongs to another rule than ``other_than``."""
-        rows = self._rows(f"SELECT action FROM claims WHERE {_OTHER_CLAIMS}", sid=call_sid, rule=other_than)
+        sql = f"SELECT action FROM claims WHERE {_OTHER_CLAIMS} AND :action IN ('', action)"
+        rows = self._rows(sql, sid=call_sid, rule=other_than, action=action)
         return str(rows[0][0]) if rows else None
 
     # Statements
@@ -826,13 +861,14 @@ class SqliteStore:
             )
             yield from (readable(CallEvent.from_record, row[0]) for row in rows)
 
-    def _claiming(self, claim: OpenClaim) -> AbstractContextManager[sqlite3.Connection]:
-        """Begin a transaction that changes a claim."""
-        return self._writing.transaction(claim=(self._world, claim.rule, claim.call_sid))
+    def _claiming(self, *claims: OpenClaim) -> AbstractContextManager[sqlite3.Connection]:
+        """Begin a transaction that changes claims."""
+        return self._writing.transaction(claims=[(self._world, claim.rule, claim.call_sid) for claim in claims])
 
     def _claim_values(self, claim: OpenClaim) -> dict[str, str | int]:
         key = {"world": self._world, "rule": claim.rule, "sid": claim.call_sid}
-        return {**key, "about": claim.about, "action": claim.action, "fence": claim.fence}
+        declined = declined_rule(claim.rule, claim.call_sid, about=claim.about)
+        return {**key, "about": claim.about, "action": claim.action, "fence": claim.fence, "declined": declined}
 
 
 def _new_fence() -> int:
@@ -842,11 +878,17 @@ def _new_fence() -> int:
     return secrets.randbits(62) + 1
 
 
+def _key_of(row: Mapping[str, Any]) -> UndeliveredKey:
+    """Return the key of a row of ``undelivered``."""
+    return row["world"], row["sid"], row["key"], row["url"]
+
+
 def _refusal(
     connection: sqlite3.Connection, values: Mapping[str, str | int], *, exclusive: bool, limit: ActionLimit | None
 ) -> Refusal | None:
     """Return why an action can't be claimed, in the transaction that claims it; None if it can."""
-    if connection.execute(f"SELECT 1 FROM claims WHERE {_THIS_CLAIM}", values).fetchone():
+    sql = "SELECT 1 FROM claims WHERE world = :world AND rule IN (:rule, :declined) AND sid = :sid"
+    if connection.execute(sql, values).fetchone():
         return Refusal.CLAIMED_BEFORE
     if exclusive and connection.execute(f"SELECT 1 FROM claims WHERE {_OTHER_CLAIMS}", values).fetchone():
         return Refusal.OTHER_IN_PROGRESS

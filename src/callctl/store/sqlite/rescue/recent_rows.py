@@ -1,27 +1,31 @@
-"""The newest rows of rules and commands, held in memory: the files may lose them."""
+"""The newest rows of rules and commands and of requests that were not passed on, held in memory."""
 
 from __future__ import annotations
 
 import sqlite3
 import time
 from collections import deque
+from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
-from callctl.store.sqlite.guarded_connection import ClaimKey
+from callctl.store.sqlite.guarded_connection import ClaimKey, UndeliveredKey
 from callctl.store.sqlite.rescue.row_transfer import RULE_TABLES, add_actions, add_to_table
-from callctl.store.sqlite.rows import last_number
+from callctl.store.sqlite.rows import EVENT_OF_CALL, last_number
 
 _LEASE = 6  # its column in "claims"
+_UNDELIVERED = "world, sid, key, url, at, why, tried_until"
 # The most rows of each table that are held in memory, the newest. They are not read again for so many times what
 # reading them took of the processor: a thread that had to wait meanwhile would miss for long what others write.
 _MOST_RECENT = 2000
+_MOST_UNDELIVERED = 8192  # as many as the events that a writer holds, which they are about
 _REFRESH_PAUSE = 20
 
 
 class RecentRows:
-    """The newest rows of rules and commands, held in memory: the files may lose them.
+    """The newest rows of rules and commands, and of requests that were not passed on, held in memory.
 
-    Of the calls' events each writer holds its own.
+    The files may lose them. Of the calls' events each writer holds its own.
     """
 
     def __init__(self) -> None:
@@ -30,6 +34,7 @@ class RecentRows:
         self._own_claims: dict[ClaimKey, tuple[Any, ...] | None] = {}
         self._actions: deque[tuple[Any, ...]] = deque(maxlen=_MOST_RECENT)
         self._last_action = 0
+        self._undelivered: dict[UndeliveredKey, tuple[Any, ...]] = {}  # the newest are the last
         self._next_refresh = 0.0  # by the monotonic clock
 
     def refresh(self, connection: sqlite3.Connection, version: int | None) -> None:
@@ -43,6 +48,9 @@ class RecentRows:
         self._own_claims.clear()
         self._last_action, self._actions = 0, deque(maxlen=_MOST_RECENT)
         self._read_actions(connection)
+        newest = f"SELECT {_UNDELIVERED} FROM undelivered ORDER BY at DESC LIMIT ?"
+        rows = connection.execute(newest, (_MOST_UNDELIVERED,)).fetchall()
+        self._undelivered = {row[:4]: row for row in reversed(rows)}
         self.version = version
         self._next_refresh = time.monotonic() + _REFRESH_PAUSE * (time.thread_time() - began)
 
@@ -54,6 +62,15 @@ class RecentRows:
         if len(self._own_claims) > _MOST_RECENT:
             del self._own_claims[next(iter(self._own_claims))]
         self._read_actions(connection)
+
+    def note_undelivered(self, changed: Mapping[UndeliveredKey, tuple[Any, ...] | None]) -> None:
+        """Hold rows that the connection itself writes; with None, drop what it deletes."""
+        for key, row in changed.items():
+            self._undelivered.pop(key, None)
+            if row is not None:
+                self._undelivered[key] = row
+        for key in list(islice(self._undelivered, max(0, len(self._undelivered) - _MOST_UNDELIVERED))):
+            del self._undelivered[key]
 
     def _read_actions(self, connection: sqlite3.Connection) -> None:
         sql = "SELECT id, world, sid, at, record FROM actions WHERE id > ? ORDER BY id DESC LIMIT ?"
@@ -92,3 +109,11 @@ class RecentRows:
         for table, rows in (self._rows | {"claims": claim_rows}).items():
             add_to_table(connection, table, rows)
         add_actions(connection, self._actions)
+
+    def restore_undelivered(self, connection: sqlite3.Connection) -> None:
+        """Write the requests that were not passed on and that a new file lacks."""
+        add_to_table(connection, "undelivered", self._undelivered.values())
+
+    def undelivered_not_in(self, connection: sqlite3.Connection) -> int:
+        """Return how many of the requests that are held have no event in a store."""
+        return sum(connection.execute(EVENT_OF_CALL, key[:3]).fetchone() is None for key in self._undelivered)
