@@ -301,6 +301,21 @@ def test_old_news_asks_for_nothing_and_is_reported(late: float, actions: int) ->
     run.wait(60)
     assert len(run.actions) == actions
     assert run.declined == ([] if actions else [f"too old: it happened {late} s ago"])
+    # Where the action would have been reported as well.
+    assert {(one.call_sid, one.about) for _, one in run.proposals} == {(sid(1), sid(2))}
+
+
+def test_a_talk_whose_end_is_reported_late_while_another_leg_rings_is_followed_once_that_is_over() -> None:
+    run = EngineRun(AFTER)
+    dial(run)
+    ended = run.seconds
+    run.report(3, "ringing", parent=1)
+    run.wait(20)
+    run.report(2, "completed", at=ended, number=1, parent=1)
+    run.report(3, "busy", parent=1)
+    run.wait(60)
+    assert run.declined == []
+    assert [(one.call_sid, one.about) for _, one in run.proposals] == [(sid(1), sid(2))]
 
 
 def test_of_a_late_first_callback_rest_is_asked_whether_it_is_old_news() -> None:
@@ -719,12 +734,12 @@ def test_what_a_crash_left_of_a_call_that_was_initiated_is_sent_while_it_rings()
     ("status", "actions", "declined"),
     [
         ("ringing", [(0.0, "hangup", sid(1))], []),
-        ("busy", [(0.0, "hangup", sid(1))], []),
-        ("in-progress", [], [f"the leg that the rule looks at, {sid(2)}, was answered meanwhile"]),
-        ("completed", [], [f"the leg that the rule looks at, {sid(2)}, was answered meanwhile"]),
+        ("busy", [], [f"the leg that the rule looks at, {sid(2)}, is busy by now"]),
+        ("in-progress", [], [f"the leg that the rule looks at, {sid(2)}, is in-progress by now"]),
+        ("completed", [], [f"the leg that the rule looks at, {sid(2)}, is completed by now"]),
     ],
 )
-def test_a_parent_is_changed_for_a_child_that_was_initiated_unless_that_was_answered(
+def test_a_parent_is_changed_for_a_child_that_was_initiated_unless_that_was_answered_or_is_over(
     status: str, actions: list[tuple[float, str, str]], declined: list[str]
 ) -> None:
     run = observed_at_once(
@@ -774,3 +789,81 @@ def test_an_action_on_a_call_whose_answer_only_a_poll_showed_says_when_it_last_r
     run.wait(30)
     (action,) = (one for _, one in run.proposals if isinstance(one, Action))
     assert (action.status_timestamp, action.last_ringing) == (None, LastRinging(moment(2)))
+
+
+def ring_group(status: str, *, lasting: float | None = 5, then: Hangup | Redirect = SURVEY) -> EngineRun:
+    """Return a run whose rule is for a child with a status, and changes the parent; two children ring."""
+    when = When(statuses=frozenset({status}), leg="child", lasting=None if lasting is None else seconds(lasting))
+    run = EngineRun(Rule(name="mine", when=when, then=then, on=On.PARENT))
+    run.report(1, "in-progress", number=0)
+    for child in (2, 3):
+        run.report(child, "initiated", number=0, parent=1)
+    return run
+
+
+def prechecks(run: EngineRun) -> list[bool]:
+    """Return which of the actions that a run proposed REST is queried for."""
+    return [one.needs_precheck for _, one in run.proposals if isinstance(one, Action)]
+
+
+def test_whether_a_parent_still_talks_to_another_child_than_the_ringing_one_is_left_to_rest() -> None:
+    run = ring_group("ringing")
+    run.report(2, "ringing", number=1, parent=1)
+    run.wait(2)
+    run.report(3, "ringing", number=1, parent=1)
+    run.report(2, "in-progress", number=2, parent=1)
+    run.wait(60)
+    assert (run.actions, prechecks(run)) == ([(8.0, "redirect", sid(1))], [True])
+    assert run.declined == []
+
+
+def test_a_parent_is_changed_for_a_ringing_child_when_the_conversation_with_another_is_over() -> None:
+    run = ring_group("ringing")
+    run.report(2, "in-progress", number=2, parent=1)
+    run.wait(30)
+    run.report(2, "completed", number=3, parent=1)
+    run.report(3, "ringing", number=1, parent=1)
+    run.wait(60)
+    assert run.actions == [(36.0, "redirect", sid(1))]
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_what_waits_is_no_longer_proposed_once_its_own_child_was_answered_and_for_another_rest_decides(
+    number: int,
+) -> None:
+    run = ring_group("ringing")
+    run.report(3, "ringing", number=1, parent=1)
+    run.wait(6)
+    (action,) = (one for _, one in run.proposals if isinstance(one, Action))
+    assert run.engine.applies(action, run.board.snapshot())
+    assert run.engine.declined(action, run.board.snapshot()) is None
+    run.report(number, "in-progress", number=2, parent=1)
+    snapshot = run.board.snapshot()
+    assert run.engine.applies(action, snapshot) == (number == 2)
+    # That its own leg was answered is no news: the rule was for a time in the status.
+    assert run.engine.declined(action, snapshot) is None
+
+
+@pytest.mark.parametrize("status", ["ringing", "no-answer"])
+@pytest.mark.parametrize("other", ["in-progress", "completed"])
+def test_at_the_moment_of_one_child_the_rule_acts_though_the_parent_seems_to_talk_to_another(
+    status: str, other: str
+) -> None:
+    """The callback of that conversation's end may come after the next child's, or be lost: REST decides."""
+    run = ring_group(status, lasting=None, then=Hangup())
+    run.report(2, "in-progress", number=2, parent=1)
+    if other == "completed":
+        run.report(2, other, number=3, parent=1)
+    run.report(3, status, number=1, parent=1)
+    assert run.actions == [(0.0, "hangup", sid(1))]
+    (action,) = (one for _, one in run.proposals if isinstance(one, Action))
+    assert run.engine.applies(action, run.board.snapshot())
+    assert run.declined == []
+
+
+def test_a_rule_for_conversations_does_not_spare_one() -> None:
+    run = ring_group("in-progress", then=Hangup())
+    for child in (2, 3):
+        run.report(child, "in-progress", number=2, parent=1)
+    run.wait(60)
+    assert {target for _, _, target in run.actions} == {sid(1)}

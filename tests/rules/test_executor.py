@@ -16,9 +16,11 @@ from calls_api import UnexpectedRequest
 from claims import claimed, forget_claims
 from events import WORLD, clock_of, event, moment, sid
 
+from callctl.api.client import ApiClient
 from callctl.api.requests import RedirectRequest
 from callctl.calls.action import DECLINED, DONE, LATE, NOT_ENDED, REFUSED, UNKNOWN, ActionEvent
 from callctl.calls.call import Call
+from callctl.calls.event import POLLED
 from callctl.calls.filter import CallFilter
 from callctl.errors import (
     ApiError,
@@ -34,16 +36,34 @@ from callctl.errors import (
     WrongCallStateError,
 )
 from callctl.rules.executor import LEASE, DryRun, Executor
-from callctl.rules.outcome import Postponed
-from callctl.rules.rule import Action, Cancel, Hangup, Limit, Operation, Redirect, Rule, Trigger, When, after_dial_rule
+from callctl.rules.outcome import Declination, Outcome, Postponed, Unsent
+from callctl.rules.precheck import precheck
+from callctl.rules.rule import (
+    Action,
+    Cancel,
+    Declined,
+    Hangup,
+    Limit,
+    On,
+    Operation,
+    Redirect,
+    Rule,
+    Trigger,
+    When,
+    after_dial_rule,
+)
+from callctl.settings import Settings
 from callctl.store.records import ActionLimit, OpenClaim, Refusal
 from callctl.store.sqlite.store import SqliteStore
 
+GONE = Rule(name="gone", when=When(statuses=frozenset({"canceled"})), then=Hangup(), on=On.PARENT)
+ENDS_PARENT = Action(GONE, sid(1), sid(2), sid(1), needs_precheck=False, is_own=True)
 BUSY = RateLimitedError("too many requests", status=429, code="20429")
 REFUSED_CONNECTION = NetworkError("connection refused")
 BROKEN = ApiError("it broke", status=503)
 SURVEY = Redirect("survey", "https://example.com/survey")
 PARENTS = {sid(2): sid(1)}
+WAITING = Postponed(retry=True, turned_away_since=moment(0))
 
 
 @dataclass
@@ -98,6 +118,13 @@ def after_dial_action(*, needs_precheck: bool = False, duration: int | None = No
     )
 
 
+def declined(result: object) -> ActionEvent:
+    """Return what was recorded of an action that was declined."""
+    assert isinstance(result, Declination)
+    assert result.event is not None
+    return result.event
+
+
 def executor(
     api: FailingApi,
     claims: SqliteStore,
@@ -118,17 +145,142 @@ def executor(
     )
 
 
-@pytest.mark.parametrize("failure", [BUSY, REFUSED_CONNECTION, NoThreadError()], ids=["429", "refused", "no-thread"])
-@pytest.mark.parametrize("operation", [Hangup(), SURVEY, Limit(60)], ids=["hangup", "redirect", "limit"])
-def test_what_was_never_processed_is_repeated_with_growing_pauses(
-    claims: SqliteStore, failure: CallctlError, operation: Operation
-) -> None:
-    api, pauses = FailingApi([failure] * 7), list[float]()
+TURNED_AWAY = [
+    AuthenticationError("who?", status=401, code="20003"),
+    ApiError("Found", status=302),
+    ApiError("who?", status=407),
+]
+
+
+OPERATIONS = pytest.mark.parametrize("operation", [Hangup(), SURVEY, Limit(60)], ids=["hangup", "redirect", "limit"])
+
+
+@OPERATIONS
+def test_what_was_never_processed_is_repeated_with_growing_pauses(claims: SqliteStore, operation: Operation) -> None:
+    api, pauses = FailingApi([BUSY] * 7), list[float]()
     event = executor(api, claims, pauses=pauses).execute(action(operation))
     assert isinstance(event, ActionEvent)
     assert event.result == DONE
     assert pauses == [1, 2, 4, 8, 16, 30, 30]
     assert len(api.sent) == 8
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [REFUSED_CONNECTION, NoThreadError(), *TURNED_AWAY],
+    ids=["refused", "no-thread", "401", "302", "407"],
+)
+@OPERATIONS
+def test_what_one_listener_can_not_send_another_may(
+    claims: SqliteStore, failure: CallctlError, operation: Operation
+) -> None:
+    """As where the token is replaced on one after the other. It is tried again by the one as well."""
+    unable, able = executor(FailingApi([failure]), claims, pauses=[]), executor(api := FailingApi(), claims, pauses=[])
+    open_claim = claimed(claims, OpenClaim("mine", sid(1), sid(1), "any"), now=moment(0), until=moment(90))
+    assert able.execute(action(operation)) == WAITING  # the other one is at it
+    claims.release(open_claim)
+    postponed = unable.execute(action(operation))
+    assert postponed == WAITING
+    assert claims.claim_keys() == set()
+    event = able.execute(action(operation))
+    assert isinstance(event, ActionEvent)
+    assert (event.result, len(api.sent)) == (DONE, 1)
+    assert unable.execute(action(operation)) == Declination(None)
+
+
+class OvertakenStore:
+    """Claims of which somebody else has been quicker by the time that one is claimed."""
+
+    def __init__(self, claims: SqliteStore, quicker: Callable[[], object]) -> None:
+        self._claims, self._quicker = claims, quicker
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._claims, name)
+
+    def claim(self, claim: OpenClaim, **options: Any) -> OpenClaim | Refusal:
+        self._quicker()
+        return self._claims.claim(claim, **options)
+
+
+class AwayStore(OvertakenStore):
+    """A store that claims can't be deleted from."""
+
+    def __init__(self, claims: SqliteStore) -> None:
+        super().__init__(claims, lambda: None)
+
+    def release(self, _claim: OpenClaim) -> None:
+        raise StoreError("away")
+
+
+def test_what_can_not_let_go_of_its_claim_waits_with_it(claims: SqliteStore) -> None:
+    """As where the same network leads to both. A claim that is left open ends a redirect for good."""
+    away = cast("SqliteStore", AwayStore(claims))
+    pauses = list[float]()
+    event = executor(FailingApi([REFUSED_CONNECTION] * 3), away, pauses=pauses).execute(action(SURVEY))
+    assert isinstance(event, ActionEvent)
+    assert (event.result, pauses) == (DONE, [1, 2, 4])
+
+
+@OPERATIONS
+@pytest.mark.timeout(20)
+def test_a_client_that_reaches_no_api_lets_go_of_its_claim(claims: SqliteStore, operation: Operation) -> None:
+    """It checks before each further try of a change, which fails in the same way."""
+    settings = Settings(account_sid="AC" + "0" * 32, auth_token="fake-token", api_url="http://127.0.0.1:9")
+    client = cast("FailingApi", ApiClient(settings, sleep=lambda _: None, random=lambda: 0.0))
+    assert executor(client, claims, pauses=[]).execute(action(operation)) == WAITING
+    assert claims.claim_keys() == set()
+
+
+def test_nor_is_it_once_another_listener_has_let_go_of_it(claims: SqliteStore) -> None:
+    passed, proposal, api = [0.0], action(SURVEY), FailingApi()
+    held = claimed(claims, OpenClaim("mine", sid(1), sid(1), "redirect"), now=moment(0), until=moment(90))
+    clock = clock_of(lambda: moment(sum(passed)))
+    act = Executor(api, claims, clock=clock, sleep=passed.append, applies=lambda _: True, report=lambda _: None)
+    assert act.execute(proposal) == WAITING
+    claims.release(held)
+    passed.append(61)
+    event = declined(act.execute(replace(proposal, turned_away_since=moment(0))))
+    assert (event.outcome, api.sent) == ("too late: for 61 s it could not be done", [])
+
+
+@pytest.mark.parametrize("failure", [BUSY, *TURNED_AWAY], ids=["429", "401", "302", "407"])
+@pytest.mark.parametrize("operation", [SURVEY, Hangup()], ids=["redirect", "hangup"])
+def test_what_is_for_a_moment_is_not_done_minutes_later(
+    claims: SqliteStore, failure: CallctlError, operation: Operation
+) -> None:
+    """The caller is elsewhere by then. A call that is to be ended is ended late too, while it has the same status."""
+    passed = [0.0]
+    api, proposal = FailingApi([failure] * 9), action(operation)
+    act = Executor(
+        api,
+        claims,
+        clock=clock_of(lambda: moment(sum(passed))),
+        sleep=passed.append,
+        applies=lambda _: True,
+        report=lambda _: None,
+    )
+    while isinstance(result := act.execute(proposal), Postponed):
+        assert result.retry
+        proposal = replace(proposal, turned_away_since=result.turned_away_since)
+        passed.append(20)
+    if operation == SURVEY:
+        assert declined(result).outcome.startswith("too late: for ")
+    else:
+        assert isinstance(result, ActionEvent)
+        assert result.result == DONE
+
+
+@pytest.mark.parametrize(("operation", "requests", "result"), [(SURVEY, 1, UNKNOWN), (Hangup(), 2, DONE)])
+def test_a_redirect_whose_answer_is_elsewhere_may_have_been_carried_out(
+    claims: SqliteStore, operation: Operation, requests: int, result: str
+) -> None:
+    """The API client says so of 302 and 303 in answer to a change."""
+    failure = ApiError("it is not known whether the call was redirected: Found", status=302)
+    failure.may_be_done = True
+    api = FailingApi([failure])
+    event = executor(api, claims, pauses=[]).execute(action(operation))
+    assert isinstance(event, ActionEvent)
+    assert (event.result, len(api.sent)) == (result, requests)
 
 
 class LateApi(FailingApi):
@@ -168,8 +320,7 @@ def test_a_request_for_a_call_that_rest_does_not_know_yet_is_repeated(
 
 def test_nothing_is_repeated_when_the_rule_no_longer_asks_for_it(claims: SqliteStore) -> None:
     api = FailingApi([BUSY] * 99)
-    event = executor(api, claims, pauses=[], applies=2).execute(action(Hangup()))
-    assert isinstance(event, ActionEvent)
+    event = declined(executor(api, claims, pauses=[], applies=2).execute(action(Hangup())))
     assert (event.result, len(api.sent)) == (DECLINED, 3)
 
 
@@ -212,8 +363,7 @@ def test_what_callbacks_reported_while_a_hang_up_waited_counts_as_well(claims: S
     api = MovingCallApi(status="ringing", then="ringing", repeats=True)  # REST lags
     rule = Rule(name="mine", when=When(statuses=frozenset({"ringing"})), then=Hangup())
     proposal = Action(rule, sid(1), sid(1), sid(1), needs_precheck=False, is_own=True)
-    event = executor(api, claims, pauses=[], applies=0).execute(proposal)
-    assert isinstance(event, ActionEvent)
+    event = declined(executor(api, claims, pauses=[], applies=0).execute(proposal))
     assert (event.result, api.sent) == (DECLINED, ["hangup"])
 
 
@@ -240,7 +390,10 @@ def test_a_caller_whose_dial_sends_it_nowhere_is_redirected(claims: SqliteStore,
     assert event.result == DONE
 
 
-def test_a_service_in_trouble_when_it_is_looked_at_again_is_waited_for(claims: SqliteStore) -> None:
+@pytest.mark.parametrize("trouble", [BROKEN, *TURNED_AWAY])
+def test_a_service_in_trouble_when_it_is_looked_at_again_is_waited_for(
+    claims: SqliteStore, trouble: CallctlError
+) -> None:
     """A redirect that was refused with 429 was not carried out, whatever the look after it meets."""
 
     class Troubled(FailingApi):
@@ -249,13 +402,30 @@ def test_a_service_in_trouble_when_it_is_looked_at_again_is_waited_for(claims: S
         def fetch(self, sid: str) -> Call:
             if self.troubles:
                 self.troubles -= 1
-                raise BROKEN
+                raise trouble
             return super().fetch(sid)
 
     api = Troubled([BUSY])
-    event = executor(api, claims, pauses=[]).execute(action(SURVEY))
+    act = executor(api, claims, pauses=[])
+    while isinstance(event := act.execute(action(SURVEY)), Postponed):
+        assert event.retry
     assert isinstance(event, ActionEvent)
     assert (event.result, len(api.sent)) == (DONE, 2)
+
+
+@pytest.mark.parametrize("trouble", TURNED_AWAY)
+def test_a_look_that_is_turned_away_refuses_nothing_and_is_said(claims: SqliteStore, trouble: CallctlError) -> None:
+    """As while a token is replaced. What another listener does meanwhile, or the next one, must be free."""
+
+    class TurningAway(FailingApi):
+        def fetch(self, sid: str) -> Call:  # noqa: ARG002
+            raise trouble
+
+    said = list[str]()
+    looking = executor(TurningAway(), claims, pauses=[], applies=3, report=said.append)
+    assert looking.execute(replace(action(Hangup()), needs_precheck=True)) == Postponed(retry=False)
+    assert set(said) == {f"rule mine waits: {trouble.message}"}
+    assert claims.claim_keys() == set()
 
 
 def is_past(now: datetime, claim: OpenClaim) -> bool:
@@ -352,20 +522,6 @@ def test_what_follows_a_dial_may_be_asked_for_again_if_it_was_not_sent(claims: S
     assert event.result == DONE
 
 
-class OvertakenStore:
-    """Claims of which somebody else has been quicker by the time that one is claimed."""
-
-    def __init__(self, claims: SqliteStore, quicker: Callable[[], object]) -> None:
-        self._claims, self._quicker = claims, quicker
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._claims, name)
-
-    def claim(self, claim: OpenClaim, **options: Any) -> OpenClaim | Refusal:
-        self._quicker()
-        return self._claims.claim(claim, **options)
-
-
 THANKS = OpenClaim("thanks", sid(1), sid(2), "redirect")
 
 
@@ -378,11 +534,10 @@ def test_of_two_rules_that_redirect_a_caller_at_once_one_does(claims: SqliteStor
         held.append(claimed(claims, THANKS, now=moment(0), until=moment(90), exclusive=True))
 
     overtaken = cast("SqliteStore", OvertakenStore(claims, claim_first))
-    assert executor(api, overtaken, pauses=[]).execute(proposal) == Postponed(retry=True)
+    assert executor(api, overtaken, pauses=[]).execute(proposal) == WAITING
     assert claims.claim_keys() == {("thanks", sid(1))}
     claims.settle(held[0], ActionEvent(moment(0), sid(1), "redirect", (), "redirected", rule="thanks", result=DONE))
-    event = executor(api, claims, pauses=[]).execute(proposal)
-    assert isinstance(event, ActionEvent)
+    event = declined(executor(api, claims, pauses=[]).execute(proposal))
     assert (event.result, event.outcome) == (DECLINED, "callctl itself changed it before (redirect)")
     assert api.sent == []
 
@@ -395,10 +550,195 @@ def test_a_rule_that_has_redirected_a_caller_before_the_claim_of_another_keeps_i
         claims.settle(held, done)
 
     api, overtaken = FailingApi(), cast("SqliteStore", OvertakenStore(claims, quicker))
-    event = executor(api, overtaken, pauses=[]).execute(after_dial_action())
-    assert isinstance(event, ActionEvent)
+    event = declined(executor(api, overtaken, pauses=[]).execute(after_dial_action()))
     assert (event.result, event.outcome) == (DECLINED, "callctl itself changed it before (redirect)")
     assert api.sent == []
+
+
+def test_what_need_not_be_sent_does_not_count_for_the_limit_of_all_watches(claims: SqliteStore) -> None:
+    limit, pauses = ActionLimit(per_second=1, per_minute=1), list[float]()
+    for number in range(1, 4):
+        api = FailingApi(status="completed")
+        late = replace(action(Hangup()), call_sid=sid(number), about=sid(number), needs_precheck=True)
+        unsent = executor(api, claims, pauses=pauses).execute(late, limit=limit)
+        assert isinstance(unsent, Unsent)
+        assert unsent.event
+        assert (unsent.event.call_sid, unsent.event.result, api.sent) == (sid(number), LATE, [])
+    done = replace(action(Hangup()), call_sid=sid(4), about=sid(4))
+    event = executor(FailingApi(status="completed"), claims, pauses=pauses).execute(done, limit=limit)
+    assert isinstance(event, ActionEvent)
+    beyond = replace(action(Hangup()), call_sid=sid(5), about=sid(5))
+    assert isinstance(executor(FailingApi(), claims, pauses=pauses, applies=3).execute(beyond, limit=limit), Postponed)
+
+
+def test_a_parent_is_not_changed_for_a_ringing_child_once_the_board_shows_another_one_answered(
+    claims: SqliteStore,
+) -> None:
+    """The callback comes after REST was looked at, which is behind."""
+    rule = Rule(name="mine", when=When(statuses=frozenset({"ringing"})), then=Hangup(), on=On.PARENT)
+    proposal, api = (
+        Action(rule, sid(1), sid(2), sid(1), needs_precheck=False, is_own=True),
+        FailingApi(status="ringing"),
+    )
+    event = declined(executor(api, claims, pauses=[], applies=0).execute(proposal))
+    assert (event.result, event.outcome) == (DECLINED, "the rule no longer applied when it could be sent")
+    assert api.sent == []
+
+
+RING_PARENT = Rule(name="mine", when=When(statuses=frozenset({"ringing"})), then=Hangup(), on=On.PARENT)
+
+
+def for_child(number: int) -> Action:
+    """Return the action of a rule on a parent, because of one of its children."""
+    return Action(RING_PARENT, sid(1), sid(number), sid(1), needs_precheck=False, is_own=True)
+
+
+class SiblingsApi(FailingApi):
+    """Has several child legs of one parent, all of a status unless they are in ``others``."""
+
+    def __init__(self, *others: tuple[int, str], failures: list[CallctlError] | None = None) -> None:
+        super().__init__(failures or [], status="ringing")
+        self.others = {sid(number): status for number, status in others}
+
+    def fetch(self, sid: str) -> Call:
+        return Call(sid=sid, status=self.others.get(sid, self.status), parent_call_sid=PARENT)
+
+    def list(self, _query: CallFilter, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:  # noqa: ARG002
+        return map(self.fetch, self.others)
+
+
+PARENT = sid(1)
+
+
+def test_what_was_declined_because_of_one_child_is_done_because_of_the_next_and_then_never_again(
+    claims: SqliteStore,
+) -> None:
+    api = SiblingsApi((2, "in-progress"))
+    act = executor(api, claims, pauses=[])
+    assert declined(act.execute(for_child(2))).about == sid(2)
+    api.others.clear()
+    assert act.execute(for_child(2)) == Declination(None)
+    event = act.execute(for_child(3))
+    assert isinstance(event, ActionEvent)
+    assert (event.result, event.about, api.sent) == (DONE, sid(3), ["hangup"])
+    assert act.execute(for_child(4)) == Declination(None)
+    api.others = {sid(5): "in-progress"}
+    assert act.execute(for_child(5)) == Declination(None)  # nor is there anything more to say
+    assert [one.result for one in claims.all_actions(PARENT)] == [DECLINED, DONE]
+
+
+def test_what_was_declined_after_it_was_claimed_leaves_the_leg_free_for_the_next_child(claims: SqliteStore) -> None:
+    api = SiblingsApi()
+    assert declined(executor(api, claims, pauses=[], applies=0).execute(for_child(2))).result == DECLINED
+    assert claims.open_claims() == 0
+    event = executor(api, claims, pauses=[]).execute(for_child(3))
+    assert isinstance(event, ActionEvent)
+    assert (event.result, api.sent) == (DONE, ["hangup"])
+
+
+def test_what_may_have_been_done_before_it_was_declined_stays_the_only_action(claims: SqliteStore) -> None:
+    class AnsweredApi(SiblingsApi):
+        def _answer(self, what: str, sid: str) -> Call:
+            self.status = "in-progress"
+            return super()._answer(what, sid)
+
+    api = AnsweredApi(failures=[not_answered()])
+    event = executor(api, claims, pauses=[]).execute(for_child(2))
+    assert isinstance(event, ActionEvent)
+    assert event.result == DECLINED
+    api.status = "ringing"
+    assert executor(api, claims, pauses=[]).execute(for_child(3)) == Declination(None)
+    assert api.sent == ["hangup"]
+
+
+def test_of_two_watches_one_acts_though_the_other_declines_because_of_another_child(claims: SqliteStore) -> None:
+    held = claimed(claims, OpenClaim("mine", PARENT, sid(3), "hangup"), now=moment(0), until=moment(90))
+    act = executor(SiblingsApi((2, "in-progress")), claims, pauses=[])
+    assert act.execute(for_child(2)) == Declination(None)
+    assert act.decline(Declined(RING_PARENT, PARENT, sid(4), PARENT, is_own=True, reason="too old")) is None
+    assert claims.settle(held, ActionEvent(moment(0), PARENT, "hangup", (), "hung up", rule="mine", about=sid(3)))
+    assert [one.about for one in claims.all_actions(PARENT)] == [sid(3)]
+
+
+def test_what_another_watch_let_go_of_is_done_because_of_the_next_child(claims: SqliteStore) -> None:
+    """As after a 429 while the parent's TwiML dialled on."""
+    held = claimed(claims, OpenClaim("mine", PARENT, sid(2), "hangup"), now=moment(0), until=moment(90))
+    act = executor(SiblingsApi(), claims, pauses=[])
+    assert act.execute(for_child(2)) == WAITING  # to propose it because of another one is not ruled out
+    claims.release(held)
+    event = act.execute(for_child(3))
+    assert isinstance(event, ActionEvent)
+    assert (event.result, event.about) == (DONE, sid(3))
+
+
+def test_a_dry_run_says_what_it_would_not_do_as_what_may_be_done_because_of_another_child(claims: SqliteStore) -> None:
+    api = SiblingsApi((2, "in-progress"))
+    dry = DryRun(api, claims, clock=clock_of(lambda: moment(0)))
+    assert "would not be done" in declined(dry.execute(for_child(2))).outcome
+    api.others.clear()
+    assert isinstance(dry.execute(for_child(3)), ActionEvent)
+
+
+@pytest.mark.parametrize("talks", [2, 3])
+def test_a_parent_is_not_changed_once_the_store_has_the_answer_of_a_child_that_the_board_lacks(
+    claims: SqliteStore, tmp_path: Path, talks: int
+) -> None:
+    """Its callback comes after REST was looked at, which is behind."""
+    store = SqliteStore.open_for_watch(tmp_path / "events.db", world=WORLD)
+
+    def report() -> None:
+        store.append(event(talks, "in-progress", number=2, parent=1))
+
+    api = SiblingsApi()
+    result = executor(api, cast("SqliteStore", OvertakenStore(claims, report)), pauses=[]).execute(for_child(2))
+    reasons = {
+        2: f"the leg that the rule looks at, {sid(2)}, is in-progress by now",
+        3: f"another leg of that parent, {sid(3)}, was answered",
+    }
+    assert (declined(result).outcome, api.sent) == (reasons[talks], [])
+    store.append(event(talks, "completed", number=3, parent=1))
+    assert isinstance(executor(api, claims, pauses=[]).execute(for_child(4)), ActionEvent)
+    assert api.sent == ["hangup"]
+    store.close()
+
+
+@pytest.mark.parametrize("is_claimed", [True, False])
+def test_a_conversation_that_may_be_just_over_is_looked_at_again_for_as_long_as_rest_may_be_behind(
+    claims: SqliteStore, tmp_path: Path, is_claimed: bool
+) -> None:
+    """The next child rings, and neither the callback of that end nor REST shows it yet."""
+    store = SqliteStore.open_for_watch(tmp_path / "events.db", world=WORLD)
+
+    def report() -> None:
+        store.append(event(3, "in-progress", number=2, parent=1))
+
+    api = SiblingsApi() if is_claimed else SiblingsApi((3, "in-progress"))
+    act = executor(api, cast("SqliteStore", OvertakenStore(claims, report)), pauses=[])
+    assert act.execute(replace(for_child(2), observed_since=moment(-14))) == Postponed(retry=True)
+    assert (claims.claim_keys(), api.sent) == (set(), [])
+    store.append(event(3, "completed", number=3, parent=1))
+    assert isinstance(act.execute(replace(for_child(2), observed_since=moment(-14))), ActionEvent)
+    assert api.sent == ["hangup"]
+    store.close()
+
+
+@pytest.mark.parametrize("is_reported_before", [True, False])
+def test_a_conversation_that_is_over_as_rest_lists_it_spares_no_parent_though_the_store_lacks_its_end(
+    claims: SqliteStore, tmp_path: Path, is_reported_before: bool
+) -> None:
+    store = SqliteStore.open_for_watch(tmp_path / "events.db", world=WORLD)
+
+    def report() -> None:
+        store.append(event(3, "in-progress", number=2, parent=1))
+
+    if is_reported_before:
+        report()
+    api = SiblingsApi((3, "completed"))
+    overtaken = cast("SqliteStore", OvertakenStore(claims, report))
+    result = executor(api, overtaken, pauses=[]).execute(replace(for_child(2), needs_precheck=True))
+    assert isinstance(result, ActionEvent)
+    assert (result.result, api.sent) == (DONE, ["hangup"])
+    store.close()
 
 
 def test_a_command_that_begins_between_look_and_claim_is_waited_for(claims: SqliteStore, tmp_path: Path) -> None:
@@ -418,9 +758,10 @@ def test_while_rest_is_behind_the_callbacks_nothing_is_claimed(claims: SqliteSto
     assert executor(api, claims, pauses=[]).execute(proposal) == Postponed(retry=True)
     assert claims.claim_keys() == set()
     api.status = "completed"
-    event = executor(api, claims, pauses=[]).execute(proposal)
-    assert isinstance(event, ActionEvent)
-    assert (event.result, event.outcome) == (LATE, "the call got there first: it is completed")
+    unsent = executor(api, claims, pauses=[]).execute(proposal)
+    assert isinstance(unsent, Unsent)
+    assert unsent.event
+    assert (unsent.event.result, unsent.event.outcome) == (LATE, "the call got there first: it is completed")
 
 
 @pytest.mark.parametrize("leg", [1, 2], ids=["parent", "child"])
@@ -428,15 +769,97 @@ def test_while_rest_is_behind_the_callbacks_nothing_is_claimed(claims: SqliteSto
 def test_after_a_dial_nothing_is_done_where_callctl_changed_a_leg(claims: SqliteStore, what: str, leg: int) -> None:
     claim, api = OpenClaim("other", sid(leg), sid(leg), what), FailingApi()
     held = claimed(claims, claim, now=moment(0), until=moment(90))
-    event = DryRun(api, claims, clock=clock_of(lambda: moment(0))).execute(after_dial_action())
-    assert isinstance(event, ActionEvent)
+    event = declined(DryRun(api, claims, clock=clock_of(lambda: moment(0))).execute(after_dial_action()))
     whose = "it" if leg == 1 else "the leg that ended"
     assert event.outcome == f"dry run: would not be done: callctl itself is changing {whose} ({what})"
     claims.settle(held, ActionEvent(moment(0), sid(leg), what, (), "done"))
-    reports = executor(api, claims, pauses=[]).execute(after_dial_action())
-    assert isinstance(reports, ActionEvent)
+    reports = declined(executor(api, claims, pauses=[]).execute(after_dial_action()))
     assert (reports.result, reports.outcome) == (DECLINED, f"callctl itself changed {whose} before ({what})")
     assert api.sent == []
+
+
+@pytest.mark.parametrize(("what", "at", "is_spared"), [("redirect", 3, True), ("redirect", 1, False)])
+def test_a_parent_that_callctl_redirected_is_not_ended_for_the_child_that_this_ended(
+    claims: SqliteStore, tmp_path: Path, what: str, at: float, is_spared: bool
+) -> None:
+    store = SqliteStore.open_for_watch(tmp_path / "events.db", world=WORLD)
+    store.append(event(2, "ringing", number=1, parent=1, received=2))
+    store.append(event(2, "canceled", number=2, parent=1, received=4))
+    store.close()
+    ends, api = ENDS_PARENT, FailingApi()
+    held = claimed(claims, OpenClaim("other", sid(1), sid(2), what), now=moment(0), until=moment(90))
+    assert executor(api, claims, pauses=[]).execute(ends) == Postponed(retry=True)
+    claims.settle(held, ActionEvent(moment(at), sid(1), what, (), "done"))
+    result = executor(api, claims, pauses=[]).execute(ends)
+    assert (isinstance(result, Declination), api.sent) == ((True, []) if is_spared else (False, ["hangup"]))
+
+
+@pytest.mark.parametrize(
+    ("began", "lasted", "is_spared"),
+    [
+        (20, 5, False),
+        (10, 5, True),  # at about the time of the redirect, which may have ended it
+        (10, 30, False),  # a redirect would have ended it long before
+        (5, 30, True),
+        (None, 5, True),
+    ],
+)
+def test_rest_says_whether_a_child_began_before_its_parent_was_redirected_where_callbacks_report_its_end_alone(
+    claims: SqliteStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    began: int | None,
+    lasted: int,
+    is_spared: bool,
+) -> None:
+    store = SqliteStore.open_for_watch(tmp_path / "events.db", world=WORLD)
+    store.append(event(2, "canceled", number=2, parent=1, received=40))
+    store.close()
+    ahead = 1000  # Twilio's clock
+    dates: dict[str, Any] = {"as_of": moment(40 + ahead)}
+    if began is not None:
+        dates |= {"date_created": moment(began + ahead), "end_time": moment(began + lasted + ahead)}
+    api = FailingApi()
+    fetch = api.fetch
+    monkeypatch.setattr(api, "fetch", lambda call: replace(fetch(call), **dates if call == sid(2) else {}))
+    held = claimed(claims, OpenClaim("other", sid(1), sid(2), "redirect"), now=moment(0), until=moment(90))
+    claims.settle(held, ActionEvent(moment(10), sid(1), "redirect", (), "done"))
+    result = precheck(api, claims, ENDS_PARENT, clock=clock_of(lambda: moment(40)))
+    why = Outcome(DECLINED, "callctl itself redirected it, maybe after that child had begun")
+    assert result == (why if is_spared else None)
+
+
+def test_a_poll_of_a_child_does_not_say_when_it_began(claims: SqliteStore, tmp_path: Path) -> None:
+    store = SqliteStore.open_for_watch(tmp_path / "events.db", world=WORLD)
+    store.append(replace(event(2, "ringing", parent=1, received=5), kind=POLLED))
+    store.close()
+    held = claimed(claims, OpenClaim("other", sid(1), sid(2), "redirect"), now=moment(0), until=moment(90))
+    claims.settle(held, ActionEvent(moment(3), sid(1), "redirect", (), "done"))
+    result = precheck(FailingApi(), claims, ENDS_PARENT, clock=clock_of(lambda: moment(9)))
+    assert result == Outcome(DECLINED, "callctl itself redirected it, maybe after that child had begun")
+
+
+def test_a_parent_that_a_command_may_have_redirected_before_it_was_cut_off_is_not_ended_for_its_child(
+    claims: SqliteStore, tmp_path: Path
+) -> None:
+    store = SqliteStore.open_for_watch(tmp_path / "events.db", world=WORLD)
+    store.add_intents([sid(1)], now=moment(0), until=moment(60))
+    store.close()
+    results = [
+        precheck(FailingApi(), claims, ENDS_PARENT, clock=clock_of(partial(moment, seconds))) for seconds in (30, 61)
+    ]
+    assert results == [Postponed(retry=True), Outcome(DECLINED, "a command that was cut off may have redirected it")]
+
+
+@pytest.mark.parametrize("what", ["hangup", "cancel"])
+def test_rules_that_end_one_parent_do_not_wait_for_each_other(claims: SqliteStore, what: str) -> None:
+    """Both have claimed, and look again since their first requests failed: neither may wait for the other's claim."""
+    others = OpenClaim("other", sid(1), sid(2), what)
+    api = FailingApi([BUSY])
+    claimed(claims, others, now=moment(0), until=moment(90))
+    result = executor(api, claims, pauses=[], applies=3).execute(ENDS_PARENT)
+    assert isinstance(result, ActionEvent)
+    assert (result.result, api.sent) == (DONE, ["hangup", "hangup"])
 
 
 def test_after_a_dial_nothing_is_done_while_an_action_on_the_leg_can_not_be_read(
@@ -460,7 +883,8 @@ def test_after_a_dial_nothing_is_done_where_callctl_had_the_leg_end(
         claim = OpenClaim("max-duration", sid(leg), sid(leg), "limit")
         held = claimed(claims, claim, now=moment(0), until=moment(90))
         claims.settle(held, ActionEvent(moment(0), sid(leg), "limit", limit.request(), "done"))
-    event = executor(FailingApi(), claims, pauses=[]).execute(after_dial_action(duration=duration))
+    result = executor(FailingApi(), claims, pauses=[]).execute(after_dial_action(duration=duration))
+    event = declined(result) if ended_by_limit else result
     assert isinstance(event, ActionEvent)
     assert event.result == (DECLINED if ended_by_limit else DONE)
 
@@ -572,17 +996,16 @@ def test_what_the_store_has_outranks_what_rest_shows(tmp_path: Path, claims: Sql
 
 
 def test_a_refusal_is_reported_with_its_code(claims: SqliteStore) -> None:
-    for failure in (AuthenticationError("who?", status=401, code="20003"), ApiError("no", status=400, code="21218")):
-        forget_claims(claims)
-        event = executor(FailingApi([failure]), claims, pauses=[]).execute(action(Limit(60)))
-        assert isinstance(event, ActionEvent)
-        assert (event.result, event.code) == (REFUSED, failure.code)
+    failure = ApiError("no", status=400, code="21218")
+    event = executor(FailingApi([failure]), claims, pauses=[]).execute(action(Limit(60)))
+    assert isinstance(event, ActionEvent)
+    assert (event.result, event.code) == (REFUSED, "21218")
 
 
 def test_it_is_done_once_also_by_another_watch(claims: SqliteStore) -> None:
     first, second = FailingApi(), FailingApi()
     assert executor(first, claims, pauses=[]).execute(action(SURVEY)) is not None
-    assert executor(second, claims, pauses=[]).execute(action(SURVEY)) is None
+    assert executor(second, claims, pauses=[]).execute(action(SURVEY)) == Declination(None)
     assert (len(first.sent), second.sent) == (1, [])
 
 
@@ -640,10 +1063,11 @@ def test_who_answers_while_a_full_disk_is_waited_for_is_not_hung_up(claims: Sqli
     working = Executor(
         api, full, clock=clock_of(lambda: moment(now)), sleep=sleep, applies=lambda _: True, report=lambda _: None
     )
-    event = working.execute(Action(rule, sid(1), sid(1), sid(1), needs_precheck=True, is_own=True))
+    unsent = working.execute(Action(rule, sid(1), sid(1), sid(1), needs_precheck=True, is_own=True))
     assert api.sent == []
-    assert isinstance(event, ActionEvent)
-    assert (event.result, event.status) == (LATE, "in-progress")
+    assert isinstance(unsent, Unsent)
+    assert unsent.event
+    assert (unsent.event.result, unsent.event.status) == (LATE, "in-progress")
 
 
 def test_what_can_not_be_written_down_stays_open_for_the_next_look(claims: SqliteStore) -> None:
@@ -745,6 +1169,23 @@ def test_nothing_is_sent_by_who_stood_still_while_another_took_its_claim_over(cl
     assert executor(api, stopped, pauses=[]).execute(action(Hangup())) is None
     assert api.sent == []
     assert claims.all_actions(sid(1)) == []
+
+
+@pytest.mark.parametrize("repeats", [True, False])
+def test_nothing_is_sent_again_where_another_took_the_claim_over_while_the_call_was_looked_at(
+    claims: SqliteStore, repeats: bool
+) -> None:
+    """The look may take longer than a lease, where REST is slow."""
+
+    class SlowApi(MovingCallApi):
+        def fetch(self, sid: str) -> Call:
+            for claim in claims.expired_claims(is_over=lambda _: True):
+                assert claims.take_over(claim, now=moment(0), until=moment(90))
+            return super().fetch(sid)
+
+    api = SlowApi(repeats=repeats)
+    assert executor(api, claims, pauses=[]).execute(action(SURVEY)) is None
+    assert len(api.sent) == 1
 
 
 def test_what_all_watches_did_in_a_minute_counts_for_each(claims: SqliteStore) -> None:

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 from calls_api import UnexpectedRequest
-from events import START, clock_of, moment, sid
+from events import START, clock_of, event, moment, sid
 
 from callctl.calls.action import DECLINED, DONE, LATE
 from callctl.calls.call import Call
+from callctl.calls.filter import CallFilter
 from callctl.errors import NotFoundError
 from callctl.rules.outcome import Outcome, Postponed
-from callctl.rules.precheck import precheck
+from callctl.rules.precheck import precheck, reported_conversation
 from callctl.rules.rule import FOUND_SOON, Action, Cancel, Hangup, LastRinging, On, Redirect, Rule, Trigger, When
 from callctl.store.records import OpenClaim
 from callctl.store.sqlite.store import SqliteStore
@@ -35,6 +36,9 @@ class FakeApi(UnexpectedRequest):
         if sid not in self._calls:
             raise NotFoundError("not found", status=404)
         return self._calls[sid]
+
+    def list(self, query: CallFilter, *, page_size: int = 1000, limit: int | None) -> Iterator[Call]:  # noqa: ARG002
+        return (call for call in self._calls.values() if call.parent_call_sid == query.parent)
 
 
 def ringing(*, created: float | None, as_of: float | None = NOW) -> Call:
@@ -332,17 +336,109 @@ def test_a_leg_is_changed_for_another_only_where_rest_names_one_the_parent_of_th
 
 
 @pytest.mark.parametrize(
-    ("statuses", "is_left_alone"), [({"ringing"}, True), ({"ringing", "in-progress"}, False), ({"in-progress"}, False)]
+    ("statuses", "status", "is_left_alone"),
+    [
+        ({"ringing"}, "in-progress", True),
+        ({"ringing"}, "busy", True),
+        ({"ringing", "in-progress"}, "in-progress", False),
+        ({"ringing", "busy"}, "busy", False),
+        ({"in-progress"}, "in-progress", False),
+    ],
 )
-def test_a_parent_is_left_alone_where_rest_shows_the_ringing_child_of_a_rule_as_answered(
-    claims: SqliteStore, statuses: set[str], is_left_alone: bool
+def test_a_parent_is_left_alone_where_rest_shows_the_ringing_child_of_a_rule_as_answered_or_over(
+    claims: SqliteStore, statuses: set[str], status: str, is_left_alone: bool
 ) -> None:
     rule = Rule(name="r", when=When(statuses=frozenset(statuses)), then=Hangup(), on=On.PARENT)
     action = Action(rule, PARENT, RINGS, PARENT, is_own=True, needs_precheck=False)
-    talks = Call(RINGS, "in-progress", parent_call_sid=PARENT)
-    outcome = precheck(FakeApi(talks), claims, action, clock=clock_of(lambda: moment(NOW)))
-    reason = f"the leg that the rule looks at, {RINGS}, was answered meanwhile"
+    child = Call(RINGS, status, parent_call_sid=PARENT)
+    outcome = precheck(FakeApi(child), claims, action, clock=clock_of(lambda: moment(NOW)))
+    reason = f"the leg that the rule looks at, {RINGS}, is {status} by now"
     assert outcome == (Outcome(DECLINED, reason) if is_left_alone else None)
+
+
+TALKS = sid(3)
+
+
+@pytest.mark.parametrize("lasting", [None, LASTING])
+@pytest.mark.parametrize(
+    ("statuses", "other", "is_left_alone"),
+    [
+        ({"ringing"}, "in-progress", True),
+        ({"ringing"}, "ringing", False),
+        ({"ringing"}, "completed", False),  # it talked to that one before
+        ({"ringing", "in-progress"}, "in-progress", False),
+    ],
+)
+def test_a_parent_is_left_alone_where_rest_shows_another_child_in_progress_than_the_ringing_one(
+    claims: SqliteStore, statuses: set[str], other: str, is_left_alone: bool, lasting: timedelta | None
+) -> None:
+    """As of a group of phones that ring, of which one was answered just now: no callback has reported that."""
+    rule = Rule(name="r", when=When(statuses=frozenset(statuses), lasting=lasting), then=Hangup(), on=On.PARENT)
+    action = Action(rule, PARENT, RINGS, PARENT, True, needs_precheck=lasting is not None, status="ringing")
+    calls = (Call(PARENT, "in-progress", as_of=moment(NOW)), Call(TALKS, other, parent_call_sid=PARENT))
+    outcome = precheck(FakeApi(ringing(created=0), *calls), claims, action, clock=clock_of(lambda: moment(NOW)))
+    reason = f"another leg of that parent, {TALKS}, was answered"
+    assert outcome == (Outcome(DECLINED, reason) if is_left_alone else None)
+
+
+@pytest.mark.parametrize(("end", "is_left_alone"), [(Hangup(), True), (Redirect("s", "https://example.com/s"), False)])
+def test_the_end_of_one_child_ends_no_parent_that_talks_to_another(
+    claims: SqliteStore, end: Hangup | Redirect, is_left_alone: bool
+) -> None:
+    """A redirect waits for the other's end instead."""
+    rule = Rule(name="r", when=When(statuses=frozenset({"no-answer"})), then=end, on=On.PARENT)
+    action = Action(rule, PARENT, RINGS, PARENT, True, needs_precheck=True)
+    parent, rang = Call(PARENT, "in-progress"), Call(RINGS, "no-answer", parent_call_sid=PARENT)
+    api = FakeApi(parent, rang, Call(TALKS, "in-progress", parent_call_sid=PARENT))
+    outcome = precheck(api, claims, action, clock=clock_of(lambda: moment(NOW)))
+    reason = f"another leg of that parent, {TALKS}, was answered"
+    assert outcome == (Outcome(DECLINED, reason) if is_left_alone else Postponed(retry=True))
+
+
+@pytest.mark.parametrize(
+    ("status", "seconds_ago", "is_looked_at_again"), [("ringing", 14, True), ("ringing", 16, False), ("busy", 1, False)]
+)
+def test_a_parent_that_may_have_just_ended_a_conversation_is_looked_at_again_while_its_next_child_rings(
+    claims: SqliteStore, status: str, seconds_ago: float, is_looked_at_again: bool
+) -> None:
+    rule = Rule(name="r", when=When(statuses=frozenset({status})), then=Hangup(), on=On.PARENT)
+    seen = moment(NOW - seconds_ago)
+    action = Action(rule, PARENT, RINGS, PARENT, True, needs_precheck=False, status=status, observed_since=seen)
+    api = FakeApi(Call(RINGS, status, parent_call_sid=PARENT), Call(TALKS, "in-progress", parent_call_sid=PARENT))
+    left_alone = Outcome(DECLINED, f"another leg of that parent, {TALKS}, was answered")
+    outcome = precheck(api, claims, action, clock=clock_of(lambda: moment(NOW)))
+    assert outcome == (Postponed(retry=True) if is_looked_at_again else left_alone)
+
+
+def test_a_conversation_that_is_over_as_callbacks_reported_it_spares_no_parent(claims: SqliteStore) -> None:
+    """REST may be behind: it shows the first agent in progress while the next one's phone rings."""
+    rule = Rule(name="r", when=When(statuses=frozenset({"ringing"})), then=Hangup(), on=On.PARENT)
+    action = Action(rule, PARENT, RINGS, PARENT, True, needs_precheck=False, status="ringing")
+    api = FakeApi(ringing(created=0), Call(TALKS, "in-progress", parent_call_sid=PARENT))
+    for number, status in enumerate(("in-progress", "completed")):
+        claims.append(event(3, status, number=number, parent=2))
+        outcome = precheck(api, claims, action, clock=clock_of(lambda: moment(NOW)))
+        assert (outcome is None) == (status == "completed")
+
+
+@pytest.mark.parametrize(
+    ("listed", "is_left_alone"),
+    [("completed", False), ("in-progress", True), ("ringing", True), (None, True)],
+)
+@pytest.mark.parametrize("status", ["ringing", "no-answer"])
+def test_whether_a_conversation_that_callbacks_reported_still_lasts_is_decided_by_what_rest_lists(
+    claims: SqliteStore, status: str, listed: str | None, is_left_alone: bool
+) -> None:
+    """The callback of its end may come after the next child's, or be lost; REST may not show the answer yet."""
+    rule = Rule(name="r", when=When(statuses=frozenset({status})), then=Hangup(), on=On.PARENT)
+    action = Action(rule, PARENT, RINGS, PARENT, True, needs_precheck=True, status=status)
+    others = () if listed is None else (Call(TALKS, listed, parent_call_sid=PARENT),)
+    rings = Call(RINGS, status, parent_call_sid=PARENT)
+    claims.append(event(3, "in-progress", number=1, parent=2))
+    api, clock = FakeApi(Call(PARENT, "in-progress"), rings, *others), clock_of(lambda: moment(NOW))
+    left_alone = Outcome(DECLINED, f"another leg of that parent, {TALKS}, was answered")
+    assert precheck(api, claims, action, clock=clock) == (left_alone if is_left_alone else None)
+    assert reported_conversation(api, claims, action, clock=clock) == (left_alone if is_left_alone else None)
 
 
 @pytest.mark.parametrize("end", [Hangup(), Cancel(), Redirect("closed", "https://example.com/closed")])

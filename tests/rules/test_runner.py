@@ -14,18 +14,18 @@ from engine_run import seconds
 from events import WORLD, clock_of, event, moment, sid
 from rules_setup import ManualClockSetup, each_reading, manual_clock_setup
 
-from callctl.calls.action import DONE, REFUSED, ActionEvent
+from callctl.calls.action import DONE, LATE, REFUSED, ActionEvent
 from callctl.calls.board import Board
 from callctl.calls.call import Call
 from callctl.calls.event import CallEvent
 from callctl.errors import NoThreadError, StoreError
 from callctl.rules.engine import Engine, Scope
-from callctl.rules.outcome import Postponed
+from callctl.rules.outcome import Declination, Postponed
 from callctl.rules.rate_limit import RateLimit
-from callctl.rules.rule import Action, Cancel, Declined, Hangup, Rule, When, max_duration_rules, ring_limit_rule
+from callctl.rules.rule import Action, Cancel, Declined, Hangup, On, Rule, When, max_duration_rules, ring_limit_rule
 from callctl.rules.runner import MOST_AT_ONCE, RetryQueue, RuleRunner, RunInThread
 from callctl.simulator.settings import TIME_LIMIT_ALONE
-from callctl.store.records import ActionLimit, OpenClaim
+from callctl.store.records import ActionLimit, OpenClaim, declined_rule
 from callctl.store.sqlite.store import SqliteStore
 from callctl.support.threads import start_in_thread
 
@@ -159,6 +159,24 @@ def test_what_was_postponed_does_not_count_for_the_rate_limit(setup: ManualClock
     assert setup.notes == []
     setup.until(lambda: bool(setup.events))
     assert [(event.call_sid, event.result) for event in setup.events] == [(sid, DONE)]
+
+
+def test_calls_that_ended_unseen_do_not_count_for_the_rate_limit(setup: ManualClockSetup) -> None:
+    """As after a pause in which no watch ran: all that lasted too long by now are proposed, and hardly one is live."""
+    rule = Rule(name="too-long", when=When(statuses=frozenset({"in-progress"}), lasting=seconds(20)), then=Hangup())
+    setup.act(rule, scope=Scope.ALL, rate_limit=RateLimit(per_minute=2))
+    *ended, live = [setup.place(callbacks=False) for _ in range(6)]
+    for call in (*ended, live):
+        setup.wait_for_rest_status(call, "in-progress")
+        setup.poll(call)
+    for call in ended:
+        setup.client.hangup(call)
+        setup.wait_for_rest_status(call, "completed")
+    setup.until(lambda: len(setup.events) == len(ended) + 1)
+    assert sorted((event.call_sid, event.result) for event in setup.events) == sorted(
+        [*((call, LATE) for call in ended), (live, DONE)]
+    )
+    assert setup.notes == []
 
 
 def test_what_failed_after_it_was_claimed_is_left_to_those_who_look_for_what_a_crash_left(
@@ -333,6 +351,73 @@ def requested(running: RunnerSetup) -> list[str]:
 
 def declined(running: RunnerSetup) -> dict[str, str]:
     return {one.call_sid: one.reason for one in running.executor.proposals if isinstance(one, Declined)}
+
+
+class DecliningExecutor(RecordingExecutor):
+    """Declines what these legs lead to, and does the rest."""
+
+    def __init__(self, *legs: int) -> None:
+        super().__init__()
+        self.legs = {sid(leg) for leg in legs}
+
+    def execute(self, action: Action, **_: object) -> Any:
+        self.proposals.append(action)
+        return Declination(None) if action.about in self.legs else None
+
+
+PARENTS = Rule(name="parents", when=When(statuses=frozenset({"ringing"})), then=Hangup(), on=On.PARENT)
+
+
+def about(running: RunnerSetup) -> list[str]:
+    return [one.about for one in running.executor.proposals]
+
+
+def test_what_was_declined_because_of_a_child_is_proposed_because_of_the_next_and_not_of_the_same() -> None:
+    running = RunnerSetup(PARENTS, executor=DecliningExecutor(2))
+    running.update(event(1, "in-progress", at=0))
+    running.update(event(2, "ringing", at=0, parent=1))
+    running.update(event(2, "initiated", at=0, parent=1))
+    running.update(event(2, "ringing", at=0, parent=1, number=7))
+    running.update(event(3, "ringing", at=0, parent=1))
+    running.update(event(4, "ringing", at=0, parent=1))
+    running.update()
+    assert about(running) == [sid(2), sid(3)]
+
+
+@pytest.mark.parametrize("is_declined", [True, False])
+def test_a_child_waits_for_what_comes_of_the_action_that_another_one_led_to(is_declined: bool) -> None:
+    """Both ring too long at the same moment: the second must not be passed over if the first is declined."""
+    threads = Threads(left=9)
+    executor = DecliningExecutor(*((2,) if is_declined else ()))
+    running = RunnerSetup(PARENTS, executor=executor, run_in_thread=threads.start)
+    running.update(event(1, "in-progress", at=0))
+    running.update(*(event(child, "ringing", at=0, parent=1) for child in (2, 3)))
+    for _ in range(3):
+        running.update()
+        assert len([work for work in threads.works if "_recover" not in str(work)]) == 1
+    for _ in range(3):
+        threads.end()
+        running.update()
+    assert about(running) == ([sid(2), sid(3)] if is_declined else [sid(2)])
+    assert all(one.needs_precheck for one in running.executor.proposals[1:] if isinstance(one, Action))
+
+
+def test_what_was_declined_before_a_restart_is_declined_for_the_same_child_only() -> None:
+    running = RunnerSetup(PARENTS)
+    known: Any = running.runner._store
+    known.claim_keys = lambda: {(declined_rule("parents", sid(1), about=sid(2)), sid(1))}
+    running.runner.start(running.board.snapshot())
+    running.update(event(1, "in-progress", at=0))
+    running.update(*(event(child, "ringing", at=0, parent=1) for child in (2, 3)))
+    assert about(running) == [sid(3)]
+
+
+def test_what_is_tried_again_because_of_two_children_is_tried_because_of_each() -> None:
+    queue = RetryQueue()
+    actions = [Action(PARENTS, sid(1), sid(child), sid(1), True, needs_precheck=True) for child in (2, 3)]
+    for action in actions:
+        queue.put(action, now=moment(0))
+    assert queue.due(now=moment(1)) == actions
 
 
 RING_NOW = Rule(name="ring-now", when=When(statuses=frozenset({"ringing"})), then=Hangup())

@@ -66,7 +66,7 @@ class FamilyOf(NamedTuple):
 
 def fetch_with_children(api: CallsApi, sid: str, *, reported: ReportedFamilies) -> CallAndChildren:
     """Fetch a call and its children, side by side: somebody waits for what comes after it."""
-    listed = start_in_thread(lambda: _listed_children(api, sid))
+    listed = start_in_thread(lambda: list_children(api, sid))
     call, _, legs = fetch_with_family(api, sid, reported=reported)
     children = _live(api, sid, listed.result(), legs, reported=reported)
     return _as_reported(CallAndChildren(call, children), legs)
@@ -118,10 +118,11 @@ def _family(sid: str, parent: str | None, legs: Mapping[str, Leg], *, reported: 
 
 def list_live_children(api: CallsApi, sid: str) -> tuple[Call, ...]:
     """Return the child legs of a call that have not ended, by what REST lists alone."""
-    return tuple(child for child in _listed_children(api, sid) if not child.is_final)
+    return tuple(child for child in list_children(api, sid) if not child.is_final)
 
 
-def _listed_children(api: CallsApi, sid: str) -> list[Call]:
+def list_children(api: CallsApi, sid: str) -> list[Call]:
+    """Return the child legs of a call, also those that have ended, by what REST lists alone."""
     return list(api.list(CallFilter(parent=sid), limit=None))
 
 
@@ -137,7 +138,7 @@ def live_children(api: CallsApi, sid: str, legs: Mapping[str, Leg], *, reported:
         legs: What callbacks reported of its family.
         reported: Of what these legs are.
     """
-    return _live(api, sid, _listed_children(api, sid), legs, reported=reported)
+    return _live(api, sid, list_children(api, sid), legs, reported=reported)
 
 
 def _live(
@@ -213,7 +214,7 @@ def children_of(api: CallsApi, sid: str, *, reported: ReportedFamilies) -> tuple
         UnknownCallError: Neither REST nor callbacks show one.
     """
     reading = _reading(reported, sid)
-    listed = _listed_children(api, sid)
+    listed = list_children(api, sid)
     children = _live(api, sid, listed, reading(), reported=reported)
     if not children:
         raise UnknownCallError(

@@ -28,8 +28,7 @@ from callctl.rules.rule import (
     On,
     Rule,
     Trigger,
-    answered_meanwhile,
-    was_answered,
+    changed_meanwhile,
 )
 
 # What says what a call does, and not since when.
@@ -230,8 +229,7 @@ class Engine:
             self._unconfirmed += 1
             trigger = replace(trigger, seems_old=True)
         elif reason:
-            if self._may_change(snapshot, leg):
-                yield self._declined(rule, leg, leg.call_sid, snapshot, reason)
+            yield from self._decide(rule, leg, snapshot, needs_precheck=False, now=now, too_old=reason)
             return
         if trigger is not None and not reason and not is_restored and change.event.kind == CALLBACK:
             trigger = replace(trigger, is_news=self._evidence.is_clock_in_time(now=now))
@@ -273,6 +271,7 @@ class Engine:
         needs_precheck: bool,
         now: datetime,
         trigger: Trigger | None = None,
+        too_old: str = "",
     ) -> Iterator[Action | Declined]:
         if not self._may_change(snapshot, leg):
             return
@@ -281,7 +280,7 @@ class Engine:
         newest = snapshot.leg(leg.call_sid) or leg  # several changes may have come at once
         for sid in _targets(rule, leg, snapshot):
             target = snapshot.leg(sid)
-            if reason := _moved_on(rule, newest, target):
+            if reason := too_old or _moved_on(rule, newest, target):
                 yield self._declined(rule, leg, sid, snapshot, reason)
             else:
                 # A leg that has gone on since may have gone further than its callbacks report.
@@ -353,7 +352,7 @@ def _moved_on(rule: Rule, leg: Leg, target: Leg | None) -> str:
     """Return why a rule that came to match a leg must not change ``target`` any more; empty if it may.
 
     What a rule for a moment may be done to is decided by what the leg is now: one that was initiated may ring, but not
-    have been answered, unless the rule names that as well.
+    have been answered, or be over, unless the rule names that as well.
     """
     if target is not None and target.is_final:
         return f"it has ended already: {target.status}"
@@ -363,8 +362,8 @@ def _moved_on(rule: Rule, leg: Leg, target: Leg | None) -> str:
         if rule.on is On.THIS:
             is_answered = leg.status == CallStatus.IN_PROGRESS
             return "it was answered meanwhile and left alone" if is_answered else f"it is {leg.status} by now"
-        if was_answered(leg) and rule.is_before_answer:
-            return answered_meanwhile(leg.call_sid)
+        if rule.is_before_answer:
+            return changed_meanwhile(leg.call_sid, leg.status)
     if not rule.when.matches_apart_from_status(leg):
         return "more is known of it by now, by which the rule is not for it"
     return ""

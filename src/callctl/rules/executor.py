@@ -7,6 +7,7 @@ claim). A crash between two of these leaves either nothing, or an open claim tha
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -20,6 +21,7 @@ from callctl.calls.leg import Leg
 from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import (
     ApiError,
+    AuthenticationError,
     CallctlError,
     NetworkError,
     NoLongerWantedError,
@@ -34,8 +36,8 @@ from callctl.operations import hangup
 from callctl.operations.hangup import HangupOutcome, ReportedLeg, Result, Sleep
 from callctl.operations.redirect import send_redirect
 from callctl.operations.reported_status import reported_leg
-from callctl.rules.outcome import Outcome, Postponed, too_late
-from callctl.rules.precheck import handled_already, may_be_unknown_yet, precheck
+from callctl.rules.outcome import Declination, Outcome, Postponed, Unsent, too_late
+from callctl.rules.precheck import handled_already, may_be_behind, precheck, reported_conversation
 from callctl.rules.rule import Action, Cancel, Declined, Hangup, Limit, Operation, Proposal, Redirect
 from callctl.store.event_store import EventStore
 from callctl.store.records import ActionLimit, OpenClaim, Refusal
@@ -45,6 +47,8 @@ from callctl.support.clock import Clock
 # Longer than one request with all its repetitions may take; renewed before each further one.
 LEASE = timedelta(seconds=90)
 PAUSES = Backoff(first=1.0, factor=2, longest=30.0)  # the API client has repeated the request five times by then
+# For how long an action is tried that must be soon: an outage may be short, and then the caller is elsewhere.
+SOON = timedelta(minutes=1)
 SETTLE_TRIES = 5  # their pauses together, 31 s, are within the lease, so that no other watch takes the claim over
 
 _ENDS_BY_REQUEST = (CallStatus.COMPLETED, CallStatus.CANCELED)  # the statuses that a hang-up or a cancel leads to
@@ -77,38 +81,58 @@ class Executor:
         self._applies = applies
         self._report = report
 
-    def execute(self, action: Action, *, limit: ActionLimit | None = None) -> ActionEvent | Postponed | None:
-        """Do an action; return what came of it, or None if it was done before, or by another watch meanwhile.
+    def execute(
+        self, action: Action, *, limit: ActionLimit | None = None
+    ) -> ActionEvent | Declination | Unsent | Postponed | None:
+        """Do an action; return what came of it, or None if another watch took it over meanwhile.
 
-        ``limit`` is for all watches that share the store: beyond it the action is postponed. Nothing is sent before the
-        claim is stored: a full disk is waited for, as long as the rule proposes the action.
+        ``limit`` is for all watches that share the store: beyond it the action is postponed. What need not be sent
+        does not count: after a pause the rules find many calls that ended meanwhile. Nothing is sent before the claim
+        is stored: a full disk is waited for, as long as the rule proposes the action.
 
         Raises:
             StoreError: What came of it could not be stored; the claim stays open, as after a crash.
         """
-        outcome = self._precheck(action)
+        action = replace(action, turned_away_since=action.turned_away_since or self._clock.now())
+        known = self._with_retries(action, partial(self._unless_settled, action))
+        if isinstance(known, Postponed):
+            return Declination(None) if known is _CLAIMED_BEFORE else known
+        outcome = known or self._precheck(action)
         sending = _Sending(self._clock.now())
         if isinstance(outcome, Postponed):
             return outcome
-        is_exclusive = action.rule.follows_dial and outcome is None
-        claim = self._claim_with_retries(action, exclusive=is_exclusive, limit=limit)
+        if outcome is not None and outcome.result == DECLINED:
+            return Declination(self._decline(_claim_for(action), action.operation, outcome))
+        is_needless = outcome is not None
+        is_exclusive = action.rule.follows_dial and not is_needless
+        claim = self._claim_with_retries(action, exclusive=is_exclusive, limit=None if is_needless else limit)
+        if isinstance(claim, Outcome):
+            return Declination(self._decline(_claim_for(action), action.operation, claim))
         if isinstance(claim, Postponed):
-            return None if claim is _DONE_BEFORE else claim
+            # Who holds the claim may let go of it, as where REST refuses the credentials of that one.
+            is_done = claim is _CLAIMED_BEFORE or (is_needless and claim.retry)
+            return Declination(None) if is_done else claim
         if is_exclusive:  # between the check and the claim another rule, or a command, may have been quicker
             outcome = self._with_retries(action, partial(handled_already, self._store, action, clock=self._clock))
+        if outcome is None and action.rule.leaves_conversations_alone:
+            # A callback may have come since the check, while REST replied and the claim was stored.
+            check = partial(reported_conversation, self._api, self._store, action, clock=self._clock)
+            outcome = self._with_retries(action, check)
+            outcome = outcome or (None if self._applies(action) else _NO_LONGER_PROPOSED)
         outcome = outcome or self._send(action, claim, sending)
-        if isinstance(outcome, Postponed) and action.rule.follows_dial:
-            self._store.release(claim)  # the caller has another leg, whose end may propose the action again
+        if isinstance(outcome, Postponed) and (outcome.retry or action.rule.follows_dial):
+            self._store.release(claim)  # the caller has another leg, whose end may have the action done after all
             return outcome
-        return self._settle(claim, action.operation, _final(outcome), at=sending.at)
+        outcome = _final(outcome)
+        if outcome.result == DECLINED and not sending.may_be_done:
+            event = self._decline(claim, action.operation, outcome)
+            return event and Declination(event)
+        event = self._settle(claim, action.operation, outcome, at=sending.at)
+        return Unsent(event) if sending.at is None else event
 
     def decline(self, declined: Declined) -> ActionEvent | None:
         """Record why a rule does not propose an action; None if that was recorded before."""
-        now = self._clock.wall()
-        claim = self._store.claim(_claim_for(declined), now=now, until=now + LEASE)
-        if isinstance(claim, Refusal):
-            return None
-        return self._settle(claim, declined.operation, Outcome(DECLINED, declined.reason))
+        return self._decline(_claim_for(declined), declined.operation, Outcome(DECLINED, declined.reason))
 
     def recover(self, claim: OpenClaim, action: Action | None) -> ActionEvent | None:
         """Finish a claim that a crash left open; ``action`` is what the rule proposes now, if it still does.
@@ -126,43 +150,71 @@ class Executor:
             return self._settle(claim, action.operation if action else None, Outcome(UNKNOWN, text))
         outcome = self._precheck(action)
         sending = _Sending(self._clock.now())
-        outcome = outcome or self._send(action, claim, sending)
+        outcome = outcome or self._send(action, claim, sending, keeps_claim=True)
         if isinstance(outcome, Postponed) and outcome.retry:
             return None  # the claim stays open, and is found again
         return self._settle(claim, action.operation, _final(outcome), at=sending.at)
 
     def _precheck(self, action: Action) -> Outcome | Postponed | None:
-        return self._with_retries(action, lambda: precheck(self._api, self._store, action, clock=self._clock))
+        def check() -> Outcome | Postponed | None:
+            return self._unless_late(action) or precheck(self._api, self._store, action, clock=self._clock)
+
+        return self._with_retries(action, check)
+
+    def _unless_settled(self, action: Action) -> Postponed | None:
+        """Return that what came of an action, or why it was declined, is in the store already."""
+        return _CLAIMED_BEFORE if self._store.is_settled(_claim_for(action)) else None
+
+    def _unless_late(self, action: Action) -> Outcome | None:
+        """Return that an action that must be soon could not be done for too long; None if it may be done."""
+        if action.turned_away_since is None or not action.must_be_soon:
+            return None
+        waited = self._clock.now() - action.turned_away_since
+        if waited <= SOON:
+            return None
+        return Outcome(DECLINED, f"too late: for {waited.total_seconds():.0f} s it could not be done")
 
     def _claim_with_retries(
         self, action: Action, *, exclusive: bool, limit: ActionLimit | None
-    ) -> OpenClaim | Postponed:
+    ) -> OpenClaim | Postponed | Outcome:
         """Claim, also where the store has to be waited for; return the claim, or that nothing may be sent."""
         claims: list[OpenClaim] = []
 
-        def claim_once() -> Postponed | None:
+        def claim_once() -> Postponed | Outcome | None:
+            if (late := self._unless_late(action)) is not None:
+                return late
             now = self._clock.wall()
             wanted = _claim_for(action)
             claimed = self._store.claim(wanted, now=now, until=now + LEASE, exclusive=exclusive, limit=limit)
+            if claimed is Refusal.CLAIMED_BEFORE:
+                return self._unless_settled(action) or _waiting(action)
+            if claimed is Refusal.OTHER_IN_PROGRESS:
+                return _waiting(action)  # what comes of that is seen then
             if isinstance(claimed, Refusal):
                 return _UNCLAIMED[claimed]
             claims.append(claimed)
             return None
 
         unclaimed = self._with_retries(action, claim_once)
-        return claims[0] if claims else unclaimed if isinstance(unclaimed, Postponed) else _NO_LONGER_PROPOSED
+        return claims[0] if claims else unclaimed or _NO_LONGER_PROPOSED
 
     def _renew(self, claim: OpenClaim) -> bool:
         now = self._clock.wall()
         return self._store.renew(claim, now=now, until=now + LEASE)
 
-    def _send(self, action: Action, claim: OpenClaim, sending: _Sending) -> Outcome | Postponed:
-        def is_wanted(may_be_done: bool) -> bool:
-            if not self._renew(claim):  # the pauses may be longer than a lease
-                return False
-            return self._recheck(action, may_be_done=may_be_done, with_board=True) is None
+    def _send(
+        self, action: Action, claim: OpenClaim, sending: _Sending, *, keeps_claim: bool = False
+    ) -> Outcome | Postponed:
+        """Send a request until it is answered; without ``keeps_claim`` let another listener do what this one can't."""
 
-        def send_once() -> Outcome | Postponed:
+        def is_wanted(may_be_done: bool) -> bool:
+            if not self._renew(claim):  # the pauses may be longer than a lease, and so may the check
+                return False
+            return self._recheck(action, may_be_done=may_be_done, with_board=True) is None and self._renew(claim)
+
+        def check_and_send() -> Outcome | Postponed:
+            if not sending.may_be_done and (late := self._unless_late(action)) is not None:
+                return late
             if not self._renew(claim):
                 return _NO_LONGER_PROPOSED  # another watch took the claim over while this one was suspended
             # Also where the store was waited for: the callback of an answer may have been refused meanwhile.
@@ -172,6 +224,8 @@ class Executor:
                     raise NoLongerWantedError("not yet")  # REST is behind: that passes
                 if outcome is not None:
                     return outcome
+                if not self._renew(claim):
+                    return _NO_LONGER_PROPOSED
             sending.at = self._clock.wall()
             api = self._api.while_wanted(is_wanted)
             try:
@@ -185,6 +239,16 @@ class Executor:
                 )
             except CallctlError as error:
                 sending.may_be_done = sending.may_be_done or error.may_be_done
+                raise
+
+        def send_once() -> Outcome | Postponed:
+            try:
+                return check_and_send()
+            except CallctlError as error:
+                if not keeps_claim and not sending.may_be_done and self._is_own_failure(action, error):
+                    with suppress(StoreError):  # else this one waits with the claim
+                        self._store.release(claim)
+                        return _waiting(action)
                 raise
 
         is_redirect = isinstance(action.operation, Redirect)
@@ -202,8 +266,8 @@ class Executor:
         try:
             outcome = precheck(self._api, self._store, replace(action, needs_precheck=True), clock=self._clock)
         except CallctlError as error:
-            if error.is_transient:
-                raise NoLongerWantedError(error.message) from error  # not yet: it is checked again
+            if _final_failure(error, send_at_most_once=False) is None:
+                raise _NotYetError(error.message) from error  # it is checked again
             raise
         if outcome is None:
             return None if not with_board or self._applies(action) else _NO_LONGER_PROPOSED
@@ -228,10 +292,8 @@ class Executor:
                 text = f"rule {action.rule.name} waits, it can't keep what it does: {error.message}"
                 self._report(Trouble(text, Cause.STORE, call_sid=action.call_sid))
             except CallctlError as error:
-                if isinstance(error, NoThreadError):
-                    text = f"rule {action.rule.name} waits: {error.message}"
-                    self._report(Trouble(text, Cause.RULE, call_sid=action.call_sid))
-                rest_lags = isinstance(error, NotFoundError) and may_be_unknown_yet(action, clock=self._clock)
+                self._report_if_odd(action, error)
+                rest_lags = isinstance(error, NotFoundError) and may_be_behind(action, clock=self._clock)
                 outcome = None if rest_lags else _final_failure(error, send_at_most_once=send_at_most_once)
                 if outcome is not None:
                     return outcome
@@ -240,20 +302,54 @@ class Executor:
                 break
         return _NO_LONGER_PROPOSED
 
+    def _is_own_failure(self, action: Action, error: CallctlError) -> bool:
+        """Return whether nothing was sent for a reason that another listener may not have; report what is to be."""
+        if isinstance(error, _NotYetError) and isinstance(error.__cause__, CallctlError):
+            error = error.__cause__
+        is_final = _final_failure(error, send_at_most_once=isinstance(action.operation, Redirect)) is not None
+        if is_final or not (isinstance(error, NetworkError | NoThreadError) or _is_turned_away(error)):
+            return False
+        self._report_if_odd(action, error)
+        return True
+
+    def _report_if_odd(self, action: Action, error: CallctlError) -> None:
+        if isinstance(error, NoThreadError) or _is_turned_away(error):
+            text = f"rule {action.rule.name} waits: {error.message}"
+            self._report(Trouble(text, Cause.RULE, call_sid=action.call_sid))
+
     def _settle(
         self, claim: OpenClaim, operation: Operation | None, outcome: Outcome, *, at: datetime | None = None
     ) -> ActionEvent | None:
         """Record what came of an action; return None where another watch took its claim over, which records it."""
-        event = outcome.to_event(claim, operation, at=at or self._clock.wall())
+        at = at or self._clock.wall()
+        return self._record(lambda *one: self._store.settle(*one), claim, operation, outcome, at=at)
+
+    def _decline(self, claim: OpenClaim, operation: Operation, outcome: Outcome) -> ActionEvent | None:
+        """Record that an action was declined; return None where that was recorded before, or the action is another's.
+
+        The claim may be held or not: from now on it is free for what another leg leads to.
+        """
+        return self._record(lambda *one: self._store.decline(*one), claim, operation, outcome, at=self._clock.wall())
+
+    def _record(
+        self,
+        record: Callable[[OpenClaim, ActionEvent], bool],
+        claim: OpenClaim,
+        operation: Operation | None,
+        outcome: Outcome,
+        *,
+        at: datetime,
+    ) -> ActionEvent | None:
+        event = outcome.to_event(claim, operation, at=at)
         for pause in islice(PAUSES.pauses(), SETTLE_TRIES):
             try:
-                return event if self._store.settle(claim, event) else None
+                return event if record(claim, event) else None
             except StoreError as error:
                 what = f"{claim.action} of {claim.call_sid}: {outcome.text}"
                 text = f"{what}, but it is not written down yet: {error.message}"
                 self._report(Trouble(text, Cause.STORE, call_sid=claim.call_sid))
                 self._sleep(pause)
-        return event if self._store.settle(claim, event) else None
+        return event if record(claim, event) else None
 
 
 class DryRun:
@@ -265,7 +361,12 @@ class DryRun:
         self._store = store
         self._clock = clock
 
-    def execute(self, action: Action, *, limit: ActionLimit | None = None) -> ActionEvent | Postponed | None:  # noqa: ARG002
+    def execute(
+        self,
+        action: Action,
+        *,
+        limit: ActionLimit | None = None,  # noqa: ARG002
+    ) -> ActionEvent | Declination | Unsent | Postponed | None:
         """Return what would be done, or why it would not."""
         try:
             outcome = precheck(self._api, self._store, action, clock=self._clock)
@@ -274,7 +375,8 @@ class DryRun:
         if isinstance(outcome, Postponed):
             return outcome
         if outcome is not None:
-            return self._event(action, f"would not be done: {outcome.text}")
+            event = self._event(action, f"would not be done: {outcome.text}")
+            return Declination(event) if outcome.result == DECLINED else Unsent(event)
         operation = action.operation
         to = f" to {operation.name}" if isinstance(operation, Redirect) else ""
         return self._event(action, f"would {operation.action.replace('hangup', 'hang up')}{to}")
@@ -305,16 +407,23 @@ class _Sending:
     may_be_done: bool = False
 
 
+class _NotYetError(NoLongerWantedError):
+    """The check before a request is sent again failed for a reason that passes, which is the cause."""
+
+
 # A check that is older is repeated before the first request.
 _STALE = timedelta(seconds=1)
 _NO_LONGER_PROPOSED = Postponed(retry=False)
-_DONE_BEFORE = Postponed(retry=False)
+_CLAIMED_BEFORE = Postponed(retry=False)
 _UNCLAIMED = {
-    Refusal.CLAIMED_BEFORE: _DONE_BEFORE,
-    Refusal.OTHER_IN_PROGRESS: Postponed(retry=True),  # what comes of that is seen then
     Refusal.SECOND_IS_FULL: Postponed(retry=True, not_before=timedelta(seconds=1)),
     Refusal.MINUTE_IS_FULL: Postponed(retry=False, limit_reached=True),
 }
+
+
+def _waiting(action: Action) -> Postponed:
+    """Return that an action is tried again, and since when it could not be done."""
+    return Postponed(retry=True, turned_away_since=action.turned_away_since)
 
 
 def _claim_for(proposal: Proposal) -> OpenClaim:
@@ -336,14 +445,23 @@ def _final_failure(error: CallctlError, *, send_at_most_once: bool) -> Outcome |
         return Outcome(LATE, text, code=error.code)
     if isinstance(error, OutcomeUnknownError):
         return Outcome(UNKNOWN, f"outcome unknown: {error.message}")
-    # Without a thread, a connection or an address nothing was sent; 429 was never processed (docs/twilio.md, "Errors",
-    # 20429).
-    if isinstance(error, RateLimitedError | NetworkError | NoThreadError):
-        return None
-    if isinstance(error, ApiError) and error.status >= 500:
+    if isinstance(error, ApiError) and (error.may_be_done or error.status >= 500):
         return Outcome(UNKNOWN, f"outcome unknown: {error.message}", code=error.code) if send_at_most_once else None
+    # Without a thread, a connection or an address nothing was sent; 429 was never processed (docs/twilio.md, "Errors",
+    # 20429), nor was what was turned away.
+    if isinstance(error, RateLimitedError | NetworkError | NoThreadError) or _is_turned_away(error):
+        return None
     code = error.code if isinstance(error, ApiError) else None
     return Outcome(REFUSED, f"refused: {error.message}", code=code)
+
+
+def _is_turned_away(error: CallctlError) -> bool:
+    """Return whether a refusal is of who requests, or a proxy's, and says nothing of the call.
+
+    A token may be replaced while a listener runs, and a proxy may let nothing through for a moment.
+    """
+    elsewhere = isinstance(error, ApiError) and (300 <= error.status < 400 or error.status == 407)
+    return elsewhere or isinstance(error, AuthenticationError)
 
 
 def _after_unanswered_request(outcome: Outcome | Postponed) -> Outcome:

@@ -18,12 +18,34 @@ class Postponed:
     With ``retry`` the action is tried again without that: its caller has another leg, a command is changing one of its
     legs, or REST does not yet show what callbacks reported, and that passes. Otherwise the rule no longer proposes it.
     ``not_before`` is how long another try can't succeed: the time that a leg lacks of what the rule requires.
+    ``turned_away_since``: it could not be done for another reason than the call's, since then by the steady clock.
     ``limit_reached``: as many actions as are allowed in a minute were begun by all watches that share the store.
     """
 
     retry: bool
     not_before: timedelta = timedelta()
+    turned_away_since: datetime | None = None
     limit_reached: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Declination:
+    """Nothing was sent, nor is it tried again because of the leg that the rule looked at; because of another one it is.
+
+    ``event`` is what was recorded; None where that had been done before, or somebody else has claimed the action.
+    """
+
+    event: ActionEvent | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unsent:
+    """Nothing was sent, for the call had got there first, or could not be changed.
+
+    ``event`` is what was recorded; None where another watch took the claim over.
+    """
+
+    event: ActionEvent | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,34 +6,41 @@ from datetime import datetime, timedelta
 
 from callctl.api.calls_api import CallsApi
 from callctl.calls.action import DECLINED, DONE, UNKNOWN, ActionEvent
-from callctl.calls.call import LIVE_STATUSES, Call, CallStatus, rank_of
+from callctl.calls.call import Call, CallStatus, rank_of
+from callctl.calls.event import CALLBACK, TWIML_REQUEST
+from callctl.calls.leg import Leg
 from callctl.errors import NotFoundError
-from callctl.operations.family import list_live_children
+from callctl.operations.family import list_children, list_live_children
+from callctl.operations.reported_status import reported_legs, with_reported_status
 from callctl.rules.outcome import Outcome, Postponed, too_late
-from callctl.rules.rule import FRESH, RESOLUTION, Action, LastRinging, On, answered_meanwhile
+from callctl.rules.rule import FRESH, RESOLUTION, Action, LastRinging, On, another_answered, changed_meanwhile
 from callctl.store.event_store import EventStore
 from callctl.support.clock import Clock
 
 # How far apart two of Twilio's dates of one moment may be: they have whole seconds, and are not of one machine.
 _TOLERANCE = timedelta(seconds=2)
+# A child whose parent is redirected ends within this time: a guess, with room to spare.
+_DROPPED_WITHIN = timedelta(seconds=10)
 
 
 def precheck(api: CallsApi, store: EventStore, action: Action, *, clock: Clock) -> Outcome | Postponed | None:
-    """Return why an action must not be done, or not yet; None if it may. Three requests at most, which change nothing.
+    """Return why an action must not be done, or not yet; None if it may. Four requests at most, which change nothing.
 
     Raises:
         CallctlError: The API or the store could not be read.
     """
     try:
-        return _check(api, store, action, clock=clock)
+        outcome = _check(api, store, action, clock=clock)
+        # Last: between this look and the request nothing else is waited for.
+        return _unless_another_answered(api, store, action, clock=clock) if outcome is None else outcome
     except NotFoundError:
-        if not may_be_unknown_yet(action, clock=clock):
+        if not may_be_behind(action, clock=clock):
             raise
         return Postponed(retry=True)
 
 
-def may_be_unknown_yet(action: Action, *, clock: Clock) -> bool:
-    """Return whether REST may not know a leg yet that callbacks have just reported.
+def may_be_behind(action: Action, *, clock: Clock) -> bool:
+    """Return whether REST may not show yet what callbacks have just reported, be it a leg or the end of another.
 
     Source: docs/twilio.md, "Eventual consistency".
     """
@@ -47,7 +54,7 @@ def _check(api: CallsApi, store: EventStore, action: Action, *, clock: Clock) ->
         return Postponed(retry=True)
     handled = handled_already(store, action, clock=clock)
     if handled is None and action.about != action.call_sid:
-        handled = _unless_related(api, action, clock=clock)
+        handled = _unless_related(api, action, clock=clock) or _unless_redirected(api, store, action, clock=clock)
     if handled is not None or not action.needs_precheck:
         return handled
     call = api.fetch(action.call_sid)
@@ -83,21 +90,65 @@ def _unless_related(api: CallsApi, action: Action, *, clock: Clock) -> Outcome |
     try:
         call = api.fetch(child)
     except NotFoundError:
-        if may_be_unknown_yet(action, clock=clock):
+        if may_be_behind(action, clock=clock):
             raise
         return Outcome(DECLINED, f"REST knows no leg {child}")
     if call.parent_call_sid != parent:
         return Outcome(DECLINED, f"REST does not name {parent} as the parent of {child}")
-    if child == action.about and action.rule.is_before_answer and call.status in LIVE_STATUSES:
-        if call.status == CallStatus.IN_PROGRESS:
-            return Outcome(DECLINED, answered_meanwhile(child))
-        if call.status not in action.rule.matching_statuses:
-            return _declined_by_status(call)
+    if child == action.about and action.rule.is_before_answer and call.status not in action.rule.matching_statuses:
+        return _declined_by_status(call)
     return None
 
 
+def _unless_another_answered(
+    api: CallsApi, store: EventStore, action: Action, *, clock: Clock
+) -> Outcome | Postponed | None:
+    """Return that a parent talks to another child than the one that the rule looks at; None if it talks to none.
+
+    An answer counts if REST shows it or callbacks reported it. A conversation that is over by either of them counts for
+    nothing: REST may be behind, and the callback of an end late, or lost. A child that has just begun to ring may be
+    the next one that is dialled, and neither of the two show that yet: it is looked at again.
+    """
+    if not action.rule.leaves_conversations_alone:
+        return None
+    listed = list_children(api, action.call_sid)
+    legs = reported_legs(store.family(action.call_sid))
+    statuses = {sid: leg.status for sid, leg in legs.items() if _is_in_conversation(leg, action)}
+    statuses |= {child.sid: with_reported_status(child, legs.get(child.sid)).status for child in listed}
+    talking = (sid for sid, status in statuses.items() if status == CallStatus.IN_PROGRESS and sid != action.about)
+    other = next(talking, None)
+    if other is not None and action.rule.is_before_answer and may_be_behind(action, clock=clock):
+        return Postponed(retry=True)
+    return None if other is None else Outcome(DECLINED, another_answered(other))
+
+
+def reported_conversation(
+    api: CallsApi, store: EventStore, action: Action, *, clock: Clock
+) -> Outcome | Postponed | None:
+    """Return that a parent talks to a child, as callbacks in the store report it; None if they report none.
+
+    The store has them a moment before the board, and before REST shows it. Where it is another child than the one that
+    the rule looks at, REST is queried once more: it may show that this conversation is over.
+
+    Raises:
+        CallctlError: The API or the store could not be read.
+    """
+    if not action.rule.leaves_conversations_alone:
+        return None
+    legs = reported_legs(store.family(action.call_sid))
+    talking = [sid for sid, leg in legs.items() if _is_in_conversation(leg, action)]
+    if action.about in talking:
+        return Outcome(DECLINED, changed_meanwhile(action.about, CallStatus.IN_PROGRESS))
+    return _unless_another_answered(api, store, action, clock=clock) if talking else None
+
+
+def _is_in_conversation(leg: Leg, action: Action) -> bool:
+    is_child = leg.parent_call_sid == action.call_sid
+    return is_child and leg.status == CallStatus.IN_PROGRESS and leg.verified
+
+
 def _declined_by_status(call: Call) -> Outcome:
-    return Outcome(DECLINED, f"the leg that the rule looks at, {call.sid}, is {call.status} by now")
+    return Outcome(DECLINED, changed_meanwhile(call.sid, call.status))
 
 
 def _has_begun_to_ring(call: Call, action: Action, *, clock: Clock) -> bool:
@@ -203,6 +254,56 @@ def handled_already(store: EventStore, action: Action, *, clock: Clock) -> Outco
         if store.had_intent(sid):  # its time is over, and no command has removed it
             return Outcome(DECLINED, f"a command that was cut off may have changed {leg}")
     return None
+
+
+def _unless_redirected(api: CallsApi, store: EventStore, action: Action, *, clock: Clock) -> Outcome | Postponed | None:
+    """Return that callctl redirected the parent that a rule is to end for its child's end; None if it did not.
+
+    It was the redirect that ended the child, unless it came before the child began. Where no callback reported that
+    beginning, as none does by default of a ``<Number>``, REST says when it was.
+
+    Raises:
+        CallctlError: The API or the store could not be read.
+    """
+    rule, parent = action.rule, action.call_sid
+    if rule.follows_dial or rule.on is not On.PARENT or not rule.when.is_end:
+        return None
+    # Before actions: what begins to change a call records that when it has done so. No hang-up is waited for: a rule
+    # that is about to send one may wait for this one.
+    is_redirected = store.action_in_progress(parent, other_than=rule.name, action="redirect")
+    if is_redirected or store.has_intent(parent, is_over=clock.has_passed):
+        return Postponed(retry=True)
+    redirects = [
+        event for event in store.all_actions(parent) if event.action == "redirect" and event.may_have_changed_it
+    ]
+    if redirects:
+        events = (event for event in store.family(action.about) if event.call_sid == action.about)
+        began = (event for event in events if event.kind in (CALLBACK, TWIML_REQUEST) and not event.is_final)
+        reported = [event.received_at for event in began]
+        if reported:
+            if any(event.at >= min(reported) for event in redirects):
+                return Outcome(DECLINED, "callctl itself redirected it after that child had begun")
+        else:
+            child = api.fetch(action.about)
+            if not all(_came_before(event.at, child, clock=clock) for event in redirects):
+                return Outcome(DECLINED, "callctl itself redirected it, maybe after that child had begun")
+    if store.had_intent(parent):  # its time is over, and no command has removed it
+        return Outcome(DECLINED, "a command that was cut off may have redirected it")
+    return None
+
+
+def _came_before(redirected_at: datetime, child: Call, *, clock: Clock) -> bool:
+    """Return whether a parent was redirected before a child began, by REST's dates; False where they do not say.
+
+    A child that began at about the same time may have been dialled by the redirect's TwiML, or ended by the redirect.
+    One that lasted longer than a redirect takes was not ended by it.
+    """
+    began = child.date_created or child.start_time
+    if began is None or child.as_of is None:
+        return False
+    later = redirected_at - (clock.wall() - child.as_of) - began  # by Twilio's clock
+    lasted = timedelta() if child.end_time is None else child.end_time - began
+    return later < (_TOLERANCE if lasted > _DROPPED_WITHIN else -_TOLERANCE)
 
 
 def _may_have_changed(event: ActionEvent, action: Action) -> bool:

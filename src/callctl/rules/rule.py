@@ -154,9 +154,14 @@ def was_answered(leg: Leg) -> bool:
     return leg.answered_at is not None or leg.status in (CallStatus.IN_PROGRESS, CallStatus.COMPLETED)
 
 
-def answered_meanwhile(sid: str) -> str:
-    """Return the reason why another leg is left alone: the one that a rule looks at no longer only rings."""
-    return f"the leg that the rule looks at, {sid}, was answered meanwhile"
+def changed_meanwhile(sid: str, status: str) -> str:
+    """Return the reason why another leg is left alone: the one that a rule looks at has gone on since."""
+    return f"the leg that the rule looks at, {sid}, is {status} by now"
+
+
+def another_answered(sid: str) -> str:
+    """Return the reason why a parent is left alone: it talks to another leg than the one that a rule looks at."""
+    return f"another leg of that parent, {sid}, was answered"
 
 
 @lru_cache(maxsize=256)
@@ -196,6 +201,14 @@ class Rule:
     def is_before_answer(self) -> bool:
         """Whether it is for legs that ring, and not for those that were answered."""
         return bool(self.when.statuses & _RINGING) and CallStatus.IN_PROGRESS not in self.when.statuses
+
+    @property
+    def leaves_conversations_alone(self) -> bool:
+        """Whether it changes a parent for a child that nobody talks to: never while another child is in progress.
+
+        A rule that follows a <Dial> waits for the end of any other child instead.
+        """
+        return self.on is On.PARENT and not self.follows_dial and CallStatus.IN_PROGRESS not in self.when.statuses
 
     @property
     def target_statuses(self) -> frozenset[str]:
@@ -268,7 +281,10 @@ class Proposal:
 
     @property
     def key(self) -> tuple[str, str]:
-        """The rule's name and the SID of the leg to change: such a pair is acted on once."""
+        """The rule's name and the SID of the leg to change: such a pair is acted on once.
+
+        To have declined it is no action: it was because of the leg ``about``, and another one may come.
+        """
         return self.rule.name, self.call_sid
 
 
@@ -314,6 +330,8 @@ class Action(Proposal):
 
     ``ancestors`` are the legs above the one to be changed, its parent first. Before this one is ended, what rules
     propose for those has been done: the end of its child lets a parent go on, and dial the next number.
+
+    ``turned_away_since`` is since when it could not be done for another reason than the call's, by the steady clock.
     """
 
     needs_precheck: bool
@@ -325,6 +343,12 @@ class Action(Proposal):
     last_ringing: LastRinging = LastRinging()
     clock_ahead: timedelta = timedelta()
     ancestors: tuple[str, ...] = ()
+    turned_away_since: datetime | None = None
+
+    @property
+    def must_be_soon(self) -> bool:
+        """Whether it is for a moment, after which the caller is elsewhere; what ends the leg itself may be late."""
+        return self.rule.when.lasting is None and (isinstance(self.operation, Redirect) or self.rule.when.is_end)
 
     @property
     def comes_after_ancestors(self) -> bool:

@@ -21,11 +21,11 @@ from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import NoThreadError, StoreError, failure_reason
 from callctl.rules.engine import Engine
 from callctl.rules.executor import LEASE, Applies, DryRun, Executor
-from callctl.rules.outcome import Postponed
+from callctl.rules.outcome import Declination, Postponed, Unsent
 from callctl.rules.rate_limit import Admission, RateLimit
 from callctl.rules.rule import Action, Declined
 from callctl.store.event_store import EventStore
-from callctl.store.records import ActionLimit, OpenClaim
+from callctl.store.records import ActionLimit, OpenClaim, declined_rule
 from callctl.support.backoff import Backoff
 from callctl.support.clock import Clock
 
@@ -34,7 +34,7 @@ RECOVER_EVERY = timedelta(seconds=15)
 # How often to drop what the board has dropped: a watch runs for weeks.
 PRUNE_EVERY = timedelta(minutes=5)
 
-# Actions at once; further ones wait. Each holds two threads, its own and its request's, and a connection, of which the
+# Actions at once; further ones wait. Each holds a thread, one more while it connects, and a connection, of which the
 # API client keeps so many. The rate limit alone, 10 in a second, needs no more while an action takes less than 6 s.
 MOST_AT_ONCE = 64
 # Two requests for each retry; the end of a leg that callbacks report is acted on at once all the same.
@@ -85,13 +85,18 @@ class RuleRunner:
         self._snapshot = Snapshot()
         self._lock = threading.Lock()  # of the engine, which threads call to check whether a rule still applies
         self._queue: deque[Action | Declined] = deque()
-        self._begun: set[tuple[str, str]] = set()  # by rule and leg
+        self._begun: set[tuple[str, str]] = set()  # by rule and leg; what was declined by its ``declined_rule``
+        # Actions whose outcome was not taken in yet, by rule and leg, and the leg that each is about: what the same
+        # rule proposes because of another one waits for it.
+        self._in_progress: dict[tuple[str, str], str] = {}
         # Actions that a child's end waits for, by rule and leg: when each ended, None while a thread is at work.
         self._before_children: dict[tuple[str, str], datetime | None] = {}
         self._at_once = threading.Semaphore(MOST_AT_ONCE)
         self._recovering: set[tuple[str, str]] = set()  # by rule and leg, while a thread works on it
         self._recovery_waits = False  # a child's end waits until its parent's is finished
         self._postponed: deque[tuple[Action | Declined, Postponed]] = deque()  # by threads
+        self._unsent: deque[tuple[Action, Declination | Unsent]] = deque()  # by threads
+        self._ended: deque[tuple[str, str]] = deque()  # by threads: the actions that are no longer in progress
         self._retries = RetryQueue()
         self._reports: deque[ActionEvent | Trouble] = deque()
         self._reported: set[str] = set()
@@ -127,7 +132,7 @@ class RuleRunner:
             for change in changes:
                 self._queue += self._engine.observe(change, snapshot, now=now)
             self._queue += self._engine.due(snapshot, now=now)
-        self._requeue_postponed(now)
+        self._take_outcomes(now)
         self._begin_queued(now)
         if not self.is_stopped and (self._recovered_at is None or now - self._recovered_at >= RECOVER_EVERY):
             with suppress(NoThreadError):  # else it is tried again with the next update
@@ -160,6 +165,20 @@ class RuleRunner:
         self._retries.retain(snapshot.legs)
         self._leases = {key: seen for key, seen in self._leases.items() if now - seen < PRUNE_EVERY}
 
+    def _take_outcomes(self, now: datetime) -> None:
+        """Let rules propose again what was not done and, because of other legs, what was declined."""
+        while self._ended:  # first: a thread notes an outcome before the end
+            key = self._ended.popleft()
+            self._in_progress.pop(key, None)
+            self._rate_limit.decide(key)
+        while self._unsent:
+            action, result = self._unsent.popleft()
+            self._rate_limit.refund(action.key)
+            if isinstance(result, Declination):
+                self._begun.discard(action.key)
+                self._begun.add(_declined_key(action))
+        self._requeue_postponed(now)
+
     def _requeue_postponed(self, now: datetime) -> None:
         """Let rules propose again what was not done, and queue the actions whose pause is over."""
         while self._postponed:
@@ -167,10 +186,12 @@ class RuleRunner:
             if postponed.limit_reached and not self.is_stopped:
                 self._rate_limit.exceed()
                 self._report_stopped()
-            self._begun.discard(proposal.key)
+            self._begun.discard(_begun_key(proposal))
             if isinstance(proposal, Action):
-                self._rate_limit.refund()
+                self._rate_limit.refund(proposal.key)
             if postponed.retry:
+                if isinstance(proposal, Action):
+                    proposal = replace(proposal, turned_away_since=postponed.turned_away_since)
                 self._retries.put(_to_be_checked(proposal), now=now, not_before=postponed.not_before)
             elif isinstance(proposal, Action) and (declined := self._declined(proposal)) is not None:
                 self._queue.append(declined)
@@ -192,7 +213,7 @@ class RuleRunner:
             self._queue = deque(map(_to_be_checked, (*self._queue, *waiting)))
 
     def _begin_in_order(self, now: datetime, *, busy: set[str], waiting: list[Action | Declined]) -> None:
-        """Begin what is queued; put into ``waiting`` what waits for one of the legs in ``busy``."""
+        """Begin what is queued; put into ``waiting`` what waits for one of the legs in ``busy``, or for an outcome."""
         while self._queue and not self.is_stopped:
             proposal = self._queue[0]
             if isinstance(proposal, Action):
@@ -202,6 +223,10 @@ class RuleRunner:
                 busy.add(proposal.call_sid)
                 self._queue.popleft()
                 continue
+            if self._in_progress.get(proposal.key, proposal.about) != proposal.about:
+                waiting.append(proposal)
+                self._queue.popleft()
+                continue
             if not self._is_wanted(proposal):
                 self._queue.popleft()
                 busy.update(other.call_sid for other in self._unknown_owner[-1:] if other is proposal)
@@ -209,18 +234,20 @@ class RuleRunner:
             # First: what can't begin yet must not count against the rate limit, beyond which the rules stop.
             if not self._at_once.acquire(blocking=False):
                 return
-            if isinstance(proposal, Action) and not self._is_admitted(now):
+            if isinstance(proposal, Action) and not self._is_admitted(proposal, now):
                 self._at_once.release()
                 return
             try:
                 self._begin(proposal)
             except NoThreadError as error:
                 if isinstance(proposal, Action):
-                    self._rate_limit.refund()
+                    self._rate_limit.cancel(proposal.key)
                 self._report_once(Trouble(f"rules wait: {error.message}; {error.hint}", Cause.RULE))
                 return
             self._queue.popleft()
-            self._begun.add(proposal.key)
+            self._begun.add(_begun_key(proposal))
+            if isinstance(proposal, Action):
+                self._in_progress[proposal.key] = proposal.about
             if proposal.key in self._before_children:
                 busy.add(proposal.call_sid)
 
@@ -237,14 +264,14 @@ class RuleRunner:
             *(action.call_sid for action in retried if action.comes_before_descendants),
         }
 
-    def _is_admitted(self, now: datetime) -> bool:
-        admission = self._rate_limit.admit(now)
+    def _is_admitted(self, action: Action, now: datetime) -> bool:
+        admission = self._rate_limit.admit(now, action.key)
         if admission is Admission.STOPPED:
             self._report_stopped()
         return admission is Admission.ALLOWED
 
     def _is_wanted(self, proposal: Action | Declined) -> bool:
-        if proposal.key in self._begun:
+        if proposal.key in self._begun or _declined_key(proposal) in self._begun:
             return False
         if isinstance(proposal, Action) and not self._applies(proposal):
             return False
@@ -286,11 +313,13 @@ class RuleRunner:
             work = partial(self._executor.decline, proposal)
         # Also after an error that came once it was claimed, or sent: then the claim keeps it from being done again.
         on_error = partial(self._postponed.append, (proposal, Postponed(retry=True)))
-        self._run_and_report(work, on_error=on_error, on_end=partial(self._note_end, proposal.key))
+        self._run_and_report(work, on_error=on_error, on_end=partial(self._note_end, proposal))
 
-    def _note_end(self, key: tuple[str, str]) -> None:
-        if key in self._before_children:
-            self._before_children[key] = self._clock.now()
+    def _note_end(self, proposal: Action | Declined) -> None:
+        if isinstance(proposal, Action):
+            self._ended.append(proposal.key)
+        if proposal.key in self._before_children:
+            self._before_children[proposal.key] = self._clock.now()
 
     def _execute(self, action: Action) -> ActionEvent | None:
         limit = ActionLimit(self._rate_limit.per_second, self._rate_limit.per_minute)
@@ -298,6 +327,9 @@ class RuleRunner:
         if isinstance(result, Postponed):
             self._postponed.append((action, result))
             return None
+        if isinstance(result, Declination | Unsent):
+            self._unsent.append((action, result))
+            return result.event
         return result
 
     def _run_and_report(
@@ -392,23 +424,27 @@ class RuleRunner:
 
 
 class RetryQueue:
-    """Proposals to be tried again, one for each rule and leg, after growing pauses. Not for several threads."""
+    """Proposals to be tried again after growing pauses, one for each rule, leg and leg that the rule looks at.
+
+    Not for several threads.
+    """
 
     def __init__(self) -> None:
-        self._waiting: dict[tuple[str, str], tuple[datetime, Action | Declined]] = {}
-        self._pauses: dict[tuple[str, str], Iterator[float]] = {}
+        self._waiting: dict[tuple[str, str, str], tuple[datetime, Action | Declined]] = {}
+        self._pauses: dict[tuple[str, str, str], Iterator[float]] = {}
 
     def put(self, proposal: Action | Declined, *, now: datetime, not_before: timedelta = timedelta()) -> None:
         """Add a proposal; its pause doubles each time, and is ``not_before`` at least."""
-        pauses = self._pauses.setdefault(proposal.key, RETRY_PAUSES.pauses())
-        self._waiting[proposal.key] = (now + max(timedelta(seconds=next(pauses)), not_before), proposal)
+        key = *proposal.key, proposal.about
+        pauses = self._pauses.setdefault(key, RETRY_PAUSES.pauses())
+        self._waiting[key] = (now + max(timedelta(seconds=next(pauses)), not_before), proposal)
 
     def due(self, *, now: datetime) -> list[Action | Declined]:
         """Remove and return the proposals whose pause is over."""
-        due = [proposal for until, proposal in self._waiting.values() if until <= now]
-        for proposal in due:
-            del self._waiting[proposal.key]
-        return due
+        due = {key: proposal for key, (until, proposal) in self._waiting.items() if until <= now}
+        for key in due:
+            del self._waiting[key]
+        return list(due.values())
 
     def soon(self, *, now: datetime) -> list[Action | Declined]:
         """Return the proposals that are tried again within the longest of the growing pauses."""
@@ -419,6 +455,15 @@ class RetryQueue:
         """Drop the proposals about all legs but these."""
         self._waiting = {key: entry for key, entry in self._waiting.items() if key[1] in sids}
         self._pauses = {key: pauses for key, pauses in self._pauses.items() if key[1] in sids}
+
+
+def _declined_key(proposal: Action | Declined) -> tuple[str, str]:
+    """Return what is noted of a proposal that was declined; because of other legs the rule may still act."""
+    return declined_rule(proposal.rule.name, proposal.call_sid, about=proposal.about), proposal.call_sid
+
+
+def _begun_key(proposal: Action | Declined) -> tuple[str, str]:
+    return proposal.key if isinstance(proposal, Action) else _declined_key(proposal)
 
 
 def _to_be_checked(proposal: Action | Declined) -> Action | Declined:
