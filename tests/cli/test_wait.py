@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
@@ -15,6 +17,9 @@ from processes import Piped
 from running import Callctl, env_for
 from web_site import closed_port
 
+from callctl.cli.io.runtime import Runtime
+from callctl.cli.wait import WatchedStore
+from callctl.settings import load
 from callctl.simulator import Simulator
 
 ANSWERS, LATE, BUSY, NEVER, HANGS_UP = (f"+1202555010{last}" for last in (0, 1, 2, 3, 5))
@@ -153,6 +158,35 @@ def test_rest_is_asked_while_the_watch_says_that_no_callbacks_come_through(
             outcome = callctl("wait", sid, "--for", "answered", env=env)
     assert (outcome.code, outcome.out) == (0, f"{sid}\tin-progress\n")
     assert f"callctl: {sid} is ringing\ncallctl: {sid} is in-progress\n" in outcome.err
+
+
+def test_what_is_stored_while_the_store_is_read_is_the_present_status(
+    home: Path, env: dict[str, str], quick: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sid, now = "CA" + "1" * 32, datetime.now(UTC)
+    with store_of(home, quick) as store, Path(os.devnull).open("r+") as nowhere:
+        for status in ("ringing", "in-progress"):
+            add_callback(store, sid, status, at=now)
+        kept = ["completed"]
+
+        class BetweenReads:
+            """The store, in which a callback comes between the first read of it and the second one."""
+
+            def __getattr__(self, name: str) -> Callable[[str], Any]:
+                def read(call: str) -> Any:
+                    found = getattr(store, name)(call)
+                    found = found if name == "call" else list(found)
+                    while kept:
+                        add_callback(store, sid, kept.pop(), at=now)
+                    return found
+
+                return read
+
+        runtime = Runtime(env, home, nowhere, nowhere, nowhere)
+        watched = WatchedStore(runtime, load(env, cwd=home))
+        monkeypatch.setattr(watched, "_has_watch", lambda: True)
+        monkeypatch.setattr(watched, "_open", BetweenReads)
+        assert list(watched.statuses(sid)) == ["ringing", "in-progress", "completed"]
 
 
 def test_rest_is_asked_where_the_call_does_not_report_what_is_waited_for(

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import cast
 
 import pytest
 from calls_api import UnexpectedRequest
-from events import event_of, moment
+from events import WORLD, event, event_of, moment
 
 from callctl.calls.action import ActionEvent
 from callctl.calls.board import Change, Snapshot
 from callctl.calls.call import Call
-from callctl.calls.event import CallEvent
+from callctl.calls.event import CALLBACK, MISSED, POLLED, CallEvent
 from callctl.calls.filter import CallFilter
 from callctl.errors import NetworkError, NotFoundError, StoreError
 from callctl.operations.follow import FamilyFollower
@@ -90,12 +93,15 @@ def watched(
     return fake, follow(fake)
 
 
-def follow(fake: Fake) -> Snapshot:
+def follow(fake: Fake, *, store: SqliteStore | None = None) -> Snapshot:
+    """Follow a call; ``store`` is one that a listener in this process fills, and nothing when this returns."""
+
     async def run() -> Snapshot:
         return await FamilyFollower(
             parent("queued"),
-            world="w",
-            store=cast(SqliteStore, fake),
+            world=WORLD,
+            store=cast(SqliteStore, fake) if store is None else store,
+            listens=store is not None,
             api=fake,
             view=fake,
             now=lambda: datetime(2026, 1, 5, tzinfo=UTC),
@@ -161,3 +167,39 @@ def test_each_request_is_shown_once_in_the_stores_order_whatever_its_time(at_onc
     fake.recorded_at_once = at_once
     follow(fake)
     assert [action.action for action in fake.actions_shown] == ["hangup", "redirect"]
+
+
+def ended_at(seconds: float, *, as_of: float) -> list[Call]:
+    return [replace(parent("completed"), end_time=moment(seconds), as_of=moment(as_of))]
+
+
+@pytest.mark.parametrize("comes", [True, False])
+def test_a_listener_here_waits_for_the_callback_of_an_end_and_stores_what_it_would_have_reported(
+    tmp_path: Path, comes: bool
+) -> None:
+    with closing(SqliteStore.open_for_watch(tmp_path / "events.db", world=WORLD)) as store:
+        store.append(event(PARENT, "in-progress", number=2, at=1))
+
+        class LateCallback(Fake):
+            def fetch(self, sid: str) -> Call:
+                if comes and self.remaining_rounds == 1:
+                    store.append(event(PARENT, "completed", number=3, at=20))
+                return super().fetch(sid)
+
+        # REST shows the end before its callback is here, and then time goes on.
+        fake = LateCallback([ended_at(20, as_of=21), ended_at(20, as_of=22), ended_at(20, as_of=22 if comes else 26)])
+        last = follow(fake, store=store)
+        leg, row, kinds = last.leg(PARENT), store.call(PARENT), [one.kind for one in store.family(PARENT)]
+    assert fake.remaining_rounds == 1
+    assert leg is not None
+    assert leg.source == (CALLBACK if comes else POLLED)
+    assert row is not None
+    assert row.status == "completed"
+    assert kinds == [CALLBACK, CALLBACK if comes else MISSED]
+
+
+def test_a_listener_here_stores_no_end_of_a_leg_that_sent_no_callback(tmp_path: Path) -> None:
+    with closing(SqliteStore.open_for_watch(tmp_path / "events.db", world=WORLD)) as store:
+        store.append(event(PARENT, "completed", number=3, at=20))
+        follow(Fake([[parent("completed"), child("completed")]]), store=store)
+        assert [one.call_sid for one in store.family(PARENT)] == [PARENT]

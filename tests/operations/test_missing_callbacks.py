@@ -78,6 +78,36 @@ def test_a_failure_of_the_very_url_is_a_cause_whatever_its_code(requested: str) 
     assert "callctl doctor" in cause.fix
 
 
+@pytest.mark.parametrize(
+    "requested",
+    [
+        "https://ann:***@example.com/status/",
+        "https://ann:***@Example.com/status",
+        "HTTPS://ann:***@example.com/status",
+        "https://ann:***@example.com./status",
+    ],
+)
+def test_a_failure_of_another_spelling_of_the_url_is_a_cause_and_says_so(requested: str) -> None:
+    notes = [noted("11200", "Got HTTP 403", None, requested), noted("11200", "later", None, requested)]
+    cause = cause_in(notes, callback_url=URL)
+    assert cause is not None
+    assert cause.text == f"Twilio could not deliver to {requested}, which is not how {SHOWN} is spelled: Got HTTP 403"
+    assert "by the letter" in cause.fix
+    assert "if it fails then too, see that the tunnel runs" in cause.fix
+    assert ("unless it leads to a path of the application" in cause.fix) is requested.endswith("/")
+    cause = cause_in([*notes, noted("11200", "Got HTTP 502", None, SHOWN)], callback_url=URL)
+    assert cause is not None
+    assert cause.text == f"Twilio could not deliver to {SHOWN}: Got HTTP 502"
+
+
+def test_a_failure_of_another_spelling_of_the_same_path_goes_before_that_of_another_path() -> None:
+    slashed, capitals = "https://ann:***@example.com/status/", "https://ann:***@Example.com/status"
+    for notes in ([slashed, capitals], [capitals, slashed]):
+        cause = cause_in([noted("11200", "", None, each) for each in notes], callback_url=URL)
+        assert cause is not None
+        assert cause.text == f"Twilio could not deliver to {capitals}, which is not how {SHOWN} is spelled"
+
+
 def test_a_failure_of_another_url_is_none() -> None:
     notes = [noted("11200", "failed", None, "https://example.com/twiml"), noted("13224", "invalid", None, None)]
     assert cause_in(notes, callback_url=URL) is None

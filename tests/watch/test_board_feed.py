@@ -300,3 +300,31 @@ async def test_rules_that_find_no_thread_to_ask_a_shared_store_look_later_at_wha
     feed.stop()
     await running
     assert rules.seen == [event_of_call(number).call_sid for number in range(3)]
+
+
+class ThreadNotingBoard(Board):
+    """A board that notes in which threads it is looked at: it is for one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: set[int] = set()
+
+    def snapshot(self) -> Snapshot:
+        self.threads.add(threading.get_ident())
+        return super().snapshot()
+
+
+async def test_the_board_is_looked_at_in_one_thread_alone_where_rules_ask_a_shared_store_in_another() -> None:
+    store: Any = AwayAtFirst([])
+    rules: Any = SeeingRules()
+    feed, view, board = BoardFeed(header=lambda: HEADER, rules=rules), RecordingView(), ThreadNotingBoard()
+    feed.board = board
+    feed.load(store, since=moment(0))
+    running = asyncio.ensure_future(feed.run(view))
+    async with asyncio.timeout(LIMIT):
+        await feed.is_loaded.wait()
+        feed.event(event_of_call(1))
+        await until(lambda: bool(rules.seen))
+        feed.stop()
+        await running
+    assert board.threads == {threading.get_ident()}

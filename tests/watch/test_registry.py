@@ -10,8 +10,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -19,10 +20,20 @@ import pytest
 
 from callctl.errors import CallctlError
 from callctl.settings import Settings
+from callctl.store.sqlite.store import SqliteStore
 from callctl.watch.registry.health import ask_health, health_of, why_callbacks_may_be_lost
 from callctl.watch.registry.process import is_stopped, process_space, resume_hint, stopped_in_words
 from callctl.watch.registry.record import WatchRecord
-from callctl.watch.registry.registry import find, remove_record, renew_record, running, stopped, write_record
+from callctl.watch.registry.registry import (
+    announce,
+    find,
+    has_others,
+    remove_record,
+    renew_record,
+    running,
+    stopped,
+    write_record,
+)
 
 ACCOUNT = "AC" + "0" * 32
 
@@ -416,3 +427,64 @@ def test_a_stopped_watch_is_found_though_it_does_not_answer(
     assert f"(process {sleeper.pid}) is stopped, as by Ctrl-Z" in stopped_in_words(stopped_watch)
     assert resume_hint(stopped_watch) == f"`fg` in its terminal, or `kill -CONT {sleeper.pid}`, continues it"
     assert stopped(replace(settings, account_sid="AC" + "1" * 32)) is None
+
+
+@pytest.mark.skipif(not process_space(), reason="whose processes have which ids is not known here")
+def test_the_announcements_of_killed_processes_are_deleted_from_a_file_and_those_of_others_stay(
+    tmp_path: Path, record: WatchRecord, sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    gone = replace(record, pid=ended.pid, host=socket.gethostname())
+    left = {
+        "killed": gone,
+        "killed too": gone,
+        "stopped": replace(gone, pid=sleeper.pid),
+        "another user's": replace(gone, pid=1),
+        "in a container": replace(gone, processes="of a container"),
+        "of an older version": replace(gone, processes=""),
+    }
+    sleeper.send_signal(signal.SIGSTOP)
+    own, asked = replace(record, pid=os.getpid(), nonce="own"), list[None]()
+
+    def counted() -> str:
+        asked.append(None)
+        return process_space()
+
+    for module in ("process", "registry"):
+        monkeypatch.setattr(f"callctl.watch.registry.{module}.process_space", counted)
+    with closing(SqliteStore.open(tmp_path / "events.db", world="0123456789abcdef")) as store:
+        for nonce, other in left.items():
+            store.announce(nonce, asdict(replace(other, nonce=nonce)), lasting=timedelta(hours=1))
+        announce(store, own)
+        assert set(store.announced()) == {"own", *left} - {"killed", "killed too"}
+        assert len(asked) == 1
+        assert has_others(store, other_than="own")
+        store.withdraw(*(left.keys() - {"killed"}))
+        store.announce("killed", asdict(replace(gone, nonce="killed")), lasting=timedelta(hours=1))
+        asked.clear()
+        assert not has_others(store, other_than="own")
+        assert len(asked) == 1
+
+
+@pytest.mark.skipif(not process_space(), reason="whose processes have which ids is not known here")
+def test_many_announcements_of_killed_processes_are_deleted_some_at_a_time(
+    tmp_path: Path, record: WatchRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for limit in ("_LOOKED_AT_FIRST", "_MOST_JUDGED"):
+        monkeypatch.setattr(f"callctl.watch.registry.registry.{limit}", 3)
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    own, beside = (replace(record, pid=os.getpid(), nonce=nonce) for nonce in ("own", "beside"))
+    left: list[int] = []
+    with closing(SqliteStore.open(tmp_path / "events.db", world="0123456789abcdef")) as store:
+        announce(store, beside)
+        announce(store, own)
+        for number in range(8):
+            nonce = f"killed {number}"
+            store.announce(nonce, asdict(replace(record, pid=ended.pid, nonce=nonce)), lasting=timedelta(hours=1))
+        for _ in range(3):
+            announce(store, own)
+            left.append(len(store.announced()))
+            assert has_others(store, other_than="own")
+    assert left == [7, 4, 2]

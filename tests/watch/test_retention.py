@@ -14,7 +14,7 @@ from typing import cast
 import aiohttp
 import pytest
 from calls_api import UnexpectedRequest
-from events import ACCOUNT, clock_of, event, event_of, form, moment, sid
+from events import ACCOUNT, WORLD, clock_of, event, event_of, form, moment, sid
 from listeners import sign
 from watches import LIMIT, RunningWatch, Suspension, ago, running_watch, settings_in, until
 
@@ -346,7 +346,7 @@ async def test_a_clock_that_is_set_takes_no_family_off_the_board(step: timedelta
         since=timedelta(),
         trouble=leave,
         clock=clock,
-        twilio_time=clock.wall,
+        twilio_time=lambda: moment(60),
     )
     with pytest.raises(KeyError):
         await retention.run()
@@ -361,7 +361,7 @@ async def test_a_clock_that_is_set_makes_nothing_old(tmp_path: Path, step: timed
     clock = clock_of(lambda: elapsed + ahead, elapsed=lambda: elapsed)
     store = SqliteStore.open_for_watch(settings.store, world=settings.world)
     retention = Retention(
-        store, Board(), days=days, since=timedelta(hours=1), trouble=print, clock=clock, twilio_time=clock.wall
+        store, Board(), days=days, since=timedelta(hours=1), trouble=print, clock=clock, twilio_time=lambda: elapsed
     )
     for call in (1, 2):
         elapsed += timedelta(minutes=5)
@@ -668,6 +668,41 @@ async def test_a_clock_that_is_behind_makes_no_event_older_than_it_is(tmp_path: 
     clock.wall = clock.twilio = YEARS + 31 * DAY
     await clock.retention(store).trim()
     assert list(store.replay(since=None)) == []
+    store.close()
+
+
+@pytest.mark.parametrize("behind", [timedelta(days=20), timedelta(days=20_000)], ids=str)
+async def test_a_clock_that_was_behind_until_it_was_set_keeps_nothing_for_longer(
+    tmp_path: Path, behind: timedelta
+) -> None:
+    elapsed, twilio = moment(YEARS), moment(YEARS)
+    clock = clock_of(lambda: elapsed - behind, elapsed=lambda: elapsed)
+    store, board = SqliteStore.open_for_watch(tmp_path / "events.db", world=WORLD), Board()
+    retention = Retention(
+        store,
+        board,
+        days=1,
+        since=timedelta(hours=1),
+        trouble=print,
+        clock=clock,
+        twilio_time=lambda: twilio,
+    )
+    for call, age in ((1, 5 * DAY), (2, 0)):
+        store.append(event(call, "completed", at=YEARS - age))
+        board.apply(event(call, "completed", at=YEARS - age))
+
+    async def trimmed() -> tuple[list[str], list[str]]:
+        await retention._trim_both()
+        calls = {event.call_sid for event in store.replay(since=None)}
+        return sorted(calls), sorted(family.sid for family in board.snapshot().families)
+
+    assert await trimmed() == ([sid(1), sid(2)], [sid(1), sid(2)])
+    behind = timedelta()  # it is set
+    assert await trimmed() == ([sid(2)], [sid(2)])
+    elapsed = moment(YEARS + 3 * DAY)  # without a word of Twilio's
+    assert await trimmed() == ([sid(2)], [sid(2)])
+    twilio = elapsed
+    assert await trimmed() == ([], [])
     store.close()
 
 

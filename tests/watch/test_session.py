@@ -8,7 +8,8 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -368,9 +369,11 @@ async def test_what_another_listener_stored_last_is_on_the_board_though_it_has_g
     """It was jumped over with the first look at which nobody else was there."""
     monkeypatch.setattr("callctl.watch.session.MISSED_INTERVAL", 0.02)
     monkeypatch.setattr("callctl.watch.session.READ_INTERVAL", 0.02)
+    monkeypatch.setattr("callctl.watch.session.COMPANY_INTERVAL", timedelta())
     monkeypatch.setattr("callctl.watch.session.COMPANY_LASTS", timedelta())
     settings = settings_in(tmp_path)
     async with running_watch(settings, WatchOptions("127.0.0.1", 0)) as one:
+        await until(lambda: not one.session._has_company)  # before its first look a watch takes it that it has some
         for call in range(10):
             record = WatchRecord("", "", ACCOUNT, settings.api_url, os.getpid(), f"n{call}", "0")
             with closing(open_for_watch(settings, on_trouble=print)) as other:
@@ -387,3 +390,30 @@ async def test_what_another_listener_stored_last_is_on_the_board_though_it_has_g
                 await run_in_thread(store_and_go)
                 await until(lambda: not one.session._has_company)
         await one.view.until(lambda seen: seen.snapshot is not None and seen.snapshot.live == 10)
+
+
+@pytest.mark.parametrize("company", [False, True])
+async def test_who_else_listens_is_looked_for_while_callbacks_are_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, company: bool
+) -> None:
+    """Listeners that were killed may have left thousands of announcements in the file."""
+    looked: list[threading.Thread] = []
+    announced = SqliteStore.announced
+
+    def noted(store: SqliteStore, **limits: Any) -> dict[str, Mapping[str, Any]]:
+        looked.append(threading.current_thread())
+        return announced(store, **limits)
+
+    monkeypatch.setattr(SqliteStore, "announced", noted)
+    monkeypatch.setattr("callctl.watch.session.MISSED_INTERVAL", 0.02)
+    monkeypatch.setattr("callctl.watch.session.READ_INTERVAL", 0.02)
+    monkeypatch.setattr("callctl.watch.session.COMPANY_INTERVAL", timedelta())
+    settings = settings_in(tmp_path)
+    if company:
+        record = WatchRecord("", "", ACCOUNT, settings.api_url, os.getpid(), "n2", "0")
+        with closing(open_store(settings)) as store:
+            registry.announce(store, record)
+    looked.clear()
+    async with running_watch(settings, WatchOptions("127.0.0.1", 0)) as watch:
+        await until(lambda: len(looked) > 20 and watch.session._has_company == company)
+    assert threading.current_thread() not in looked

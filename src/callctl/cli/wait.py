@@ -164,10 +164,11 @@ class WatchedStore:
 
         try:
             reader = self._open()
-            row = reader.call(sid) if reader else None
-            if reader is None or row is None:
+            events = [event for event in reader.family(sid) if event.call_sid == sid] if reader else []
+            # After the events: what is stored between the two reads is in the row, so its status is the present one.
+            row = reader.call(sid) if reader and events else None
+            if row is None:
                 return Reported()
-            events = [event for event in reader.family(sid) if event.call_sid == sid]
         except StoreError as error:
             self._runtime.warn(error)
             return Reported()

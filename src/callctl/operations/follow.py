@@ -1,7 +1,8 @@
 """Following one call and its legs until all have ended: by the callbacks in the store, and by polling REST.
 
 A watch, which is another process or a listener in this one, writes callbacks to the store. So it does not matter where
-the callbacks go. For a call that sends none, REST is polled more often.
+the callbacks go. For a call that sends none, REST is polled more often. A listener in this process leaves with it: for
+the callback of an end it waits a little, and what comes in no callback then is stored as REST shows it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from callctl.calls.filter import CallFilter
 from callctl.calls.other_callbacks import FEATURES
 from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import NotFoundError, NoThreadError, StoreError, failure_reason
+from callctl.operations.missed_ends import AwaitedEnds, store_last_ends
 from callctl.operations.reported_status import with_reported_status
 from callctl.support.threads import run_in_thread
 
@@ -69,6 +71,7 @@ class FamilyFollower:
         view: FamilyView,
         now: Callable[[], datetime],
         sleep: Callable[[float], Awaitable[None]],
+        listens: bool = False,
     ) -> None:
         """Begin with the call as the API returned it.
 
@@ -80,13 +83,16 @@ class FamilyFollower:
             view: Shows the legs.
             now: The time.
             sleep: Waits for some seconds without blocking the event loop.
+            listens: Whether callbacks come to this process, and none any more when it has left.
         """
         self._sid = call.sid
         self._world, self._store, self._api, self._view = world, store, api, view
-        self._now, self._sleep = now, sleep
+        self._now, self._sleep, self._listens = now, sleep, listens
         self._board = Board()
         self._actions: set[ActionEvent] = set()  # that were shown
-        self._has_callbacks = False
+        self._with_callbacks: set[str] = set()  # the legs of which some came
+        self._ended: dict[str, Call] = {}  # the legs that are over by REST
+        self._awaited = AwaitedEnds()
         self._confirmed = False
         self._stopping = False
         self._started = now()
@@ -116,6 +122,8 @@ class FamilyFollower:
             polling.cancel()
             reading.cancel()
         await self._read_in_time()
+        if self._listens:
+            await self._store_ends()
         self._view.refresh(self._board.snapshot())
         return self._board.snapshot()
 
@@ -164,7 +172,8 @@ class FamilyFollower:
 
     def _apply(self, events: Iterable[CallEvent]) -> None:
         for event in events:
-            self._has_callbacks = self._has_callbacks or event.kind == CALLBACK
+            if event.kind == CALLBACK:
+                self._with_callbacks.add(event.call_sid)
             change = self._board.apply(event)
             # What REST shows again of a leg is news to the board, and none to the reader.
             if change is not None and (event.kind in (CALLBACK, *FEATURES) or change.status_changed):
@@ -178,13 +187,31 @@ class FamilyFollower:
             all_ended = self._board.snapshot().live == 0
             calls = await self._calls(reported)
             self._apply(CallEvent.from_call(call, received_at=self._now(), world=self._world) for call in calls)
+            self._ended.update((call.sid, call) for call in calls if call.is_final)
             self._confirmed = all_ended and bool(calls) and all(map(self._has_ended, calls))
             await self._gap()
 
     def _has_ended(self, call: Call) -> bool:
-        """Return whether a call is over, by REST or by verified callbacks."""
+        """Return whether a call is over, by REST or by verified callbacks, and its callback came or is not awaited."""
         leg = self._board.snapshot().leg(call.sid)
-        return with_reported_status(call, leg).is_final
+        return with_reported_status(call, leg).is_final and not self._awaits_end(call)
+
+    def _awaits_end(self, call: Call) -> bool:
+        """Return whether the callback of a call's end may still be on its way to this process."""
+        if not self._listens or call.sid not in self._with_callbacks or self._is_end_reported(call.sid):
+            return False
+        return self._awaited.has(call, now=self._now(), steady=self._now())
+
+    def _is_end_reported(self, sid: str) -> bool:
+        leg = self._board.snapshot().leg(sid)
+        return leg is not None and leg.is_final and leg.source == CALLBACK
+
+    async def _store_ends(self) -> None:
+        """Store the ends of legs that no callback can report any more: the store would have them live for good."""
+        ends = [call for sid, call in self._ended.items() if not self._is_end_reported(sid)]
+        with suppress(StoreError, NoThreadError, TimeoutError):
+            async with asyncio.timeout(READ_LIMIT):
+                await run_in_thread(lambda: store_last_ends(self._store, ends, now=self._now(), world=self._world))
 
     async def _calls(self, reported: set[str]) -> list[Call]:
         """Return the call and its child legs as REST shows them; none if it could not be queried."""
@@ -211,7 +238,7 @@ class FamilyFollower:
     async def _gap(self) -> None:
         """Wait until it is time for the next query: soon without callbacks, at once if all seems to be over."""
         waited = 0.0
-        while waited < (GAP_WITH_CALLBACKS if self._has_callbacks else GAP_WITHOUT_CALLBACKS):
+        while waited < (GAP_WITH_CALLBACKS if self._with_callbacks else GAP_WITHOUT_CALLBACKS):
             await self._sleep(FRAME)
             waited += FRAME
             if self._board.snapshot().live == 0 and not self._confirmed and waited >= GAP_WITHOUT_CALLBACKS:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SETTLED = timedelta(seconds=10)
 # How long ago a call must have ended, for its callback to count as lost. Rules act on what is younger than 15 s.
 ARRIVED = timedelta(seconds=5)
+_MOST_AWAITED = 1000
 
 
 def is_settled(age: timedelta) -> bool:
@@ -37,6 +38,29 @@ def has_just_ended(call: Call, *, now: datetime) -> bool:
     """
     ended_at = call.end_time or call.date_updated
     return ended_at is not None and abs((call.as_of or now) - ended_at) < ARRIVED
+
+
+class AwaitedEnds:
+    """The ends that REST shows of legs whose callbacks may still be on their way, for ``ARRIVED`` at most.
+
+    The times of the replies alone do not say so: a proxy may send its own, which stands still.
+    """
+
+    def __init__(self) -> None:
+        self._since: dict[str, datetime] = {}
+
+    def has(self, call: Call, *, now: datetime, steady: datetime) -> bool:
+        """Return whether the callback of a call's end is still awaited.
+
+        ``now`` is by the wall clock, ``steady`` by one that only goes on, where there is one.
+        """
+        if not has_just_ended(call, now=now):
+            self._since.pop(call.sid, None)
+            return False
+        since = self._since.setdefault(call.sid, steady)
+        if len(self._since) > _MOST_AWAITED:
+            del self._since[next(iter(self._since))]
+        return steady - since < ARRIVED
 
 
 def missed_end(call: Call, leg: Leg | None, *, now: datetime, world: str) -> CallEvent | None:
@@ -65,8 +89,21 @@ def store_missed_ends(
     """
     for call in calls:
         event = missed_end(call, leg(call.sid), now=now, world=world)
-        if event is None:
-            continue
-        row = store.call(call.sid)  # its callback may have come since
-        if row is not None and not row.is_final:
-            store.append(event)
+        if event is not None:
+            _store_if_live(store, event)
+
+
+def store_last_ends(store: EventStore, calls: Iterable[Call], *, now: datetime, world: str) -> None:
+    """Store the ends of calls that a store takes for live, and that no callback can report any more.
+
+    Raises:
+        StoreError: It can't be read or written.
+    """
+    for call in calls:
+        _store_if_live(store, CallEvent.from_call(call, received_at=now, world=world, kind=MISSED))
+
+
+def _store_if_live(store: EventStore, event: CallEvent) -> None:
+    row = store.call(event.call_sid)  # its callback may have come since
+    if row is not None and not row.is_final:
+        store.append(event)

@@ -9,17 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 from callctl.api.calls_api import CallsApi
 from callctl.api.resources import Notification
 from callctl.calls.call import CallStatus, is_final
 from callctl.errors import CallctlError, without_secrets
+from callctl.support.urls import is_same_address
 
 # A missing callback is looked into so long after the call was placed, and so long after the step that it reports.
 AFTER = timedelta(seconds=10)
 DELIVERY_TIME = timedelta(seconds=3)
 
 _DOCTOR = "`callctl doctor` tests the way from Twilio to here"
+_SPELLING = "give Twilio that URL by the letter, with the same capitals, dots and slashes, for so it is signed"
+_UNLESS_APPLICATION = ", unless it leads to a path of the application of --forward-to"
 _TUNNEL = f"see that the tunnel runs and leads to the watch; {_DOCTOR}"
 # By code (docs/twilio.md, "Errors"): what it means for callbacks, and what to do; the likeliest first. A joined list of
 # events has been taken for an effect of inline `Twiml`, which by all that is known does not stop callbacks.
@@ -98,11 +102,24 @@ def cause_in(notes: Iterable[Notification], *, callback_url: str) -> Cause | Non
         if note := next((note for note in listed if note.code == code), None):
             return Cause(text, fix, code, note.more_info)
     url = comparable_url(callback_url)
-    failed = next((note for note in listed if note.request_url and comparable_url(note.request_url) == url), None)
-    if failed is None:
+    requested = {comparable_url(note.request_url): note for note in reversed(listed) if note.request_url}
+    others = (each for each in requested if is_same_address(each, url))
+    where = url if url in requested else min(others, key=lambda each: _is_slashed_otherwise(each, url), default=None)
+    if where is None:
         return None
+    failed = requested[where]
     message = f": {failed.message}" if failed.message else ""
-    return Cause(f"Twilio could not deliver to {url}{message}", _TUNNEL, failed.code, failed.more_info)
+    spelled = "" if where == url else f", which is not how {url} is spelled"
+    fix = _TUNNEL
+    if spelled:  # it is refused if it comes through, which it may not
+        unless = _UNLESS_APPLICATION if _is_slashed_otherwise(where, url) else ""
+        fix = f"{_SPELLING}{unless}; if it fails then too, {_TUNNEL}"
+    return Cause(f"Twilio could not deliver to {where}{spelled}{message}", fix, failed.code, failed.more_info)
+
+
+def _is_slashed_otherwise(url: str, own: str) -> bool:
+    """Return whether a URL at the same address has another path, by a slash at the end: it may be an application's."""
+    return urlsplit(url).path != urlsplit(own).path
 
 
 def cause_without_notes(unreachable: str | None, *, callback_url: str) -> Cause:

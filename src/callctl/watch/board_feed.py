@@ -16,7 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from callctl.calls.action import DRY_RUN, ActionEvent
-from callctl.calls.board import Arrival, Board, Change
+from callctl.calls.board import Arrival, Board, Change, Snapshot
 from callctl.calls.event import CallEvent
 from callctl.calls.watch_trouble import Cause, Forwarded, Trouble
 from callctl.errors import NoThreadError, StoreAwayError, StoreError, type_and_message, without_secrets
@@ -338,16 +338,16 @@ class BoardFeed:
 
     async def _have_rules_look(self, rules: RuleRunner) -> None:
         """Have the rules look at what they have not seen, and at the time; they read in the store whose call it is."""
-        changes = self._for_rules
+        changes, snapshot = self._for_rules, self.board.snapshot()  # here: the board is not for several threads
         try:
-            await self._asking_store(lambda: self._update_rules(rules, changes))
+            await self._asking_store(lambda: self._update_rules(rules, changes, snapshot))
         except (NoThreadError, StoreAwayError):
             return  # they look at it with the next frame
         self._for_rules = []
 
-    def _update_rules(self, rules: RuleRunner, changes: Sequence[Change]) -> None:
+    def _update_rules(self, rules: RuleRunner, changes: Sequence[Change], snapshot: Snapshot) -> None:
         try:
-            rules.update(changes, self.board.snapshot())
+            rules.update(changes, snapshot)
             self._rules_failed = False
         except Exception as error:
             if not self._rules_failed:  # else it would be reported with each frame

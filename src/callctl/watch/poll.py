@@ -28,7 +28,7 @@ from callctl.calls.sid import is_call_sid
 from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import CallctlError, NotFoundError, failure_reason
 from callctl.operations.live_calls import list_in_turn
-from callctl.operations.missed_ends import has_just_ended, is_settled
+from callctl.operations.missed_ends import AwaitedEnds, is_settled
 from callctl.support.backoff import Backoff
 from callctl.support.clock import Clock
 from callctl.support.threads import run_in_thread
@@ -200,6 +200,7 @@ class Poller:
         self._api = api
         self._world = world
         self._clock = clock
+        self._awaited = AwaitedEnds()
         self._not_found: dict[str, NotFound] = {}  # live legs that REST knows nothing of
         self._failures: dict[str, int] = {}  # of legs that could not be fetched, in how many rounds
         self.awaits_callbacks = False  # whether the last round left something to callbacks that may still come
@@ -282,7 +283,8 @@ class Poller:
         self._not_found.pop(leg.call_sid, None)
         if not call.is_final:
             return
-        if leg.source == CALLBACK and has_just_ended(call, now=self._clock.wall()):
+        now = self._clock.wall()
+        if leg.source == CALLBACK and self._awaited.has(call, now=now, steady=self._clock.now()):
             self.awaits_callbacks = True  # its callback may still come
         else:
             yield self._event(call, kind=MISSED)

@@ -25,8 +25,8 @@ STEP = 100
 # Ended families stay on the board for so long at least.
 ON_BOARD = timedelta(hours=1)
 _ALL = 2**31
-# This machine's clock is slow if Twilio's time is so much later.
-_SLOW_CLOCK = timedelta(days=1)
+# From so much on this machine's clock and Twilio's time don't agree.
+_FAR_APART = timedelta(days=1)
 
 
 class Retention:
@@ -38,7 +38,8 @@ class Retention:
     A clock that is ahead when the watch starts must not make all events old. So their age counts to the newest time
     that Twilio reported, ``twilio_time``, if that is before this machine's; before any was reported, none is too old.
     An event has the later of its own time and that of its arrival, but none after now, so that every one gets old. What
-    now is, is not known where this machine's clock is behind.
+    now is, is not known where this machine's clock is behind. Once it has been set and agrees with Twilio's time, how
+    far it was behind before keeps nothing for longer.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Retention:
         self._is_alone = True
         self._on_board = max(since, ON_BOARD)
         self._started = clock.now()
+        self._agreed = datetime.min.replace(tzinfo=UTC)  # the latest time that both clocks have had
         self._has_failed = False
 
     async def run(self) -> None:
@@ -66,7 +68,7 @@ class Retention:
         await repeat(self._trim_both)
 
     async def _trim_both(self) -> float:
-        before = self._clock.earliest(self._clock.now()) - self._on_board
+        before = self._least_time() - self._on_board
         self._board.forget(before=before, now=self._clock.wall())
         try:
             await self.trim()
@@ -100,12 +102,19 @@ class Retention:
         newest = self._twilio_time()
         if newest is None:
             return None
-        return min(newest, self._clock.earliest(self._clock.now())) - timedelta(days=self._days)
+        return min(newest, self._least_time()) - timedelta(days=self._days)
+
+    def _least_time(self) -> datetime:
+        """Return a time that is over, whatever this machine's clock has shown since the start."""
+        newest, wall = self._twilio_time(), self._clock.wall()
+        if newest is not None and abs(newest - wall) < _FAR_APART:
+            self._agreed = max(self._agreed, min(newest, wall))
+        return max(self._agreed, self._clock.earliest(self._clock.now()))
 
     def _latest(self) -> datetime | None:
         """Return the latest time that an event can have; None where this machine's clock may be far behind."""
         newest, now = self._twilio_time(), self._clock.wall()
-        return None if newest is None or newest - now > _SLOW_CLOCK else max(newest, now)
+        return None if newest is None or newest - now > _FAR_APART else max(newest, now)
 
     def end(self) -> None:
         """Delete the events of the run, if none are to be kept beyond it; it blocks.

@@ -22,6 +22,7 @@ from callctl.api.calls_api import CallsApi
 from callctl.calls.board import Arrival, Snapshot
 from callctl.calls.call import rank_of
 from callctl.calls.event import CALLBACK, MISSED, CallEvent
+from callctl.calls.leg import Leg
 from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.errors import CallctlError, NoThreadError, PortTakenError, StoreAwayError, StoreError, type_and_message
 from callctl.settings import Settings
@@ -76,6 +77,8 @@ RECORD_INTERVAL = 5.0
 READ_INTERVAL = 0.25
 # Seconds from one look for the ends that commands stored in a file to the next.
 MISSED_INTERVAL = 1.0
+# From one look for others that store in the same file to the next, as long as there are some.
+COMPANY_INTERVAL = timedelta(seconds=1)
 COMPANY_LASTS = timedelta(seconds=10)  # twice the time from one announcement to the next
 _READ_AT_ONCE = 1000  # events
 # Seconds from one test of a store that can't be written to the next.
@@ -467,13 +470,18 @@ class Session:
 
         As long as nobody else listens and stores there, that is the ends that commands and keys found in REST.
         """
-        with contextlib.suppress(StoreError):  # what can't be read now is read the next time
+        with contextlib.suppress(StoreError, NoThreadError):  # what can't be read now is read the next time
             began = self._clock.now()
-            newest, missed = (0, []) if self._has_company else store.missed_after(self._last_event)
-            # Looked at in this order: who listens announces that before the first event is stored.
-            if registry.keepers(store, other_than=self.listener_config.nonce):
+            is_sure = self._company_at is not None and began - self._company_at < COMPANY_INTERVAL
+            if self._has_company and is_sure:
+                await self._read_on(store)
+                return READ_INTERVAL
+            newest, missed, has_others = await run_in_thread(
+                partial(self._look_for_others, store, is_alone=not self._has_company)
+            )
+            if has_others:
                 self._company_at = began
-            if self._has_company or self._company_at == began:
+            if self._has_company or has_others:
                 await self._read_on(store)
                 self._has_company = self._company_at is not None and began - self._company_at <= COMPANY_LASTS
                 return READ_INTERVAL
@@ -485,6 +493,16 @@ class Session:
                     self._feed.event(event, arrival)
                 self._own_ends.discard(event.key)
         return MISSED_INTERVAL
+
+    def _look_for_others(self, store: EventStore, *, is_alone: bool) -> tuple[int, list[CallEvent], bool]:
+        """Return, if it is alone, the id of the newest event and the ends stored since; and whether others listen.
+
+        Raises:
+            StoreError: It can't be read.
+        """
+        newest, missed = store.missed_after(self._last_event) if is_alone else (0, [])
+        # Looked at in this order: who listens announces that before the first event is stored.
+        return newest, missed, registry.has_others(store, other_than=self.listener_config.nonce)
 
     async def _read_on(self, store: EventStore) -> None:
         """Put on the board what was stored after what was read last, and is not there yet.
@@ -531,7 +549,8 @@ class Session:
         if self._store is None:
             raise RuntimeError("the session has not started")
         if not (self._store.is_shared or event.shows_callback):
-            known = await run_in_thread(partial(self._stored_by_others, self._store, event))
+            leg = self._feed.board.snapshot().leg(event.call_sid)  # here: the board is not for several threads
+            known = await run_in_thread(partial(self._stored_by_others, self._store, event, leg))
             if known is not None:
                 for stored in known:
                     if not self._feed.has(stored):
@@ -543,10 +562,11 @@ class Session:
         await self._store.append_async(event)
         self._show_own(self._store, event)
 
-    def _stored_by_others(self, store: EventStore, event: CallEvent) -> list[CallEvent] | None:
+    def _stored_by_others(self, store: EventStore, event: CallEvent, leg: Leg | None) -> list[CallEvent] | None:
         """Return what a file has of a call that the board lacks; None where REST's word on the call is news to both.
 
-        Another listener that stores in the same file may have taken in the call's callbacks, which say more.
+        ``leg`` is what the board has. Another listener that stores in the same file may have taken in the call's
+        callbacks, which say more.
 
         Raises:
             StoreError: It can't be read.
@@ -554,7 +574,6 @@ class Session:
         row = store.call(event.call_sid)
         if row is None or rank_of(row.status) < event.rank:
             return None
-        leg = self._feed.board.snapshot().leg(event.call_sid)
         own = (stored for stored in store.family(event.call_sid) if stored.call_sid == event.call_sid)
         return [stored for stored in own if is_news(stored.status, leg)]
 

@@ -1,10 +1,12 @@
-"""``callctl place --watch``: one call and its legs, on a terminal, a pipe and as JSON; and the follower by itself."""
+"""``callctl place --watch``: one call and its legs, on a terminal, a pipe and as JSON."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from processes import OnTerminal, Piped
@@ -13,6 +15,7 @@ from store_damage import empty_log
 
 from callctl.settings import load
 from callctl.simulator import Simulator
+from callctl.store.sqlite.store import SqliteStore
 
 TO = "+12025550100"
 DIALS = ("--dial", "client:hangs-up")
@@ -142,3 +145,42 @@ def test_a_store_that_is_damaged_meanwhile_is_reported(home: Path, quick: Simula
         place.kill()
     assert record["cause"] == "store"
     assert f"the event store {store} was changed from outside" in record["text"]
+
+
+RINGS_ON = "+12025550103"
+
+
+def record_until(process: Piped, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    while not condition(record := process.record()):
+        pass
+    return record
+
+
+def test_what_comes_to_it_is_seen_and_acted_on_by_a_watch_that_starts_meanwhile(home: Path) -> None:
+    with Simulator(port=0) as simulator:
+        env = env_for(simulator)
+        placing = ("place", RINGS_ON, "--twiml", "<Response><Pause length='60'/></Response>", "--watch", "--json")
+        with Piped(*placing, home=home, env=env) as place:
+            sid = record_until(place, lambda record: record.get("status") == "ringing")["call_sid"]
+            with Piped(
+                "watch", "--port", "0", "--no-poll", "--max-duration", "1s", "--json", home=home, env=env
+            ) as watch:
+                assert watch.record()["type"] == "ready"
+                simulator.answer(sid)
+                action = record_until(watch, lambda record: record["type"] == "action")
+                ended = record_until(watch, lambda record: record.get("event") == "completed")
+    assert action["call_sid"] == ended["call_sid"] == sid
+    assert (ended["source"], ended["verified"]) == ("callback", True)
+
+
+def test_what_comes_to_it_is_not_deleted_by_a_watch_that_keeps_nothing(home: Path) -> None:
+    with Simulator(port=0) as simulator:
+        env = env_for(simulator)
+        with Piped("place", RINGS_ON, "--say", "Hello", "--watch", "--json", home=home, env=env) as place:
+            sid = record_until(place, lambda record: record.get("status") == "ringing")["call_sid"]
+            with Piped("watch", "--port", "0", "--no-poll", "--keep-days", "0", "--json", home=home, env=env) as watch:
+                assert watch.record()["type"] == "ready"
+                assert watch.terminate() == 0
+            settings = load({"HOME": str(home), **env}, cwd=home)
+            with closing(SqliteStore.open_readonly(settings.store, world=settings.world)) as store:
+                assert store.call(sid) is not None

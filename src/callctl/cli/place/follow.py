@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
-from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack, closing, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ from callctl.cli.options.callback_url import (
 )
 from callctl.cli.options.checks import check_reachable, signing_trouble
 from callctl.cli.place.placed import placing_in_threads, remember_placed_in_thread, say_sid_on_failure
-from callctl.errors import without_secrets
+from callctl.errors import NoThreadError, StoreError, without_secrets
 from callctl.operations.follow import FamilyFollower
 from callctl.store.event_store import EventStore
 from callctl.store.opening import open_for_watch
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from callctl.watch.listener.listener import Listener
 
 TITLE = "place"
+# Seconds that the store may hold up the end.
+WITHDRAW_LIMIT = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,7 @@ async def _place_and_watch(
                 view=view,
                 now=runtime.now,
                 sleep=asyncio.sleep,
+                listens=target.listens,
             )
             with stop_on_signals(watch.stop):
                 return call, await watch.run()
@@ -153,6 +157,8 @@ async def _callback_target(
     if idle is not None:
         runtime.say(f"callctl: {idle[0]}\nhint: {idle[1]}")
     listener = _listener(runtime, settings, store)
+    if not store.is_shared:  # a database is read by all anyway, and what is announced there may be sent callbacks
+        await stack.enter_async_context(_announced(settings, store, nonce=listener.config.nonce))
     stack.push_async_callback(listener.stop)
     await listener.start()
     check_reachable(settings, listener.callback_url, what="CALLCTL_PUBLIC_URL")
@@ -169,7 +175,7 @@ def _missing_setting(settings: Settings) -> str | None:
 
 
 def _listener(runtime: Runtime, settings: Settings, store: EventStore) -> Listener:
-    """Return a listener like a watch's; it has no record in the registry, for it ends with this call.
+    """Return a listener like a watch's; it has no record for ``place``, for it ends with this call.
 
     It reports no events: they are read from the store.
     """
@@ -184,6 +190,47 @@ def _listener(runtime: Runtime, settings: Settings, store: EventStore) -> Listen
     listener = Listener(config, append=store.append_async, now=runtime.now)
     listener.health[PLACING] = settings.world
     return listener
+
+
+@asynccontextmanager
+async def _announced(settings: Settings, store: EventStore, *, nonce: str) -> AsyncIterator[None]:
+    """Announce in a file, until the block is left, that events are stored there.
+
+    A watch that starts meanwhile reads them there for its table and its rules, and deletes none of them.
+    """
+    from callctl import __version__
+    from callctl.support.threads import run_in_thread
+    from callctl.watch.background_tasks import background_tasks, repeat
+    from callctl.watch.registry import registry
+    from callctl.watch.registry.record import NO, WatchRecord
+
+    record = WatchRecord(
+        callback_url="",
+        health_url="",
+        account_sid=settings.account_sid or "",
+        api_url=settings.api_url,
+        pid=os.getpid(),
+        nonce=nonce,
+        version=__version__,
+        store=str(settings.store.absolute()),
+        command="place",
+        polls=NO,
+        keep_days="0",
+    )
+
+    async def announce() -> float:
+        with suppress(StoreError, NoThreadError):  # in a file that can't be written no event is kept either
+            await run_in_thread(lambda: registry.announce(store, record))
+        return registry.ANNOUNCE_EVERY
+
+    await announce()  # before the first event comes
+    try:
+        async with background_tasks(repeat(announce)):
+            yield
+    finally:
+        with suppress(StoreError, NoThreadError, TimeoutError):
+            async with asyncio.timeout(WITHDRAW_LIMIT):
+                await run_in_thread(lambda: store.withdraw(nonce))
 
 
 @contextmanager

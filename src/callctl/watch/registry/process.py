@@ -34,15 +34,21 @@ def process_space() -> str:
         return ""
 
 
-def is_in_own_space(record: WatchRecord) -> bool:
-    """Return whether the process id of a record can be judged from here."""
-    space = process_space()
+def is_in_own_space(record: WatchRecord, *, space: str | None = None) -> bool:
+    """Return whether the process id of a record can be judged from here.
+
+    ``space`` is what ``process_space`` says, where many records are judged.
+    """
+    space = process_space() if space is None else space
     return record.processes == space and (bool(space) or is_here(record))
 
 
-def is_gone(record: WatchRecord) -> bool:
-    """Return whether the process of a record is known to be gone; of one in another container that is not known."""
-    return is_in_own_space(record) and not _exists(record.pid)
+def is_gone(record: WatchRecord, *, space: str | None = None) -> bool:
+    """Return whether the process of a record is known to be gone; of one in another container that is not known.
+
+    ``space`` is as in ``is_in_own_space``.
+    """
+    return is_in_own_space(record, space=space) and not _exists(record.pid)
 
 
 def has_stopped_process(record: WatchRecord) -> bool:

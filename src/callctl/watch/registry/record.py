@@ -19,13 +19,14 @@ _USUAL_DAYS = 30
 class WatchRecord:
     """Where a watch can be reached, and for which account at which API address it works.
 
-    ``command`` is the command that runs: ``watch`` or ``listen``. ``host`` is the machine of one that was announced in
-    the store, where it is not known by a record here: it is on another machine, or another user's.
+    ``command`` is the command that runs: ``watch`` or ``listen``; or ``place``, which takes in callbacks of one call
+    and is announced only. ``host`` is the machine of one that was announced in the store, where it is not known
+    by a record here: it is on another machine, or another user's.
     ``processes`` is what ``process_space`` says, and ``trouble`` why callbacks may be lost, as it says itself.
     ``polls`` says whether it compares with REST, ``forwards`` whether it passes requests on to an application, and
     ``verifies`` whether callbacks need a signature; each is empty where that is not known. ``keep_days`` is for how
-    many days it keeps events. ``health_url`` is empty while it starts: its store is open, but it may not listen yet;
-    such a record is announced only.
+    many days it keeps events, 0 for no longer than it runs. ``health_url`` is empty while it starts: its store is open,
+    but it may not listen yet; such a record is announced only.
     """
 
     callback_url: str

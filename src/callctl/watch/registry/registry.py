@@ -44,6 +44,10 @@ ANNOUNCE_EVERY = 5.0
 ANNOUNCE_RETRY = 1.0
 # And in a file, where it only keeps others from deleting: long, for a machine may sleep.
 ANNOUNCED_IN_FILE = 86400.0
+# How many announcements, the newest, are looked at first, and how many for processes that are gone: listeners that are
+# killed and started over and over leave thousands in a file.
+_LOOKED_AT_FIRST = 20
+_MOST_JUDGED = 1000
 
 
 def write_record(settings: Settings, record: WatchRecord) -> Path:
@@ -173,8 +177,29 @@ def keepers(store: EventStore, *, other_than: str) -> list[WatchRecord]:
     Raises:
         StoreError: It can't be read.
     """
-    records = (record for record in _all_in(store) if record.nonce != other_than and not is_gone(record))
-    return [replace(record, host="") if is_in_own_space(record) else record for record in records]
+    space = process_space()
+    return [
+        replace(record, host="") if is_in_own_space(record, space=space) else record
+        for record in _keepers(store, other_than=other_than, space=space)
+    ]
+
+
+def has_others(store: EventStore, *, other_than: str) -> bool:
+    """Return whether there are ``keepers`` of a store, which is sooner known than all of them are.
+
+    Raises:
+        StoreError: It can't be read.
+    """
+    space = process_space()
+    some = (_keepers(store, other_than=other_than, space=space, limit=limit) for limit in (_LOOKED_AT_FIRST, None))
+    return any(True for records in some for _ in records)
+
+
+def _keepers(store: EventStore, *, other_than: str, space: str, limit: int | None = None) -> Iterator[WatchRecord]:
+    for fields in store.announced(limit=limit).values():
+        record = record_of(fields)
+        if record is not None and record.nonce != other_than and not is_gone(record, space=space):
+            yield record
 
 
 def keeps_another_store(settings: Settings, record: WatchRecord) -> bool:
@@ -228,8 +253,8 @@ def nobody_polls(settings: Settings, store: EventStore, record: WatchRecord) -> 
 
 def _without_record(settings: Settings, records: list[WatchRecord]) -> list[WatchRecord]:
     """Leave out those of which a record on this machine says more, and those whose process here is gone."""
-    recorded = {record.nonce for _, record in _records(settings)} if records else set()
-    return [record for record in records if record.nonce not in recorded and not is_gone(record)]
+    recorded, space = {record.nonce for _, record in _records(settings)} if records else set(), process_space()
+    return [record for record in records if record.nonce not in recorded and not is_gone(record, space=space)]
 
 
 def _announced_anywhere(settings: Settings) -> list[WatchRecord]:
@@ -262,14 +287,22 @@ def _is_abandoned(path: Path, record: WatchRecord) -> bool:
 def announce(store: EventStore, record: WatchRecord) -> None:
     """Announce to all that use the same store, wherever they are, that this one listens and keeps events there.
 
+    From a file, where an announcement counts for long, those of processes that are known to be gone are deleted.
+
     Raises:
         StoreError: It can't be written.
     """
     host = socket.gethostname()
     url = f"http://{host}:{record.port}/healthz" if record.health_url else ""
-    elsewhere = replace(record, host=host, processes=process_space(), health_url=url)
+    space = process_space()
+    elsewhere = replace(record, host=host, processes=space, health_url=url)
     seconds = ANNOUNCED_FOR if store.is_shared else ANNOUNCED_IN_FILE
     store.announce(record.nonce, asdict(elsewhere), lasting=timedelta(seconds=seconds))
+    if not store.is_shared and space:  # else the name of a machine is all that says whose process ids they are
+        known = ((nonce, record_of(fields)) for nonce, fields in store.announced(limit=_MOST_JUDGED).items())
+        gone = [nonce for nonce, other in known if other is not None and is_gone(other, space=space)]
+        if gone:
+            store.withdraw(*gone)
 
 
 def others(settings: Settings, record: WatchRecord) -> Callable[[], Collection[str]]:
