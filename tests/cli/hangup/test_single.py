@@ -429,6 +429,28 @@ def test_waiting_in_vain_for_one_of_several_is_a_part_that_failed(callctl: Callc
         assert scripted(callctl, server, first, second, "--wait", "--wait-timeout", "50ms")[0] == 8
 
 
+def test_a_call_that_can_not_be_fetched_after_its_hang_up_was_accepted_is_not_said_to_go_on(callctl: Callctl) -> None:
+    sids = ["CA" + digit * 32 for digit in "12"]
+    hung_up: set[str] = set()
+
+    def answer(handler: Handler) -> None:
+        sid = handler.path.split("/")[-1].removesuffix(".json")
+        if handler.command == "POST":
+            hung_up.add(sid)
+        if handler.command == "GET" and sid == sids[0] and sid in hung_up:
+            reply(403, {"code": 20003, "message": "Forbidden"})(handler)
+        else:
+            status = "completed" if handler.command == "GET" and sid in hung_up else "in-progress"
+            reply(200, {**call(status=status), "sid": sid})(handler)
+
+    with Server(answer) as server:
+        code, out, said = scripted(callctl, server, *sids, "--wait", "--wait-timeout", "50s")
+    assert code == 8
+    assert sorted(out.splitlines()) == [f"{sids[0]}\tin-progress\taccepted", f"{sids[1]}\tcompleted\tended"]
+    assert f"callctl: {sids[0]}: its hang-up was accepted, and then: " in said
+    assert "1 of 2 calls not known to have ended" in said
+
+
 @pytest.mark.parametrize(
     ("command", "method"),
     [

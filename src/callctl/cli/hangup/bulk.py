@@ -308,7 +308,7 @@ class BulkHangup:
                         take([result for result in group if result.sid not in ending])
                 if ending:
                     for group in self._wait_for_ends(dict(ending), time_left=time_left):
-                        take(group)
+                        take([self._accepted_before(result, ending) for result in group])
             except TimeoutError:
                 unended = list(ending)
                 take([Done(sid, outcome) for sid, outcome in ending.items()])
@@ -343,6 +343,15 @@ class BulkHangup:
             )
 
         return for_each_waiting(list(ending), wait, parallel=self._parallel, accepted=True, time_left=time_left)
+
+    def _accepted_before(
+        self, result: Done[HangupOutcome] | Failed, ending: Mapping[str, HangupOutcome]
+    ) -> Done[HangupOutcome]:
+        """Return what is known of a call that was waited for: where it can't be fetched, that its end was accepted."""
+        if isinstance(result, Done):
+            return result
+        self._runtime.say(f"callctl: {result.sid}: its hang-up was accepted, and then: {result.error.message}")
+        return Done(result.sid, ending[result.sid])
 
     def _time_for_requests(self) -> Callable[[], float] | None:
         """Return how to know the seconds left for hang-ups that begin now; None if there is no limit."""
@@ -521,8 +530,9 @@ class BulkHangup:
         if len(outcomes) == 1 and missed and missed[0].error is not None:
             raise missed[0].error
         if missed:
+            done = "known to have ended" if all(outcome.result == "accepted" for outcome in missed) else "ended"
             raise PartlyFailedError(
-                what_failed({outcome.sid: outcome.error for outcome in missed}, total=len(outcomes), done="ended"),
+                what_failed({outcome.sid: outcome.error for outcome in missed}, total=len(outcomes), done=done),
                 hint=END_ALL_THE_SAME
                 if all(outcome.result == "still-ringing" for outcome in missed)
                 else "`callctl list --live` shows what is left",
