@@ -1,9 +1,10 @@
 """Growth: what one unit of work costs, when there is 10 and 100 times as much of it or around it.
 
-Sizes take turns, so that whatever else the machine does disturbs all of them; the quickest of several rounds counts.
+Sizes take turns, so that whatever else the machine does disturbs all of them.
 """
 
 import os
+import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -15,7 +16,7 @@ from typing import TextIO, cast
 
 from boards import DrawnBoard, event_of, fill, keep, opened, with_live
 from hanging_up import environment
-from measuring import Row, amount, timed
+from measuring import Interval, Row, amount, timed
 from stub import server
 
 from callctl.calls.board import Board, Change
@@ -37,26 +38,26 @@ Prepare = Callable[[], Work]  # what it does itself is not measured
 
 def measure(*, quick: bool) -> Iterator[Row]:
     """Measure board, frame, store, list and rules."""
-    rounds = 3 if quick else 15
+    rounds = 3 if quick else 20
     yield from measure_board(rounds)
     yield measure_store(rounds)
-    yield measure_listing(3 if quick else 7)
-    yield from measure_rules(1 if quick else 4)
+    yield measure_listing(3 if quick else 9)
+    yield from measure_rules(1 if quick else 9)
 
 
 def grown(what: str, unit: str, work: Mapping[int, Prepare], *, rounds: int, units: Callable[[int], int]) -> Row:
     """Return the row of a work at three sizes, of each of which ``units`` says into how many parts its cost goes."""
     for prepare in work.values():
         prepare()()
-    best = dict.fromkeys(work, float("inf"))
-    for _ in range(rounds):
-        for size, prepare in work.items():
-            best[size] = min(best[size], timed(prepare()) / units(size))
-    small, *larger = best
-    ratios = [best[size] / best[small] for size in larger]
+    costs = [[timed(prepare()) / units(size) for size, prepare in work.items()] for _ in range(rounds)]
+    small, *larger = work
+    ratios = [Interval.of(cost[index] / cost[0] for cost in costs) for index in range(1, len(work))]
     sizes = " and ".join(f"{size:,}" for size in larger)
-    measured = f"{' and '.join(f'{ratio:.2f}' for ratio in ratios)} x ({amount(best[small], 's')} at first)"
-    return Row(f"{what} {sizes} {unit} / {small:,}", measured, f"≤ {LIMIT:g} x", max(ratios) <= LIMIT)
+    first = amount(statistics.median(cost[0] for cost in costs), "s")
+    measured = f"{' and '.join(f'{ratio.middle:.2f}' for ratio in ratios)} x ({first} at first)"
+    kept = max(ratio.middle for ratio in ratios) <= LIMIT
+    is_certain = max(ratio.high for ratio in ratios) <= LIMIT or any(ratio.low > LIMIT for ratio in ratios)
+    return Row(f"{what} {sizes} {unit} / {small:,}", measured, f"≤ {LIMIT:g} x", kept, is_certain=is_certain)
 
 
 def measure_board(rounds: int) -> Iterator[Row]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from measuring import Cost, Row, as_fast, at_most, in_turns, run
+from measuring import Cost, Row, as_fast, at_most, in_turns, run, seconds_of
 from stub import ACCOUNT, TOKEN, server, sid
 
 SCRIPT = """
@@ -39,19 +39,18 @@ def measure(*, quick: bool) -> Iterator[Row]:
         script.write_text(SCRIPT)
         with server(total=1, status="in-progress") as url:
             ours, theirs = (partial(_run, environment(url, home=home), command) for command in _commands(script))
-            one, its = in_turns(partial(ours, [sid(1)]), partial(theirs, [sid(1)]), rounds=3 if quick else 10)
-        what = "one hang-up / a five-line script with the SDK"
-        yield at_most(1.1, what, ours=one.seconds, theirs=its.seconds)
+            pairs = in_turns(partial(ours, [sid(1)]), partial(theirs, [sid(1)]), rounds=3 if quick else 31)
+        yield at_most(1.1, "one hang-up / a five-line script with the SDK", seconds_of(pairs))
         with server(total=MANY, status="in-progress", latency=LATENCY) as url:
             sids = [sid(number) for number in range(1, MANY + 1)]
             ours, theirs = (partial(_run, environment(url, home=home), command) for command in _commands(script))
-            loop = theirs(sids).seconds
-            named = min(ours(sids).seconds for _ in range(1 if quick else 7))
+            loop = theirs(sids).seconds  # once: nearly all of it is waiting for the server
+            rounds = 1 if quick else 15
+            named = [(ours(sids).seconds, loop) for _ in range(rounds)]
             what = f"{MANY} hang-ups at {LATENCY * 1000:.0f} ms latency, named / that script's loop"
-            yield as_fast(18, what, ours=named, theirs=loop)
+            yield as_fast(18, what, named)
             everything = ["--all", "--yes", "--max", str(MANY)]
-            best = min(ours(everything).seconds for _ in range(1 if quick else 7))
-            yield as_fast(15, "the same with `--all`", ours=best, theirs=loop)
+            yield as_fast(15, "the same with `--all`", [(ours(everything).seconds, loop) for _ in range(rounds)])
 
 
 def _commands(script: Path) -> tuple[list[str], list[str]]:

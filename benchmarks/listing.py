@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hanging_up import environment
-from measuring import Cost, Row, at_most, in_turns, run
+from measuring import Cost, Row, at_most, holds_at_most, in_turns, memory_of, run, seconds_of
 from stub import PAGE, server, sid
 
 CALLS = 20_000
@@ -37,19 +37,17 @@ def measure(*, quick: bool) -> Iterator[Row]:
             def theirs() -> Cost:
                 return run([sys.executable, str(script)], env=env)
 
-            long, stream = in_turns(ours, theirs, rounds=1 if quick else 9)
-        what = f"`list --all --json` of {CALLS:,} calls / the SDK's own stream"
-        yield at_most(1.1, what, ours=long.seconds, theirs=stream.seconds)
+            pairs = in_turns(ours, theirs, rounds=1 if quick else 25)
+        yield at_most(1.1, f"`list --all --json` of {CALLS:,} calls / the SDK's own stream", seconds_of(pairs))
         with server(total=PAGE, status="completed") as url:
             short = run(OURS, env=environment(url, home=home))
         what = f"its peak memory / that of {PAGE:,} calls"
-        yield at_most(1.3, what, ours=long.megabytes, theirs=short.megabytes, unit="MB")
+        yield holds_at_most(1.3, what, ours=memory_of(long for long, _ in pairs), theirs=short.megabytes)
         with server(total=SHOWN, status="completed", latency=LATENCY) as url:
             env = environment(url, home=home)
 
             def show(count: int) -> Cost:
                 return run([*SHOW, *(sid(number) for number in range(1, count + 1))], env=env)
 
-            many, one = in_turns(lambda: show(SHOWN), lambda: show(1), rounds=1 if quick else 9)
-        what = f"`show` of {SHOWN} calls at {LATENCY * 1000:g} ms latency / of one"
-        yield at_most(1.5, what, ours=many.seconds, theirs=one.seconds)
+            pairs = in_turns(lambda: show(SHOWN), lambda: show(1), rounds=1 if quick else 25)
+        yield at_most(1.5, f"`show` of {SHOWN} calls at {LATENCY * 1000:g} ms latency / of one", seconds_of(pairs))

@@ -36,24 +36,37 @@ class Calibration:
         return cls(in_use, best, statistics.median(rounds) / best)
 
     def why_busy(self) -> str | None:
-        """Return what shows that the machine was busy; None if it was quiet."""
+        """Return what shows that others used the machine; None if it was quiet."""
         if self.in_use is not None and self.in_use > MOST_IN_USE:
             return f"other programs take {self.in_use:.0%} of a processor"
+        return None
+
+    def why_uneven(self) -> str | None:
+        """Return what shows that its speed changes; None if that is even."""
         if self.uneven > MOST_UNEVEN:
             return f"equal pieces of work take {self.uneven:.2f} times as long as the quickest of them"
         return None
 
 
-def why_not_judged(before: Calibration, after: Calibration) -> str | None:
-    """Return why what was measured between two calibrations is not to be judged; None if it may be."""
-    if (why := before.why_busy()) is not None:
-        return f"before the measurement {why}"
-    if (why := after.why_busy()) is not None:
-        return f"after the measurement {why}"
+def why_busy(before: Calibration, after: Calibration) -> str | None:
+    """Return why nothing that was measured between two calibrations is judged; None if it may be."""
+    return _first(before.why_busy(), after.why_busy())
+
+
+def why_uneven(before: Calibration, after: Calibration) -> str | None:
+    """Return why only what is certain is judged of what was measured between two calibrations; None if all is."""
+    if (why := _first(before.why_uneven(), after.why_uneven())) is not None:
+        return why
     change = max(before.seconds, after.seconds) / min(before.seconds, after.seconds)
     if change > MOST_CHANGE:
         return f"the machine's speed changed by {change:.2f} times meanwhile"
     return None
+
+
+def _first(before: str | None, after: str | None) -> str | None:
+    if before is not None:
+        return f"before the measurement {before}"
+    return None if after is None else f"after the measurement {after}"
 
 
 def _work() -> float:

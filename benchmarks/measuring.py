@@ -1,15 +1,21 @@
 """Rows of one table, and two ways of doing the same, run in turns in processes of their own.
 
-Only ratios within one run say something: seconds depend on the machine and on what else it does. Of several rounds the
-quickest counts for each side, since whatever disturbs a run makes it slower.
+Only ratios within one run say something: seconds depend on the machine and on what else it does. The two take turns,
+and the median of the ratios of all rounds counts, with the interval in which the true one lies with 95 % confidence:
+what makes the machine slower for a while concerns both sides of most rounds.
 """
 
+import math
 import os
+import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self, TypeVar
+
+T = TypeVar("T")
 
 HEAD = "| what | measured | target | kept |\n|---|---|---|---|"
 
@@ -36,12 +42,16 @@ class Cost:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table: what was promised, what was measured, and whether the promise was kept."""
+    """A line of the table: what was promised, what was measured, and whether the promise was kept.
+
+    ``is_certain``: that is so on a machine too whose speed changes.
+    """
 
     what: str
     measured: str
     target: str
     kept: bool
+    is_certain: bool = False
 
     def line(self, *, is_judged: bool = True) -> str:
         """Return it in Markdown; without a judgement where the measurement does not bear one."""
@@ -49,29 +59,88 @@ class Row:
         return f"| {self.what} | {self.measured} | {self.target} | {kept} |"
 
 
-def at_most(limit: float, what: str, *, ours: float, theirs: float, unit: str = "s") -> Row:
+@dataclass(frozen=True)
+class Interval:
+    """The median of some measurements, and between which two of them the true one lies with 95 % confidence."""
+
+    low: float
+    middle: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Self:
+        """Return it by the order of the values alone, however they are spread; of less than six it is all of them."""
+        ordered = sorted(values)
+        count = len(ordered)
+        below, chance = 0, 0.0
+        while below < count // 2 and (chance := chance + math.comb(count, below) / 2**count) <= 0.025:
+            below += 1
+        first = max(below - 1, 0)
+        return cls(ordered[first], statistics.median(ordered), ordered[count - 1 - first])
+
+    @property
+    def text(self) -> str:
+        """The three, with two digits behind the point."""
+        return f"{self.middle:.2f} x ({self.low:.2f} to {self.high:.2f}"
+
+
+Pairs = Sequence[tuple[float, float]]  # ours and theirs, of each round
+
+
+def at_most(limit: float, what: str, pairs: Pairs, *, unit: str = "s") -> Row:
     """Return the row of a promise that ours takes at most ``limit`` times what theirs does."""
-    ratio = ours / theirs
-    measured = f"{ratio:.2f} x ({amount(ours, unit)} against {amount(theirs, unit)})"
-    return Row(what, measured, f"≤ {limit:g} x", ratio <= limit)
+    ratio = Interval.of(ours / theirs for ours, theirs in pairs)
+    measured = f"{ratio.text}; {_medians(pairs, unit)})"
+    certain = ratio.high <= limit or ratio.low > limit
+    return Row(what, measured, f"≤ {limit:g} x", ratio.middle <= limit, is_certain=certain)
 
 
-def as_fast(limit: float, what: str, *, ours: float, theirs: float) -> Row:
+def at_least(limit: float, what: str, pairs: Pairs, *, unit: str, more: str = "") -> Row:
+    """Return the row of a promise that ours is at least ``limit`` times theirs; ``more`` is added to what is shown."""
+    ratio = Interval.of(ours / theirs for ours, theirs in pairs)
+    measured = f"{ratio.text}; {_medians(pairs, unit)}{more})"
+    certain = ratio.low >= limit or ratio.high < limit
+    return Row(what, measured, f"≥ {limit:g} x", ratio.middle >= limit, is_certain=certain)
+
+
+def as_fast(limit: float, what: str, pairs: Pairs) -> Row:
     """Return the row of a promise that ours is at least ``limit`` times as fast as theirs; both in seconds."""
-    ratio = theirs / ours
-    measured = f"{ratio:.1f} x as fast ({amount(ours, 's')} against {amount(theirs, 's')})"
-    return Row(what, measured, f"≥ {limit:g} x", ratio >= limit)
+    ratio = Interval.of(theirs / ours for ours, theirs in pairs)
+    measured = f"{ratio.middle:.1f} x as fast ({ratio.low:.1f} to {ratio.high:.1f}; {_medians(pairs, 's')})"
+    certain = ratio.low >= limit or ratio.high < limit
+    return Row(what, measured, f"≥ {limit:g} x", ratio.middle >= limit, is_certain=certain)
+
+
+def holds_at_most(limit: float, what: str, *, ours: float, theirs: float) -> Row:
+    """Return the row of a promise that ours holds at most ``limit`` times the memory of theirs; both in MB."""
+    ratio = ours / theirs
+    measured = f"{ratio:.2f} x ({amount(ours, 'MB')} against {amount(theirs, 'MB')})"
+    return Row(what, measured, f"≤ {limit:g} x", ratio <= limit, is_certain=True)
 
 
 def within(limit: float, what: str, seconds: float) -> Row:
-    """Return the row of a promise about a time, for the few that are no ratios; ``limit`` in seconds too."""
-    return Row(what, amount(seconds, "s"), f"≤ {amount(limit, 's')}", seconds <= limit)
+    """Return the row of a promise about a time, for the few that are no ratios; ``limit`` in seconds too.
+
+    Whatever disturbs a measurement makes it longer: what was kept is certain.
+    """
+    kept = seconds <= limit
+    return Row(what, amount(seconds, "s"), f"≤ {amount(limit, 's')}", kept, is_certain=kept)
+
+
+def counted(what: str, measured: str, target: str, *, kept: bool) -> Row:
+    """Return the row of a promise about a number that no machine's speed changes."""
+    return Row(what, measured, target, kept, is_certain=True)
+
+
+def _medians(pairs: Pairs, unit: str) -> str:
+    ours, theirs = (statistics.median(side) for side in zip(*pairs, strict=True))
+    return f"{amount(ours, unit)} against {amount(theirs, unit)}"
 
 
 def amount(value: float, unit: str) -> str:
     """Return an amount in words, seconds in the unit that suits them."""
     if unit != "s":
-        return f"{value:.0f} {unit}"
+        return f"{value:,.0f} {unit}"
     for size, name in ((1.0, "s"), (1e-3, "ms")):
         if value >= size:
             return f"{value / size:.3g} {name}"
@@ -109,12 +178,17 @@ def run(command: Sequence[str], *, env: Mapping[str, str] | None = None) -> Cost
     return Cost(float(seconds), int(memory) / scale)
 
 
-def in_turns(ours: Callable[[], Cost], theirs: Callable[[], Cost], *, rounds: int) -> tuple[Cost, Cost]:
-    """Run both in turns, after one run of each that warms the caches, and return the least of each."""
+def in_turns(ours: Callable[[], T], theirs: Callable[[], T], *, rounds: int) -> list[tuple[T, T]]:
+    """Run both in turns, after one run of each that warms the caches, and return the pair of each round."""
     ours(), theirs()
-    pairs = [(ours(), theirs()) for _ in range(rounds)]
-    return _least([pair[0] for pair in pairs]), _least([pair[1] for pair in pairs])
+    return [(ours(), theirs()) for _ in range(rounds)]
 
 
-def _least(costs: Sequence[Cost]) -> Cost:
-    return Cost(min(cost.seconds for cost in costs), min(cost.megabytes for cost in costs))
+def seconds_of(pairs: Sequence[tuple[Cost, Cost]]) -> Pairs:
+    """Return what both sides of each round took."""
+    return [(ours.seconds, theirs.seconds) for ours, theirs in pairs]
+
+
+def memory_of(costs: Iterable[Cost]) -> float:
+    """Return the least peak of memory, in MB: what is disturbed holds no less."""
+    return min(cost.megabytes for cost in costs)

@@ -9,10 +9,11 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from boards import WORLD, DrawnBoard, event_of, fill, opened
-from measuring import Row, at_most, timed
+from measuring import Row, at_most, in_turns, timed
 
 from callctl.calls.board import Board
 from callctl.calls.event import CallEvent
@@ -28,20 +29,15 @@ def measure(*, quick: bool) -> Iterator[Row]:
         large, small = Path(name) / "large.db", Path(name) / "small.db"
         for path, events in ((large, many), (small, few)):
             make(path, events)
-        ours, theirs = times((large, WORLD), (small, WORLD), rounds=2 if quick else 5)
+        pairs = in_turns(partial(opening, large, WORLD), partial(opening, small, WORLD), rounds=2 if quick else 15)
     what = f"opening a store of {many:,} events and drawing the first table / of {few:,}"
-    yield at_most(2, what, ours=ours, theirs=theirs)
+    yield at_most(2, what, pairs)
 
 
-def times(*worlds: tuple[Path | str, str], rounds: int) -> list[float]:
-    """Return the seconds that opening each of some worlds takes at best; they take turns."""
-    best = dict.fromkeys(worlds, float("inf"))
-    for _ in range(rounds):
-        for where, world in worlds:
-            command = [sys.executable, __file__, str(where), world]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            best[where, world] = min(best[where, world], float(done.stdout))
-    return list(best.values())
+def opening(where: Path | str, world: str) -> float:
+    """Return the seconds that opening a world takes, in a process of its own."""
+    command = [sys.executable, __file__, str(where), world]
+    return float(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
 
 
 def make(where: Path | str, events: int, *, world: str = WORLD) -> None:

@@ -5,7 +5,6 @@ the SQLite file that takes turns with it. Where the server's programs are not in
 """
 
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -13,13 +12,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import ExitStack, closing
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, LiteralString, Self
 
 from callbacks import Load, Outcome, Process, Service, generate, own_environment
-from measuring import Row, at_most, share, within
-from opening import make, times
+from measuring import Row, at_least, at_most, in_turns, share, within
+from opening import make, opening
 from watch import ROUND, WARM_UP, compare, event_in, forms_of_file, sent_in
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def measure(*, quick: bool) -> Iterator[Row]:
         return
     from postgresql_server import postgres_server
 
-    seconds, rounds = (4, 2) if quick else (20, 7)
+    seconds, rounds = (4, 2) if quick else (20, 15)
     with (
         tempfile.TemporaryDirectory() as name,
         # The first two are PostgreSQL's own defaults, which the tests lower; the last is for the row about followers.
@@ -48,7 +48,7 @@ def measure(*, quick: bool) -> Iterator[Row]:
         bench = Bench(server, Path(name), (first, second))
         yield measure_rate(bench, rounds=rounds, count=ROUND // 5 if quick else ROUND)
         yield measure_waits(bench, seconds=seconds)
-        yield measure_processor_time(bench, seconds=seconds, rounds=1 if quick else 3)
+        yield measure_processor_time(bench, seconds=seconds // 2, rounds=1 if quick else 7)
         yield measure_lag(bench, seconds=seconds)
         yield bench.compare()
         yield measure_opening(server.new_store(), quick=quick)
@@ -146,14 +146,12 @@ def fields_of(form: list[str]) -> dict[str, str]:
 
 def measure_rate(bench: Bench, *, rounds: int, count: int) -> Row:
     """Measure how many callbacks a second a listener takes, on either store; they take turns."""
-    theirs, ours = [], []
+    pairs = []
     with bench.on_file() as on_file, bench.on_server() as on_server:
         for _ in range(rounds):
-            theirs.append(on_file.ask(count)[0].rate)
-            ours.append(on_server.ask(count)[0].rate)
-    ratio = statistics.median(our / their for our, their in zip(ours, theirs, strict=True))
-    rates = f"{statistics.median(ours):,.0f} a second against {statistics.median(theirs):,.0f}"
-    return Row("`listen` on PostgreSQL / on SQLite, 64 connections", f"{ratio:.2f} x ({rates})", "≥ 1 x", ratio >= 1)
+            theirs = on_file.ask(count)[0].rate
+            pairs.append((on_server.ask(count)[0].rate, theirs))
+    return at_least(1, "`listen` on PostgreSQL / on SQLite, 64 connections", pairs, unit="a second")
 
 
 def measure_waits(bench: Bench, *, seconds: int) -> Row:
@@ -165,13 +163,13 @@ def measure_waits(bench: Bench, *, seconds: int) -> Row:
 
 def measure_processor_time(bench: Bench, *, seconds: int, rounds: int) -> Row:
     """Measure what an event costs where there are two listeners, each under the same load as the one is alone."""
-    costs: dict[int, list[float]] = {1: [], 2: []}
-    for _ in range(rounds):
-        for number, measured in costs.items():
-            with bench.on_server(listeners=number) as listeners:
-                measured.append(listeners.cost(RATE * seconds * number, rate=RATE * number))
+
+    def cost(listeners: int) -> float:
+        with bench.on_server(listeners=listeners) as started:
+            return started.cost(RATE * seconds * listeners, rate=RATE * listeners)
+
     what = f"processor time for an event of two listeners, each at {RATE} a second / of one"
-    return at_most(1.2, what, ours=min(costs[2]), theirs=min(costs[1]))
+    return at_most(1.2, what, [(cost(2), cost(1)) for _ in range(rounds)])
 
 
 def measure_lag(bench: Bench, *, seconds: int) -> Row:
@@ -235,6 +233,6 @@ def measure_opening(url: str, *, quick: bool) -> Row:
     many, few = (10_000, 2_000) if quick else (1_000_000, 10_000)
     for world, events in (("large", many), ("small", few)):
         make(url, events, world=world)
-    ours, theirs = times((url, "large"), (url, "small"), rounds=2 if quick else 5)
+    pairs = in_turns(partial(opening, url, "large"), partial(opening, url, "small"), rounds=2 if quick else 15)
     what = f"opening a shared world of {many:,} events and drawing the first table / of {few:,}"
-    return at_most(2, what, ours=ours, theirs=theirs)
+    return at_most(2, what, pairs)

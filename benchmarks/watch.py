@@ -1,4 +1,4 @@
-"""What `callctl watch` takes, whether it keeps what it acknowledged, and how much memory that needs.
+"""What `callctl watch` takes, and whether it keeps what it acknowledged.
 
 It is the command itself, on a pseudo-terminal with its table drawn, against a bare aiohttp handler in the same run; the
 two take turns, so that whatever else the machine does disturbs both.
@@ -15,18 +15,16 @@ from contextlib import closing
 from pathlib import Path
 
 from callbacks import Load, Outcome, Process, Watch, bare, generate, position
-from measuring import Row, amount, share, within
+from measuring import Row, amount, at_least, counted, share, within
 
 ROUND = 5000  # requests
 WARM_UP = 1024
 
 
 def measure(*, quick: bool) -> Iterator[Row]:
-    """Measure a watch under load, and another over a long time."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        yield from measure_requests(folder / "requests", rounds=2 if quick else 7)
-        yield from measure_memory(folder / "memory", events=20_000 if quick else 1_000_000)
+    """Measure a watch under load."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield from measure_requests(Path(folder), rounds=2 if quick else 15)
 
 
 def measure_requests(folder: Path, *, rounds: int) -> Iterator[Row]:
@@ -42,16 +40,14 @@ def measure_requests(folder: Path, *, rounds: int) -> Iterator[Row]:
 
         generator.ask(Load(bare_port, 0, WARM_UP))
         ask(WARM_UP)
-        theirs, ours = [], []
+        pairs = []
         for _ in range(rounds):
-            theirs.append(generator.ask(Load(bare_port, 0, ROUND)).rate)
-            ours.append(ask(ROUND).rate)
-        ratio = statistics.median(our / their for our, their in zip(ours, theirs, strict=True))
-        disk = amount(durable_write(folder), "s")
-        rates = f"{statistics.median(ours):,.0f} a second against {statistics.median(theirs):,.0f}; the disk: {disk}"
+            theirs = generator.ask(Load(bare_port, 0, ROUND)).rate
+            pairs.append((ask(ROUND).rate, theirs))
+        disk = f"; the disk: {amount(durable_write(folder), 's')}"
         what = "verified and durable callbacks / the rate of a bare handler"
-        yield Row(what, f"{ratio:.2f} x ({rates})", "≥ 0.45 x", ratio >= 0.45)
-        quarter = statistics.median(ours) / 4
+        yield at_least(0.45, what, pairs, unit="a second", more=disk)
+        quarter = statistics.median(ours for ours, _ in pairs) / 4
         waits = ask(int(quarter * 10), rate=quarter).waits
         yield within(0.05, f"99 % are answered at {quarter:,.0f} a second within", share(waits, 0.99))
     what = "events in the store, 3 % of them sent twice"
@@ -101,22 +97,4 @@ def compare(what: str, stored: Iterable[Mapping[str, str]], sent: Set[tuple[int,
     lost = sum(one not in kept for one in sent)
     doubled = sum(count - 1 for count in kept.values())
     measured = f"{lost} lost, {doubled} doubled of {len(sent):,}"
-    return Row(what, measured, "none", lost == doubled == 0)
-
-
-def measure_memory(folder: Path, *, events: int) -> Iterator[Row]:
-    """Measure how much more memory a watch holds after all events of its calls than after a tenth of them."""
-    calls = min(10_000, max(100, events // 100))
-    depth = events // calls
-    with Process(generate) as generator, Watch(folder) as watch:
-        memory = []
-        for tenth in range(10):
-            count = events // 10
-            for first in range(tenth * count, (tenth + 1) * count, ROUND):
-                most = min(ROUND, (tenth + 1) * count - first)
-                generator.ask(Load(watch.port, first, most, width=calls, depth=depth))
-            time.sleep(1)  # the table is drawn once more
-            memory.append(watch.resident())
-    growth = memory[-1] / memory[0]
-    what = f"memory after {events:,} events of {calls:,} calls / after a tenth"
-    yield Row(what, f"{growth:.2f} x ({memory[-1]:.0f} MB against {memory[0]:.0f} MB)", "≤ 1.25 x", growth <= 1.25)
+    return counted(what, measured, "none", kept=lost == doubled == 0)
