@@ -345,6 +345,13 @@ async def test_an_allowed_host_that_can_not_be_reached() -> None:
             assert plain.startswith(b"HTTP/1.1 400 For https, 127.0.0.1 takes CONNECT alone.")
 
 
+@pytest.mark.parametrize("host", ["api.-x.twilio.com", "api.xn--a.twilio.com"])
+async def test_a_name_that_no_certificate_can_have_is_refused(host: str) -> None:
+    async with simulator_setup(proxy=True) as setup:
+        answer = await answer_to(setup, f"CONNECT {host}:443 HTTP/1.1\r\n\r\n".encode())
+    assert answer.startswith(f"HTTP/1.1 500 A certificate for {host} can't be made: no such name.".encode())
+
+
 JUNK = {
     "bytes": (b"\x00\x01\x02", b"400"),
     "TLS at once": (b"\x16\x03\x01\x02\x00\x01\x00", b"400"),

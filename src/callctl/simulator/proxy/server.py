@@ -269,8 +269,9 @@ class _Client(asyncio.Protocol):
     def _begin_tls(self, host: str) -> None:
         try:
             context = self._proxy.authority.context(host)
-        except OSError as error:
-            why = f"A certificate for {host} can't be made: {reason_of(error)}."
+        except (OSError, UnicodeError) as error:  # UnicodeError: no host may have such a name
+            reason = reason_of(error) if isinstance(error, OSError) else "no such name"
+            why = f"A certificate for {host} can't be made: {reason}."
             raise _RefusedError(HTTPStatus.INTERNAL_SERVER_ERROR, why) from error
         self._transport.pause_reading()  # until TLS reads
         self._transport.write(_ESTABLISHED)
