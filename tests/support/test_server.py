@@ -13,6 +13,7 @@ from aiohttp import web
 from events import ACCOUNT
 
 from callctl.simulator import Simulator
+from callctl.support import server as server_module
 from callctl.support.server import OpenConnections, TcpServer
 
 CLIENTS = 5
@@ -75,10 +76,10 @@ class Transport:
         self.is_aborted = True
 
 
-async def test_who_reads_no_answer_gives_way_however_often_it_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_reads_no_answer_gives_way_however_often_it_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     """It has had its time since the first answer that it did not take; one that takes them has it anew."""
     clock = [0.0]
-    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: clock[-1])
+    monkeypatch.setattr(server_module, "monotonic", lambda: clock[-1])
     connections = OpenConnections[str](2, answer_seconds=50.0)
     transports = {name: Transport() for name in ("silent", "slow", "first", "second")}
 

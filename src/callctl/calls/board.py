@@ -115,7 +115,8 @@ class Fold:
             self._absorb_feature(event)
         self._verified = self._verified and event.verified
         self._keys.append(_short(event.key))
-        del self._keys[:-_KEYS_PER_LEG]
+        if len(self._keys) > _KEYS_PER_LEG:
+            del self._keys[0]
 
     def _absorb_feature(self, event: CallEvent) -> None:
         if event.kind == CONFERENCE:
@@ -144,9 +145,12 @@ class Fold:
 
     def _absorb_times(self, event: CallEvent) -> None:
         moment, received_at = event.moment, event.received_at
-        self._first_at = min(self._first_at, moment)
-        self._first_received_at = min(self._first_received_at, received_at)
-        self._last_at = max(self._last_at, received_at)
+        if moment < self._first_at:
+            self._first_at = moment
+        if received_at < self._first_received_at:
+            self._first_received_at = received_at
+        if received_at > self._last_at:
+            self._last_at = received_at
         step = _STEPS.get(event.status)
         if step is not None:
             time = (_TRUST.get(event.kind, 2), moment)
@@ -156,28 +160,29 @@ class Fold:
         """Return the leg by all events so far."""
         winner = self._winner
         parent, direction, from_, to, duration, sip_response_code, answered_by, caller_name = self._facts
+        # In the order of a leg's fields: by their names it would take nearly twice as long to make one.
         return Leg(
-            call_sid=call_sid,
-            parent_call_sid=parent,
-            status=winner.status,
-            direction=direction,
-            from_=from_,
-            to=to,
-            first_at=self._first_at,
-            first_received_at=self._first_received_at,
-            last_event_at=self._last_at,
-            initiated_at=self._step("initiated"),
-            ringing_at=self._step("ringing"),
-            answered_at=self._step("answered"),
-            ended_at=winner.moment if is_final(winner.status) else None,
-            duration=duration,
-            sip_response_code=sip_response_code,
-            answered_by=answered_by,
-            caller_name=caller_name,
-            conference=self._participation(),
-            is_recorded=self._is_recorded(),
-            source=winner.source,
-            verified=self._verified,
+            call_sid,
+            parent,
+            winner.status,
+            direction,
+            from_,
+            to,
+            self._first_at,
+            self._first_received_at,
+            self._last_at,
+            self._step("initiated"),
+            self._step("ringing"),
+            self._step("answered"),
+            winner.moment if is_final(winner.status) else None,
+            duration,
+            sip_response_code,
+            answered_by,
+            caller_name,
+            winner.source,
+            self._verified,
+            self._participation(),
+            self._is_recorded(),
         )
 
     def _step(self, name: str) -> datetime | None:

@@ -299,29 +299,30 @@ def _read_form(form: Form, fields: Mapping[str, str], *, key: str, received_at: 
     parent = fields.get("ParentCallSid", "").strip()
     kind = feature or (TWIML_REQUEST if _is_twiml_request(fields, status) else CALLBACK)
     marks = {} if kind == TWIML_REQUEST else fields  # in a request for TwiML these are the client's own, if any
+    # In the order of the fields above: by their names it would take nearly twice as long to make one.
     return CallEvent(
-        key=key,
-        kind=kind,
-        received_at=received_at,
-        call_sid=sid,
-        parent_call_sid=parent if parent and parent != sid else None,
-        account_sid=fields.get("AccountSid", ""),
-        event=event_of(feature, fields) if feature else TWIML_REQUEST if kind == TWIML_REQUEST else event_name(status),
-        status=status,
-        direction=fields.get("Direction", ""),
-        from_=fields.get("From") or fields.get("Caller", ""),
-        to=fields.get("To") or fields.get("Called", ""),
-        sequence_number=parse_int(marks.get("SequenceNumber")),
-        timestamp=parse_timestamp(marks.get("Timestamp")),
-        duration=parse_int(marks.get("CallDuration")),
+        key,
+        kind,
+        received_at,
+        sid,
+        parent if parent and parent != sid else None,
+        fields.get("AccountSid", ""),
+        event_of(feature, fields) if feature else TWIML_REQUEST if kind == TWIML_REQUEST else event_name(status),
+        status,
+        fields.get("Direction", ""),
+        fields.get("From") or fields.get("Caller", ""),
+        fields.get("To") or fields.get("Called", ""),
+        parse_int(marks.get("SequenceNumber")),
+        parse_timestamp(marks.get("Timestamp")),
+        parse_int(marks.get("CallDuration")),
         # SignalWire calls it otherwise.
-        sip_response_code=fields.get("SipResponseCode") or fields.get("SipResultCode") or None,
-        error_code=fields.get("ErrorCode") or None,
-        error_message=fields.get("ErrorMessage") or None,
-        answered_by=fields.get("AnsweredBy") or None,
-        caller_name=fields.get("CallerName") or None,
-        verified=verified,
-        form=form,
+        fields.get("SipResponseCode") or fields.get("SipResultCode") or None,
+        fields.get("ErrorCode") or None,
+        fields.get("ErrorMessage") or None,
+        fields.get("AnsweredBy") or None,
+        fields.get("CallerName") or None,
+        verified,
+        form,
     )
 
 

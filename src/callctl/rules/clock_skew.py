@@ -19,8 +19,8 @@ from callctl.rules.rule import FRESH
 
 # By how much a clock may differ from a time of Twilio's that has just come: that has whole seconds, and was on its way.
 EXACT: Final = timedelta(seconds=3)
-# By how much a steady clock runs fast at most: quartz by some 50 millionths, a bad one by 200.
-DRIFT: Final = 250e-6
+# A steady clock gains one second in so many at most: quartz in some 20,000, a bad one in 5,000.
+DRIFT: Final = 4000
 # A delay counts for one or two periods, and longer where few calls come.
 PERIOD: Final = timedelta(hours=1)
 _FEWEST_CALLS = 3  # in a period
@@ -50,13 +50,13 @@ class ClockSkew:
 
     def add(self, call_sid: str, delay: timedelta, *, at: datetime, now: datetime) -> None:
         """Take in the delay of a callback that arrived at ``at``."""
-        elapsed = at - self._begin(now)
+        began = self._begin(now)
         if abs(delay) <= EXACT:
             self._came_in_time = at
         least = self._agreed(call_sid, delay, lowest=min(self.correction(now=at), timedelta()) - FRESH)
         if least is not None:
             self._least.add(call_sid, least, at=at)
-            self._bound.add(call_sid, least - DRIFT * elapsed, at=at)
+            self._bound.add(call_sid, least - (at - began) // DRIFT, at=at)
         self._newest[call_sid] = min(delay, self._newest.pop(call_sid, delay))
         if len(self._newest) > _FEWEST_CALLS:
             del self._newest[next(iter(self._newest))]
@@ -66,7 +66,7 @@ class ClockSkew:
         began = self._begin(now)
         if delay - self.correction(now=now) > EXACT:  # the wall clock was not right, or this one has jumped
             self._bound, self._reply_bound = _RecentLeast(), _RecentLeast()
-        self._reply_bound.add("", delay - DRIFT * (now - began), at=now)
+        self._reply_bound.add("", delay - (now - began) // DRIFT, at=now)
         self._replies.append(delay)
         self._replied_at = now
 
@@ -100,7 +100,7 @@ class ClockSkew:
         known, by_replies = self._bound.value, self._reply_bound.value
         if known is None or (by_replies is not None and by_replies < known and not self._contradicts(by_replies)):
             known = by_replies
-        return timedelta() if self._began is None or known is None else known + DRIFT * (now - self._began)
+        return timedelta() if self._began is None or known is None else known + (now - self._began) // DRIFT
 
     def is_in_time(self, *, now: datetime) -> bool:
         """Return whether a callback has just come in time by the clock as it is, so that this is about right."""
@@ -136,6 +136,7 @@ class _RecentLeast:
     """The least of what was added of late, in this period and the one before."""
 
     def __init__(self) -> None:
+        self.value: timedelta | None = None  # the least; None if nothing was added
         self._before: timedelta | None = None
         self._least: timedelta | None = None
         self._until: datetime | None = None
@@ -149,11 +150,6 @@ class _RecentLeast:
             self._before, self._least, self._until = self._least, None, at + PERIOD
             self._calls.clear()
         self._least = value if self._least is None else min(value, self._least)
+        self.value = self._least if self._before is None else min(self._before, self._least)
         if len(self._calls) < _FEWEST_CALLS:
             self._calls.add(call_sid)
-
-    @property
-    def value(self) -> timedelta | None:
-        """The least; None if nothing was added. A value of zero counts."""
-        known = [value for value in (self._before, self._least) if value is not None]
-        return min(known, default=None)

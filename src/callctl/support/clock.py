@@ -68,6 +68,8 @@ class Clock:
         A moment may have come twice, where the clock was set back; then it is the one nearer to now.
         """
         now = self.now()
+        if len(self._offsets) == 1:  # it has made no step
+            return moment + self._offsets[0]
         return min((moment + offset for offset in self._offsets), key=lambda moment: abs(now - moment))
 
     def age(self, moment: datetime) -> timedelta:

@@ -7,6 +7,7 @@ import errno
 import os
 import resource
 from collections.abc import Awaitable, Callable
+from time import monotonic
 from typing import Generic, TypeVar
 
 _TURNS = 4
@@ -99,7 +100,7 @@ class OpenConnections(Generic[C]):
     def __init__(self, limit: int, *, answer_seconds: float = ANSWER_SECONDS) -> None:
         self._limit, self._answer_seconds = limit, answer_seconds
         self._transports: dict[C, asyncio.Transport] = {}
-        self._quiet: dict[C, float] = {}  # since when, by the loop's clock; the longest quiet first
+        self._quiet: dict[C, float] = {}  # since when; the longest quiet first
         self._unread: dict[C, float] = {}  # of which earlier answers were not taken when a request came: since when
 
     def add(self, connection: C, transport: asyncio.Transport) -> bool:
@@ -148,7 +149,7 @@ class OpenConnections(Generic[C]):
 
     def _set_quiet(self, connection: C) -> None:
         self._quiet.pop(connection, None)
-        self._quiet[connection] = now = asyncio.get_running_loop().time()
+        self._quiet[connection] = now = monotonic()
         if not self._transports[connection].get_write_buffer_size():
             self._unread.pop(connection, None)
         else:
@@ -156,7 +157,7 @@ class OpenConnections(Generic[C]):
 
     def _abort_longest_quiet(self) -> bool:
         # One that has not taken the whole of its answer yet still waits for it, unless it reads none.
-        long_ago = asyncio.get_running_loop().time() - self._answer_seconds
+        long_ago = monotonic() - self._answer_seconds
         quiet = (
             connection
             for connection, since in self._quiet.items()

@@ -39,10 +39,8 @@ class ClockCheck:
         if self._is_reported:
             return None
         self._began = self._began or now
-        delay = now - sent_at
-        self._least[sender] = min(delay, self._least.get(sender, delay))
-        if len(self._least) > _FEWEST_SENDERS:
-            del self._least[max(self._least, key=self._least.__getitem__)]
+        if not self._is_less(sender, now - sent_at) and now - self._began < WATCHED:
+            return None
         delays = sorted(self._least.values())
         if len(delays) > 1 and delays[1] < -EXACT:
             return self._report(f"is about {_seconds(-delays[1])} behind {self._whose}")
@@ -54,6 +52,19 @@ class ClockCheck:
                 )
             self.restart()
         return None
+
+    def _is_less(self, sender: str, delay: timedelta) -> bool:
+        """Take in a delay; return whether it is one of the least."""
+        known = self._least.get(sender)
+        if known is not None:
+            is_less = delay < known
+        else:
+            is_less = len(self._least) < _FEWEST_SENDERS or delay < max(self._least.values())
+        if is_less:
+            self._least[sender] = delay
+            if len(self._least) > _FEWEST_SENDERS:
+                del self._least[max(self._least, key=self._least.__getitem__)]
+        return is_less
 
     def _report(self, what: str) -> str:
         self._is_reported = True

@@ -208,8 +208,9 @@ class BoundedServer(web.Server):
     async def _bounded_answer(self, request: web.BaseRequest) -> web.StreamResponse:
         connection, content = request.protocol, request.content
         self._stop_timer(connection)  # a later header on the same connection falls under the limit for idle ones
-        self._open_connections.received(connection)
         on_whole = None if content.is_eof() else content.on_eof
+        if on_whole is not None:
+            self._open_connections.received(connection)
         self._answering.add(connection)
         try:
             response = await self._open_connections.answering(connection, self._answer(request), on_whole=on_whole)
