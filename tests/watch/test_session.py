@@ -20,7 +20,7 @@ from typing import Any
 import aiohttp
 import pytest
 from events import ACCOUNT, form, moment, sid
-from listeners import sign
+from listeners import post, sign
 from watches import RecordingView, RunningWatch, running_watch, settings_in, until
 
 from callctl.calls.action import DONE, DRY_RUN, ActionEvent
@@ -265,6 +265,40 @@ async def test_why_the_record_can_not_be_written_is_reported_once(tmp_path: Path
         await until(lambda: len(list(folder.glob("*.json"))) == 1)
         (trouble,) = watch.view.troubles
         assert trouble.cause == Cause.RECORD
+
+
+@pytest.mark.usefixtures("short_record_interval")
+@pytest.mark.parametrize("step", ["has_record", "write_record", "renew_record"])
+async def test_a_state_folder_on_a_disk_that_does_not_answer_holds_up_no_callback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    settings = settings_in(tmp_path)
+    is_reached, answers = threading.Event(), threading.Event()
+    take = getattr(registry, step)
+
+    def wait(*args: Any) -> Any:
+        is_reached.set()
+        assert answers.wait(60)
+        return take(*args)
+
+    async with running_watch(settings, WatchOptions("127.0.0.1", 0)) as watch:
+        monkeypatch.setattr(registry, step, wait)
+        shutil.rmtree(settings.state_dir / "watch")
+        await until(is_reached.is_set)
+        assert (await post(watch.ready.callback_url, form(1, "ringing")))[0] == 204
+        answers.set()
+        await watch.view.until_noted("was gone, and is written again")
+
+
+async def test_a_watch_ends_though_its_record_is_on_a_disk_that_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = threading.Event()
+    monkeypatch.setattr(registry, "remove_record", lambda *_: answers.wait(60))
+    async with running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0)):
+        pass
+    assert not answers.is_set()
+    answers.set()
 
 
 async def test_health_is_well_again_with_the_store_though_no_callback_comes(

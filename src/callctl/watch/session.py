@@ -170,6 +170,8 @@ class Session:
         self._retention: Retention | None = None
         self._work: dict[str, Work] = {}  # background work, by what it does
         self._record_failure: str | None = None
+        self._written: WatchRecord | None = None  # the record as it was written last
+        self._has_moved = asyncio.Event()  # so that it is to be written again
         self._view: View | None = None
         self._monitoring: Monitoring | None = None
         self._monitoring_url: str | None = None
@@ -214,7 +216,7 @@ class Session:
         self._reachability = self._make_reachability(listener)
         await self._reachability.open()
         ready = self._ready(listener, self._reachability)
-        self._register(ready)
+        await self._register(self._record(ready))
         del listener.health[STARTING]  # not before: where it is gone, the record is there
         self._retention = self._make_retention(self._store)
         self._work = self._make_work(self._store, listener, self._reachability, self._retention)
@@ -368,7 +370,7 @@ class Session:
             listener,
             api_is_local=self._settings.is_loopback,
             trouble=self._feed.trouble,
-            moved=self._write_record,
+            moved=self._has_moved.set,
             others=self._others,
         )
 
@@ -402,10 +404,12 @@ class Session:
     ) -> dict[str, Work]:
         work: dict[str, Work] = {
             "looking at the clock": lambda: repeat(self._look_at_clock),
-            "keeping the record": lambda: repeat(self._keep_record),
+            "keeping the record": lambda: repeat(self._keep_record, wait=partial(_until, self._has_moved)),
             "looking after the tunnel": reachability.watch_tunnel,
             "the self-test": reachability.keep_testing,
-            "testing the store": lambda: repeat(partial(self._test_store, store, listener), wait=self._until_test),
+            "testing the store": lambda: repeat(
+                partial(self._test_store, store, listener), wait=partial(_until, self._store_is_back)
+            ),
             "telling others that this one listens": lambda: repeat(partial(self._announce, store)),
         }
         if store.is_shared:
@@ -613,8 +617,9 @@ class Session:
             monitoring_url=self._monitoring_url,
         )
 
-    def _register(self, ready: Ready) -> None:
-        registry.write_record(self._settings, self._record(ready))
+    async def _register(self, record: WatchRecord) -> None:
+        await run_in_thread(partial(registry.write_record, self._settings, record))
+        self._written = record
 
     async def _look_at_clock(self) -> float:
         """Report steps of this machine's clock, and compare it with a reply of the API that has just come."""
@@ -644,28 +649,29 @@ class Session:
                 listener.store_tested(passed=True)
         return STORE_TEST_INTERVAL
 
-    async def _until_test(self, seconds: float) -> None:
-        """Wait so long, or until a shared store that was away is there again."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._store_is_back.wait()
-        self._store_is_back.clear()
-
     async def _keep_record(self) -> float:
-        """Write the record for ``place`` again where it is gone, as with the state folder."""
-        has_record = registry.has_record(self._settings, self.listener_config.nonce)
-        if not (has_record and self._record_failure is None) and self._write_record():
-            what = "the record by which `place` finds this watch was gone, and is written again"
-            self._feed.trouble(Trouble(what, Cause.RECORD, is_over=True))
-        registry.renew_record(self._settings, self.listener_config.nonce)
+        """Write the record for ``place`` again where it is another one now, or is gone, as with the state folder.
+
+        In threads: that folder may be on a disk that does not answer, while callbacks are kept elsewhere.
+        """
+        if self._listener is None or self._reachability is None:
+            return RECORD_INTERVAL
+        record = self._record(self._ready(self._listener, self._reachability))
+        with contextlib.suppress(NoThreadError):  # what can't be done now is done the next time
+            has_record = await run_in_thread(partial(registry.has_record, self._settings, record.nonce))
+            is_lost = not has_record or self._record_failure is not None
+            if (is_lost or record != self._written) and await self._write_record(record) and is_lost:
+                what = "the record by which `place` finds this watch was gone, and is written again"
+                self._feed.trouble(Trouble(what, Cause.RECORD, is_over=True))
+            await run_in_thread(partial(registry.renew_record, self._settings, record.nonce))
         return RECORD_INTERVAL
 
-    def _write_record(self) -> bool:
-        """Write the record as it is now; report why if that fails, once."""
-        if self._listener is None or self._reachability is None:
-            return False
+    async def _write_record(self, record: WatchRecord) -> bool:
+        """Write the record; report why if that fails, once."""
         try:
-            self._register(self._ready(self._listener, self._reachability))
+            await self._register(record)
+        except NoThreadError:
+            raise
         except CallctlError as error:
             if error.message != self._record_failure:
                 self._record_failure = error.message
@@ -673,6 +679,10 @@ class Session:
             return False
         self._record_failure = None
         return True
+
+    async def _remove_record(self) -> None:
+        with contextlib.suppress(NoThreadError):  # it stays: that nobody answers there is found out
+            await run_in_thread(partial(registry.remove_record, self._settings, self.listener_config.nonce))
 
     def _record(self, ready: Ready | None) -> WatchRecord:
         """Return the record of this one; while it starts it is nowhere."""
@@ -796,7 +806,7 @@ class Session:
                 )
             if self._listener is not None:
                 stack.push_async_callback(_in_time, self._listener.stop, limit)
-            stack.callback(registry.remove_record, self._settings, self.listener_config.nonce)
+            stack.push_async_callback(_in_time, self._remove_record)
 
     async def _say_what_became_of_the_store(self) -> None:
         """Say what no view could show: a repair in a start that failed then, or when the store was closed."""
@@ -826,6 +836,14 @@ class TimeLeft:
         if self._end is None:
             self._end = now + self._seconds
         return max(0.0, self._end - now)
+
+
+async def _until(event: asyncio.Event, seconds: float) -> None:
+    """Wait so long, or until an event is set; clear it."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    event.clear()
 
 
 async def _in_time(step: Callable[[], Awaitable[object]], limit: float = SHUT_DOWN_LIMIT) -> None:

@@ -12,9 +12,9 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 from events import ACCOUNT, form, sid
 from listeners import PUBLIC, VOICE_DOCUMENT, FailingStore, Reports, Start, post, sign, twiml_form
-from watches import running_watch, settings_in
+from watches import running_watch, settings_in, until
 
-from callctl.errors import StoreAwayError, StoreError, UsageError
+from callctl.errors import NoThreadError, StoreAwayError, StoreError, UsageError
 from callctl.store.sqlite.store import SqliteStore
 from callctl.watch.listener.server import Limits, is_from_here
 from callctl.watch.listener.twiml_responder import Documents, TwimlResponder
@@ -104,6 +104,49 @@ async def test_a_document_whose_file_is_being_read_is_not_read_once_more(monkeyp
     assert readers == ["one"]
     assert await responder.lacks("/twiml/one")
     assert readers == ["one", "one"]
+
+
+async def test_a_document_on_a_disk_that_does_not_answer_holds_up_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "survey.xml"
+    file.write_text(DOCUMENT)
+    documents = Documents.read_options(["survey=survey.xml"], folder=tmp_path)
+    is_read, answers = threading.Event(), threading.Event()
+    read = Documents.text
+
+    def text(documents: Documents, name: str) -> str:
+        is_read.set()
+        assert answers.wait(60)
+        return read(documents, name)
+
+    monkeypatch.setattr(Documents, "text", text)
+    async with running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0, documents=documents)) as watch:
+        url = watch.ready.documents["survey"]
+        waiting = asyncio.create_task(post(url, twiml_form(1)))
+        await until(is_read.is_set)
+        assert (await post(watch.ready.callback_url, form(2, "ringing")))[0] == 204
+        assert not waiting.done()
+        answers.set()
+        assert await waiting == (200, DOCUMENT)
+        answers.clear()
+        monkeypatch.setattr("callctl.watch.listener.twiml_responder._READ_LIMIT", 0.05)
+        assert (await post(url, twiml_form(3)))[0] == 500
+        assert "survey.xml (--serve survey): its disk has not answered for 0.05 s" in await watch.view.until_noted(
+            "500"
+        )
+        answers.set()
+
+
+async def test_a_document_is_read_though_the_system_has_no_thread_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "survey.xml").write_text(DOCUMENT)
+    responder = TwimlResponder(
+        Documents({"survey": tmp_path / "survey.xml"}), forwarder=None, trouble=lambda _trouble: None
+    )
+    monkeypatch.setattr("callctl.watch.listener.twiml_responder.start_in_thread", Mock(side_effect=NoThreadError))
+    assert not await responder.lacks("/twiml/survey")
 
 
 @pytest.mark.parametrize(

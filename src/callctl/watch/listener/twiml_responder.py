@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from callctl.calls.watch_trouble import Cause, Trouble
-from callctl.errors import UsageError, why_unreadable
+from callctl.errors import NoThreadError, UsageError, why_unreadable
 from callctl.support.threads import start_in_thread
 from callctl.watch.forwarding.forwarder import Forwarder
 from callctl.watch.listener.address import DOCUMENTS
@@ -27,6 +27,7 @@ NOT_FOR_TWIML: Final = "this URL is for status callbacks; it has no TwiML to giv
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _FILE = "FILE is a text file with TwiML, found from the working directory"
 _LONGEST = 65536  # bytes; Twilio takes no longer document
+_READ_LIMIT = 10.0  # seconds to read a document, of the 15 in which Twilio wants it
 
 
 class TwimlResponder:
@@ -37,14 +38,14 @@ class TwimlResponder:
     ) -> None:
         self._documents, self._forwarder, self._trouble = documents, forwarder, trouble
         self._reported: set[str] = set()
-        self._looks: dict[str, Future[bool]] = {}  # the last look at each document's file
+        self._readings: dict[str, Future[str]] = {}  # the last one of each document
 
     async def answer(self, path: str, received: ReceivedRequest, event: CallEvent | None = None) -> web.Response:
         """Answer with the document at this path, else with what the first application answers."""
         if not received.is_elsewhere and path.startswith(DOCUMENTS):
             if self._forwarder is not None:
                 self._forwarder.put(received, event, asks_for_twiml=True)
-            return self._document(path.removeprefix(DOCUMENTS))
+            return await self._document(path.removeprefix(DOCUMENTS))
         if self._forwarder is not None:
             return await self._forwarder.answer(received, event)
         what = "a request for TwiML was answered with 404: this URL is for status callbacks; give --serve"
@@ -52,31 +53,36 @@ class TwimlResponder:
         return web.Response(status=404, text=NOT_FOR_TWIML)
 
     async def lacks(self, path: str) -> bool:
-        """Return whether the document at this path can't be given now, since its file can't be read or is no TwiML.
-
-        It is read in a thread, one for each document: the file may be on a disk that does not answer.
-
-        Raises:
-            NoThreadError: The system has no thread left.
-        """
+        """Return whether the document at this path can't be given now, since its file can't be read or is no TwiML."""
         if not path.startswith(DOCUMENTS):
             return False
-        name = path.removeprefix(DOCUMENTS)
-        look = self._looks.get(name)
-        if look is None or look.done():
-            look = self._looks[name] = start_in_thread(partial(self._lacks, name))
-        return await asyncio.wrap_future(look)
-
-    def _lacks(self, name: str) -> bool:
         try:
-            self._documents.text(name)
+            await self._text(path.removeprefix(DOCUMENTS))
         except UsageError:
             return True
         return False
 
-    def _document(self, name: str) -> web.Response:
+    async def _text(self, name: str) -> str:
+        """Return a document. It is read in a thread, one for each: the file may be on a disk that does not answer.
+
+        Raises:
+            UsageError: The file can't be read within ``_READ_LIMIT``, or is no TwiML.
+        """
+        reading = self._readings.get(name)
         try:
-            text = self._documents.text(name)
+            if reading is None or reading.done():
+                reading = self._readings[name] = start_in_thread(partial(self._documents.text, name))
+            async with asyncio.timeout(_READ_LIMIT):
+                return await asyncio.wrap_future(reading)
+        except NoThreadError:
+            return self._documents.text(name)  # a caller waits for it
+        except TimeoutError:
+            why = f"its disk has not answered for {_READ_LIMIT:g} s"
+            raise UsageError(f"can't read {self._documents.files[name]} (--serve {name}): {why}") from None
+
+    async def _document(self, name: str) -> web.Response:
+        try:
+            text = await self._text(name)
         except UsageError as error:
             what = f"a request for TwiML was answered with 500: {error.message}"
             self._trouble(Trouble(what, Cause.TWIML, url=DOCUMENTS + name, status=500))
