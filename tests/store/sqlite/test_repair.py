@@ -980,6 +980,49 @@ def test_a_watch_that_is_killed_before_it_has_copied_what_it_could_read_loses_no
     assert all("by a repair that was cut off" in trouble for trouble in troubles)
 
 
+def fill_and_write_backup_over(path: Path, store: SqliteStore) -> set[str]:
+    """Write an older copy over the database, no shorter than it is: pages of both, each of them well-formed."""
+    calls = fill(store)
+    backup = path.with_name("backup.db")
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(backup)) as target:
+        source.backup(target)
+    for number in range(EVENTS, 7 * EVENTS):
+        store.append(event(number, "ringing"))
+    with path.open("r+b") as database:
+        database.write(backup.read_bytes())
+    return calls | {sid(number) for number in range(EVENTS, 7 * EVENTS)}
+
+
+def test_an_older_copy_that_is_written_over_a_part_of_the_database_loses_nothing(
+    path: Path, store: SqliteStore, troubles: list[str]
+) -> None:
+    calls = fill_and_write_backup_over(path, store)
+    store.append(event("c", "ringing"))
+    assert "its content was overwritten" in troubles[0]
+    assert {one.call_sid for one in store.replay(since=None)} == calls | {sid("c")}
+    store.close()
+    assert kept(path) == calls | {sid("c")}
+
+
+def test_nor_does_it_where_it_is_found_by_the_next_watch(path: Path, tmp_path: Path, troubles: list[str]) -> None:
+    with closing(SqliteStore.open_for_watch(path, world=WORLD)) as store:
+        fill_and_write_backup_over(path, store)
+        folder = tmp_path / "killed"
+        folder.mkdir()
+        for file in path.parent.glob(f"{path.name}*"):  # as a kill leaves them
+            shutil.copy(file, folder)
+    with closing(SqliteStore.open_for_watch(folder / path.name, world=WORLD, on_trouble=troubles.append)) as store:
+        with pytest.raises(StoreError, match="malformed"):
+            list(store.replay(since=START - timedelta(days=1)))
+        assert store.mend()
+        assert "its content was overwritten" in troubles[0]
+        found = {one.call_sid for one in store.replay(since=None)}
+        assert {sid(number) for number in range(EVENTS)} <= found
+        assert store.append(event("c", "ringing"))
+        assert store._writing.connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert kept(folder / path.name) == found | {sid("c")}
+
+
 @pytest.fixture
 def seems_sound(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have each check of a whole database that has a time limit be broken off, as that of a large one is."""

@@ -327,7 +327,7 @@ def is_sound(
             if not whole:
                 return True
             with _interrupted_after(limit, fresh):
-                return fresh.execute("PRAGMA quick_check(1)").fetchall() == [("ok",)]
+                return fresh.execute("PRAGMA integrity_check(1)").fetchall() == [("ok",)]
     except (StoreError, OSError):
         return False
     except sqlite3.Error as error:

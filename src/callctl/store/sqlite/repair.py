@@ -445,7 +445,7 @@ class RepairingConnection(GuardedConnection):
         with closing(open_found(path)) as file:
             if version_of(file) > newest_version() or find_alteration(file) is not None:
                 return _Files.DAMAGED
-            if file.execute("PRAGMA quick_check(1)").fetchall() != [("ok",)]:
+            if file.execute("PRAGMA integrity_check(1)").fetchall() != [("ok",)]:
                 return _Files.DAMAGED
             is_current = version_of(file) == newest_version() and has_tables(file)
             if is_current and has_newest_event(file, of=self.connection) and self._recent.are_in(file):
