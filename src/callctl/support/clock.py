@@ -21,6 +21,7 @@ _AT_ONCE = 0.05  # seconds
 _TRIES = 3
 # What differs by less is no step: both clocks are slewed alike.
 _TOLERANCE = timedelta(seconds=0.5)
+_TOLERANCE_SECONDS = _TOLERANCE.total_seconds()
 # Steps that are remembered: enough for a clock that is corrected, not for one that is set without end.
 _KEPT = 16
 # Nothing that is waited for by the wall clock, a lease or an intent, is further ahead than this.
@@ -53,10 +54,7 @@ class Clock:
     def wall(self) -> datetime:
         """Return the time as the machine has it now: what is recorded."""
         wall = self._read_wall()
-        ahead = (wall - self._wall_zero).total_seconds() - (self._elapsed() - self._zero)
-        if abs(ahead) <= _TOLERANCE.total_seconds():  # no step: a shortcut, since it is called for each callback
-            return wall
-        return self._observe()[0]
+        return wall if self._makes_no_step(wall) else self._observe()[0]
 
     def now(self) -> datetime:
         """Return the steady time, for measuring: it means nothing outside this object."""
@@ -67,9 +65,9 @@ class Clock:
 
         A moment may have come twice, where the clock was set back; then it is the one nearer to now.
         """
-        now = self.now()
-        if len(self._offsets) == 1:  # it has made no step
+        if len(self._offsets) == 1 and self._makes_no_step(self._read_wall()):
             return moment + self._offsets[0]
+        now = self.now()
         return min((moment + offset for offset in self._offsets), key=lambda moment: abs(now - moment))
 
     def age(self, moment: datetime) -> timedelta:
@@ -97,6 +95,11 @@ class Clock:
             steps = list(self._steps)
             self._steps.clear()
         return steps
+
+    def _makes_no_step(self, wall: datetime) -> bool:
+        """Return whether the wall clock, as it was just read, goes on without a step: that is known soonest."""
+        ahead = (wall - self._wall_zero).total_seconds() - (self._elapsed() - self._zero)
+        return -_TOLERANCE_SECONDS <= ahead <= _TOLERANCE_SECONDS
 
     def _observe(self) -> tuple[datetime, datetime]:
         with self._lock:
