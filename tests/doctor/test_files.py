@@ -110,6 +110,28 @@ class TestStore:
         code, findings = doctor(callctl, env)
         assert (code, findings["store"]["text"]) == (0, f"{home / 'events.db'}, for you alone")
 
+    def test_one_whose_indexes_lack_what_its_tables_hold(
+        self, callctl: Callctl, simulator: Simulator, home: Path
+    ) -> None:
+        path = home / "events.db"
+        with closing(SqliteStore.open_for_watch(path, world="w")) as store:
+            for number in range(50):
+                store.append(event(number, "ringing"))
+        before = path.read_bytes()
+        with closing(SqliteStore.open_for_watch(path, world="w")) as store:
+            for number in range(50, 300):
+                store.append(event(number, "ringing"))
+        with path.open("r+b") as file:
+            file.seek(4096)
+            file.write(before[4096:])
+        env = env_for(simulator) | {"CALLCTL_STORE": str(path)}
+        code, findings = doctor(callctl, env)
+        assert (code, level(findings, "store")) == (1, "error")
+        assert findings["store"]["text"].startswith(f"the event store {path} is damaged: ")
+        assert findings["store"]["fix"].endswith(f"`sqlite3 {path} REINDEX`")
+        checked = callctl("store", "check", env=env)
+        assert (checked.code, checked.out.startswith(f"✗ the event store {path} is damaged: ")) == (1, True)
+
     def test_one_that_others_may_read(self, callctl: Callctl, simulator: Simulator, home: Path) -> None:
         path = home / "events.db"
         SqliteStore.open_for_watch(path, world="w").close()

@@ -29,8 +29,9 @@ def check(
 ) -> None:
     """Say where events are kept, and whether callctl can read and write there.
 
-    Of a store in PostgreSQL also: the version of its schema, and settings of the server under which an event that was
-    answered for may be lost. Nothing is changed. Exit code 1: something is wrong.
+    Of a store in a file also whether all of it is sound, which may take a while. Of one in PostgreSQL also the version
+    of its schema, and settings of the server under which an event that was answered for may be lost. Nothing is
+    changed. Exit code 1: something is wrong.
     """
     _check(common.runtime_of(ctx, json=json, debug=debug), env_file=env_file)
 
@@ -83,7 +84,7 @@ def _checked(settings: Settings) -> tuple[list[str], int | None]:
     from callctl.doctor.files import store_finding
     from callctl.views.doctor_finding import Level
 
-    finding = store_finding(settings)
+    finding = store_finding(settings, limit=None)
     text = " ".join(filter(None, (finding.text, f"({finding.fix})")))
     return ([] if finding.level == Level.FINE else [text]), None
 

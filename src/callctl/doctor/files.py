@@ -82,8 +82,11 @@ def state_folder_findings(settings: Settings) -> Iterator[Finding]:
         yield wrong("state folder", error)
 
 
-def store_finding(settings: Settings) -> Finding:
-    """Check whether the event store can be read and written; nothing is changed, and none is made."""
+def store_finding(settings: Settings, *, limit: float | None = 1.0) -> Finding:
+    """Check whether the event store can be read and written; nothing is changed, and none is made.
+
+    Whether all of a file is sound is looked at for ``limit`` seconds at most; None: as long as it takes.
+    """
     if settings.store_url is not None:
         return _shared_finding(settings)
     path = settings.store
@@ -91,7 +94,7 @@ def store_finding(settings: Settings) -> Finding:
         check_location(path)
         if not path.exists():
             return _unmade(path)
-        return _made(path)
+        return _made(path, limit=limit)
     except StoreError as error:
         return wrong("store", error)
     except OSError as error:
@@ -141,8 +144,9 @@ def _unmade(path: Path) -> Finding:
     return _with_room(finding, folder)
 
 
-def _made(path: Path) -> Finding:
+def _made(path: Path, *, limit: float | None) -> Finding:
     from callctl.store.sqlite.connection import check_writable
+    from callctl.store.sqlite.file_checks import check_sound
 
     status = path.stat()
     mode = status.st_mode & 0o777
@@ -156,6 +160,7 @@ def _made(path: Path) -> Finding:
                 ),
             )
     is_current = check_writable(path)
+    check_sound(path, limit=limit)
     if not has_own_owner(status):
         return warning("store", f"{path} is another user's ({status.st_uid})", fix=LOCATION_HINT)
     if mode & _OTHERS:

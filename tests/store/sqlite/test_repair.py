@@ -1012,15 +1012,28 @@ def test_nor_does_it_where_it_is_found_by_the_next_watch(path: Path, tmp_path: P
         for file in path.parent.glob(f"{path.name}*"):  # as a kill leaves them
             shutil.copy(file, folder)
     with closing(SqliteStore.open_for_watch(folder / path.name, world=WORLD, on_trouble=troubles.append)) as store:
-        with pytest.raises(StoreError, match="malformed"):
-            list(store.replay(since=START - timedelta(days=1)))
-        assert store.mend()
+        assert store.append(event("b", "ringing"))
         assert "its content was overwritten" in troubles[0]
         found = {one.call_sid for one in store.replay(since=None)}
         assert {sid(number) for number in range(EVENTS)} <= found
         assert store.append(event("c", "ringing"))
         assert store._writing.connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     assert kept(folder / path.name) == found | {sid("c")}
+
+
+@pytest.mark.usefixtures("seems_sound")
+def test_a_read_that_fails_has_one_repaired_that_seemed_sound(path: Path, tmp_path: Path, troubles: list[str]) -> None:
+    with closing(SqliteStore.open_for_watch(path, world=WORLD)) as store:
+        fill_and_write_backup_over(path, store)
+        folder = tmp_path / "killed"
+        folder.mkdir()
+        for file in path.parent.glob(f"{path.name}*"):
+            shutil.copy(file, folder)
+    with closing(SqliteStore.open_for_watch(folder / path.name, world=WORLD, on_trouble=troubles.append)) as store:
+        with pytest.raises(StoreError, match="malformed"):
+            list(store.replay(since=START - timedelta(days=1)))
+        assert store.mend()
+        assert "its content was overwritten" in troubles[0]
 
 
 @pytest.fixture

@@ -48,7 +48,8 @@ def _hint(error: sqlite3.Error | OSError) -> str:
         sqlite3.SQLITE_FULL: "make room on the disk; events are refused until then, so that Twilio may send them again",
         sqlite3.SQLITE_BUSY: "another program holds the file locked; close it",
         sqlite3.SQLITE_NOTADB: "the file is no database; move it away, or name another with CALLCTL_STORE",
-        sqlite3.SQLITE_CORRUPT: "the file is damaged; move it away, or name another with CALLCTL_STORE",
+        sqlite3.SQLITE_CORRUPT: "the file is damaged: `callctl watch` copies what it can read of it to a new one; if "
+        "that fails, move it away, or name another with CALLCTL_STORE",
         sqlite3.SQLITE_READONLY: "you must be able to write it, its folder and the files beside it that have its name "
         "with -wal and -shm; or name another with CALLCTL_STORE",
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
 import threading
 import time
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from callctl.errors import StoreError
-from callctl.store.sqlite.connection import DAMAGED, primary_code
+from callctl.store.sqlite.connection import DAMAGED, explained, primary_code
 from callctl.store.sqlite.file_identity import check_identity
 from callctl.store.sqlite.files import File, Files, Log
 from callctl.store.sqlite.guarded_connection import changed_from_outside
@@ -64,6 +65,8 @@ class FileChecks:
             self.found_damage = True
         self._schema_version = _schema_version(connection)
         self._next_whole_check = 0.0  # by the monotonic clock
+        if self.files.log is not None and self.files.log.size and not self.found_damage:  # as after a crash
+            self.found_damage = not self._is_sound(whole=True)
         self._backfilled: _Backfilled | None = None
 
     def find_damage(self, *, after_commit: bool, read_damage: bool, is_last: bool = False) -> str | None:
@@ -324,14 +327,47 @@ def is_sound(
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0.1)) as fresh:
             if newest is not None and not newest.is_in(fresh) and (newest.is_in(like) or not newest.was_in(fresh)):
                 return False
-            if not whole:
-                return True
-            with _interrupted_after(limit, fresh):
-                return fresh.execute("PRAGMA integrity_check(1)").fetchall() == [("ok",)]
+            return not whole or find_fault(fresh, limit=limit) is None
     except (StoreError, OSError):
         return False
     except sqlite3.Error as error:
-        return primary_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_INTERRUPT)
+        return primary_code(error) == sqlite3.SQLITE_BUSY
+
+
+def check_sound(path: Path, *, limit: float | None) -> None:
+    """See that all of a store that is there is sound, as ``find_fault`` does.
+
+    Raises:
+        StoreError: It is not, or can't be read.
+    """
+    with explained(path, "read"), closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as file:
+        fault = find_fault(file, limit=limit)
+    if fault is not None:
+        raise StoreError(
+            f"the event store {path} is damaged: {fault}",
+            hint="stop what uses it, and start `callctl watch`, which copies what can be read to a new file; where "
+            f"that changes nothing, only its indexes are wrong: `sqlite3 {shlex.quote(str(path))} REINDEX`",
+        )
+
+
+def find_fault(connection: sqlite3.Connection, *, limit: float | None) -> str | None:
+    """Return the first fault that SQLite finds in a whole database, also in its indexes; None if it is sound.
+
+    It looks for ``limit`` seconds at most: a larger one than can be read in that counts as sound.
+
+    Raises:
+        sqlite3.Error: The check can't be made.
+    """
+    try:
+        with _interrupted_after(limit, connection):
+            (said,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    except sqlite3.DatabaseError as error:
+        if primary_code(error) == sqlite3.SQLITE_INTERRUPT:
+            return None
+        if primary_code(error) in DAMAGED:
+            return str(error)
+        raise
+    return None if said == "ok" else " ".join(str(said).split())
 
 
 @contextmanager

@@ -134,9 +134,13 @@ _IS_ANNOUNCED = f"""
         AND until BETWEEN {_NOW} + :lasting / 2 AND {_NOW} + :lasting
 """
 _FORGET_LISTENERS = f"DELETE FROM listeners WHERE world = :world AND nonce <> :nonce AND until <= {_NOW}"
+# SQLite's clock has whole milliseconds: of two in one of them, too, the later one is to come later.
 _ANNOUNCE = f"""
     INSERT INTO listeners (world, nonce, record, since, until)
-    VALUES (:world, :nonce, :record, {_NOW}, {_NOW} + :lasting)
+    VALUES (
+        :world, :nonce, :record,
+        max({_NOW}, 1 + coalesce((SELECT max(since) FROM listeners WHERE world = :world), 0)), {_NOW} + :lasting
+    )
     ON CONFLICT (world, nonce) DO UPDATE SET record = excluded.record, until = excluded.until
 """
 # Open claims of other rules on a leg. A limit ends nothing by itself.

@@ -78,7 +78,8 @@ class TwimlResponder:
             return self._documents.text(name)  # a caller waits for it
         except TimeoutError:
             why = f"its disk has not answered for {_READ_LIMIT:g} s"
-            raise UsageError(f"can't read {self._documents.files[name]} (--serve {name}): {why}") from None
+            what = f"can't read {self._documents.files[name]} (--serve {name}): {why}"
+            raise UsageError(what, hint="keep it on a disk of this machine") from None
 
     async def _document(self, name: str) -> web.Response:
         try:
