@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
-from callctl.calls.call import FINAL_STATUSES, Call, CallStatus
+from callctl.calls.call import Call, CallStatus
 from callctl.calls.family import parents_first
 from callctl.cli import exits
 from callctl.cli.io.dry_run import say_nothing_was_sent, show_request
@@ -47,6 +47,7 @@ from callctl.operations.family import (
     find_parents,
     parent_of,
 )
+from callctl.operations.reported_status import with_reported_status
 from callctl.support.backoff import with_pauses
 from callctl.support.clock import elapsed
 from callctl.support.dates import read_duration
@@ -54,13 +55,17 @@ from callctl.support.dates import read_duration
 if TYPE_CHECKING:
     from callctl.api.client import ApiClient
     from callctl.api.requests import RedirectRequest
-    from callctl.operations.wait import Goal, Waiter
+    from callctl.operations.wait import Goal
     from callctl.settings import Settings
 
 _PARALLEL = 20  # requests at once
 _OFTEN = 100  # for so many calls it is looked several times a second what callbacks reported; for more, less often
 _LOOK_UP = 5.0  # seconds in which REST may say which call dialled which, before calls are waited for
 _SHOWN = 60  # characters of a document, in the command for the other leg
+# Of a call that is over, or that REST does not know.
+_OVER = (WrongCallStateError, NotInProgressError, NotFoundError)
+
+Failures = Mapping[str, CallctlError | None]  # why calls were not redirected, by SID
 
 
 def redirect(
@@ -285,11 +290,14 @@ class RedirectPreview:
     ``options`` say to where, in the command for another leg.
     """
 
+    moves_together: ClassVar[bool] = False  # whether a parent goes only where its children went
+
     runtime: Runtime
     client: ApiClient
     history: History
     options: str
     _fetched: dict[str, CallAndChildren | None] = field(default_factory=dict)
+    _children_first: dict[str, list[str]] = field(default_factory=dict)  # by their parent
 
     def others(self, sids: Sequence[str], *, on: str) -> list[str]:
         """Return the other legs of some calls: ``on`` is parent or children.
@@ -358,8 +366,8 @@ class RedirectPreview:
         parents = {sid: call.parent_sid for sid, call in self._fetched.items() if call is not None}
         return self._in_order(sids, parents)
 
-    def children_before(self, sids: Sequence[str], *, time_left: Callable[[], float]) -> dict[str, list[str]]:
-        """Return which children go before which parents, for calls that are redirected as soon as each is answered.
+    def find_order(self, sids: Sequence[str], *, time_left: Callable[[], float]) -> None:
+        """Find out which children go before which parents, for calls that are redirected as soon as each is answered.
 
         Only what callbacks have not reported is fetched from the API, for ``time_left`` seconds at most.
 
@@ -372,11 +380,7 @@ class RedirectPreview:
             parents |= find_parents(self.client, rest, parallel=_PARALLEL, time_left=time_left)
         if unknown := [sid for sid in sids if sid not in parents]:
             self.runtime.say(f"callctl: can't tell which call dialled {name_some(unknown)}: they go in no order")
-        groups = self._in_order(sids, parents)
-        turns = {sid: turn for turn, group in enumerate(groups) for sid in group}
-        in_dial = operation.children_in_dial(parents, known=self.history).items()
-        # Legs that are each other's parents, which is an API's nonsense, don't wait for each other.
-        return {parent: [child for child in children if turns[child] < turns[parent]] for parent, children in in_dial}
+        self._in_order(sids, parents)
 
     def _in_order(self, sids: Sequence[str], parents: Mapping[str, str | None]) -> list[list[str]]:
         operation.check_both_legs(parents, known=self.history, command=self.command)
@@ -388,12 +392,20 @@ class RedirectPreview:
                 "first ends the Dial, and a parent without a next verb hangs up before its turn\n"
                 "hint: redirect the child alone, and let the Dial's action bring the parent where it shall go"
             )
-        return parents_first(sids, parents.get)[::-1]
+        groups = parents_first(sids, parents.get)[::-1]
+        turns = {sid: turn for turn, group in enumerate(groups) for sid in group}
+        # Legs that are each other's parents, which is an API's nonsense, don't wait for each other.
+        self._children_first = {
+            parent: [child for child in children if turns[child] < turns[parent]]
+            for parent, children in in_dial.items()
+        }
+        return groups
 
-    def check_turn(self, sid: str, *, redirected: Collection[str]) -> None:
-        """Raise what keeps a call from being redirected, by which of the others were: here nothing does."""
+    def children_first(self, parent: str) -> Sequence[str]:
+        """Return the children that go before a parent, whose redirect ends their Dial."""
+        return self._children_first.get(parent, ())
 
-    def hint_after(self, failed: Collection[str]) -> str:  # noqa: ARG002 - of ConferencePreview
+    def hint_after(self, failed: Failures) -> str:  # noqa: ARG002 - of ConferencePreview
         """Return what to do where some of several calls were not redirected."""
         return "`callctl list --live` shows what each call is doing"
 
@@ -418,11 +430,23 @@ class RedirectPreview:
         self.runtime.say("\n".join(lines))
 
 
-def _left_alone(parent: str, children: Sequence[str]) -> ConditionNotMetError:
+def _left_alone(parent: str, children: Sequence[str], failed: Failures) -> ConditionNotMetError:
+    if unclear := [child for child in children if _is_unclear(child, failed)]:
+        return ConditionNotMetError(
+            f"{parent} was left alone: its child leg {name_some(unclear)} may not have been redirected, and would be "
+            "dropped then",
+            hint=f"`callctl show {shlex.quote(unclear[0])}` shows what became of the child",
+        )
     return ConditionNotMetError(
         f"{parent} was left alone: its child leg {name_some(children)} was not redirected, and would be dropped",
         hint="see what became of the child, and try again",
     )
+
+
+def _is_unclear(sid: str, failed: Failures) -> bool:
+    """Return whether a redirect that failed may have been carried out all the same."""
+    error = failed.get(sid)
+    return error is not None and error.may_be_done
 
 
 @dataclass
@@ -432,6 +456,8 @@ class ConferencePreview(RedirectPreview):
     Each parent's Dial ends as its child leaves it. Source: docs/twilio.md, "Redirects and the other leg".
     ``conversations`` are by the SID of the parent.
     """
+
+    moves_together = True
 
     room: str = field(kw_only=True)
     conversations: Mapping[str, operation.Conversation] = field(kw_only=True)
@@ -463,37 +489,30 @@ class ConferencePreview(RedirectPreview):
         effect = f"goes into the conference {self.room} after it, unless it has hung up by then"
         return Effects(child, [operation.OtherLeg(conversation.parent.sid, "parent", effect)])
 
-    def check_turn(self, sid: str, *, redirected: Collection[str]) -> None:
-        """Make sure that a parent is redirected only if its children were: else that would drop them.
+    def children_first(self, parent: str) -> Sequence[str]:
+        """Return the legs that a parent talks to."""
+        conversation = self.conversations.get(parent)
+        return () if conversation is None else [child.sid for child in conversation.children]
 
-        Raises:
-            ConditionNotMetError: They were not, or it is not known.
-        """
-        conversation = self.conversations.get(sid)
-        stayed = (
-            []
-            if conversation is None
-            else [child.sid for child in conversation.children if child.sid not in redirected]
-        )
-        if stayed:
-            raise _left_alone(sid, stayed)
-
-    def hint_after(self, failed: Collection[str]) -> str:
-        """Return what to do about the children that are alone now, if there are any."""
-        alone = [
-            child.sid
-            for parent, conversation in self.conversations.items()
-            if parent in failed
-            for child in conversation.children
-            if child.sid not in failed
-        ]
-        if not alone:
+    def hint_after(self, failed: Failures) -> str:
+        """Return what to do about the children that are alone now, or may be, if there are any."""
+        parents = {
+            child: parent for parent in self.conversations if parent in failed for child in self.children_first(parent)
+        }
+        alone = [sid for sid, parent in parents.items() if sid not in failed and not _is_unclear(parent, failed)]
+        unclear = [sid for sid, parent in parents.items() if _is_unclear(sid if sid in failed else parent, failed)]
+        if not (alone or unclear):
             return super().hint_after(failed)
-        room = shlex.quote(self.room)
-        return (
-            f"{name_some(alone)} is alone in the conference {self.room}: `callctl place TO --conference {room}` brings "
-            f"somebody in, `callctl hangup {shlex.quote(alone[0])}` ends it"
-        )
+        child = (alone or unclear)[0]
+        parent, room = parents[child], shlex.quote(self.room)
+        ways = [f"`callctl place TO --conference {room}` brings somebody in"]
+        if not isinstance(failed[parent], _OVER):
+            ways.insert(0, f"`{self.command(parent)}` brings the other leg in where it is live")
+        if alone:
+            ways.append(f"`callctl hangup {shlex.quote(child)}` ends it")
+            return f"{name_some(alone)} is alone in the conference {self.room}: {', '.join(ways)}"
+        shown = f"`callctl show {shlex.quote(child)} {shlex.quote(parent)}` shows what became of both legs"
+        return f"{name_some(unclear)} may be alone in the conference {self.room}: {shown}; if so, {', '.join(ways)}"
 
     def _groups(self) -> list[list[str]]:
         children = [child.sid for each in self.conversations.values() for child in each.children]
@@ -599,35 +618,41 @@ class Redirects:
 
         since, look = elapsed(), LOOK * max(1.0, len(sids) / _OFTEN)
         end = since + (_LOOK_UP if limit is None else min(limit, _LOOK_UP))
-        before = self._preview.children_before(sids, time_left=lambda: end - elapsed()) if len(sids) > 1 else {}
+        if len(sids) > 1:
+            self._preview.find_order(sids, time_left=lambda: end - elapsed())
         with WatchedStore(self._runtime, self._settings) as store:
             waiters = {sid: waiter_for(self._runtime, self._client, sid, store=store, placed=False) for sid in sids}
 
             def work(sid: str) -> Generator[float, None, Outcome]:
                 yield from waiters[sid].waiting(goal, limit=limit, since=since, look=look)
-                children = before.get(sid, ())
-                while not self._reported.issuperset(children):
+                while not self._reported.issuperset(self._preview.children_first(sid)):
                     yield look
-                self._check_children(sid, {child: waiters[child] for child in children})
                 return (yield from self._redirect_one(sid))
 
             self._redirect_all(sids, work, batches=lambda: [sids])
 
-    def _check_children(self, parent: str, children: Mapping[str, Waiter]) -> None:
+    def _check_children(self, parent: str) -> None:
         """Make sure that no child that goes on in the Dial is dropped.
 
         Raises:
             ConditionNotMetError: One may go on.
         """
-        stayed = [sid for sid, waiter in children.items() if sid not in self._redirected and not self._is_over(waiter)]
+        children = self._preview.children_first(parent)
+        stayed = [sid for sid in children if sid not in self._redirected]
+        if not self._preview.moves_together:
+            stayed = [sid for sid in stayed if not self._is_over(sid)]
         if stayed:
-            raise _left_alone(parent, stayed)
+            raise _left_alone(parent, stayed, self._failed)
 
-    def _is_over(self, waiter: Waiter) -> bool:
-        """Return whether a call that was not redirected is over: it ended first, or that is why it was not."""
-        has_ended = waiter.last is not None and waiter.last.status in FINAL_STATUSES
-        is_over = (WrongCallStateError, NotInProgressError, NotFoundError)
-        return has_ended or isinstance(self._failed.get(waiter.sid), is_over)
+    def _is_over(self, sid: str) -> bool:
+        """Return whether a call that was not redirected is over, by callbacks or REST: a refusal may be out of date."""
+        leg = self._history.leg(sid)
+        if leg is not None and leg.verified and leg.is_final:
+            return True
+        try:
+            return with_reported_status(self._client.fetch(sid), leg).is_final
+        except CallctlError:
+            return False
 
     def _redirect_all(
         self,
@@ -662,7 +687,7 @@ class Redirects:
     # One call
 
     def _redirect_one(self, sid: str) -> Generator[float, None, Outcome]:
-        self._preview.check_turn(sid, redirected=self._redirected)
+        self._check_children(sid)
         effects = self._preview.say_effects(sid)
         self._history.record_intent([sid])
         command = self._preview.command(sid)
