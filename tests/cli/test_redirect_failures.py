@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import pytest
-from api.scripted import ReceivedRequest, Server, Turn, call, drop, reply
+from api.scripted import Turn, drop, reply
+from cli.dialled import CHILD, PARENT, REFUSED, Dialled
 from running import Callctl, Outcome
 
-PARENT, CHILD = "CA" + "1" * 32, "CA" + "2" * 32
 ROOM = ("--conference", "room 1")
-REFUSED = reply(400, {"code": 20001, "message": "no", "status": 400})
 NOT_IN_PROGRESS = reply(400, {"code": 21220, "message": "Call is not in-progress. Cannot redirect.", "status": 400})
 UNKNOWN = reply(404, {"code": 20404, "message": "not found", "status": 404})
 LEFT_ALONE = f"{PARENT} was left alone: its child leg {CHILD}"
@@ -18,33 +17,12 @@ LEFT_ALONE = f"{PARENT} was left alone: its child leg {CHILD}"
 Redirect = Callable[..., tuple[Outcome, list[str]]]
 
 
-class Dialled(Server):
-    """An API with a parent and its child, both in progress; some changes of them are answered otherwise."""
-
-    def __init__(self, changes: Mapping[str, Turn], *, child: str = "in-progress") -> None:
-        super().__init__(reply(404))
-        self._changes, self._child = changes, child
-
-    def take(self, request: ReceivedRequest) -> Turn:
-        super().take(request)
-        sid = request.path.partition("?")[0].rpartition("/")[2].removesuffix(".json")
-        child = call(CHILD, status=self._child, parent_call_sid=PARENT)
-        if sid == "Calls":
-            return reply(200, {"calls": [child]})
-        if request.method == "POST" and sid in self._changes:
-            return self._changes[sid]
-        return reply(200, child if sid == CHILD else call(sid, status="in-progress"))
-
-
 @pytest.fixture
 def redirect(callctl: Callctl) -> Redirect:
     def run(*args: str, child: str = "in-progress", **changes: Turn) -> tuple[Outcome, list[str]]:
         """Redirect, and return the outcome and the calls that were to be changed; ``changes`` are by ``_SID``."""
         with Dialled({sid.removeprefix("_"): turn for sid, turn in changes.items()}, child=child) as server:
-            env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "0" * 32, "CALLCTL_API_URL": server.url}
-            outcome = callctl("redirect", *args, env=env)
-            sent = [one.path.rpartition("/")[2] for one in server.received if one.method == "POST"]
-        return outcome, [path.removesuffix(".json") for path in sent]
+            return callctl("redirect", *args, env=server.env), server.changed
 
     return run
 

@@ -349,17 +349,23 @@ def test_what_is_done_in_the_moment_of_leaving_is_said(table: Table) -> None:
 
 
 class Forbidding(Server):
-    """Ends whatever it is asked to, but for one call: that is refused with a bare 403."""
+    """Changes whatever it is asked to, but for one call: that is refused, with a bare 403 unless told otherwise."""
 
-    def __init__(self, refused: str) -> None:
+    def __init__(self, refused: str, turn: Turn = reply(403)) -> None:  # noqa: B008 # it has no state
         super().__init__(reply(404))
-        self._refused = refused
+        self._refused, self._turn = refused, turn
+
+    @property
+    def changed(self) -> set[str]:
+        """The calls that were to be changed."""
+        posts = [request.path for request in self.received if request.method == "POST"]
+        return {path.rpartition("/")[2].removesuffix(".json") for path in posts}
 
     def take(self, request: ReceivedRequest) -> Turn:
         super().take(request)
         asked = request.path.rpartition("/")[2].removesuffix(".json")
         if request.method == "POST" and asked == self._refused:
-            return reply(403)
+            return self._turn
         return reply(200, {"sid": asked, "status": TALKS if request.method == "GET" else "completed"})
 
 
@@ -370,6 +376,29 @@ def test_a_child_that_is_forbidden_hides_nothing_of_what_was_done_to_its_parent(
         said = table.hang_up((parent, TALKS), (child, TALKS, parent), is_family=True)
     assert said.startswith("1 ended, 1 not done; ")
     assert table.last.unchanged == frozenset({child})
+
+
+@pytest.mark.parametrize("turn", [reply(400, {"code": 20001}), reply(409), drop()])
+def test_a_child_is_left_alone_whose_parent_was_not_ended(setup: CliSetup, turn: Turn) -> None:
+    parent, child, grandchild = sid(1), sid(2), sid(3)
+    with Forbidding(parent, turn) as api:
+        table = Table(setup, api_url=api.url)
+        legs = ((grandchild, TALKS, child), (child, TALKS, parent), (parent, TALKS))
+        said = table.hang_up(*legs)
+        assert api.changed == {parent}
+    assert "2 left alone" in said
+    assert table.last.unchanged == frozenset({parent, child, grandchild})
+
+
+@pytest.mark.parametrize("turn", [reply(400, {"code": 20001}), reply(409), drop()])
+def test_a_parent_is_left_alone_whose_child_was_not_redirected(setup: CliSetup, turn: Turn) -> None:
+    parent, child = sid(1), sid(2)
+    with Forbidding(child, turn) as api:
+        table = Table(setup, api_url=api.url)
+        said = table.act(Redirect((Target(parent, TALKS), Target(child, TALKS, parent)), "survey"))
+        assert api.changed == {child}
+    assert "1 left alone" in said
+    assert table.last.unchanged == frozenset({parent, child})
 
 
 @pytest.mark.parametrize("turn", [reply(200, b"<html>"), reply(500, b""), drop()])

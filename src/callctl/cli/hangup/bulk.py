@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+import shlex
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from callctl.calls.call import Call, CallStatus
-from callctl.calls.family import parents_first
+from callctl.calls.family import ancestors, parents_first
 from callctl.calls.filter import CallFilter
 from callctl.cli.hangup.single import (
     END_ALL_THE_SAME,
@@ -36,7 +37,14 @@ from callctl.cli.io.results import (
 from callctl.cli.io.runtime import Form, Runtime
 from callctl.cli.options.filters import find_calls, without_answered
 from callctl.cli.options.history import History, StatusSince
-from callctl.errors import CallctlError, NotEndedError, PartlyFailedError, UsageError, WaitTimeoutError
+from callctl.errors import (
+    CallctlError,
+    ConditionNotMetError,
+    NotEndedError,
+    PartlyFailedError,
+    UsageError,
+    WaitTimeoutError,
+)
 from callctl.operations.bulk import Done, Failed, for_each, for_each_waiting
 from callctl.operations.family import family_of, find_parents
 from callctl.support.backoff import LAST_REQUEST
@@ -156,7 +164,8 @@ class BulkHangup:
             self._show_named_dry(list(chain.from_iterable(parents_first(legs, parents.get))))
             return
         self._confirmation.check_count(len(legs), which="with their families" if family else "named")
-        self._end(parents_first(legs, (parents if family else self._parents_of(legs)).get))
+        known = parents if family else self._parents_of(legs)
+        self._end({sid: known.get(sid) for sid in legs})
         self._sum_up()
 
     def _families(self, sids: Sequence[str]) -> dict[str, str | None]:
@@ -252,8 +261,7 @@ class BulkHangup:
 
     def _end_listed(self, listed: Sequence[Call]) -> None:
         parents = {call.sid: call.parent_call_sid for call in listed}
-        batches = parents_first(parents, parents.get)
-        self._end(batches, check=self._check_before({call.sid: call for call in listed}))
+        self._end(parents, check=self._check_before({call.sid: call for call in listed}))
 
     def _check_before(self, listed: Mapping[str, Call]) -> Callable[[str], HangupOutcome | None] | None:
         """Return what checks that a call still matches just before it is ended; None where that is needless."""
@@ -272,16 +280,22 @@ class BulkHangup:
         )
 
     def _end(
-        self, batches: Iterable[Sequence[str]], *, check: Callable[[str], HangupOutcome | None] | None = None
+        self, parents: Mapping[str, str | None], *, check: Callable[[str], HangupOutcome | None] | None = None
     ) -> None:
-        """End the calls, one batch after the other; then wait for the ends of all that have not ended yet."""
+        """End the calls, parents first; then wait for the ends of all that have not ended yet.
+
+        ``parents`` are the calls, each with its parent as far as it is known. One whose parent could not be ended is
+        left alone: without it the parent would go on behind its Dial, and maybe call the next number.
+        """
 
         def end(sid: str) -> Generator[float, None, HangupOutcome]:
-            return hanging_up(self._client, self._history, sid, options=self._options, check=check)
+            _check_parents(sid, parents, failed=failed)
+            return (yield from hanging_up(self._client, self._history, sid, options=self._options, check=check))
 
-        sids = [list(batch) for batch in batches]
-        total = sum(len(batch) for batch in sids)
+        sids = parents_first(parents, parents.get)
+        total = len(parents)
         done: set[str] = set()
+        failed: dict[str, CallctlError] = {}
         ending: dict[str, HangupOutcome] = {}  # accepted; the end is still to be waited for
         time_left = self._time_for_requests()
         with Progress(self._runtime, lambda count: _bar(count, total)) as progress:
@@ -290,6 +304,8 @@ class BulkHangup:
                 for result in results:
                     done.add(result.sid)
                     ending.pop(result.sid, None)
+                    if isinstance(result, Failed):
+                        failed[result.sid] = result.error
                 progress.count = len(done)
                 self._report([self._outcome(result) for result in results])
                 progress.draw_again()
@@ -551,6 +567,22 @@ class BulkHangup:
     def _is_missed(self, outcome: Outcome) -> bool:
         waited = self._options.wait is not None
         return outcome.result in (FAILED, "not-ended", "still-ringing") or (waited and outcome.result == "accepted")
+
+
+def _check_parents(sid: str, parents: Mapping[str, str | None], *, failed: Mapping[str, CallctlError]) -> None:
+    """Make sure that no leg above a call, of those that are to be ended, has failed to end.
+
+    Raises:
+        ConditionNotMetError: One has.
+    """
+    for parent in ancestors(sid, parents.get):
+        if parent in failed:
+            how = "may have failed" if failed[parent].may_be_done else "failed"
+            raise ConditionNotMetError(
+                f"{sid} was left alone: the hang-up of its parent {parent} {how}, and without its child that would go "
+                "on behind its Dial",
+                hint=f"`callctl hangup {shlex.quote(sid)}` ends it by itself",
+            )
 
 
 def _urgency(call: Call) -> int:

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from callctl.calls.call import Call, CallStatus
-from callctl.calls.family import parents_first
+from callctl.calls.family import ancestors, parents_first
 from callctl.cli.hangup.single import HangupOptions, error_of, hang_up, outcome_of
 from callctl.cli.io.runtime import Runtime
 from callctl.cli.options.history import History
@@ -146,6 +146,24 @@ class _Action:
         if error.may_be_done:
             return f"outcome unknown: {sid}: {self.why_not}; `callctl show {sid}` shows what it is doing"
         return f"not sent: the {self.word} of {sid}: {self.why_not}"
+
+    def sets_free(self, sid: str) -> str | None:
+        """Say which parent, of those that were to be ended, was not and would go on without this leg; None if none."""
+        for parent in ancestors(sid, _parents(self.intent).get):
+            result = self.results.get(parent)
+            if result is not None and not result.is_done:
+                return f"left alone: {sid}: its parent {parent} was not ended, and would go on behind its Dial"
+        return None
+
+    def drops(self, sid: str, *, known: History) -> str | None:
+        """Say which child, of those that were to be redirected, was not and would drop with this leg; None if none."""
+        from callctl.operations.redirect import children_in_dial
+
+        for child in children_in_dial(_parents(self.intent), known=known).get(sid, ()):
+            result, leg = self.results.get(child), known.leg(child)
+            if result is not None and not result.is_done and not (leg is not None and leg.is_final):
+                return f"left alone: {sid}: its child leg {child} was not redirected, and would be dropped"
+        return None
 
     def sentences(self) -> list[str]:
         """Return what came of it."""
@@ -377,7 +395,7 @@ class TableOperator:
         def redirect(sid: str) -> _Result:
             from callctl.cli.redirect import redirect_call
 
-            if (left_alone := _changed(changes, sid)) is not None:
+            if (left_alone := _changed(changes, sid) or action.drops(sid, known=history)) is not None:
                 return _Result(left_alone, is_recorded=False)
             action.check()
             client = observed.while_wanted(lambda _may_be_done: action.is_wanted())
@@ -393,7 +411,7 @@ class TableOperator:
         """
         from callctl.operations.hangup import check_again
 
-        if (left_alone := _changed(changes, target.sid)) is not None:
+        if (left_alone := _changed(changes, target.sid) or action.sets_free(target.sid)) is not None:
             return _Result(left_alone, is_recorded=False)
         options = HangupOptions(only_ringing=target.status != CallStatus.IN_PROGRESS, wait=None)
         meant = Call(target.sid, target.status)
