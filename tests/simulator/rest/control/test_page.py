@@ -127,7 +127,8 @@ async def test_what_went_wrong_is_marked_by_more_than_colour(setup: SimulatorSet
     await select(page, broken)
     await page.until(f"{ROW.format('11200')}")
     assert (await page.ask(f"{ROW.format('11200')}.textContent")).count("✗ error 11200") == 1
-    # The request and the error may stand in either order.
+    # The request and the error may stand in either order, and the one may come with the page's next look.
+    await page.until(f"{ROW.format('✗ 404')}")
     assert "/missing" in await page.ask(f"{ROW.format('✗ 404')}.textContent")
     await select(page, passed)
     await page.until(f"{ROW.format('12200')}")
