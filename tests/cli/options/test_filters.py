@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import cast
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -18,6 +19,7 @@ from callctl.calls.event import CallEvent
 from callctl.calls.filter import CallFilter
 from callctl.calls.leg import Leg
 from callctl.cli.options.filters import find_calls, read_filter
+from callctl.cli.options.history import History
 from callctl.errors import NotFoundError
 from callctl.operations.reported_status import reported_leg, with_reported_status
 
@@ -184,7 +186,7 @@ def test_calls_match_by_what_callbacks_reported_where_that_is_ahead_of_the_lists
     account = Behind(shown, listed=listed, found=found)
     reports = Reports({f"CA{number:032x}": status for number, status in enumerate(told)})
     latest = [max(pair, key=STEPS.index) for pair in zip(shown, told, strict=True)]
-    calls = find_calls(account, read_filter(status=statuses, now=NOON), limit=limit, reported=reports)
+    calls = find_calls(account, read_filter(status=statuses, now=NOON), limit=limit, reported=cast(History, reports))
     # What callbacks report with such a status is known to exist, so that it is fetched where no list has it.
     known = [(listed[n] and shown[n] in LIVE) or (found[n] and told[n] in statuses) for n in range(len(rows))]
     expected = [f"CA{n:032x}" for n in range(len(rows)) if known[n] and latest[n] in statuses]

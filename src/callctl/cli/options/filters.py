@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Annotated, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeAlias
 
 import typer
 
@@ -23,28 +23,12 @@ from callctl.support.dates import read_duration, read_end, read_span, read_start
 if TYPE_CHECKING:
     from callctl.api.calls_api import CallsApi
     from callctl.calls.filter import CallFilter
-    from callctl.calls.leg import Leg
+    from callctl.cli.options.history import History
 
 _MAX_PAGE_SIZE = 1000  # OAS
 _NEWEST = datetime.max.replace(tzinfo=UTC)
 # A call that is in two lists was in both within moments, so both have it in the same place.
 _REMEMBERED = 4096
-
-
-class ReportedCalls(Protocol):
-    """What callbacks reported of calls, as the local store holds it. Methods are called in one thread at a time."""
-
-    def leg(self, sid: str) -> Leg | None:
-        """Return a leg as callbacks reported it, or None if none did."""
-
-    def with_reported_status(self, call: Call) -> Call:
-        """Return a call with the status that callbacks reported, where that is ahead of the one REST shows."""
-
-    def lately_live(self, statuses: Sequence[str]) -> Sequence[str]:
-        """Return the calls that lately got one of these live statuses, as far as events report, the newest first."""
-
-    def say_unlisted(self, sids: Sequence[str]) -> None:
-        """Say that callbacks reported these calls as live, and that REST shows them nowhere, as far as it was read."""
 
 
 Live: TypeAlias = Annotated[
@@ -183,7 +167,7 @@ def without_answered(call_filter: CallFilter) -> CallFilter:
 
 
 def find_calls(
-    client: CallsApi, call_filter: CallFilter, *, limit: int | None, reported: ReportedCalls | None = None
+    client: CallsApi, call_filter: CallFilter, *, limit: int | None, reported: History | None = None
 ) -> Iterator[Call]:
     """Yield the calls that match, newest first, each once, requesting page by page as they are read.
 
@@ -201,7 +185,7 @@ def find_calls(
 
 
 def _matching(
-    client: CallsApi, call_filter: CallFilter, *, limit: int | None, reported: ReportedCalls | None
+    client: CallsApi, call_filter: CallFilter, *, limit: int | None, reported: History | None
 ) -> Iterator[Call]:
     live = [status for status in REST_LIVE_STATUSES if status in call_filter.statuses]
     is_corrected = reported is not None and bool(live)
@@ -221,7 +205,7 @@ def _matching(
 
 
 def _unlisted(
-    client: CallsApi, call_filter: CallFilter, expected: Sequence[str], reported: ReportedCalls, listed: Container[str]
+    client: CallsApi, call_filter: CallFilter, expected: Sequence[str], reported: History, listed: Container[str]
 ) -> Iterator[Call]:
     """Fetch the calls that callbacks reported as live and that are in no list of live calls."""
     from callctl.operations.live_calls import fetch_unlisted

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from callctl.errors import StoreError
 
@@ -18,10 +18,6 @@ _MOST_KNOWN = 8192
 _KNOWN_AT_FIRST = 1000
 # How far the clocks of two listeners may be apart: rows of one that is behind are new all the same.
 _CLOCKS_APART = timedelta(minutes=5)
-
-
-class _Read(Protocol):
-    def __call__(self, sql: str, **values: Any) -> list[tuple[Any, ...]]: ...
 
 
 class RowQuery(NamedTuple):
@@ -51,8 +47,16 @@ class RowCursor:
     Every method raises StoreError where the store can't be read.
     """
 
-    def __init__(self, read: _Read, query: RowQuery, *, put_back: Callable[[], None]) -> None:
-        """Prepare; ``put_back`` is called when an earlier state was found, before that is read."""
+    def __init__(
+        self, read: Callable[..., list[tuple[Any, ...]]], query: RowQuery, *, put_back: Callable[[], None]
+    ) -> None:
+        """Prepare.
+
+        Args:
+            read: Returns the rows of a statement, whose parameters are given by their names.
+            query: Which rows are read.
+            put_back: Called when an earlier state was found, before that is read.
+        """
         self._read, self._query, self._put_back = read, query, put_back
         self._known: deque[Row] | None = None  # the newest rows that were read in this state, the newest last
         self._read_before: dict[str, None] = {}  # marks of rows that were read in former states, the newest last
