@@ -142,7 +142,7 @@ class RecordingView:
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError as error:
-            raise AssertionError(f"never told; so far {self.notes} {self.header}") from error
+            raise AssertionError(f"never reported; so far {self.notes} {self.header}") from error
 
     async def until_noted(self, text: str) -> str:
         """Return the first line that holds a text, once there is one."""

@@ -18,7 +18,7 @@ from callctl.calls.participation import Participation
 ANSWERED = event(1, "in-progress", at=0, number=2)
 
 
-def told(name: str, number: int, *, at: float, call: int = 1, room: int = 1, **more: str) -> CallEvent:
+def reported(name: str, number: int, *, at: float, call: int = 1, room: int = 1, **more: str) -> CallEvent:
     """Return a conference's callback about a participant."""
     fields = {
         "ConferenceSid": f"CF{room}",
@@ -65,7 +65,7 @@ def room_after(*events: CallEvent) -> Participation | None:
     return rooms[0]
 
 
-JOIN = told("participant-join", 0, at=3, ParticipantLabel="agent")
+JOIN = reported("participant-join", 0, at=3, ParticipantLabel="agent")
 
 
 def test_who_joined_is_in_the_conference_since_then() -> None:
@@ -81,35 +81,35 @@ def test_who_joined_is_in_the_conference_since_then() -> None:
     ],
 )
 def test_hold_and_mute_show_until_they_are_over(name: str, flags: dict[str, str], states: tuple[str, ...]) -> None:
-    on = told(name, 2, at=5, call=1, room=1, **flags)
+    on = reported(name, 2, at=5, call=1, room=1, **flags)
     held = room_after(JOIN, on)
     assert held is not None
     assert (held.states, held.since) == (states, moment(3))
-    free = room_after(JOIN, on, told("participant-modify", 3, at=5))
+    free = room_after(JOIN, on, reported("participant-modify", 3, at=5))
     assert free is not None
     assert (free.states, free.since) == ((), moment(3))
 
 
 def test_who_left_is_in_none_and_who_comes_again_is_since_then() -> None:
-    left = told("participant-leave", 2, at=3)
+    left = reported("participant-leave", 2, at=3)
     assert room_after(JOIN, left) is None
-    again = room_after(JOIN, left, told("participant-join", 3, at=9))
+    again = room_after(JOIN, left, reported("participant-join", 3, at=9))
     assert again is not None
     assert again.since == moment(9)
     # The callback of the second join was lost.
-    somehow = room_after(JOIN, left, told("participant-mute", 4, at=9, Muted="true"))
+    somehow = room_after(JOIN, left, reported("participant-mute", 4, at=9, Muted="true"))
     assert somehow is not None
     assert (somehow.since, somehow.states) == (None, ("muted",))
 
 
 def test_who_goes_from_one_to_another_in_one_second_is_in_the_other() -> None:
-    other = room_after(JOIN, told("participant-leave", 7, at=8), told("participant-join", 0, at=8, room=2))
+    other = room_after(JOIN, reported("participant-leave", 7, at=8), reported("participant-join", 0, at=8, room=2))
     assert other is not None
     assert (other.conference_sid, other.since) == ("CF2", moment(8))
 
 
 def test_who_could_not_be_added_was_never_in_it() -> None:
-    assert room_after(told("participant-leave", 4, at=3, ReasonParticipantLeft="participant_add_failed")) is None
+    assert room_after(reported("participant-leave", 4, at=3, ReasonParticipantLeft="participant_add_failed")) is None
 
 
 def test_nobody_is_in_a_conference_that_is_over_whose_leave_was_lost() -> None:
@@ -137,7 +137,7 @@ def test_what_a_sender_reports_without_end_does_not_fill_the_memory() -> None:
     board = Board()
     board.apply(ANSWERED)
     for room in range(100):
-        board.apply(told("participant-join", 0, at=room, room=room))
+        board.apply(reported("participant-join", 0, at=room, room=room))
         board.apply(event_of({"CallSid": sid(1), "RecordingSid": f"RE{room}", "RecordingStatus": "in-progress"}))
     leg = board.snapshot().leg(sid(1))
     assert leg is not None

@@ -407,8 +407,8 @@ def _meant_by(runtime: Runtime, kept: _Kept, target: str) -> _Kept:
     others = [row.url for row, _ in found if not is_same_location(row.url, target)]
     if others:
         runtime.say(f"callctl: --to replaces {_named(others)}")
-    taken = {row.key_of_row for row, _ in found}
-    left = [row.url for row, _ in kept if row.key_of_row not in taken]
+    sent = {row.key_of_row for row, _ in found}
+    left = [row.url for row, _ in kept if row.key_of_row not in sent]
     if left:
         runtime.say(f"callctl: {counted(len(left), 'callback')} left out that were to go to {_named(left)}")
     return found

@@ -194,8 +194,8 @@ def _signing_in(url: str) -> tuple[aiohttp.ClientMiddlewareType, ...]:
 
 
 def _asks_for_basic(reply: aiohttp.ClientResponse) -> bool:
-    asked = (re.sub(r'"(\\.|[^"\\])*"', "", text) for text in reply.headers.getall("WWW-Authenticate", ()))
-    return any(re.search(r"(^|,)\s*basic(\s|,|$)", text, re.IGNORECASE) for text in asked)
+    challenges = (re.sub(r'"(\\.|[^"\\])*"', "", text) for text in reply.headers.getall("WWW-Authenticate", ()))
+    return any(re.search(r"(^|,)\s*basic(\s|,|$)", text, re.IGNORECASE) for text in challenges)
 
 
 def _why_no_answer(error: aiohttp.ClientError) -> str:

@@ -182,15 +182,15 @@ class Behind(Moving):
 def test_calls_match_by_what_callbacks_reported_where_that_is_ahead_of_the_lists(
     rows: list[tuple[str, str, bool, bool]], statuses: list[str], limit: int | None
 ) -> None:
-    shown, told, listed, found = zip(*rows, strict=True) if rows else ((), (), (), ())
+    shown, said, listed, found = zip(*rows, strict=True) if rows else ((), (), (), ())
     account = Behind(shown, listed=listed, found=found)
-    reports = Reports({f"CA{number:032x}": status for number, status in enumerate(told)})
-    latest = [max(pair, key=STEPS.index) for pair in zip(shown, told, strict=True)]
+    reports = Reports({f"CA{number:032x}": status for number, status in enumerate(said)})
+    latest = [max(pair, key=STEPS.index) for pair in zip(shown, said, strict=True)]
     calls = find_calls(account, read_filter(status=statuses, now=NOON), limit=limit, reported=cast(History, reports))
     # What callbacks report with such a status is known to exist, so that it is fetched where no list has it.
-    known = [(listed[n] and shown[n] in LIVE) or (found[n] and told[n] in statuses) for n in range(len(rows))]
+    known = [(listed[n] and shown[n] in LIVE) or (found[n] and said[n] in statuses) for n in range(len(rows))]
     expected = [f"CA{n:032x}" for n in range(len(rows)) if known[n] and latest[n] in statuses]
-    if any(status in statuses for status in told):
+    if any(status in statuses for status in said):
         assert [(one.sid, one.status) for one in calls] == [(sid, latest[int(sid[2:], 16)]) for sid in expected[:limit]]
         assert account.asked == list(LIVE)
     else:
@@ -198,7 +198,7 @@ def test_calls_match_by_what_callbacks_reported_where_that_is_ahead_of_the_lists
         assert [one.sid for one in calls] == only[:limit]
         # Of a page, which has no more calls than the limit, callbacks may have moved on all.
         assert list(dict.fromkeys(account.asked)) == [status for status in LIVE if status in statuses]
-    missing = [n for n in range(len(rows)) if told[n] in statuses and not (listed[n] and shown[n] in LIVE)]
+    missing = [n for n in range(len(rows)) if said[n] in statuses and not (listed[n] and shown[n] in LIVE)]
     assert sorted(account.fetched) == [f"CA{n:032x}" for n in missing]
     assert sorted(reports.unlisted) == [f"CA{n:032x}" for n in missing if not found[n]]
 

@@ -66,8 +66,8 @@ def test_requests_are_a_line_each(callctl: Callctl, sim: Simulator) -> None:
     assert lines[0].startswith("   1     0.0 s ")
     assert lines[0].endswith(f"<-- 201 POST /Calls.json {sid}")
     assert "Calls.json?To=+12025550102" in lines[1]
-    told = next(line for line in lines if " --> " in line)
-    assert told.endswith(f"--> 200 POST {sim.url}/simulator/survey busy {sid}")
+    request_line = next(line for line in lines if " --> " in line)
+    assert request_line.endswith(f"--> 200 POST {sim.url}/simulator/survey busy {sid}")
     assert callctl("simulator", "requests", "--after", "3", env=env).out.splitlines() == lines[3:]
     about = json.loads(callctl("simulator", "requests", "--call", sid, "--json", env=env).out)
     assert [each["kind"] for each in about] == ["api", "callback"]

@@ -80,11 +80,11 @@ def test_a_running_call_becomes_a_conference_and_each_leg_says_so(
         shown = json.loads(callctl("show", child, "--json", env=env).out)["conference"]
         assert {one["call_sid"] for one in shown["participants"]} == {parent, child}
         assert callctl("hangup", child, env=env).code == 0
-        told: dict[str, dict[str, Any]] = {}
-        while not {"participant-leave", "completed"} <= told.keys():
+        records: dict[str, dict[str, Any]] = {}
+        while not {"participant-leave", "completed"} <= records.keys():
             record = until(watch, call_sid=child)
-            told[record.get("event", "")] = record
-        assert told["participant-leave"]["reason_participant_left"] == "participant_hung_up"
+            records[record.get("event", "")] = record
+        assert records["participant-leave"]["reason_participant_left"] == "participant_hung_up"
         assert watch.interrupt() == 130
     with Piped("watch", "--port", "0", "--no-poll", "--json", home=home, env=env) as watch:
         snapshot = until(watch, type="snapshot")

@@ -52,9 +52,9 @@ async def test_a_call_that_comes_in_to_a_configured_number(setup: SimulatorSetup
     assert (over.form["DialCallStatus"], over.form["DialCallDuration"]) == ("completed", "5")
     agent = [each.form["CallStatus"] for each in setup.listener.at("/status-agent")]
     assert agent == ["initiated", "ringing", "in-progress", "completed"]
-    # Of the number's own call only the end is told.
-    (told,) = setup.listener.at("/status-number")
-    assert (told.form["CallSid"], told.form["CallStatus"], told.form["To"]) == (
+    # Of the number's own call only the end is reported.
+    (callback,) = setup.listener.at("/status-number")
+    assert (callback.form["CallSid"], callback.form["CallStatus"], callback.form["To"]) == (
         call["sid"],
         "completed",
         number.phone_number,

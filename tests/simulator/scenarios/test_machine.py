@@ -75,8 +75,8 @@ async def test_a_call_that_began_is_redirected_once_a_machine_is_found() -> None
             options = {"machine_detection": "Enable", "async_amd": "true", "async_amd_status_callback": url}
             sid = await asyncio.to_thread(place, setup, VOICEMAIL, twiml=greeting, **options)
             await setup.advance(8)
-            told = {"CallSid": sid, "AccountSid": setup.sim.account_sid}
-            assert found == [told | {"AnsweredBy": "machine_start", "MachineDetectionDuration": "2000"}]
+            common = {"CallSid": sid, "AccountSid": setup.sim.account_sid}
+            assert found == [common | {"AnsweredBy": "machine_start", "MachineDetectionDuration": "2000"}]
             assert (await setup.fetch(sid))["status"] == "in-progress"
             await setup.update(sid, Twiml=f"<Response><Say>{REMINDER}</Say><Hangup/></Response>")
             await setup.advance(5)

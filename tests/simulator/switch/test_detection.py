@@ -46,8 +46,8 @@ async def test_the_callback_has_no_more_than_the_verdict(setup: SimulatorSetup) 
     call = await setup.place(VOICEMAIL, Twiml=PAUSE, MachineDetection="Enable", **asynchronous)
     await setup.advance(20)
     (arrived,) = setup.listener.at("/status-amd")
-    told = {"CallSid": call["sid"], "AccountSid": setup.sim.account_sid}
-    assert arrived.form == told | {"AnsweredBy": "machine_start", "MachineDetectionDuration": "2000"}
+    common = {"CallSid": call["sid"], "AccountSid": setup.sim.account_sid}
+    assert arrived.form == common | {"AnsweredBy": "machine_start", "MachineDetectionDuration": "2000"}
     assert [each.event for each in setup.sim.callbacks if each.leg == call["sid"]].count("machine-detection") == 1
     assert await setup.notes(call["sid"]) == []
 

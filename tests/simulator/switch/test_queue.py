@@ -71,8 +71,8 @@ class TestWaiting:
         assert (first.method, first.form["CallSid"], first.form["CallStatus"]) == ("POST", sid, "in-progress")
         assert second.at - first.at == pytest.approx(2.1)
         sid = (await queue_of(setup))["sid"]
-        told = {name: value for name, value in asked[2].form.items() if "Queue" in name}
-        assert told == {
+        fields = {name: value for name, value in asked[2].form.items() if "Queue" in name}
+        assert fields == {
             "QueueSid": sid,
             "QueuePosition": "1",
             "QueueTime": "4",

@@ -288,9 +288,9 @@ async def test_what_else_they_may_hold_is_named(setup: SimulatorSetup) -> None:
     call = await setup.place(ANSWERS, Twiml=f"<Response>{verbs}<Pause length='60'/></Response>")
     await setup.advance(5)
     _, body = await setup.request("GET", f"{setup.account}/Calls/{call['sid']}/Notifications.json")
-    told = " ".join(note["message_text"] for note in body["notifications"])
+    texts = " ".join(note["message_text"] for note in body["notifications"])
     for name in ("<ConversationRelay> in <Connect>", "<VirtualAgent>", "<Transcription> in <Start>", "name 'x'"):
-        assert name in told
+        assert name in texts
     assert len(body["notifications"]) == 5
     await setup.check_goes_on(call["sid"])
 

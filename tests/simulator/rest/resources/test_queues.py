@@ -147,8 +147,8 @@ class TestMembers:
         await setup.advance(1)
         (asked,) = setup.listener.at("/next")
         assert (asked.method, asked.form["CallSid"]) == ("GET", goes)
-        (told,) = setup.listener.at("/result")
-        assert (told.form["CallSid"], told.form["QueueResult"]) == (goes, "redirected")
+        (callback,) = setup.listener.at("/result")
+        assert (callback.form["CallSid"], callback.form["QueueResult"]) == (goes, "redirected")
         assert [member["call_sid"] for member in await queues.members(queue)] == [second if front else first]
         assert (await queues.member(queue, goes))[0] == 404
         await setup.check_goes_on(goes)
