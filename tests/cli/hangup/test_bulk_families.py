@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 from api.scripted import ReceivedRequest, Turn, drop, reply
 from cli.dialled import CHILD, PARENT, REFUSED, Dialled
+from cli.setup import CliSetup
 from running import Callctl
 
 EACH_WAY = [
@@ -64,3 +66,15 @@ def test_a_parent_that_is_ended_in_the_next_round_keeps_its_child_from_nothing(c
         changed = server.changed
     assert outcome.code == 0, outcome.err
     assert changed == [PARENT, PARENT, CHILD]
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_a_leg_further_up_counts_where_the_one_in_between_is_not_named(setup: CliSetup, is_refused: bool) -> None:
+    between = "CA" + "3" * 32
+    with Dialled({PARENT: REFUSED} if is_refused else {}) as server:
+        env = {"CALLCTL_API_URL": server.url}
+        for leg, parent in ((PARENT, None), (between, PARENT), (CHILD, between)):
+            setup.add_callback(leg, "in-progress", at=datetime.now(UTC), parent=parent, env=env)
+        outcome = setup.callctl("hangup", CHILD, PARENT, env=env)
+        changed = server.changed
+    assert (outcome.code, changed) == ((8, [PARENT]) if is_refused else (0, [PARENT, CHILD]))

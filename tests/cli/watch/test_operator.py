@@ -401,6 +401,29 @@ def test_a_parent_is_left_alone_whose_child_was_not_redirected(setup: CliSetup, 
     assert table.last.unchanged == frozenset({parent, child})
 
 
+def test_of_a_leg_whose_outcome_is_unknown_it_is_not_said_that_nothing_was_done(setup: CliSetup) -> None:
+    parent, child = sid(1), sid(2)
+    with Forbidding(parent, drop()) as api:
+        table = Table(setup, api_url=api.url)
+        table.hang_up((child, TALKS, parent), (parent, TALKS))
+    assert any(f"its parent {parent} may not have been ended" in text for text in table.last.unrecorded)
+    with Forbidding(child, drop()) as api:
+        table = Table(setup, api_url=api.url)
+        table.act(Redirect((Target(parent, TALKS), Target(child, TALKS, parent)), "survey"))
+    assert any(f"its child leg {child} may not have been redirected" in text for text in table.last.unrecorded)
+
+
+@pytest.mark.parametrize("verified", [True, False])
+def test_only_a_verified_callback_says_that_a_child_is_over(setup: CliSetup, verified: bool) -> None:
+    parent, child = sid(1), sid(2)
+    with Forbidding(child, reply(409)) as api:
+        table = Table(setup, api_url=api.url)
+        at, env = datetime.now(UTC), {"CALLCTL_API_URL": api.url}
+        setup.add_callback(child, "completed", at=at, parent=parent, verified=verified, env=env)
+        table.act(Redirect((Target(parent, TALKS), Target(child, TALKS, parent)), "survey"))
+        assert (parent in api.changed) == verified
+
+
 @pytest.mark.parametrize("turn", [reply(200, b"<html>"), reply(500, b""), drop()])
 def test_what_may_have_been_done_is_not_said_to_be_undone(setup: CliSetup, turn: Turn) -> None:
     with Server(turn) as api:

@@ -164,8 +164,7 @@ class BulkHangup:
             self._show_named_dry(list(chain.from_iterable(parents_first(legs, parents.get))))
             return
         self._confirmation.check_count(len(legs), which="with their families" if family else "named")
-        known = parents if family else self._parents_of(legs)
-        self._end({sid: known.get(sid) for sid in legs})
+        self._end(legs, parents if family else self._parents_of(legs))
         self._sum_up()
 
     def _families(self, sids: Sequence[str]) -> dict[str, str | None]:
@@ -261,7 +260,7 @@ class BulkHangup:
 
     def _end_listed(self, listed: Sequence[Call]) -> None:
         parents = {call.sid: call.parent_call_sid for call in listed}
-        self._end(parents, check=self._check_before({call.sid: call for call in listed}))
+        self._end(list(parents), parents, check=self._check_before({call.sid: call for call in listed}))
 
     def _check_before(self, listed: Mapping[str, Call]) -> Callable[[str], HangupOutcome | None] | None:
         """Return what checks that a call still matches just before it is ended; None where that is needless."""
@@ -280,20 +279,25 @@ class BulkHangup:
         )
 
     def _end(
-        self, parents: Mapping[str, str | None], *, check: Callable[[str], HangupOutcome | None] | None = None
+        self,
+        legs: Sequence[str],
+        parents: Mapping[str, str | None],
+        *,
+        check: Callable[[str], HangupOutcome | None] | None = None,
     ) -> None:
         """End the calls, parents first; then wait for the ends of all that have not ended yet.
 
-        ``parents`` are the calls, each with its parent as far as it is known. One whose parent could not be ended is
-        left alone: without it the parent would go on behind its Dial, and maybe call the next number.
+        ``parents`` are the parents of the calls as far as they are known, and those of legs in between, which are not
+        to be ended. A call is left alone where a leg above it could not be ended: without it that would go on behind
+        its Dial, and maybe call the next number.
         """
 
         def end(sid: str) -> Generator[float, None, HangupOutcome]:
             _check_parents(sid, parents, failed=failed)
             return (yield from hanging_up(self._client, self._history, sid, options=self._options, check=check))
 
-        sids = parents_first(parents, parents.get)
-        total = len(parents)
+        sids = parents_first(legs, parents.get)
+        total = sum(map(len, sids))
         done: set[str] = set()
         failed: dict[str, CallctlError] = {}
         ending: dict[str, HangupOutcome] = {}  # accepted; the end is still to be waited for

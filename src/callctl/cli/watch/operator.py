@@ -51,13 +51,14 @@ class _Result(NamedTuple):
     """What came of an action on one leg; ``is_recorded``: a watch shows it, from the store.
 
     ``is_done``: the leg was changed as it was meant, or had ended before. ``is_unchecked``: it was not
-    known whether others had changed it since the question.
+    known whether others had changed it since the question. ``may_be_done``: no answer came.
     """
 
     sentence: str
     is_recorded: bool
     is_done: bool = False
     is_unchecked: bool = False
+    may_be_done: bool = False
 
 
 @dataclass
@@ -152,7 +153,8 @@ class _Action:
         for parent in ancestors(sid, _parents(self.intent).get):
             result = self.results.get(parent)
             if result is not None and not result.is_done:
-                return f"left alone: {sid}: its parent {parent} was not ended, and would go on behind its Dial"
+                how = "may not have been ended" if result.may_be_done else "was not ended"
+                return f"left alone: {sid}: its parent {parent} {how}, and would go on behind its Dial"
         return None
 
     def drops(self, sid: str, *, known: History) -> str | None:
@@ -161,8 +163,10 @@ class _Action:
 
         for child in children_in_dial(_parents(self.intent), known=known).get(sid, ()):
             result, leg = self.results.get(child), known.leg(child)
-            if result is not None and not result.is_done and not (leg is not None and leg.is_final):
-                return f"left alone: {sid}: its child leg {child} was not redirected, and would be dropped"
+            is_over = leg is not None and leg.verified and leg.is_final
+            if result is not None and not result.is_done and not is_over:
+                how = "may not have been redirected" if result.may_be_done else "was not redirected"
+                return f"left alone: {sid}: its child leg {child} {how}, and would be dropped"
         return None
 
     def sentences(self) -> list[str]:
@@ -381,7 +385,9 @@ class TableOperator:
                         action.results[result.sid] = result.value
                     else:
                         sentence = action.in_words(result.error, sid=result.sid)
-                        action.results[result.sid] = _Result(sentence, history.is_written(result.sid))
+                        action.results[result.sid] = _Result(
+                            sentence, history.is_written(result.sid), may_be_done=result.error.may_be_done
+                        )
 
     def _work(self, action: _Action, history: History) -> Callable[[str], _Result]:
         intent, targets = action.intent, {target.sid: target for target in action.intent.targets}
