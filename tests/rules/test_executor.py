@@ -428,6 +428,61 @@ def test_a_look_that_is_turned_away_refuses_nothing_and_is_said(claims: SqliteSt
     assert claims.claim_keys() == set()
 
 
+RINGS = Rule(name="mine", when=When(statuses=frozenset({"ringing"})), then=Hangup())
+
+
+@pytest.mark.parametrize("about", [1, 2])
+def test_an_answer_that_was_reported_while_a_reply_was_on_its_way_keeps_its_call(
+    claims: SqliteStore, about: int
+) -> None:
+    class Slow(FailingApi):
+        def fetch(self, sid: str) -> Call:
+            claims.append(event(about, "in-progress", number=2, parent=None if about == 1 else 1))
+            return super().fetch(sid)
+
+    rule = RINGS if about == 1 else replace(RINGS, on=On.PARENT)
+    proposal = Action(rule, sid(1), sid(about), sid(1), needs_precheck=True, is_own=True)
+    api = Slow(status="ringing")
+    outcome = executor(api, claims, pauses=[]).execute(proposal)
+    assert isinstance(outcome, Unsent | Declination)
+    assert outcome.event is not None
+    assert outcome.event.status == "in-progress" or "in-progress" in outcome.event.outcome
+    assert api.sent == []
+
+
+def test_so_does_one_that_was_reported_while_the_claim_was_stored(claims: SqliteStore) -> None:
+    claims.append(event(1, "in-progress", number=2))
+    api = FailingApi(status="ringing")
+    proposal = Action(RINGS, sid(1), sid(1), sid(1), needs_precheck=False, is_own=True)
+    outcome = executor(api, claims, pauses=[]).execute(proposal)
+    assert isinstance(outcome, Unsent)
+    assert api.sent == []
+
+
+def test_a_check_whose_reply_was_long_on_its_way_is_repeated(claims: SqliteStore) -> None:
+    seconds, statuses = 0.0, iter(["ringing", "in-progress"])
+
+    class Slow(FailingApi):
+        def fetch(self, sid: str) -> Call:
+            nonlocal seconds
+            seconds += 8
+            return Call(sid=sid, status=next(statuses))
+
+    api = Slow()
+    act = Executor(
+        api,
+        claims,
+        clock=clock_of(lambda: moment(seconds)),
+        sleep=lambda _seconds: None,
+        applies=lambda _: True,
+        report=lambda _: None,
+    )
+    outcome = act.execute(Action(RINGS, sid(1), sid(1), sid(1), needs_precheck=True, is_own=True))
+    assert isinstance(outcome, Unsent)
+    assert api.sent == []
+    assert next(statuses, None) is None
+
+
 def is_past(now: datetime, claim: OpenClaim) -> bool:
     return claim.lease is None or claim.lease <= now
 
@@ -924,7 +979,9 @@ def test_a_redirect_that_is_taken_for_a_call_that_is_over_came_too_late(
         store.append(event(1, "completed", number=3))
         store.close()
     api = FailingApi(status="in-progress" if by_callback else "busy")
-    recorded = executor(api, claims, pauses=[]).execute(action(SURVEY))
+    outcome = executor(api, claims, pauses=[]).execute(action(SURVEY))
+    recorded = outcome.event if isinstance(outcome, Unsent) else outcome
+    assert (isinstance(outcome, Unsent), api.sent == []) == (by_callback, by_callback)
     assert isinstance(recorded, ActionEvent)
     assert (recorded.result, recorded.outcome) == (
         LATE,

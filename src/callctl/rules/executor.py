@@ -37,7 +37,13 @@ from callctl.operations.hangup import HangupOutcome, ReportedLeg, Result, Sleep
 from callctl.operations.redirect import send_redirect
 from callctl.operations.reported_status import reported_leg
 from callctl.rules.outcome import Declination, Outcome, Postponed, Unsent, too_late
-from callctl.rules.precheck import handled_already, may_be_behind, precheck, reported_conversation
+from callctl.rules.precheck import (
+    handled_already,
+    may_be_behind,
+    precheck,
+    reported_beyond,
+    reported_conversation,
+)
 from callctl.rules.rule import Action, Cancel, Declined, Hangup, Limit, Operation, Proposal, Redirect
 from callctl.store.event_store import EventStore
 from callctl.store.records import ActionLimit, OpenClaim, Refusal
@@ -97,8 +103,8 @@ class Executor:
         known = self._with_retries(action, partial(self._unless_settled, action))
         if isinstance(known, Postponed):
             return Declination(None) if known is _CLAIMED_BEFORE else known
+        sending = _Sending(self._clock.now())  # before the check: its reply may be on its way for long
         outcome = known or self._precheck(action)
-        sending = _Sending(self._clock.now())
         if isinstance(outcome, Postponed):
             return outcome
         if outcome is not None and outcome.result == DECLINED:
@@ -148,9 +154,8 @@ class Executor:
             why = "the rule no longer proposes it" if action is None and claim.action != "redirect" else "not repeated"
             text = f"outcome unknown: callctl stopped before the answer was recorded; {why}"
             return self._settle(claim, action.operation if action else None, Outcome(UNKNOWN, text))
-        outcome = self._precheck(action)
         sending = _Sending(self._clock.now())
-        outcome = outcome or self._send(action, claim, sending, keeps_claim=True)
+        outcome = self._precheck(action) or self._send(action, claim, sending, keeps_claim=True)
         if isinstance(outcome, Postponed) and outcome.retry:
             return None  # the claim stays open, and is found again
         return self._settle(claim, action.operation, _final(outcome), at=sending.at)
@@ -226,6 +231,8 @@ class Executor:
                     return outcome
                 if not self._renew(claim):
                     return _NO_LONGER_PROPOSED
+            if not sending.may_be_done and (beyond := reported_beyond(self._store, action)) is not None:
+                return beyond
             sending.at = self._clock.wall()
             api = self._api.while_wanted(is_wanted)
             try:

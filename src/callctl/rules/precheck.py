@@ -142,6 +142,28 @@ def reported_conversation(
     return _unless_another_answered(api, store, action, clock=clock) if talking else None
 
 
+def reported_beyond(store: EventStore, action: Action) -> Outcome | None:
+    """Return that callbacks report a leg further on than the rule allows; None if they do not.
+
+    That is the leg to be changed, or the one for whose ringing another is changed. A callback may have come while the
+    reply of the check before was on its way; the store has it a moment before the board.
+
+    Raises:
+        StoreError: The store could not be read.
+    """
+    legs, rule = reported_legs(store.family(action.call_sid)), action.rule
+    leg, matched = legs.get(action.call_sid), legs.get(action.about)
+    if leg is not None and _is_beyond(leg, rule.target_statuses):
+        return too_late(leg.status)
+    if matched is not None and rule.is_before_answer and _is_beyond(matched, rule.matching_statuses):
+        return Outcome(DECLINED, changed_meanwhile(matched.call_sid, matched.status))
+    return None
+
+
+def _is_beyond(leg: Leg, statuses: frozenset[str]) -> bool:
+    return leg.verified and rank_of(leg.status) > max(map(rank_of, statuses))
+
+
 def _is_in_conversation(leg: Leg, action: Action) -> bool:
     is_child = leg.parent_call_sid == action.call_sid
     return is_child and leg.status == CallStatus.IN_PROGRESS and leg.verified
