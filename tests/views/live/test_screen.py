@@ -10,18 +10,20 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-from events import START, clock_of, event_of, form, moment
+from events import START, clock_of, event_of, form, moment, sid
 from legs import PARENT, board_of, callback, family
 from paths import ROOT
 from rich.console import Console
 from rich.text import Text
 
 from callctl.calls.action import REFUSED, ActionEvent
+from callctl.calls.board import Snapshot
 from callctl.calls.watch_trouble import Cause, Trouble
 from callctl.support.clock import elapsed
 from callctl.support.dates import format_date, time_of_day
 from callctl.views.jsonl import JsonLinesView
 from callctl.views.lines import LineView
+from callctl.views.live.asking import CONFIRM_AFTER
 from callctl.views.live.frame import Frame, Layout, draw
 from callctl.views.live.intents import ActionOutcome
 from callctl.views.live.keys import CTRL_C, Key
@@ -175,6 +177,42 @@ class Idle:
         pass
 
     leave = interrupt = suspend = close
+
+
+def test_what_a_question_says_of_other_legs_follows_them_and_has_to_be_seen_before_it_is_answered() -> None:
+    class Knowing(Idle):
+        """Says of a leg whose Dial was answered that its child drops."""
+
+        def effects(self, _intent: object, snapshot: object) -> str:
+            assert isinstance(snapshot, Snapshot)
+            return "its child leg drops" if len(snapshot.live_family(PARENT)) > 1 else ""
+
+    screen, operator = io.StringIO(), Knowing()
+    console = Console(file=screen, force_terminal=True, width=160, height=24)
+    view = LiveView(console, TableOptions(), clock=clock_of(lambda: moment(20)), operator=operator)
+    board = board_of([callback(PARENT, "in-progress", second=0, sequence=2)])
+
+    def shown() -> str:
+        screen.truncate(0)
+        view.refresh(board.snapshot(), HEADER)
+        return re.sub(r"\x1b\[[0-9;]*m", "", screen.getvalue())
+
+    def press(key: str, *, after: float = 0.0) -> None:
+        view.key(Key(key, elapsed() + after))
+        view.take_news()
+
+    shown()
+    press("j")
+    press("x")
+    assert "hang up" in (asked := shown())
+    assert "drops" not in asked
+    board.apply(callback(sid(2), "in-progress", second=5, sequence=2, parent=PARENT))
+    assert "its child leg drops" in shown()
+    press("y")  # meant for what was on the screen before
+    assert operator.reports == []
+    press("y", after=CONFIRM_AFTER + 0.1)
+    assert len(operator.reports) == 1
+    view.close()
 
 
 def test_while_the_picture_is_held_its_ages_stand_still_and_nothing_in_it_starts_to_need_attention() -> None:

@@ -146,6 +146,15 @@ class _InFlight:
         return f"{verb} {which} … {max(0, int(at - self.since))} s"
 
 
+@dataclass(frozen=True, slots=True)
+class _Effects:
+    """What a question says of the other legs, and the family of which it says that: SIDs, parents and statuses."""
+
+    intent: HangUp | Redirect
+    legs: Sequence[tuple[str, str | None, str]]
+    text: str
+
+
 class LiveView:
     """Draws the board when :meth:`refresh` is called, and after each key.
 
@@ -182,7 +191,7 @@ class LiveView:
         self._frame: Frame | None = None
         self._layout: Layout | None = None
         self._page: Sequence[str] = ()
-        self._effects: tuple[Intent, str] | None = None
+        self._effects: _Effects | None = None
         self._in_flight: list[_InFlight] = []
         self._has_begun = False
         self._drawn_at: ConsoleDimensions | None = None
@@ -546,11 +555,7 @@ class LiveView:
             return ()
         effects = ""
         if isinstance(mode, Confirming) and not isinstance(mode.intent, Leave):
-            if self._effects is None or self._effects[0] is not mode.intent:
-                header = self._header
-                operator.put_question(mode.intent, last_action=None if header is None else header.last_action)
-                self._effects = mode.intent, operator.effects(mode.intent, self._latest)
-            effects = self._effects[1]
+            effects = self._effects_of(mode, mode.intent, operator)
         shown = self._latest
         if self._options.masks_numbers and isinstance(mode, Confirming | ChoosingUrl):
             known = (shown.leg(target.sid) for target in mode.targets)
@@ -559,6 +564,22 @@ class LiveView:
         # A URL that is being typed must be read by who types it.
         is_typed = isinstance(mode, ChoosingUrl) and mode.typed is not None
         return [masked(line) for line in lines] if self._options.masks_numbers and not is_typed else lines
+
+    def _effects_of(self, mode: Confirming, intent: HangUp | Redirect, operator: Operator) -> str:
+        """Return what a question says of the other legs. Where that changes, keys from before do not answer it."""
+        family = self._latest.live_family(intent.targets[0].sid) if len(intent.targets) == 1 else ()
+        legs = [(leg.call_sid, leg.parent_call_sid, leg.status) for leg in family]
+        before = self._effects
+        if before is not None and before.intent is intent and before.legs == legs:
+            return before.text
+        is_new = before is None or before.intent is not intent
+        if is_new:
+            header = self._header
+            operator.put_question(intent, last_action=None if header is None else header.last_action)
+        self._effects = after = _Effects(intent, legs, operator.effects(intent, self._latest))
+        if before is not None and not is_new and after.text != before.text:
+            self._state = replace(self._state, mode=replace(mode, drawn_at=None))
+        return after.text
 
     def _pushed_out(self) -> list[_Sentence]:
         """Return the troubles that newer events have pushed out too soon."""
