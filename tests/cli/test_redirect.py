@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from api.scripted import ReceivedRequest, Server, Turn, call, cut, drop, hang, reply
+from cli.dialled import CHILD, PARENT, Dialled
 from cli.setup import ANSWERS, BUSY, LONG, NEVER, UNKNOWN, CliSetup, messages, settled
 from processes import LIMIT, Piped
 from running import Callctl, env_for
@@ -712,21 +713,8 @@ def test_a_redirect_of_a_call_that_was_just_ended_does_not_contradict_itself(lag
 
 
 def test_a_parent_that_is_forbidden_after_its_child_was_redirected_is_named(callctl: Callctl) -> None:
-    parent, child = "CA" + "1" * 32, "CA" + "2" * 32
-
-    class Forbidding(Server):
-        def take(self, request: ReceivedRequest) -> Turn:
-            super().take(request)
-            asked = request.path.rpartition("/")[2].removesuffix(".json")
-            of = parent if asked == child else None
-            if asked == "Calls":
-                return reply(200, {"calls": []})
-            if request.method == "POST" and asked == parent:
-                return reply(403)
-            return reply(200, call(asked, status="in-progress", parent_call_sid=of))
-
-    with Forbidding(reply(404)) as server:
-        env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "0" * 32, "CALLCTL_API_URL": server.url}
-        outcome = callctl("redirect", parent, child, "--url", "https://example.com/survey", env=env)
+    parent, child = PARENT, CHILD
+    with Dialled({parent: reply(403)}) as server:
+        outcome = callctl("redirect", parent, child, "--url", "https://example.com/survey", env=server.env)
     assert (outcome.code, outcome.out.split("\t")[0]) == (8, child)
     assert f"1 of 2 calls not redirected: {parent}" in outcome.err

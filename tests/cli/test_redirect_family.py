@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from api.scripted import ReceivedRequest, Server, Turn, call, reply
+from cli.dialled import CHILD, PARENT, REFUSED, Dialled
 from cli.local_store import store_of
 from cli.setup import ANSWERS, LONG, NEVER, UNKNOWN, CliSetup, messages
 from legs import in_conference
@@ -133,23 +133,11 @@ def test_a_parent_that_was_given_another_document_is_moved(setup: CliSetup) -> N
 
 
 def test_a_child_that_is_not_moved_keeps_its_parent(callctl: Callctl) -> None:
-    parent, child = "CA" + "1" * 32, "CA" + "2" * 32
-
-    class Refusing(Server):
-        def take(self, request: ReceivedRequest) -> Turn:
-            super().take(request)
-            asked = request.path.partition("?")[0].rpartition("/")[2].removesuffix(".json")
-            if asked == "Calls":
-                return reply(200, {"calls": [call(child, status="in-progress", parent_call_sid=parent)]})
-            if request.method == "POST":
-                return reply(400, {"code": 20001, "message": "no", "status": 400})
-            return reply(200, call(asked, status="in-progress", parent_call_sid=parent if asked == child else None))
-
-    with Refusing(reply(404)) as server:
-        env = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "0" * 32, "CALLCTL_API_URL": server.url}
-        outcome = callctl("redirect", child, *MOVE, env=env)
-        changed = [one.path.rpartition("/")[2] for one in server.received if one.method == "POST"]
-    assert (outcome.code, changed) == (8, [f"{child}.json"])
+    parent, child = PARENT, CHILD
+    with Dialled({child: REFUSED}) as server:
+        outcome = callctl("redirect", child, *MOVE, env=server.env)
+        changed = server.changed
+    assert (outcome.code, changed) == (8, [child])
     assert f"{parent} was left alone: its child leg {child} was not redirected, and would be dropped" in outcome.err
     assert f"2 of 2 calls not redirected: {child}, {parent}\n" in outcome.err
     assert "alone in the conference" not in outcome.err.partition("error:")[2]

@@ -993,6 +993,15 @@ def fill_and_write_backup_over(path: Path, store: SqliteStore) -> set[str]:
     return calls | {sid(number) for number in range(EVENTS, 7 * EVENTS)}
 
 
+def copied_as_left(path: Path, tmp_path: Path) -> Path:
+    """Copy the files of a store as a kill would leave them now; return the path of the copy."""
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    for file in path.parent.glob(f"{path.name}*"):
+        shutil.copy(file, folder)
+    return folder / path.name
+
+
 def test_an_older_copy_that_is_written_over_a_part_of_the_database_loses_nothing(
     path: Path, store: SqliteStore, troubles: list[str]
 ) -> None:
@@ -1007,29 +1016,23 @@ def test_an_older_copy_that_is_written_over_a_part_of_the_database_loses_nothing
 def test_nor_does_it_where_it_is_found_by_the_next_watch(path: Path, tmp_path: Path, troubles: list[str]) -> None:
     with closing(SqliteStore.open_for_watch(path, world=WORLD)) as store:
         fill_and_write_backup_over(path, store)
-        folder = tmp_path / "killed"
-        folder.mkdir()
-        for file in path.parent.glob(f"{path.name}*"):  # as a kill leaves them
-            shutil.copy(file, folder)
-    with closing(SqliteStore.open_for_watch(folder / path.name, world=WORLD, on_trouble=troubles.append)) as store:
+        left = copied_as_left(path, tmp_path)
+    with closing(SqliteStore.open_for_watch(left, world=WORLD, on_trouble=troubles.append)) as store:
         assert store.append(event("b", "ringing"))
         assert "its content was overwritten" in troubles[0]
         found = {one.call_sid for one in store.replay(since=None)}
         assert {sid(number) for number in range(EVENTS)} <= found
         assert store.append(event("c", "ringing"))
         assert store._writing.connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    assert kept(folder / path.name) == found | {sid("c")}
+    assert kept(left) == found | {sid("c")}
 
 
 @pytest.mark.usefixtures("seems_sound")
 def test_a_read_that_fails_has_one_repaired_that_seemed_sound(path: Path, tmp_path: Path, troubles: list[str]) -> None:
     with closing(SqliteStore.open_for_watch(path, world=WORLD)) as store:
         fill_and_write_backup_over(path, store)
-        folder = tmp_path / "killed"
-        folder.mkdir()
-        for file in path.parent.glob(f"{path.name}*"):
-            shutil.copy(file, folder)
-    with closing(SqliteStore.open_for_watch(folder / path.name, world=WORLD, on_trouble=troubles.append)) as store:
+        left = copied_as_left(path, tmp_path)
+    with closing(SqliteStore.open_for_watch(left, world=WORLD, on_trouble=troubles.append)) as store:
         with pytest.raises(StoreError, match="malformed"):
             list(store.replay(since=START - timedelta(days=1)))
         assert store.mend()

@@ -23,6 +23,13 @@ from callctl.watch.options import WatchOptions
 DOCUMENT = "<Response><Say>Hello</Say></Response>"
 
 
+def survey_in(folder: Path) -> tuple[Path, Documents]:
+    """Write a document; return its file, and the documents of which it is the one named survey."""
+    file = folder / "survey.xml"
+    file.write_text(DOCUMENT)
+    return file, Documents.read_options(["survey=survey.xml"], folder=folder)
+
+
 async def test_a_request_for_twiml_at_the_callback_url_is_reported(tmp_path: Path) -> None:
     async with running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0)) as watch:
         assert (await post(watch.ready.callback_url, twiml_form(1)))[0] == 404
@@ -31,9 +38,7 @@ async def test_a_request_for_twiml_at_the_callback_url_is_reported(tmp_path: Pat
 
 
 async def test_a_document_is_served_to_verified_requests_alone(tmp_path: Path) -> None:
-    file = tmp_path / "survey.xml"
-    file.write_text(DOCUMENT)
-    documents = Documents.read_options(["survey=survey.xml"], folder=tmp_path)
+    file, documents = survey_in(tmp_path)
     async with running_watch(settings_in(tmp_path), WatchOptions("127.0.0.1", 0, documents=documents)) as watch:
         url = watch.ready.documents["survey"]
         assert url == f"http://127.0.0.1:{watch.ready.port}/twiml/survey"
@@ -54,9 +59,7 @@ async def test_a_document_is_served_to_verified_requests_alone(tmp_path: Path) -
 async def test_only_doctor_hears_that_a_documents_file_is_no_good_any_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = tmp_path / "survey.xml"
-    file.write_text(DOCUMENT)
-    documents = Documents.read_options(["survey=survey.xml"], folder=tmp_path)
+    file, documents = survey_in(tmp_path)
     readers: list[threading.Thread] = []
     read = Documents.text
 
@@ -109,9 +112,7 @@ async def test_a_document_whose_file_is_being_read_is_not_read_once_more(monkeyp
 async def test_a_document_on_a_disk_that_does_not_answer_holds_up_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = tmp_path / "survey.xml"
-    file.write_text(DOCUMENT)
-    documents = Documents.read_options(["survey=survey.xml"], folder=tmp_path)
+    _, documents = survey_in(tmp_path)
     is_read, answers = threading.Event(), threading.Event()
     read = Documents.text
 

@@ -34,6 +34,7 @@ from callctl.store.sqlite.location import check_single_name
 from callctl.store.sqlite.rescue.copying import (
     copy_to_new_file,
     data_version,
+    is_whole,
     keep_rows_beside,
     open_copy,
     remove_kept_rows,
@@ -443,9 +444,7 @@ class RepairingConnection(GuardedConnection):
         """Return whether another state of this store lacks anything; it is damaged if it can't be used as it is."""
         check_identity(path)
         with closing(open_found(path)) as file:
-            if version_of(file) > newest_version() or find_alteration(file) is not None:
-                return _Files.DAMAGED
-            if file.execute("PRAGMA integrity_check(1)").fetchall() != [("ok",)]:
+            if version_of(file) > newest_version() or find_alteration(file) is not None or not is_whole(file):
                 return _Files.DAMAGED
             is_current = version_of(file) == newest_version() and has_tables(file)
             if is_current and has_newest_event(file, of=self.connection) and self._recent.are_in(file):
